@@ -1,0 +1,31 @@
+# make demo and make test need nothing but Python 3.11 or newer, make and a package registry.
+
+PYTHON ?= python3
+
+.PHONY: .venv demo test lint clean
+
+.venv: .venv/.ready
+
+# .making stands while the environment is being made: found at the start, it tells of an interrupted attempt, and the
+# environment is made afresh. A whole one is only brought up to date when the requirements change.
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("asterism needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@if [ -e .venv/.making ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --clear .venv; fi
+	@touch .venv/.making
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,fast]"
+	@rm -f .venv/.making
+	@touch $@
+
+demo: .venv
+	.venv/bin/asterism demo
+
+test: .venv
+	.venv/bin/python -m pytest -q -n auto --maxprocesses 4
+
+lint: .venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

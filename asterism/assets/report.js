@@ -1,0 +1,177 @@
+// The curves of a report: line charts with values on hover, lines that can be hidden, linear or logarithmic values.
+"use strict";
+
+const SVG = "http://www.w3.org/2000/svg";
+const HEIGHT = 250;
+const PAD = { left: 52, right: 10, top: 8, bottom: 24 };
+const DASHES = ["", "6 4", "1.5 4", "9 4 2 4"];
+
+function element(name, attributes = {}, ...children) {
+  const made = name.startsWith("svg:") ? document.createElementNS(SVG, name.slice(4)) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function short(value) {
+  const size = Math.abs(value);
+  if (size >= 1e4) return size >= 1e6 ? `${+(value / 1e6).toPrecision(3)}M` : `${+(value / 1e3).toPrecision(3)}k`;
+  return size !== 0 && size < 1e-3 ? (+value.toPrecision(2)).toExponential() : String(+value.toPrecision(3));
+}
+
+function exact(value) {
+  return Math.abs(value) >= 1e-3 || value === 0 ? String(+value.toPrecision(4)) : value.toExponential(2);
+}
+
+// Round steps of 1, 2 or 5 times a power of ten.
+function evenTicks(low, high, count) {
+  const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].find((factor) => factor * power >= raw) * power;
+  const ticks = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) ticks.push(i * step);
+  return ticks;
+}
+
+// A logarithmic axis that can hold negative values too: linear between -knee and knee, logarithmic beyond.
+function symlog(knee) {
+  return (value) => Math.sign(value) * Math.log10(1 + Math.abs(value) / knee);
+}
+
+function valueAxis(values, logarithmic) {
+  let low = Math.min(...values), high = Math.max(...values);
+  if (low === high) [low, high] = low === 0 ? [-1, 1] : [low - Math.abs(low) / 2, high + Math.abs(high) / 2];
+  const sizes = values.map(Math.abs).filter((size) => size > 0).sort((a, b) => a - b);
+  if (!logarithmic || !sizes.length) {
+    const margin = (high - low) * 0.05;
+    low -= margin; high += margin;
+    return { scale: (value) => value, low, high, ticks: evenTicks(low, high, 5) };
+  }
+  const knee = 10 ** Math.floor(Math.log10(sizes[Math.floor(sizes.length * 0.05)]));
+  const decades = [], ticks = [0];
+  for (let size = knee; size <= Math.max(-low, high) * 1.001; size *= 10) decades.unshift(+size.toPrecision(6));
+  const stride = Math.ceil(decades.length / 4);
+  decades.filter((_, i) => i % stride === 0).forEach((size) => ticks.push(size, -size));
+  return { scale: symlog(knee), low, high, ticks: ticks.filter((tick) => tick >= low && tick <= high) };
+}
+
+class Chart {
+  constructor(figure, chart) {
+    this.figure = figure;
+    this.chart = chart;
+    this.terms = [...new Set(chart.series.map((series) => series.name))];
+    this.hidden = new Set();
+    this.logarithmic = false;
+    this.svg = element("svg:svg", { role: "img", "aria-label": `${chart.title}: ${this.terms.join(", ")}` });
+    this.tip = element("div", { class: "tip", hidden: "" });
+    const caption = element("figcaption", {}, element("span", {}, chart.title), this.scaleButtons());
+    figure.append(caption, this.svg, this.legend(), this.tip);
+    this.svg.addEventListener("pointermove", (event) => this.point(event));
+    this.svg.addEventListener("pointerleave", () => this.leave());
+    new ResizeObserver(() => this.draw()).observe(figure);
+  }
+
+  scaleButtons() {
+    const group = element("span", { class: "scale" });
+    for (const [name, logarithmic] of [["linear", false], ["log", true]]) {
+      const button = element("button", { type: "button", "aria-pressed": String(logarithmic === this.logarithmic) }, name);
+      button.addEventListener("click", () => {
+        this.logarithmic = logarithmic;
+        for (const other of group.children) other.setAttribute("aria-pressed", String(other === button));
+        this.draw();
+      });
+      group.append(button);
+    }
+    return group;
+  }
+
+  legend() {
+    const entries = this.terms.map((term, i) => [`term ${term}`, term, { stroke: `var(--c${i % 8})` }]);
+    if (this.chart.runs.length > 1) {
+      this.chart.runs.forEach((run, i) => entries.push([`run ${i}`, run, { stroke: "currentColor", "stroke-dasharray": DASHES[i % 4] }]));
+    }
+    const list = element("div", { class: "legend" });
+    for (const [key, name, look] of entries) {
+      const swatch = element("svg:svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, element("svg:path", { d: "M1 4H19", "stroke-width": 2.4, ...look }));
+      const button = element("button", { type: "button", "aria-pressed": "true" }, swatch, name);
+      button.addEventListener("click", () => {
+        if (!this.hidden.delete(key)) this.hidden.add(key);
+        button.setAttribute("aria-pressed", String(!this.hidden.has(key)));
+        this.draw();
+      });
+      list.append(button);
+    }
+    return list;
+  }
+
+  visible() {
+    return this.chart.series.filter((series) => !this.hidden.has(`term ${series.name}`) && !this.hidden.has(`run ${series.run}`));
+  }
+
+  colour(series) {
+    return `var(--c${this.terms.indexOf(series.name) % 8})`;
+  }
+
+  draw() {
+    const width = Math.max(240, this.figure.clientWidth), shown = this.visible();
+    const points = (shown.length ? shown : this.chart.series).flatMap((series) => series.points);
+    const steps = points.map(([step]) => step), first = Math.min(...steps), last = Math.max(...steps);
+    const axis = valueAxis(points.map(([, value]) => value), this.logarithmic);
+    const [bottom, top] = [axis.scale(axis.low), axis.scale(axis.high)];
+    this.x = (step) => PAD.left + (width - PAD.left - PAD.right) * (last > first ? (step - first) / (last - first) : 0.5);
+    this.y = (value) => HEIGHT - PAD.bottom - (HEIGHT - PAD.top - PAD.bottom) * ((axis.scale(value) - bottom) / (top - bottom));
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    const parts = [element("svg:text", { x: PAD.left - 8, y: HEIGHT - 5, "text-anchor": "end" }, "step")];
+    for (const tick of axis.ticks) {
+      const y = this.y(tick).toFixed(1);
+      parts.push(element("svg:line", { class: tick === 0 ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: y, y2: y }));
+      parts.push(element("svg:text", { x: PAD.left - 8, y: +y + 4, "text-anchor": "end" }, short(tick)));
+    }
+    for (const tick of last > first ? evenTicks(first, last, Math.max(2, width / 110)) : [first]) {
+      parts.push(element("svg:text", { x: this.x(tick), y: HEIGHT - 5, "text-anchor": "middle" }, short(tick)));
+    }
+    for (const series of shown) {
+      const d = series.points.map(([step, value], i) => `${i ? "L" : "M"}${this.x(step).toFixed(1)} ${this.y(value).toFixed(1)}`).join("");
+      parts.push(element("svg:path", { class: "line", d, stroke: this.colour(series), "stroke-dasharray": DASHES[series.run % 4] }));
+    }
+    this.cross = element("svg:g");
+    this.svg.replaceChildren(...parts, this.cross);
+    this.tip.hidden = true;
+  }
+
+  point(event) {
+    const box = this.svg.getBoundingClientRect(), place = event.clientX - box.left;
+    const near = this.visible().map((series) => [series, series.points.reduce((a, b) =>
+      Math.abs(this.x(b[0]) - place) < Math.abs(this.x(a[0]) - place) ? b : a)]);
+    if (!near.length) return this.leave();
+    const step = near.map(([, point]) => point[0]).reduce((a, b) => Math.abs(this.x(b) - place) < Math.abs(this.x(a) - place) ? b : a);
+    const x = this.x(step), marks = [element("svg:line", { class: "cross", x1: x, x2: x, y1: PAD.top, y2: HEIGHT - PAD.bottom })];
+    const rows = [element("div", {}, element("span", {}, "step"), element("b", {}, step.toLocaleString("en")))];
+    for (const [series, [at, value]] of near) {
+      marks.push(element("svg:circle", { cx: this.x(at), cy: this.y(value), r: 3.2, fill: this.colour(series) }));
+      const run = this.chart.runs.length > 1 ? ` · ${this.chart.runs[series.run]}` : "";
+      const dot = element("i", { style: `background:${this.colour(series)}` });
+      rows.push(element("div", {}, element("span", {}, dot, series.name + run), element("span", {}, exact(value))));
+    }
+    this.cross.replaceChildren(...marks);
+    this.tip.replaceChildren(...rows);
+    this.tip.hidden = false;
+    const left = x > box.width / 2 ? x - this.tip.offsetWidth - 14 : x + 14;
+    this.tip.style.left = `${Math.max(0, left)}px`;
+    this.tip.style.top = `${box.top - this.figure.getBoundingClientRect().top + PAD.top}px`;
+  }
+
+  leave() {
+    this.cross.replaceChildren();
+    this.tip.hidden = true;
+  }
+}
+
+const charts = JSON.parse(document.getElementById("curves").textContent);
+document.querySelectorAll(".chart").forEach((figure, i) => new Chart(figure, charts[i]));
+
+const dialog = document.querySelector("dialog");
+dialog.addEventListener("click", () => dialog.close());
+document.querySelectorAll(".sheet img").forEach((picture) => picture.addEventListener("click", () => {
+  dialog.replaceChildren(picture.closest("figure").cloneNode(true));
+  dialog.showModal();
+}));

@@ -1,0 +1,182 @@
+"""Configuration: frozen dataclasses that come from presets, JSON and dotted keys through one checked path.
+
+A run has three sections, `recipe.*` (declared in the recipe's own file), `data.*` and `train.*` (declared here).
+Every field carries its help, unit and range; the command line's help and the documentation are made from them.
+Precedence: defaults < preset < the user's overrides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A key or value that the configuration cannot take; the message says what it would take."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    resumable: bool = False,
+) -> Any:
+    """Declare a field: its default, one sentence of help, unit, inclusive range.
+
+    A `resumable` field may differ when a run is resumed; any other difference is refused.
+    """
+    return field(default=default, metadata={"help": help, "unit": unit, "low": low, "high": high, "resumable": resumable})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What to read and how a picture becomes an input."""
+
+    sources: tuple[str, ...] = option((), "Folders or tables, in order; given by repeating --data.", resumable=True)
+    size: tuple[int, int] = option((128, 128), "Height and width that the networks see: 128 or 128x96.", unit="pixels", low=1)
+    crop: int = option(0, "Side of the centre crop before resizing; 0 takes the largest centred area of the right shape.", unit="pixels", low=0)
+    flip: bool = option(True, "Mirror half of the training pictures left to right.")
+    labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
+    exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
+    channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)
+    value_range: tuple[float, float] | None = option(None, "Stored values that map to -1 and 1; none takes the full range of the file's depth.")
+    balance: bool = option(False, "Draw every label equally often, however few pictures it has.")
+    workers: int | None = option(None, "Decoding processes; none chooses by the machine, 0 decodes in the training process.", low=0, resumable=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how to train; all of it belongs to the engine."""
+
+    steps: int = option(200_000, "Training steps.", unit="steps", low=1, resumable=True)
+    decay_steps: int = option(100_000, "Last steps, over which the learning rate falls linearly to zero.", unit="steps", low=0)
+    epochs: float | None = option(None, "Length in passes over the largest dataset; replaces steps.", unit="epochs", low=0, resumable=True)
+    decay_epochs: float | None = option(None, "Decay in passes; replaces decay_steps.", unit="epochs", low=0)
+    batch_size: int = option(16, "Pictures per step and dataset, over all processes and micro-batches.", low=1)
+    accumulate: int = option(1, "Micro-batches that one batch is split into to save memory.", low=1, resumable=True)
+    seed: int = option(0, "Every random choice is a function of it, the step and the sample's position.", low=0)
+    ema_kimg: float = option(10.0, "Half-life of the averaged weights; 0 keeps no average.", unit="thousand pictures", low=0)
+    ema_ramp: float = option(0.05, "Early half-life as a share of the pictures seen; 0 uses the full half-life from the start.", low=0, high=1)
+    precision: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the convolutions; losses and penalties are float32.", resumable=True)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)
+    log_every: int = option(50, "Steps between lines of the log.", unit="steps", low=1, resumable=True)
+    preview_every: int = option(1000, "Steps between previews.", unit="steps", low=1, resumable=True)
+    checkpoint_every: int = option(1000, "Steps between checkpoints: the most that a kill can lose.", unit="steps", low=1, resumable=True)
+    keep: int = option(2, "Checkpoints to keep.", low=1, resumable=True)
+    max_skipped: int = option(20, "Non-finite steps in a row after which the run stops.", unit="steps", low=1, resumable=True)
+
+
+def closest(name: str, valid: Iterable[str]) -> str:
+    """Say which of the `valid` names is meant by `name`, for the end of an error message."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(names) or '(none)'}"
+
+
+def fields_of(cls: type) -> dict[str, dataclasses.Field]:
+    """Return the fields of a configuration dataclass by name."""
+    return {f.name: f for f in dataclasses.fields(cls)}
+
+
+def build(cls: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
+    """Build a configuration from layers of values; a later layer wins.
+
+    Values may be text (from a command line), JSON values or Python values.
+
+    Raises:
+        ConfigError: an unknown name, with the closest valid one; a value of the wrong type or out of range.
+    """
+    hints, declared = typing.get_type_hints(cls), fields_of(cls)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in declared:
+                raise ConfigError(f"{where}{name} is not an option: {closest(name, declared)}")
+            values[name] = _convert(value, hints[name], declared[name].metadata, where + name)
+    return cls(**values)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return the configuration as JSON values; `build` takes them back."""
+    return {name: list(v) if isinstance(v := getattr(config, name), tuple) else v for name in fields_of(type(config))}
+
+
+def split_sections(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sort dotted keys (`train.steps`) into the sections recipe, data and train.
+
+    Raises:
+        ConfigError: a key without one of the three sections.
+    """
+    sections: dict[str, dict[str, Any]] = {"recipe": {}, "data": {}, "train": {}}
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        if section not in sections or not name:
+            everything = [f"{s}.{n}" for s, c in (("data", DataConfig), ("train", TrainConfig)) for n in fields_of(c)]
+            candidates = [k for k in everything if k.endswith("." + key)] or everything
+            raise ConfigError(f"{key} is not an option (keys look like train.steps, data.size, recipe.NAME): {closest(key, candidates)}")
+        sections[section][name] = value
+    return sections
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], cls: type, where: str) -> list[str]:
+    """List the keys whose values differ and that a resumed run may not change, as 'where.key: old -> new'."""
+    fixed = [name for name, f in fields_of(cls).items() if not f.metadata.get("resumable")]
+    return [f"{where}.{n}: {old.get(n)} -> {new.get(n)}" for n in fixed if old.get(n) != new.get(n)]
+
+
+def _convert(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> Any:
+    """Bring a text, JSON or Python value to the declared type and check its range."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "")):
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), limits, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(value, arguments, limits, where)
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+        found = value if isinstance(value, bool) else words.get(str(value).lower())
+        if found is None:
+            raise ConfigError(f"{where} is {value!r}; expected true or false")
+        return found
+    if kind is str:
+        return str(value)
+    try:
+        number = kind(value)
+        if isinstance(value, bool) or (kind is int and float(value) != number):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where} is {value!r}; expected {'a whole number' if kind is int else 'a number'}") from None
+    low, high = limits.get("low"), limits.get("high")
+    if number != number or (low is not None and number < low) or (high is not None and number > high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ConfigError(f"{where} is {number}; expected {bounds}")
+    return number
+
+
+def _convert_tuple(value: Any, arguments: tuple[Any, ...], limits: Mapping[str, Any], where: str) -> tuple[Any, ...]:
+    items = value.replace("x", ",").split(",") if isinstance(value, str) and arguments[-1] is not Ellipsis else value
+    if isinstance(items, (str, int, float)):
+        items = [items]
+    items = list(items)
+    if arguments[-1] is Ellipsis:
+        return tuple(_convert(v, arguments[0], limits, where) for v in items)
+    if len(items) == 1 and arguments[0] is int:  # 64 means 64x64.
+        items = items * len(arguments)
+    if len(items) != len(arguments):
+        raise ConfigError(f"{where} is {value!r}; expected {len(arguments)} values, such as {'x'.join(['64'] * len(arguments))}")
+    return tuple(_convert(v, a, limits, where) for v, a in zip(items, arguments, strict=True))

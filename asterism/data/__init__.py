@@ -1,0 +1,1 @@
+"""Data: from folders and tables to batches of pictures with labels."""

@@ -1,0 +1,249 @@
+"""Data sets ready to load: sources joined in one label space, their pictures checked by their headers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asterism.config import DataConfig, closest
+from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.pictures import Header, PictureError, PictureFormat, probe
+from asterism.data.sources import read_source
+from asterism.labels import LabelSpace
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """The M pictures of one dataset in one split.
+
+    Args:
+        name: of the dataset.
+        dataset: its index in the label space.
+        paths: of the pictures.
+        labels: float32 [M, L] in {0, 1}, over all the labels of the space; 0 where unknown.
+        known: float32 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
+        alternatives: sets of label indices of which exactly one holds, those of this dataset.
+        identity: what pictures of the same thing share, or none.
+        size: height and width that all the pictures have, in pixels, or none where they differ.
+    """
+
+    name: str
+    dataset: int
+    paths: list[Path]
+    labels: Tensor
+    known: Tensor
+    alternatives: tuple[tuple[int, ...], ...]
+    identity: list[str] | None
+    size: tuple[int, int] | None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all the pictures have one size."""
+        return self.size is not None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """All the data of a run.
+
+    Args:
+        space: the labels of all datasets.
+        picture: what the pictures become.
+        splits: "train", "val", "test" -> one set per dataset, in order; a set may be empty except in "train".
+        notes: sentences for a person on what was chosen and left out.
+        broken: files that are left out because their header cannot be read, with the reason.
+        fingerprint: hash of file names, labels and splits; equal fingerprints mean equal samples at equal positions.
+    """
+
+    space: LabelSpace
+    picture: PictureFormat
+    splits: dict[str, list[PictureSet]]
+    notes: list[str]
+    broken: list[tuple[Path, str]]
+    fingerprint: str
+
+
+def open_data(config: DataConfig) -> Datasets:
+    """Read every source, check every picture's header, and join the datasets.
+
+    Raises:
+        DataError: what would make training wrong: no source, no pictures, one domain only, an unknown label, mixed numbers
+            of channels without `config.channels`, a picture smaller than the crop, a domain without training pictures.
+    """
+    collections = collect(config)
+    return join(collections, [probe_all(c) for c in collections], config)
+
+
+def collect(config: DataConfig) -> list[Collection]:
+    """Read the sources and give every dataset a name of its own.
+
+    Raises:
+        DataError: see `open_data`.
+    """
+    if not config.sources:
+        raise DataError("no data: name a folder of pictures or a table of labels by --data")
+    collections = _with_own_names([read_source(path, config) for path in config.sources])
+    for option, text in (("labels", config.labels), ("exclusive", config.exclusive.replace(";", ","))):
+        valid = {name for c in collections for name in c.columns}
+        for name in (word.strip() for word in text.split(",")):
+            if name and name not in valid:
+                raise DataError(f"--data.{option} {name}: no table has such a column ({closest(name, valid)})")
+    return collections
+
+
+def probe_all(collection: Collection) -> list[Header | PictureError]:
+    """Read the headers of all the pictures of a collection, several at a time; an unreadable one gives its error."""
+
+    def attempt(file: str) -> Header | PictureError:
+        try:
+            return probe(collection.root / file)
+        except PictureError as error:
+            return error
+
+    with ThreadPoolExecutor(8) as pool:  # Waiting for the disk, not computing.
+        return list(pool.map(attempt, collection.files))
+
+
+def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig) -> Datasets:
+    """Join collections, whose headers are given, in one label space.
+
+    Raises:
+        DataError: see `open_data`.
+    """
+    space = LabelSpace(group for c in collections for group in c.groups)
+    readable = [[h for h in held if isinstance(h, Header)] for held in headers]
+    broken = [
+        (collection.root / file, str(header))
+        for collection, held in zip(collections, headers, strict=True)
+        for file, header in zip(collection.files, held, strict=True)
+        if isinstance(header, PictureError)
+    ]
+    for collection, good in zip(collections, readable, strict=True):
+        if not good:
+            raise DataError(f"no picture of {collection.root} can be read; the first: {broken[0][0].name}: {broken[0][1]}")
+    _check_crop(collections, headers, config)
+    picture = _picture_format(collections, headers, config)
+    splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
+    for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
+        for split in SPLITS:
+            splits[split].append(_picture_set(collection, held, split, index, space))
+        _check_training(collection, splits["train"][-1], space)
+    notes = [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
+    if broken:
+        notes.append(some([f"{path}: {reason}" for path, reason in broken], "pictures that cannot be read, left out"))
+    return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
+
+
+def _with_own_names(collections: Sequence[Collection]) -> list[Collection]:
+    """Number the names of datasets that come twice: faces, faces-2."""
+    counts: Counter[str] = Counter()
+    result = []
+    for collection in collections:
+        counts[collection.name] += 1
+        number = counts[collection.name]
+        name = collection.name if number == 1 else f"{collection.name}-{number}"
+        groups = tuple(replace(group, dataset=name) for group in collection.groups)
+        result.append(replace(collection, name=name, groups=groups))
+    return result
+
+
+def _check_crop(
+    collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig
+) -> None:
+    height, width = config.size
+    crop_height, crop_width = (config.crop * side / max(height, width) for side in (height, width))
+    for collection, held in zip(collections, headers, strict=True):
+        small = [
+            f"{file} {h.width}x{h.height}"
+            for file, h in zip(collection.files, held, strict=True)
+            if isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)
+        ]
+        if small:
+            raise DataError(
+                f"{collection.root}: some pictures are smaller than the crop of {config.crop} pixels, {some(small, 'namely')}; "
+                "choose a smaller --data.crop, or 0 for the largest area of every picture"
+            )
+
+
+def _picture_format(
+    collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig
+) -> PictureFormat:
+    """Choose channels and depth for all the datasets."""
+    examples: dict[int, str] = {}
+    counts: Counter[int] = Counter()
+    depth = 8
+    for collection, held in zip(collections, headers, strict=True):
+        for file, header in zip(collection.files, held, strict=True):
+            if isinstance(header, Header):
+                counts[header.channels] += 1
+                examples.setdefault(header.channels, str(collection.root / file))
+                depth = max(depth, header.depth)
+    if len(counts) > 1 and config.channels is None:
+        found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
+        raise DataError(
+            f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
+            "colour (transparency is laid on white), 1 for grey"
+        )
+    low, high = config.value_range or (0.0, float(2**depth - 1))
+    if not low < high:
+        raise DataError(f"--data.value_range is {low:g},{high:g}; expected the lower value first")
+    height, width = config.size
+    return PictureFormat(config.channels or next(iter(counts)), height, width, low, high, depth, config.crop)
+
+
+def _picture_set(
+    collection: Collection, headers: Sequence[Header | PictureError], split: str, dataset: int, space: LabelSpace
+) -> PictureSet:
+    rows = [i for i, h in enumerate(headers) if isinstance(h, Header) and collection.split[i] == split]
+    labels, known = torch.zeros(len(rows), space.num_labels), torch.zeros(len(rows), space.num_labels)
+    span = space.dataset_span(dataset)
+    labels[:, span] = torch.from_numpy(collection.labels[rows]).float()
+    known[:, span] = torch.from_numpy(collection.known[rows]).float()
+    sizes = {(h.height, h.width) for i in rows if isinstance(h := headers[i], Header)}
+    return PictureSet(
+        name=collection.name,
+        dataset=dataset,
+        paths=[collection.root / collection.files[i] for i in rows],
+        labels=labels,
+        known=known,
+        alternatives=tuple(choice for choice in space.alternatives if choice[0] in range(span.start, span.stop)),
+        identity=[collection.identity[i] for i in rows] if collection.identity else None,
+        size=sizes.pop() if len(sizes) == 1 else None,
+    )
+
+
+def _check_training(collection: Collection, train: PictureSet, space: LabelSpace) -> None:
+    """Refuse a dataset without training pictures, or with a domain that training would never see."""
+    if not len(train):
+        raise DataError(f"{collection.root} has no training pictures; put some into the split 'train'")
+    choices = {index for choice in train.alternatives for index in choice}
+    span = space.dataset_span(train.dataset)
+    for index in range(span.start, span.stop):
+        held, known = int(train.labels[:, index].sum()), int(train.known[:, index].sum())
+        if held == 0 or (held == known and index not in choices):
+            found = "no" if held == 0 else "every"
+            raise DataError(
+                f"{collection.root}: {found} training picture has the label {space.names[index]}, so it cannot be learned; "
+                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out"
+            )
+
+
+def _fingerprint(collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]]) -> str:
+    digest = hashlib.sha256()
+    for c, held in zip(collections, headers, strict=True):
+        readable = [isinstance(header, Header) for header in held]
+        digest.update(json.dumps([c.name, c.files, c.split, readable, [list(g.labels) for g in c.groups]]).encode())
+        digest.update(c.labels.tobytes() + c.known.tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,343 @@
+"""Examine data before training: what is there, what is left out, what would go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asterism.config import DataConfig
+from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.dataset import collect, join, probe_all
+from asterism.data.pictures import Header, PictureError, read
+from asterism.data.sources import read_source
+from asterism.labels import LabelError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+RARE_SHARE = 0.05
+"""A label that fewer training pictures have, or lack, is called rare."""
+UNEVEN_RATIO = 5
+"""Alternatives are called uneven when one has this many times the pictures of another."""
+DISTINCT_SIZES = 6
+"""More sizes than these are counted in ranges."""
+
+
+@dataclass
+class LabelCount:
+    """How many pictures of each split have a label; `unknown` counts empty cells over all splits."""
+
+    name: str
+    kind: str
+    train: int
+    val: int
+    test: int
+    unknown: int
+
+
+@dataclass
+class DatasetReport:
+    """What one dataset holds; file names are relative to `root`."""
+
+    name: str
+    root: str
+    pictures: dict[str, int]
+    labels: list[LabelCount]
+    sizes: dict[str, int]
+    formats: dict[str, int]
+    unreadable: list[tuple[str, str]]
+    missing: list[str]
+    unlabelled: list[str]
+    stray: list[str]
+    notes: list[str]
+
+
+@dataclass
+class Diagnosis:
+    """The result of `examine`: `problems` keep training from starting, `warnings` do not.
+
+    `duplicates` are groups of files with the same bytes.
+    """
+
+    datasets: list[DatasetReport] = field(default_factory=list)
+    duplicates: list[list[str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether training would start."""
+        return not self.problems
+
+
+def examine(config: DataConfig, progress: Callable[[int, int], None] | None = None) -> Diagnosis:
+    """Read and decode everything that `config` names; bad data is reported, never raised.
+
+    Args:
+        progress: told (pictures done, pictures in all) after every picture.
+    """
+    diagnosis = Diagnosis()
+    collections = _collect(config, diagnosis)
+    headers = [probe_all(collection) for collection in collections]
+    if collections and diagnosis.ok:
+        try:
+            join(collections, headers, config)
+        except (DataError, LabelError) as error:
+            diagnosis.problems.append(str(error))
+    failures = _decode_all(collections, headers, progress)
+    for collection, held, failed in zip(collections, headers, failures, strict=True):
+        report = _report(collection, held, failed)
+        diagnosis.datasets.append(report)
+        diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
+    diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
+    return diagnosis
+
+
+def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the diagnosis as JSON values, with `ok`."""
+    return {"ok": diagnosis.ok, **dataclasses.asdict(diagnosis)}
+
+
+# -- examining ---------------------------------------------------------------------------------------------------------
+
+
+def _collect(config: DataConfig, diagnosis: Diagnosis) -> list[Collection]:
+    """Read the sources; where they cannot be joined, still return those that can be read."""
+    try:
+        return collect(config)
+    except (DataError, LabelError, OSError) as error:
+        diagnosis.problems.append(str(error))
+    readable = []
+    for path in config.sources:
+        try:
+            readable.append(read_source(path, config))
+        except (DataError, LabelError, OSError) as error:
+            if str(error) not in diagnosis.problems:
+                diagnosis.problems.append(str(error))
+    return readable
+
+
+def _decode_all(
+    collections: Sequence[Collection],
+    headers: Sequence[Sequence[Header | PictureError]],
+    progress: Callable[[int, int], None] | None,
+) -> list[list[tuple[str, str]]]:
+    """Decode every picture and return, per collection, the files that cannot be and why."""
+
+    def attempt(path: Path, header: Header | PictureError) -> str | None:
+        if isinstance(header, PictureError):
+            return str(header)
+        try:
+            read(path)
+        except PictureError as error:
+            return str(error)
+        return None
+
+    total, done = sum(len(c.files) for c in collections), 0
+    failures = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for collection, held in zip(collections, headers, strict=True):
+            failed = []
+            paths = [collection.root / file for file in collection.files]
+            for file, reason in zip(collection.files, pool.map(attempt, paths, held), strict=True):
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+                if reason is not None:
+                    failed.append((file, reason))
+            failures.append(failed)
+    return failures
+
+
+def _report(
+    collection: Collection, headers: Sequence[Header | PictureError], unreadable: list[tuple[str, str]]
+) -> DatasetReport:
+    good = [h for h in headers if isinstance(h, Header)]
+    return DatasetReport(
+        name=collection.name,
+        root=str(collection.root),
+        pictures={split: collection.split.count(split) for split in SPLITS},
+        labels=_count_labels(collection),
+        sizes=_count_sizes(good),
+        formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
+        unreadable=unreadable,
+        missing=collection.missing,
+        unlabelled=collection.unlabelled,
+        stray=collection.stray,
+        notes=collection.notes,
+    )
+
+
+def _count_labels(collection: Collection) -> list[LabelCount]:
+    rows = {split: [s == split for s in collection.split] for split in SPLITS}
+    held = {split: collection.labels[rows[split]].sum(0).tolist() for split in SPLITS}
+    unknown = (~collection.known).sum(0).tolist()
+    kinds: dict[str, str] = {}
+    for group in collection.groups:
+        exclusive = {name for names in group.exclusive for name in names}
+        kinds |= {label: "exclusive" if label in exclusive else group.kind for label in group.labels}
+    return [
+        LabelCount(label, kind, held["train"][i], held["val"][i], held["test"][i], unknown[i])
+        for i, (label, kind) in enumerate(kinds.items())
+    ]
+
+
+def _count_sizes(headers: Sequence[Header]) -> dict[str, int]:
+    """Count pictures by size, WxH, or by the range of the shorter side where there are many sizes."""
+    sizes = Counter((h.width, h.height) for h in headers)
+    if len(sizes) <= DISTINCT_SIZES:
+        return {f"{w}x{h}": count for (w, h), count in sorted(sizes.items())}
+    ranges: Counter[int] = Counter()
+    for (width, height), count in sizes.items():
+        ranges[min(width, height).bit_length()] += count
+    return {f"shorter side {2 ** (bits - 1)}-{2**bits - 1}": count for bits, count in sorted(ranges.items())}
+
+
+def _warnings(
+    collection: Collection, headers: Sequence[Header | PictureError], report: DatasetReport, config: DataConfig
+) -> list[str]:
+    """List what does not keep training from starting but may spoil it."""
+    found = []
+    if report.unreadable:
+        found.append(
+            some([f"{file}: {reason}" for file, reason in report.unreadable], "pictures that cannot be read, left out")
+        )
+    found += [f"no {split} pictures" for split in ("val", "test") if not report.pictures[split]]
+    if report.missing:
+        found.append(some(report.missing, "rows of the table without a picture, left out"))
+    if report.unlabelled:
+        found.append(some(report.unlabelled, "pictures without a label, left out"))
+    height, width = config.size
+    small = [
+        f
+        for f, h in zip(collection.files, headers, strict=True)
+        if isinstance(h, Header) and (h.height < height or h.width < width)
+    ]
+    if small:
+        found.append(some(small, f"pictures smaller than {width}x{height}, which will be enlarged"))
+    return found + _imbalance(collection, report)
+
+
+def _imbalance(collection: Collection, report: DatasetReport) -> list[str]:
+    counts = {label.name: label.train for label in report.labels}
+    remedy = "--data.balance draws them equally often"
+    found = []
+    for group in collection.groups:
+        for names in [group.labels] if group.kind == "one_of" else group.exclusive:
+            most, least = max(names, key=counts.__getitem__), min(names, key=counts.__getitem__)
+            if counts[most] > UNEVEN_RATIO * counts[least]:
+                found.append(f"uneven: {counts[most]:,} training pictures of {most}, {counts[least]:,} of {least}; {remedy}")
+    total = max(1, report.pictures["train"])
+    shares = {label.name: label.train / total for label in report.labels if label.kind == "binary"}
+    rare = [f"{name} {share:.1%}" for name, share in shares.items() if not RARE_SHARE <= share <= 1 - RARE_SHARE]
+    return found + ([f"{some(rare, 'labels that few training pictures have, or lack')}; {remedy}"] if rare else [])
+
+
+def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[list[str]]:
+    """Find files with the same bytes; warn of those with other labels or in another split."""
+    by_size: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for c, collection in enumerate(collections):
+        for i, file in enumerate(collection.files):
+            try:
+                by_size[(collection.root / file).stat().st_size].append((c, i))
+            except OSError:  # Gone since it was listed, or unreadable: reported as such.
+                continue
+    by_content: dict[tuple[int, bytes], list[tuple[int, int]]] = defaultdict(list)
+    for size, places in by_size.items():
+        for c, i in places if size and len(places) > 1 else ():
+            content = (collections[c].root / collections[c].files[i]).read_bytes()
+            by_content[size, hashlib.sha256(content).digest()].append((c, i))
+    groups = [places for places in by_content.values() if len(places) > 1]
+    names = [[str(collections[c].root / collections[c].files[i]) for c, i in places] for places in groups]
+
+    def differing(of: Callable[[int, int], Any]) -> list[str]:
+        return [" = ".join(shown) for shown, places in zip(names, groups, strict=True) if len({of(*p) for p in places}) > 1]
+
+    if leaks := differing(lambda c, i: collections[c].split[i]):
+        warnings.append(some(leaks, "the same picture in two splits", 1))
+    if clashes := differing(lambda c, i: (c, collections[c].labels[i].tobytes())):
+        warnings.append(some(clashes, "the same picture with different labels", 1))
+    return names
+
+
+# -- showing -----------------------------------------------------------------------------------------------------------
+
+
+def describe(diagnosis: Diagnosis, console: Console, estimate: Sequence[tuple[str, str]] = ()) -> None:
+    """Print the diagnosis for a person.
+
+    Args:
+        estimate: further rows (what, how much), such as memory and time for a recipe.
+    """
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    for report in diagnosis.datasets:
+        console.print(_heading(report))
+        console.print(Padding(_label_table(report), (0, 0, 0, 2)))
+        facts = Table.grid(padding=(0, 2))
+        for what, text in _facts(report):
+            facts.add_row(Text(what, "dim"), Text(text))
+        console.print(Padding(facts, (0, 0, 1, 2)))
+    if estimate:
+        table = Table(title="Estimate", title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2))
+        for what, text in estimate:
+            table.add_row(Text(what, "dim"), Text(text))
+        console.print(table, "")
+    if diagnosis.duplicates:
+        console.print(Text(some([" = ".join(names) for names in diagnosis.duplicates], "Files with the same bytes", 2), "dim"))
+    for text in diagnosis.warnings:
+        console.print(Text.assemble(("! ", "bold yellow"), text))
+    for text in diagnosis.problems:
+        console.print(Text.assemble(("x ", "bold red"), text))
+    if diagnosis.ok:
+        console.print(Text("Training would start.", "bold green"))
+    else:
+        count = len(diagnosis.problems)
+        console.print(Text(f"Training would not start: {count} problem{'s' * (count > 1)} to solve first.", "bold red"))
+
+
+def _heading(report: DatasetReport) -> RenderableType:
+    from rich.text import Text
+
+    counts = ", ".join(f"{report.pictures[split]:,} {split}" for split in SPLITS)
+    total = sum(report.pictures.values())
+    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {total:,} pictures: {counts}")
+
+
+def _label_table(report: DatasetReport) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("label")
+    table.add_column("kind", style="dim")
+    for name in (*SPLITS, "unknown"):
+        table.add_column(name, justify="right")
+    table.add_column("share of train")
+    total = max(1, report.pictures["train"])
+    for label in report.labels:
+        share = label.train / total
+        bar = Text.assemble(("━" * round(20 * share), "cyan"), ("·" * (20 - round(20 * share)), "dim"), f" {share:5.1%}")
+        counts = [f"{n:,}" if n else "-" for n in (label.train, label.val, label.test, label.unknown)]
+        table.add_row(Text(label.name), label.kind.replace("_", " "), *counts, bar)
+    return table
+
+
+def _facts(report: DatasetReport) -> list[tuple[str, str]]:
+    """List what is there besides labels, and what is left out, as (what, text)."""
+    facts = [
+        ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
+        ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
+        *(("note", note) for note in report.notes),
+    ]
+    return [*facts, ("ignored", some(report.stray, "other files"))] if report.stray else facts

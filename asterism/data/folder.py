@@ -1,0 +1,79 @@
+"""A folder per domain: DIR/cat/*.jpg, DIR/dog/*.jpg, or the same below DIR/train, DIR/val and DIR/test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from asterism.config import DataConfig
+from asterism.data.collection import SPLIT_WORDS, Collection, DataError, list_pictures, split_of
+from asterism.data.pictures import SUFFIXES
+from asterism.data.table import is_table
+from asterism.labels import LabelGroup
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether this source reads `path`."""
+    return path.is_dir()
+
+
+def read_folder(path: Path, config: DataConfig) -> Collection:
+    """Read a folder per domain: one `one_of` group, its labels the folders' names in sorted order.
+
+    Raises:
+        DataError: fewer than two domains; where the pictures lie at another level, the likely right path is named.
+    """
+    pictures, stray = list_pictures(path)
+    if not pictures:
+        raise DataError(f"{path} holds no pictures; expected one folder of pictures per domain in it, or a table of labels")
+    has_splits = {name.split("/")[0].lower() for name in pictures} <= SPLIT_WORDS.keys()
+    level = 1 if has_splits else 0  # Where in a file's name its domain stands.
+    placed = {name: parts for name in pictures if len(parts := name.split("/")) == level + 2}
+    domains = sorted({parts[level] for parts in placed.values()})
+    if len(domains) < 2:
+        raise DataError(_explain_level(path, pictures, domains))
+
+    files = list(placed)
+    labels = np.zeros((len(files), len(domains)), np.uint8)
+    labels[np.arange(len(files)), [domains.index(parts[level]) for parts in placed.values()]] = 1
+    return Collection(
+        name=path.resolve().name,
+        root=path,
+        files=files,
+        groups=(LabelGroup(path.resolve().name, tuple(domains), "one_of"),),
+        labels=labels,
+        known=np.ones(labels.shape, bool),
+        split=[SPLIT_WORDS[parts[0].lower()] if has_splits else split_of(name) for name, parts in placed.items()],
+        unlabelled=[name for name in pictures if name not in placed],
+        stray=stray,
+    )
+
+
+def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
+    """Say why there are fewer than two domains at `path`, and where they probably are."""
+    expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
+    found = f"one domain only ({domains[0]})" if domains else f"pictures, such as {pictures[0]}, but no folder per domain"
+    likely = _likely_root(path, pictures)
+    if likely is not None:
+        return f"{path} holds {found}: the folders of pictures lie at another level; did you mean --data {likely}?"
+    return f"{path} holds {found}; {expected}, or a table of labels beside the pictures"
+
+
+def _likely_root(path: Path, pictures: list[str]) -> Path | None:
+    """Find the folder below or just above `path` that has two or more folders of pictures."""
+    folders = defaultdict(set)
+    for name in pictures:
+        holder = (path / name).parent
+        folders[holder.parent].add(holder.name)
+    inside = [root for root, names in folders.items() if len(names) > 1 and root not in (path, path.parent)]
+    if inside:
+        root = min(inside, key=lambda folder: len(folder.parts))
+        return root.parent if root.name.lower() in SPLIT_WORDS and root.parent != path else root
+    if any("/" not in name for name in pictures):  # Perhaps `path` is the folder of one domain, or of a table's pictures.
+        above = path.resolve().parent
+        beside = [folder for folder in above.iterdir() if folder.is_dir()]
+        if is_table(above) or sum(any(f.suffix.lower() in SUFFIXES for f in folder.iterdir()) for folder in beside) > 1:
+            return above
+    return None

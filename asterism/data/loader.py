@@ -1,0 +1,207 @@
+"""Loading: batches of pictures at their stored depth, the same for any number of worker processes and of ranks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asterism.config import DataConfig
+from asterism.data.batch import Batch
+from asterism.data.collection import DataError
+from asterism.data.dataset import PictureSet
+from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
+from asterism.data.sampling import Sampler, balanced_weights
+from asterism.data.transforms import fit
+
+CACHE_BYTES = 2**30
+"""Training sets that decode to no more than this are decoded once, where there are no workers."""
+
+Array = np.ndarray[Any, Any]
+
+
+class Loader:
+    """Batches of the training sets, one per dataset and step.
+
+    Sample k of a dataset is a function of (seed, dataset, k): batches can be asked for from any step on, and neither
+    workers nor ranks change them.
+
+    Args:
+        sets: the pictures of each dataset, none of them empty.
+        picture: what the pictures become.
+        data: uses `balance`, `flip`, `workers`.
+        batch_size: N, pictures per step and dataset over all ranks.
+        seed: of all orders.
+        rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
+        on_broken: told once of every picture that cannot be decoded, with the reason.
+    """
+
+    def __init__(
+        self,
+        sets: list[PictureSet],
+        picture: PictureFormat,
+        data: DataConfig,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        on_broken: Callable[[Path, str], None],
+    ) -> None:
+        assert all(len(s) for s in sets), "every dataset needs training pictures"
+        self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
+        """Steps in which the largest dataset passes once."""
+        self._workers = _choose_workers() if data.workers is None else data.workers
+        self._steps = _Steps(sets, picture, data, batch_size, seed, rank, world, keep=self._workers == 0)
+        self._on_broken, self._reported = on_broken, set[str]()
+
+    def iterate(self, first_step: int) -> Generator[list[tuple[Batch, Tensor]], None, None]:
+        """Yield, for each step from `first_step` on without end, one (whole, x) per dataset.
+
+        `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
+        `mirror` bool [N]. `x` holds the pictures of this rank's rows, uint8 or uint16 [n, C, H, W]: as they are in the files
+        when the dataset is uniform, else fitted to the picture format. A picture that cannot be decoded is replaced by the
+        next one of the set that has the same labels, or the most similar ones.
+        """
+        batches = iter(
+            DataLoader(
+                self._steps,
+                batch_size=None,
+                sampler=itertools.count(first_step),
+                num_workers=self._workers,
+                multiprocessing_context="spawn" if self._workers else None,
+                worker_init_fn=_ignore_interrupt,
+                generator=torch.Generator(),  # Else making the loader would move the global one.
+                pin_memory=torch.cuda.is_available(),
+            )
+        )
+        for parts in batches:
+            for path, reason in (found for _, _, broken in parts for found in broken):
+                if path not in self._reported:
+                    self._reported.add(path)
+                    self._on_broken(Path(path), reason)
+            yield [(Batch(**whole), x) for whole, x, _ in parts]
+
+
+def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat) -> Tensor:
+    """Load some pictures of a set for previews and evaluation, fitted: uint8 or uint16 [len(rows), C, height, width].
+
+    A picture that cannot be decoded is replaced as in training.
+    """
+    x = np.empty((len(rows), picture.channels, picture.height, picture.width), _dtype(picture))
+    for place, row in enumerate(rows):
+        x[place] = _read_or_replace(pictures, row, picture, fitted=True, broken=[])
+    return torch.from_numpy(x)
+
+
+def _choose_workers() -> int:
+    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+
+
+def _ignore_interrupt(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training process's to answer.
+
+
+class _Steps(Dataset[list[tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]]]]):
+    """Training steps by number, for the loader or one of its worker processes; `keep` keeps small sets decoded."""
+
+    def __init__(
+        self,
+        sets: list[PictureSet],
+        picture: PictureFormat,
+        data: DataConfig,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        keep: bool,
+    ) -> None:
+        self.sets, self.picture, self.flip, self.batch_size = sets, picture, data.flip, batch_size
+        self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        weights = [balanced_weights(s.labels, s.known, s.alternatives) if data.balance else None for s in sets]
+        self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
+        self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
+        sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
+        # Memory is taken as it is filled, so this is free until then.
+        keep = keep and all(s.uniform for s in sets) and sum(sizes) <= CACHE_BYTES
+        self.kept = (
+            [np.empty((len(s), *shape), _dtype(picture)) for s, shape in zip(sets, self.shapes, strict=True)] if keep else []
+        )
+        self.held = [np.zeros(len(s), bool) for s in sets]
+
+    def __getitem__(self, step: int) -> list[tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]]]:
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        return [self._part(index, positions) for index in range(len(self.sets))]
+
+    def _part(self, index: int, positions: Array) -> tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]]:
+        """Return one dataset's (whole, x, broken) at the global sample positions, int64 [N]."""
+        pictures = self.sets[index]
+        rows, flags = self.samplers[index].rows(positions)
+        whole = {
+            "labels": pictures.labels[rows],
+            "known": pictures.known[rows],
+            "dataset": torch.full((len(rows),), pictures.dataset),
+            "position": torch.from_numpy(positions),
+            "mirror": torch.from_numpy(flags & self.flip),
+        }
+        broken: list[tuple[str, str]] = []
+        local = rows[self.local]
+        x = np.empty((len(local), *self.shapes[index]), _dtype(self.picture))
+        for place, row in enumerate(local):
+            x[place] = self._picture(index, int(row), broken)
+        return whole, torch.from_numpy(x), broken
+
+    def _picture(self, index: int, row: int, broken: list[tuple[str, str]]) -> Array:
+        if self.kept and self.held[index][row]:
+            return self.kept[index][row]
+        pictures = self.sets[index]
+        array = _read_or_replace(pictures, row, self.picture, fitted=not pictures.uniform, broken=broken)
+        if self.kept:
+            self.kept[index][row], self.held[index][row] = array, True
+        return array
+
+
+def _read_or_replace(
+    pictures: PictureSet, row: int, picture: PictureFormat, *, fitted: bool, broken: list[tuple[str, str]]
+) -> Array:
+    """Read a picture as [C, H, W]; in place of one that cannot be decoded, which is added to `broken`, the next best.
+
+    The labels of a batch are known to every rank but its pictures are not, so a replacement must fit the labels.
+    """
+    for candidate in itertools.chain([row], _replacements(pictures, row)):
+        try:
+            return _read(pictures, candidate, picture, fitted)
+        except PictureError as error:
+            broken.append((str(pictures.paths[candidate]), str(error)))
+    raise DataError(f"no picture of {pictures.name} can be decoded; the first: {': '.join(broken[0])}")
+
+
+def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
+    """Yield the other rows: those with the most similar labels first, and among equals the next one first."""
+    differs = (pictures.labels != pictures.labels[row]) | (pictures.known != pictures.known[row])
+    distance = (np.arange(len(pictures)) - row) % len(pictures)
+    yield from np.lexsort((distance, differs.sum(1).numpy())).tolist()[1:]
+
+
+def _read(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool) -> Array:
+    array = to_depth(read(pictures.paths[row], picture.channels), picture.depth)
+    if pictures.size is not None and array.shape[:2] != pictures.size:
+        raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, not what its header said")
+    array = array.transpose(2, 0, 1)
+    if not fitted:
+        return array
+    x = fit(torch.from_numpy(array.astype(np.float32))[None], picture)[0]
+    return np.rint(x.numpy()).astype(array.dtype)
+
+
+def _dtype(picture: PictureFormat) -> type[np.unsignedinteger[Any]]:
+    return np.uint8 if picture.depth == 8 else np.uint16

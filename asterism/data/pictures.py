@@ -1,0 +1,325 @@
+"""Pictures as files and as tensors: what they are, reading, converting, writing.
+
+A picture keeps the depth of its file, 8 or 16 bits, until it is on the device: uint8 or uint16 arrays [H, W, C] here,
+tensors [N, C, H, W] in batches; `to_float` makes them float32 in [-1, 1] and `to_stored` goes back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+import tifffile
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
+"""File names that are taken for pictures."""
+
+# How each Pillow mode is read; transparency that a palette or a chunk holds adds an A. Other modes are 32 bits or floats.
+_MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
+_MODES |= {"RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+_UPRIGHT = {  # EXIF orientation -> how to turn the stored pixels.
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class PictureError(ValueError):
+    """A picture that cannot be read, converted or written; the message is the reason, without the file's name."""
+
+
+@dataclass(frozen=True)
+class PictureFormat:
+    """The pictures that a model takes; kept in the model file.
+
+    Args:
+        channels: 1..N.
+        height, width: pixels that the networks see.
+        low, high: stored values that map to -1 and 1 (0 and 255 for 8 bit, 0 and 65535 for 16 bit).
+        depth: bits of a stored value, 8 or 16.
+        crop: side of the centre crop before resizing; 0 takes the largest centred area of the right shape.
+    """
+
+    channels: int
+    height: int
+    width: int
+    low: float = 0.0
+    high: float = 255.0
+    depth: int = 8
+    crop: int = 0
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its picture: size in pixels when upright, channels, bits of a stored value (8 or 16)."""
+
+    width: int
+    height: int
+    channels: int
+    depth: int
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def probe(path: str | os.PathLike[str]) -> Header:
+    """Read the header of a picture file, not its pixels.
+
+    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation.
+
+    Raises:
+        PictureError: the file is missing, empty, no picture, or of more than 16 bits.
+    """
+    with _explaining(path):
+        array = _array_file(path, header=True)
+        if array is not None:
+            pixels, _ = array
+            return Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 8 * pixels.dtype.itemsize)
+        with Image.open(path) as image:
+            width, height = image.size if _orientation(image) < 5 else image.size[::-1]
+            mode = _mode(image)
+            if mode == "I;16":
+                return Header(width, height, 1, 16)
+            return Header(width, height, len(mode), 16 if _is_wide(image) else 8)
+
+
+def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarray:
+    """Read a picture upright as [H, W, C], uint8 or uint16 as in the file.
+
+    Args:
+        channels: what to convert to: transparency is laid on white, grey and colour are converted into each other;
+            none keeps the file's.
+
+    Raises:
+        PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
+    """
+    with _explaining(path):
+        array = _array_file(path)
+        if array is not None:
+            return _convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
+        with Image.open(path) as image:
+            if not _is_wide(image):
+                return from_pil(image, channels)
+        return _convert(_read_wide(path), channels, alpha=True)
+
+
+def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95) -> None:
+    """Write a picture [H, W, C], uint8 or uint16; the suffix chooses the format. A reader never sees half a file.
+
+    .jpg and .webp hold 8 bits, .png also 16-bit grey, .tif and .npy any number of channels.
+
+    Args:
+        quality: of .jpg and .webp, 1..100.
+
+    Raises:
+        PictureError: a format that does not hold such a picture, or an unknown suffix.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": None, ".tiff": None, ".npy": None}
+    if suffix not in formats:
+        raise PictureError(f"cannot write {suffix or 'a name without suffix'}; use one of {' '.join(formats)}")
+    if formats[suffix] and array.dtype == np.uint16 and (suffix != ".png" or array.shape[2] != 1):
+        raise PictureError(f"{suffix} does not hold 16 bits with {array.shape[2]} channels; write .tif or .npy")
+    if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
+        array = _convert(array, array.shape[2] - 1, alpha=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            if formats[suffix]:
+                to_pil(array).save(file, formats[suffix], quality=quality)
+            elif suffix == ".npy":
+                np.save(file, array)
+            else:
+                kind = "rgb" if array.shape[2] == 3 else "minisblack"
+                tifffile.imwrite(file, array, photometric=kind, planarconfig="contig")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+# -- Pillow ------------------------------------------------------------------------------------------------------------
+
+
+def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
+    """Return a Pillow picture upright (EXIF) as [H, W, C], uint8 or, for 16-bit grey, uint16.
+
+    Raises:
+        PictureError: 32-bit or float pixels, or a conversion to `channels` that does not exist.
+    """
+    mode, turn = _mode(image), _UPRIGHT.get(_orientation(image))
+    if mode != "I;16" and image.mode != mode:
+        image = image.convert(mode)
+    if turn is not None:
+        image = image.transpose(turn)
+    array = np.array(image)
+    if mode == "I;16":
+        array = array.astype(np.uint16)  # From either byte order.
+    return _convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
+
+
+def to_pil(array: np.ndarray) -> Image.Image:
+    """Return [H, W, C] as a Pillow picture: L, LA, RGB, RGBA, or I;16 for uint16 grey; 16-bit colour becomes 8 bits.
+
+    Raises:
+        PictureError: more than 4 channels, which Pillow does not hold.
+    """
+    channels = array.shape[2]
+    if channels > 4:
+        raise PictureError(f"a picture of {channels} channels cannot be shown or written so; write .tif or .npy")
+    if array.dtype == np.uint16 and channels > 1:
+        array = to_depth(array, 8)
+    return Image.fromarray(array[:, :, 0] if channels == 1 else array)
+
+
+def _mode(image: Image.Image) -> str:
+    if image.mode.startswith("I;16"):
+        return "I;16"
+    if image.mode not in _MODES:
+        raise PictureError(f"its pixels are of kind {image.mode} (32 bits or floats); save it with 8 or 16 unsigned bits")
+    mode = _MODES[image.mode]
+    return mode + "A" if image.has_transparency_data and not mode.endswith("A") else mode
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow would decode a whole PNG to look for EXIF behind its pixels.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    return image.getexif().get(0x0112, 1)
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Say whether the file holds 16-bit colour, of which Pillow's own reading keeps 8 bits."""
+    tile = getattr(image, "tile", None) if image.format == "PNG" else None
+    layout = tile[0][3] if tile else None
+    if layout == "LA;16B":
+        raise PictureError("16-bit grey with transparency is not supported; save it without transparency")
+    return layout in ("RGB;16B", "RGBA;16B")
+
+
+def _read_wide(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a 16-bit colour PNG as uint16 [H, W, C]."""
+    halves = []
+    for order in ("B", "L"):  # Pillow keeps the byte that it takes for the high one: truly high, then truly low.
+        with Image.open(path) as image:
+            turn = _UPRIGHT.get(_orientation(image))
+            image.tile = [(*tile[:3], f"{image.mode};16{order}") for tile in image.tile]
+            halves.append(np.array(image.transpose(turn) if turn is not None else image, dtype=np.uint16))
+    return halves[0] << 8 | halves[1]
+
+
+# -- arrays in files ---------------------------------------------------------------------------------------------------
+
+
+def _array_file(path: str | os.PathLike[str], *, header: bool = False) -> tuple[np.ndarray, bool] | None:
+    """Return the pixels [H, W, C] of a .npy file or of a TIFF that Pillow cannot hold, and whether the last is opacity.
+
+    For a `header`, the pixels of a TIFF are zeros that take no memory.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npy":
+        pixels, alpha = np.load(path, mmap_mode="r", allow_pickle=False), False
+    elif suffix in (".tif", ".tiff") and not _pillow_holds(path):
+        pixels, alpha = _read_tiff(path, header)
+    else:
+        return None
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or 0 in pixels.shape:
+        raise PictureError(f"it holds {pixels.dtype} {list(pixels.shape)}; expected uint8 or uint16 [H, W] or [H, W, C]")
+    return pixels, alpha
+
+
+def _pillow_holds(path: str | os.PathLike[str]) -> bool:
+    """Say whether Pillow reads all of a TIFF: one page, and no more than 8 bits unless it is grey."""
+    try:
+        with Image.open(path) as image:
+            bits = getattr(image, "tag_v2", {}).get(258, (8,))
+            return getattr(image, "n_frames", 1) == 1 and (len(bits) == 1 or max(bits) <= 8)
+    except UnidentifiedImageError:
+        return False
+
+
+def _read_tiff(path: str | os.PathLike[str], header: bool) -> tuple[np.ndarray, bool]:
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        channels = series.axes.replace("Y", "").replace("X", "")
+        if len(channels) > 1 or len(series.axes) != len(channels) + 2:
+            raise PictureError(f"its axes are {series.axes}; expected Y, X and at most one more for the channels")
+        pixels = np.broadcast_to(np.zeros((), series.dtype), series.shape) if header else series.asarray()
+        if channels:
+            pixels = np.moveaxis(pixels, series.axes.index(channels), -1)
+        return pixels, bool({1, 2} & set(file.pages[0].extrasamples))  # 1 and 2 are the two kinds of opacity.
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def to_depth(array: np.ndarray, depth: int) -> np.ndarray:
+    """Bring uint8 or uint16 values to `depth` bits, 8 or 16; full scale stays full scale (x257)."""
+    if array.dtype == (np.uint8 if depth == 8 else np.uint16):
+        return array
+    if depth == 16:
+        return array.astype(np.uint16) * np.uint16(257)
+    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def to_float(stored: Tensor, picture: PictureFormat) -> Tensor:
+    """Return stored values, uint8 or uint16 [N, C, H, W], as float32 in [-1, 1]; values beyond `low`, `high` are clipped."""
+    return stored.to(torch.float32).sub_(picture.low).mul_(2.0 / (picture.high - picture.low)).sub_(1.0).clamp_(-1.0, 1.0)
+
+
+def to_stored(x: Tensor, picture: PictureFormat) -> Tensor:
+    """Return float pictures [N, C, H, W], clipped to [-1, 1], as stored values: uint8, or uint16 for 16-bit data."""
+    values = x.to(torch.float32).clamp(-1.0, 1.0).add_(1.0).mul_((picture.high - picture.low) / 2.0).add_(picture.low).round_()
+    return values.to(torch.uint8) if picture.depth == 8 else values.to(torch.int32).to(torch.uint16)
+
+
+def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:
+    """Convert [H, W, C] to another number of channels; `alpha` says that the last of 2 or 4 channels is opacity."""
+    held = array.shape[2]
+    if channels is None or channels == held:
+        return array
+    opaque = alpha and held in (2, 4)
+    if held - opaque not in (1, 3) or channels > 4 or (channels in (2, 4) and not alpha):
+        raise PictureError(f"it has {held} channels, which cannot be converted to {channels}")
+    full = np.iinfo(array.dtype).max
+    colour, opacity = (array[:, :, :-1], array[:, :, -1:]) if opaque else (array, np.full_like(array[:, :, :1], full))
+    if opaque and channels in (1, 3):  # Onto white.
+        shown = opacity.astype(np.float32) / full
+        colour = np.rint(colour * shown + full * (1.0 - shown)).astype(array.dtype)
+    wanted = channels - (channels in (2, 4))
+    if colour.shape[2] > wanted:
+        colour = np.rint(colour @ np.array([[0.299], [0.587], [0.114]])).astype(array.dtype)  # Rec. 601 luma.
+    elif colour.shape[2] < wanted:
+        colour = np.repeat(colour, 3, axis=2)
+    return np.ascontiguousarray(colour if channels == wanted else np.concatenate([colour, opacity], axis=2))
+
+
+@contextmanager
+def _explaining(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever a decoder raises on broken bytes into a PictureError that says what is wrong with the file."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except Exception as error:
+        if not os.path.isfile(path):
+            reason = "there is no such file"
+        elif os.path.getsize(path) == 0:
+            reason = "the file is empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "it is not a picture that can be read"
+        else:
+            reason = str(error) or type(error).__name__
+        raise PictureError(reason) from error

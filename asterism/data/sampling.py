@@ -1,0 +1,79 @@
+"""Which picture a sample is: a function of the seed, the dataset and the sample's position, and of nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+Array = np.ndarray[Any, Any]
+
+BALANCE_ROUNDS = 100
+
+
+class Sampler:
+    """Assign pictures, and whether to mirror them, to the positions 0, 1, 2, ... of one dataset.
+
+    Args:
+        count: M, the number of pictures; every M positions are an epoch with an order of its own.
+        seed, dataset: what the orders are drawn from.
+        weights: float64 [M], how often each picture comes relative to the others; none: once per epoch.
+    """
+
+    def __init__(self, count: int, seed: int, dataset: int, weights: Array | None = None) -> None:
+        self.count, self.seed, self.dataset, self.weights = count, seed, dataset, weights
+        self._orders: dict[int, tuple[Array, Array]] = {}
+
+    def rows(self, positions: Array) -> tuple[Array, Array]:
+        """Return the picture, int64 [N] in [0, M), and the mirror flag, bool [N], at each position, int64 [N]."""
+        epochs, places = np.divmod(positions, self.count)
+        rows, flags = np.empty(len(positions), np.int64), np.empty(len(positions), bool)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            order, mirrored = self._epoch(int(epoch))
+            rows[here], flags[here] = order[places[here]], mirrored[places[here]]
+        return rows, flags
+
+    def _epoch(self, epoch: int) -> tuple[Array, Array]:
+        if epoch not in self._orders:  # Keep the epoch before, since a batch may touch both.
+            kept = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            self._orders = kept | {epoch: self._draw_epoch(epoch)}
+        return self._orders[epoch]
+
+    def _draw_epoch(self, epoch: int) -> tuple[Array, Array]:
+        rng = np.random.default_rng([self.seed, self.dataset, epoch])
+        order = rng.permutation(self.count)
+        if self.weights is not None:
+            # Systematic draws: a picture of weight w comes floor(w M) or ceil(w M) times.
+            edges = np.cumsum(self.weights[order])
+            ticks = (np.arange(self.count) + rng.random()) / self.count * edges[-1]
+            order = rng.permutation(order[np.minimum(np.searchsorted(edges, ticks, side="right"), self.count - 1)])
+        return order, rng.random(self.count) < 0.5
+
+
+def balanced_weights(labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...]) -> Array:
+    """Weigh pictures so that every label comes equally often, however few pictures have it.
+
+    Each of a set of alternatives gets the same share, and both values of every other label one half, as far as the
+    combinations that exist allow: iterative proportional fitting (Deming and Stephan 1940).
+
+    Args:
+        labels, known: float32 [M, L] in {0, 1}.
+        alternatives: sets of label indices of which exactly one holds.
+
+    Returns:
+        float64 [M], positive, with mean 1.
+    """
+    values, seen = labels.numpy().astype(bool), known.numpy().astype(bool)
+    joined = {index for choice in alternatives for index in choice}
+    parts = [[values[:, i] & seen[:, i] for i in choice] for choice in alternatives]
+    parts += [[values[:, i] & seen[:, i], ~values[:, i] & seen[:, i]] for i in range(values.shape[1]) if i not in joined]
+    parts = [[part for part in division if part.any()] for division in parts]
+    weights = np.ones(len(values))
+    for _ in range(BALANCE_ROUNDS):
+        for division in parts:
+            masses = [weights[part].sum() for part in division]
+            for part, mass in zip(division, masses, strict=True):
+                weights[part] *= sum(masses) / len(division) / mass
+    return weights / weights.mean()

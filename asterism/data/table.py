@@ -1,0 +1,270 @@
+"""A table of labels: CelebA's attribute list, or a CSV file with a header.
+
+The CelebA format: a line with the number of pictures, a line with the names of the attributes, then for each picture its
+file and 1 or -1 per attribute. In a CSV the columns `file`, `split`, `pair_id` and `identity` have their meaning; an empty
+cell is an unknown value.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from asterism.config import DataConfig, closest
+from asterism.data.collection import SPLIT_WORDS, Collection, DataError, list_pictures, some, split_of
+from asterism.data.exclusive import exclusive_sets
+from asterism.labels import LabelGroup
+
+FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path")
+IDENTITY_COLUMNS = ("pair_id", "identity")
+PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
+CELEBA_LIST = "list_attr_celeba.txt"
+VALUES = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "-1.0": 0, "true": 1, "false": 0, "": 0}
+"""What the cells of a binary label hold; the empty one is unknown."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a table: one file name per row, and the other columns by name."""
+
+    path: Path
+    files: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]]
+
+
+def is_table(path: Path) -> bool:
+    """Say whether this source reads `path`: a table, or a folder that holds one."""
+    return path.suffix.lower() in (".csv", ".txt") if path.is_file() else bool(_find_tables(path))
+
+
+def read_table(path: Path, config: DataConfig) -> Collection:
+    """Read a table of labels with the pictures that it names.
+
+    Label columns are, in this order of preference: those that `config.labels` names; the text column `domain`; the
+    attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one group, each text column
+    a `one_of` group.
+
+    Raises:
+        DataError: several tables, a malformed table, no label column, or no row with a picture.
+    """
+    tables = [path] if path.is_file() else _find_tables(path)
+    if len(tables) > 1:
+        raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
+    table = _read(tables[0])
+    root = tables[0].parent
+    pictures, stray = list_pictures(root)
+    present = set(pictures)
+    found = [next((f for base in PICTURE_FOLDERS if (f := base + _plain(file)) in present), None) for file in table.files]
+    rows = [i for i, file in enumerate(found) if file is not None]
+    files = [file for file in found if file is not None]
+    if not rows:
+        raise DataError(
+            f"{table.path} has {some(table.files, 'rows')}, but none of the pictures is there; "
+            f"expected them in {root}, {root / 'images'} or {root / 'img_align_celeba'}"
+        )
+    twice = [file for file, count in Counter(files).items() if count > 1]
+    if twice:
+        raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
+
+    columns = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
+    name = root.resolve().name
+    notes: list[str] = []
+    chosen = _label_columns(table, columns, config, notes)
+    groups, labels, known = _read_labels(name, table.path, {c: columns[c] for c in chosen}, config, notes)
+    identity = next((columns[c] for c in IDENTITY_COLUMNS if c in columns), None)
+    tables_there = {t.relative_to(root).as_posix() for t in (table.path, root / CELEBA_LIST)}
+    return Collection(
+        name=name,
+        root=root,
+        files=files,
+        groups=groups,
+        labels=labels,
+        known=known,
+        split=_splits(table.path, files, columns.get("split")),
+        identity=identity,
+        columns=tuple(c for c in columns if c not in ("split", *IDENTITY_COLUMNS)),
+        missing=[file for file, there in zip(table.files, found, strict=True) if there is None],
+        unlabelled=sorted(present - set(files)),
+        stray=[file for file in stray if file not in tables_there],
+        notes=notes,
+    )
+
+
+# -- finding and reading -----------------------------------------------------------------------------------------------
+
+
+def _find_tables(folder: Path) -> list[Path]:
+    """Return the table that a folder is read by, or all that it could be."""
+    for name in ("manifest.csv", CELEBA_LIST):
+        if (folder / name).is_file():
+            return [folder / name]
+    candidates = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
+    return [f for f in candidates if f.is_file() and _looks_like_table(f)]
+
+
+def _looks_like_table(path: Path) -> bool:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            first, second, third = (file.readline() for _ in range(3))
+    except UnicodeDecodeError:
+        return False
+    if path.suffix.lower() == ".csv":
+        return any(cell.strip().lower() in FILE_COLUMNS for cell in first.split(_delimiter(first)))
+    return first.strip().isdigit() and bool(second.split()) and len(third.split()) == len(second.split()) + 1
+
+
+def _read(path: Path) -> Table:
+    try:
+        table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_celeba(path)
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text in UTF-8; expected a .csv with a header, or a .txt in CelebA's format") from None
+    if not table.files:
+        raise DataError(f"{path} has no rows; expected one per picture")
+    return table
+
+
+def _read_celeba(path: Path) -> Table:
+    if not _looks_like_table(path):
+        raise DataError(
+            f"{path} is not in CelebA's format; expected the number of pictures in line 1, the attributes in line 2, "
+            "then per line a file and as many values of 1 or -1"
+        )
+    with open(path, encoding="utf-8-sig") as file:
+        file.readline()
+        names = file.readline().split()
+        rows = [tuple(map(sys.intern, line.split())) for line in file if line.strip()]
+    for number, row in enumerate(rows, start=3):
+        if len(row) != len(names) + 1:
+            raise DataError(f"{path}, line {number}: {len(row) - 1} values for {len(names)} attributes")
+    return _table(path, ["file", *names], rows)
+
+
+def _read_csv(path: Path) -> Table:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        delimiter = _delimiter(file.readline())
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter)
+        header = [name.strip() for name in next(reader, [])]
+        rows = []
+        for row in reader:
+            if row and len(row) != len(header):
+                raise DataError(f"{path}, line {reader.line_num}: {len(row)} cells under a header of {len(header)}")
+            if row:
+                rows.append(tuple(sys.intern(cell.strip()) for cell in row))
+    return _table(path, header, rows)
+
+
+def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
+    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+    file_column = next((name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted), None)
+    if file_column is None:
+        raise DataError(f"{path} has no column of file names; call it 'file' (found: {', '.join(header)})")
+    return Table(path, columns.pop(file_column), columns)
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _plain(file: str) -> str:
+    return file.replace("\\", "/").removeprefix("./")
+
+
+def _splits(path: Path, files: list[str], cells: list[str] | None) -> list[str]:
+    if cells is None:
+        return [split_of(file) for file in files]
+    unknown = sorted({cell for cell in cells if cell and cell.lower() not in SPLIT_WORDS})
+    if unknown:
+        raise DataError(f"{path}: the column split holds {some(unknown, 'other words')}; expected train, val or test")
+    return [SPLIT_WORDS[cell.lower()] if cell else split_of(file) for file, cell in zip(files, cells, strict=True)]
+
+
+# -- labels ------------------------------------------------------------------------------------------------------------
+
+
+def _label_columns(table: Table, columns: dict[str, list[str]], config: DataConfig, notes: list[str]) -> list[str]:
+    """Choose the label columns, in the table's order unless `config.labels` gives one."""
+    wanted = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
+    if wanted:
+        return wanted
+    if "domain" in columns and not _is_binary(columns["domain"]):
+        return ["domain"]
+    binary = [name for name, cells in columns.items() if name not in ("split", *IDENTITY_COLUMNS) and _is_binary(cells)]
+    beside = table.path.parent / CELEBA_LIST
+    if table.path != beside and beside.is_file():
+        with open(beside, encoding="utf-8-sig") as file:
+            names = list(islice(file, 2))[-1].split()
+        listed = [name for name in binary if name in names]
+        others = [name for name in binary if name not in names]
+        if listed and others:
+            notes.append(f"the labels are those of {CELEBA_LIST}; other columns of 1 and 0 are not used ({', '.join(others)})")
+        binary = listed or binary
+    varied = [name for name in binary if len({VALUES[c.lower()] for c in columns[name] if c}) == 2]
+    if len(varied) < len(binary):
+        notes.append(some([n for n in binary if n not in varied], "columns that hold one value only, not used"))
+    if not varied:
+        raise DataError(
+            f"{table.path} has no label columns; expected columns of 1 and -1 (or 1 and 0), or a text column 'domain'; "
+            f"it has {', '.join(columns) or 'none'}: name label columns by --data.labels"
+        )
+    return varied
+
+
+def _is_binary(cells: list[str]) -> bool:
+    values = {cell.lower() for cell in cells}
+    return values <= VALUES.keys() and not ({"0", "0.0"} & values and {"-1", "-1.0"} & values) and values != {""}
+
+
+def _read_labels(
+    dataset: str, path: Path, columns: dict[str, list[str]], config: DataConfig, notes: list[str]
+) -> tuple[tuple[LabelGroup, ...], np.ndarray, np.ndarray]:
+    """Turn label columns into groups, labels uint8 [M, D] and known bool [M, D]."""
+    groups, labels, known = [], [], []
+    binary = [name for name, cells in columns.items() if _is_binary(cells)]
+    if binary:
+        values = np.array([[VALUES[cell.lower()] for cell in columns[name]] for name in binary], np.uint8).T
+        filled = np.array([[cell != "" for cell in columns[name]] for name in binary], bool).T
+        exclusive = _exclusive(binary, values, filled, config, notes)
+        groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive))
+        labels.append(values)
+        known.append(filled)
+    for name in (n for n in columns if n not in binary):
+        cells = columns[name]
+        domains = sorted(set(cells) - {""})
+        if not 2 <= len(domains) <= max(2, len(cells) // 2):
+            raise DataError(
+                f"{path}: the column {name!r} is no label: in {len(cells):,} rows it holds {some(domains, 'values')}"
+            )
+        groups.append(LabelGroup(dataset, tuple(domains), "one_of"))
+        labels.append(np.array([[cell == domain for domain in domains] for cell in cells], np.uint8))
+        known.append(np.repeat(np.array([[cell != ""] for cell in cells], bool), len(domains), axis=1))
+    return tuple(groups), np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
+
+
+def _exclusive(
+    names: list[str], values: np.ndarray, known: np.ndarray, config: DataConfig, notes: list[str]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of labels that exclude each other: the configured ones that this table has, or else inferred ones."""
+    if not config.exclusive:
+        whole = [i for i in range(len(names)) if known[:, i].all()]
+        inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
+        notes.extend(f"exactly one of {', '.join(found)} holds in every row: they are switched together" for found in inferred)
+        return inferred
+    sets = []
+    for part in config.exclusive.split(";"):
+        wanted = tuple(word.strip() for word in part.split(",") if word.strip())
+        absent = [name for name in wanted if name not in names]
+        if absent and len(absent) < len(wanted):
+            raise DataError(f"--data.exclusive {part}: {absent[0]} is not a label: {closest(absent[0], names)}")
+        if wanted and not absent:
+            sets.append(wanted)
+    return tuple(sets)

@@ -1,0 +1,87 @@
+"""What happens to pictures on the device: crop, resize, mirror, and the way back to the size a picture had.
+
+Shapes: N batch, C channels, H x W pixels. Pictures are float32 [N, C, H, W].
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from asterism.data.pictures import PictureFormat
+
+
+class Box(NamedTuple):
+    """An area in a picture's pixels; it may reach beyond the picture (negative `top`, `left`)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def crop_box(height: int, width: int, picture: PictureFormat) -> Box:
+    """Return the centred area of a `height` x `width` picture that `fit` keeps.
+
+    It has the shape of `picture`; its longer side is `picture.crop`, or as long as the picture allows when that is 0 or
+    too much.
+    """
+    scale = min(height / picture.height, width / picture.width)
+    if picture.crop:
+        scale = min(scale, picture.crop / max(picture.height, picture.width))
+    kept_height = max(1, min(height, round(picture.height * scale)))
+    kept_width = max(1, min(width, round(picture.width * scale)))
+    return Box(round((height - kept_height) / 2), round((width - kept_width) / 2), kept_height, kept_width)
+
+
+def fit(x: Tensor, picture: PictureFormat) -> Tensor:
+    """Crop x [N, C, H, W] to `crop_box` and resize it to [N, C, picture.height, picture.width]."""
+    top, left, height, width = crop_box(x.shape[2], x.shape[3], picture)
+    return resize(x[:, :, top : top + height, left : left + width], picture.height, picture.width)
+
+
+def paste(x: Tensor, y: Tensor, box: Box) -> Tensor:
+    """Return x [N, C, H, W] with y [N, C, h, w], resized, in the area `box`: the way back from `fit`."""
+    result = x.clone()
+    rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
+    result[:, :, rows, columns] = resize(y, box.height, box.width)
+    return result
+
+
+def letterbox(x: Tensor, height: int, width: int) -> tuple[Tensor, Box]:
+    """Pad x [N, C, H, W] by its edges to the shape of `height` x `width`, then resize it to that size.
+
+    Returns:
+        The pictures [N, C, height, width] and the padded area in pixels of x, which `unletterbox` takes.
+    """
+    held_height, held_width = x.shape[2:]
+    scale = max(held_height / height, held_width / width)
+    padded_height = max(held_height, math.ceil(height * scale - 1e-6))
+    padded_width = max(held_width, math.ceil(width * scale - 1e-6))
+    top, left = (padded_height - held_height) // 2, (padded_width - held_width) // 2
+    pads = (left, padded_width - held_width - left, top, padded_height - held_height - top)
+    if any(pads):
+        x = functional.pad(x, pads, mode="replicate")
+    return resize(x, height, width), Box(-top, -left, padded_height, padded_width)
+
+
+def unletterbox(y: Tensor, box: Box, height: int, width: int) -> Tensor:
+    """Bring y [N, C, h, w] back to the `height` x `width` pixels of the picture that `letterbox` padded to `box`."""
+    padded = resize(y, box.height, box.width)
+    return padded[:, :, -box.top : -box.top + height, -box.left : -box.left + width]
+
+
+def resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Resize x [N, C, H, W] to [N, C, height, width], bilinear and antialiased; x itself when it has that size."""
+    if x.shape[2:] == (height, width):
+        return x
+    return functional.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+
+
+def mirror(x: Tensor, flags: Tensor) -> Tensor:
+    """Mirror those pictures of x [N, C, H, W] left to right whose flag, bool [N], is set."""
+    return torch.where(flags[:, None, None, None], x.flip(-1), x)

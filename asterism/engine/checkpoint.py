@@ -1,0 +1,64 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+
+Files load with `weights_only=True`. Writing is atomic: a kill at any moment leaves the older file or the newer one.
+No random state is stored, since every random number is a function of seed, step and position.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PATTERN = re.compile(r"step_(\d{8,})\.pt")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written, read or continued; the message says what to do."""
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically.
+
+    Raises:
+        CheckpointError: the disk is full or refuses; no partial file remains and earlier checkpoints stand.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a failed write as RuntimeError.
+        partial.unlink(missing_ok=True)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "write" in str(error)
+        remedy = "free some space, then run the same command again to resume" if full else "check that the folder is writable"
+        raise CheckpointError(f"cannot save {path}: {error}; earlier checkpoints are untouched; {remedy}") from error
+
+
+def newest(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
+    """Read the newest checkpoint of a folder that can be read, or None; report every one that cannot."""
+    for path in reversed(find(folder)):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # A damaged file surfaces as many kinds of error.
+            report(f"{path.name} cannot be read ({type(error).__name__}); trying the one before")
+    return None
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, oldest first."""
+    return sorted((p for p in folder.glob("step_*.pt") if PATTERN.fullmatch(p.name)), key=lambda p: int(p.stem[5:]))
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the `keep` newest checkpoints, and what a kill left half-written."""
+    for path in [*find(folder)[:-keep], *folder.glob(".*.partial")]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""Fine-tuning: start from another model's weights, also onto a label space with other labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asterism.labels import LabelSpace
+from asterism.model_file import Model, ModelError
+from asterism.recipes.base import Recipe
+
+
+def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
+    """Copy a model's weights into a recipe, label by label where the label spaces differ.
+
+    Along an axis that runs over labels, a label that both have keeps its slice; a new label keeps its fresh
+    initialisation; mask bits go by dataset name. Networks that the model file lacks stay fresh.
+
+    Returns:
+        One sentence per thing that was not simply copied, for the log.
+
+    Raises:
+        ModelError: another recipe, or parameters of other shapes (another width or depth), named.
+    """
+    if model.name != name:
+        raise ModelError(f"--init is a model of recipe {model.name}; this run trains {name}")
+    axes, notes = recipe.label_axes(), []
+    given, own = model.recipe.state_dict(), recipe.state_dict()
+    for key, tensor in own.items():
+        if key.split(".")[0] in model.missing:
+            continue
+        if key not in given:
+            raise ModelError(f"--init lacks {key}: set recipe.* to the widths and depths of the model ({model.config})")
+        source = given[key].to(tensor)
+        if key in axes and recipe.space != model.space:
+            axis, start, masked = axes[key]
+            source = _move(source, tensor, axis, start, masked, model.space, recipe.space)
+        if source.shape != tensor.shape:
+            raise ModelError(
+                f"--init has {key} of shape {tuple(source.shape)}, this run {tuple(tensor.shape)}: "
+                f"set recipe.* and data.size to those of the model ({model.config}, {model.picture})"
+            )
+        tensor.copy_(source)
+    new = [label for label in recipe.space.names if label not in model.space.names]
+    if new:
+        notes.append(f"new labels start from fresh weights: {', '.join(new)}")
+    if model.missing:
+        notes.append(f"not in the model file, start fresh: {', '.join(model.missing)}")
+    return notes
+
+
+def _move(source: Tensor, fresh: Tensor, axis: int, start: int, masked: bool, old: LabelSpace, new: LabelSpace) -> Tensor:
+    """Return `fresh` with the slices of `source` for whatever both label spaces have."""
+    result = fresh.clone()
+    pairs = [(i, i) for i in range(start)]
+    pairs += [(start + old.names.index(n), start + j) for j, n in enumerate(new.names) if n in old.names]
+    if masked and old.num_datasets > 1 and new.num_datasets > 1:
+        bits = [(old.datasets.index(d), j) for j, d in enumerate(new.datasets) if d in old.datasets]
+        pairs += [(start + old.num_labels + i, start + new.num_labels + j) for i, j in bits]
+    if pairs:
+        from_, to = (torch.tensor(side, device=fresh.device) for side in zip(*pairs, strict=True))
+        result.index_copy_(axis, to, source.index_select(axis, from_))
+    return result

@@ -1,0 +1,55 @@
+"""The run's log: one JSON object a line, always written, rewound to the checkpoint when a run resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Log:
+    """`log.jsonl` of a run, and TensorBoard where it is installed.
+
+    Args:
+        run: the run's folder.
+        step: lines of later steps are dropped, since the resumed run writes them again.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.path = run / "log.jsonl"
+        kept = [line for line in read(self.path) if line["step"] <= step]
+        partial = self.path.with_name(".log.jsonl.partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(partial, self.path)
+        self.seconds = kept[-1]["seconds"] if kept else 0.0
+        self.board = _tensorboard(run, step)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line; a value that is not finite becomes null, which JSON can hold."""
+        clean = {**line, "terms": {k: v if math.isfinite(v) else None for k, v in line["terms"].items()}}
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(clean) + "\n")
+        if self.board is not None:
+            for name, value in line["terms"].items():
+                self.board.add_scalar(name, value, line["step"])
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log; a last line cut by a kill is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _tensorboard(run: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except Exception:  # Not installed, or broken: the log does not depend on it.
+        return None
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)

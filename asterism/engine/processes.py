@@ -1,0 +1,65 @@
+"""One or several training processes, started by torchrun; one process needs nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those that train one model; rows of a global batch are divided among them in order."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Processes:
+        """Join the group that torchrun's environment describes; alone without one. NCCL on CUDA, gloo elsewhere."""
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        if world == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), world)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def rows(self, count: int) -> tuple[int, int]:
+        """Return which of `count` samples are this process's: start, stop."""
+        return self.rank * count // self.world, (self.rank + 1) * count // self.world
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Add each tensor over all processes, in place, in one message."""
+        if self.world == 1 or not tensors:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        dist.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Say whether the flag is set in any process."""
+        if self.world == 1:
+            return flag
+        votes = torch.tensor([float(flag)], device=device)
+        dist.all_reduce(votes)
+        return bool(votes.item() > 0)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def leave(self) -> None:
+        """Leave the group."""
+        if self.world > 1:
+            dist.destroy_process_group()

@@ -1,0 +1,182 @@
+"""One training run from settings to outcome: check everything, start or resume, train."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asterism import __version__
+from asterism.config import ConfigError, TrainConfig
+from asterism.data.dataset import Datasets, open_data
+from asterism.data.loader import Loader
+from asterism.engine import checkpoint
+from asterism.engine.finetune import adopt
+from asterism.engine.machine import Machine
+from asterism.engine.preview import Previews
+from asterism.engine.processes import Processes
+from asterism.engine.trainer import Outcome, Trainer
+from asterism.model_file import find_model, load_model
+from asterism.recipes import recipe_class
+from asterism.recipes.base import Recipe
+from asterism.recipes.settings import Settings
+
+
+def train(
+    recipe: str,
+    data: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    preset: str | None = None,
+    init: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Train a recipe, or go on with the run in `out` where it stopped.
+
+    Args:
+        recipe: name, as `asterism list` shows it.
+        data: one or more folders or tables; several are joined, each with its own labels.
+        out: the run's folder.
+        preset: named settings of the recipe.
+        init: run or model file whose weights a new run starts from.
+        overrides: dotted keys, such as {"train.steps": 5000}.
+
+    Returns:
+        The last step, and the signal that ended the run if one did.
+
+    Raises:
+        ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy, before training starts.
+        TrainingError, CheckpointError: what stopped the training and what is kept.
+    """
+    sources = [data] if isinstance(data, (str, Path)) else list(data)
+    settings = Settings.resolve(recipe, [str(s) for s in sources], preset, overrides)
+    return run(settings, Path(out), init)
+
+
+def run(settings: Settings, out: Path, init: str | Path | None = None) -> Outcome:
+    """Train with resolved settings; see `train`."""
+    refuse_changes(settings, out)
+    machine = Machine.choose(settings.train.device, settings.train.precision)
+    processes = Processes.join(machine.device)
+    try:
+        return start(settings, out, init, machine, processes).train()
+    finally:
+        processes.leave()
+
+
+def start(settings: Settings, out: Path, init: str | Path | None, machine: Machine, processes: Processes) -> Trainer:
+    """Open the data, build or restore the recipe, and return the trainer ready to train."""
+    began = time.perf_counter()
+    datasets = open_data(settings.data)
+    broken: list[str] = []
+    loader = Loader(
+        datasets.splits["train"],
+        datasets.picture,
+        settings.data,
+        batch_size=settings.train.batch_size,
+        seed=settings.train.seed,
+        rank=processes.rank,
+        world=processes.world,
+        on_broken=lambda path, reason: broken.append(reason) or trainer.display.say(f"left out: {path}: {reason}"),
+    )
+    config = in_steps(settings.train, loader.steps_per_epoch)
+    network = build(settings, datasets)
+    held = datasets.splits["val"] if all(len(s) for s in datasets.splits["val"]) else datasets.splits["train"]
+    identity = {
+        "settings": settings.to_json(),
+        "labels": datasets.space.to_json(),
+        "picture": dataclasses.asdict(datasets.picture),
+        "fingerprint": datasets.fingerprint,
+    }
+    info = {
+        "data": [{"name": s.name, "pictures": len(s)} for s in datasets.splits["train"]],
+        "preset": settings.preset,
+        "version": __version__,
+        "licence": "the trainer's own; none was stated",
+    }
+    network.to(machine.device, memory_format=machine.memory_format)
+    trainer = Trainer(
+        network, loader, config, out, machine=machine, processes=processes, identity=identity, previews=None, info=info
+    )
+    say = trainer.display.say
+    state = checkpoint.newest(out / "checkpoints", say)
+    if state is not None:
+        if state["fingerprint"] != datasets.fingerprint:
+            raise ConfigError(
+                f"the pictures, labels or splits are not those that {out} was trained on: give the same --data, or start "
+                f"another run with --init {out}"
+            )
+        trainer.load_state_dict(state)
+    elif init is not None:
+        model = load_model(find_model(init))
+        for note in adopt(network, model, settings.name):
+            say(f"--init: {note}")
+        info["created_from"] = str(init)
+        trainer.average.load(network.state_dict())
+    if processes.first:
+        out.mkdir(parents=True, exist_ok=True)
+        if network.translates:
+            trainer.previews = Previews(out, held, network, machine.device, settings.train.seed)
+        write_json(out / "config.json", settings.to_json())
+        announce(trainer, settings, datasets, time.perf_counter() - began)
+    return trainer
+
+
+def build(settings: Settings, datasets: Datasets) -> Recipe:
+    """Build the recipe for the data, with initial weights that are a function of the seed."""
+    torch.manual_seed(settings.train.seed)
+    return recipe_class(settings.name)(settings.recipe, datasets.space, datasets.picture)
+
+
+def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
+    """Convert lengths in epochs to steps; decay never exceeds the whole length."""
+    steps = config.steps if config.epochs is None else max(1, round(config.epochs * steps_per_epoch))
+    decay = config.decay_steps if config.decay_epochs is None else round(config.decay_epochs * steps_per_epoch)
+    return dataclasses.replace(config, steps=steps, decay_steps=min(decay, steps))
+
+
+def refuse_changes(settings: Settings, out: Path) -> None:
+    """Raise ConfigError when `out` holds a run whose fixed settings differ, or something that is not a run."""
+    path = out / "config.json"
+    if path.exists():
+        changes = settings.changed_since(json.loads(path.read_text(encoding="utf-8")))
+        if changes:
+            raise ConfigError(
+                f"{out} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nrepeat the first command to resume "
+                "it, or give another --out (with --init to start from its weights)"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} exists and is not a run: give another --out or an empty folder")
+
+
+def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: float) -> None:
+    """Say what is about to be trained, on what, where, and the automatic choices."""
+    say = trainer.display.say
+    for note in datasets.notes:
+        say(f"note: {note}")
+    for path, reason in datasets.broken:
+        say(f"left out: {path}: {reason}")
+    for pictures in datasets.splits["train"]:
+        say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(_own_names(datasets, pictures.dataset))}")
+    sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
+    say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
+    config = trainer.config
+    where = f"resuming at step {trainer.step}" if trainer.step else "starting"
+    say(f"{where} of {config.steps}, batch {config.batch_size}; {trainer.machine.reason}; ready in {seconds:.1f} s")
+
+
+def _own_names(datasets: Datasets, dataset: int) -> Sequence[str]:
+    return datasets.space.names[datasets.space.dataset_span(dataset)]
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON atomically."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,275 @@
+"""The training loop: what happens in one step, in what order, and what is kept."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from asterism import model_file
+from asterism.config import TrainConfig
+from asterism.data.batch import Batch
+from asterism.data.loader import Loader
+from asterism.data.pictures import to_float
+from asterism.data.transforms import fit, mirror
+from asterism.engine import checkpoint
+from asterism.engine.average import Average
+from asterism.engine.display import Display
+from asterism.engine.log import Log
+from asterism.engine.machine import Machine
+from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
+from asterism.engine.processes import Processes
+from asterism.engine.statistics import Statistics
+from asterism.recipes.base import Recipe, Update
+
+STOP_CHECK_STEPS = 10
+"""Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what is kept."""
+
+
+class Preview(Protocol):
+    """Draws the previews of a run."""
+
+    def draw(self, recipe: Recipe, step: int) -> None:
+        """Write the preview of a step, from the recipe's present weights."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: at which step, and by which signal if by one."""
+
+    step: int
+    signal: int | None = None
+
+
+class Trainer:
+    """Trains a recipe.
+
+    Args:
+        recipe: on the machine's device.
+        loader: batches by step.
+        config: resolved: steps and decay_steps hold, epochs are converted.
+        run: the run's folder.
+        identity: what checkpoints say about the run: settings, labels, picture, data fingerprint (JSON values).
+        previews: draws pictures; None draws none.
+        info: what the model file says about the run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        loader: Loader,
+        config: TrainConfig,
+        run: Path,
+        *,
+        machine: Machine,
+        processes: Processes,
+        identity: dict[str, Any],
+        previews: Preview | None,
+        info: dict[str, Any],
+    ) -> None:
+        self.recipe, self.loader, self.config, self.run = recipe, loader, config, run
+        self.machine, self.processes = machine, processes
+        self.identity, self.previews, self.info = identity, previews, info
+        self.optimizers = Optimizers(recipe, machine.device)
+        self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
+        self.statistics = Statistics(machine.device)
+        self.display = Display(config.steps, quiet=not processes.first)
+        self.step = 0
+        self.signal: int | None = None
+        self.waited = 0.0
+        self.saved_at = -1
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def train(self) -> Outcome:
+        """Train to the last step, or until a signal asks to stop; either way everything is saved.
+
+        Raises:
+            TrainingError: too many non-finite steps in a row.
+            CheckpointError: a checkpoint could not be written.
+        """
+        self.log = Log(self.run, self.step) if self.processes.first else None
+        self.started, self.logged_at = time.perf_counter(), self.step
+        batches = self.loader.iterate(self.step)
+        self.display.start(self.step)
+        try:
+            with stop_signals(self):
+                while True:
+                    last = self.step >= self.config.steps or self.stopping()
+                    self.maintain(last)
+                    if last:
+                        return Outcome(self.step, self.signal)
+                    asked = time.perf_counter()
+                    drawn = next(batches)
+                    self.waited += time.perf_counter() - asked
+                    self.rates = self.optimizers.set_rates(rate_factor(self.step, self.config.steps, self.config.decay_steps))
+                    for whole, stored in drawn:  # One batch per dataset, in order.
+                        self.train_batch(self.prepare(whole, stored), len(whole))
+                    pictures = sum(len(whole) for whole, _ in drawn)
+                    self.step += 1
+                    self.average.update(self.step * pictures, pictures)
+                    self.display.advance(self.step)
+        finally:
+            batches.close()
+            self.display.stop()
+
+    def prepare(self, whole: Batch, stored: Tensor) -> Batch:
+        """Return this process's rows of a batch on the device, with every random choice of the step made.
+
+        Choices are drawn for the whole batch, before it is divided among processes and micro-batches.
+        """
+        draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
+        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
+        x = to_float(stored.to(self.machine.device, non_blocking=True), self.recipe.picture)
+        x = mirror(fit(x, self.recipe.picture), rows.mirror)
+        return rows.extend(x=x.contiguous(memory_format=self.machine.memory_format))
+
+    def train_batch(self, batch: Batch, total: int) -> None:
+        """Make every update that is due; `total` counts the batch's samples over all processes."""
+        progress = torch.tensor(float(self.step), device=self.machine.device)
+        for update in self.recipe.updates:
+            if (self.step + 1) % update.every == 0:
+                self.apply(update, batch, total, progress)
+
+    def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
+        """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
+        freeze_others(self.recipe, update.trains)
+        for micro in split(batch, self.config.accumulate):
+            with self.machine.arithmetic():
+                terms = getattr(self.recipe, f"{update.name}_terms")(micro, progress)
+            loss = torch.stack([weight * value.sum() / total for weight, value in terms.values()]).sum()
+            loss.backward()
+            self.statistics.add(update.name, terms)
+        self.optimizers.step(update.trains, self.processes)
+
+    # -- between steps ---------------------------------------------------------------------------------------------
+
+    def maintain(self, last: bool) -> None:
+        """Log, preview and save where this step is due; the first and the last state take the same path."""
+        if self.step > self.logged_at and (last or self.step % self.config.log_every == 0):
+            self.write_log()
+        resumed = self.saved_at == self.step
+        if not resumed and (last or (self.step and self.step % self.config.checkpoint_every == 0)):
+            self.save()
+        finished = self.step >= self.config.steps
+        if self.previews and self.processes.first and not resumed and (finished or self.step % self.config.preview_every == 0):
+            with self.average.applied(), self.machine.arithmetic(), torch.no_grad():
+                self.previews.draw(self.recipe, self.step)
+
+    def write_log(self) -> None:
+        """Read the statistics back, print and write them, and stop a run whose steps are all skipped."""
+        terms = self.statistics.drain(self.processes)
+        skipped, worst = self.optimizers.skipped.item(), self.optimizers.worst_row.item()
+        now = time.perf_counter()
+        elapsed, steps = now - self.started, self.step - self.logged_at
+        images = self.config.batch_size * self.recipe.space.num_datasets
+        line = {
+            "step": self.step,
+            "images": self.step * images,
+            "seconds": 0.0,
+            "images_per_second": round(steps * images / elapsed, 3),
+            "waiting": round(self.waited / elapsed, 4),
+            "lr": self.rates,
+            "terms": terms,
+            "skipped": int(skipped),
+        }
+        if self.log is not None:
+            self.log.seconds += elapsed
+            self.log.write(line | {"seconds": round(self.log.seconds, 3)})
+        self.display.show(line, (self.config.steps - self.step) * elapsed / steps)
+        self.started, self.logged_at, self.waited = now, self.step, 0.0
+        if worst >= self.config.max_skipped:
+            bad = [name for name, value in terms.items() if value != value or abs(value) == float("inf")]
+            kept = checkpoint.find(self.run / "checkpoints")
+            raise TrainingError(
+                f"stopped at step {self.step}: {int(worst)} updates in a row had values that are not finite"
+                f"{' (' + ', '.join(bad) + ')' if bad else ''} and were skipped. Last good checkpoint: "
+                f"{kept[-1].name if kept else 'none'}. Lower the learning rates, or try --train.precision float32."
+            )
+
+    def save(self) -> None:
+        """Write the checkpoint and the model file."""
+        if self.processes.first:
+            folder = self.run / "checkpoints"
+            checkpoint.write(folder / f"step_{self.step:08d}.pt", self.state_dict())
+            checkpoint.prune(folder, self.config.keep)
+            weights = self.recipe.state_dict() | self.average.weights
+            model_file.save_model(
+                self.run / "model.safetensors", self.recipe, self.identity["settings"]["name"], weights, info=self.info | {"step": self.step}
+            )
+        self.saved_at = self.step
+        self.processes.wait()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the rest of the run depends on."""
+        return {
+            "step": self.step,
+            "networks": self.recipe.state_dict(),
+            "average": self.average.weights,
+            "optimizers": self.optimizers.state_dict(),
+            **self.identity,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.step = self.saved_at = state["step"]
+        self.recipe.load_state_dict(state["networks"])
+        self.average.load(state["average"])
+        self.optimizers.load_state_dict(state["optimizers"])
+
+    def stopping(self) -> bool:
+        """Say whether a signal asked to stop; several processes agree on the step."""
+        if self.processes.world == 1:
+            return self.signal is not None
+        return self.step % STOP_CHECK_STEPS == 0 and self.processes.any(self.signal is not None, self.machine.device)
+
+
+def step_generator(seed: int, step: int, dataset: int) -> torch.Generator:
+    """Return the generator of a step's random choices: a function of seed, step and dataset, never of the process."""
+    mixed = torch.tensor([seed, step, dataset], dtype=torch.int64)
+    value = int((mixed * torch.tensor([0x9E3779B97F4A7C1, 0xC2B2AE3D27D4EB, 0x165667B19E3779F])).sum())
+    return torch.Generator().manual_seed(value & 0x7FFFFFFFFFFFFFFF)
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """Divide a batch into at most `parts` micro-batches of nearly equal size."""
+    edges = [i * len(batch) // parts for i in range(parts + 1)]
+    return [batch.rows(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+
+
+class stop_signals:
+    """While training, SIGINT and SIGTERM ask the loop to save and stop; a second one acts as usual."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        try:
+            self.before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # Not in the main thread: signals stay the caller's business.
+            self.before = {}
+
+    def ask(self, number: int, frame: object) -> None:
+        """Note the signal and restore what was there before."""
+        self.trainer.signal = number
+        self.trainer.display.say(f"{signal.Signals(number).name}: saving after this step; once more to stop at once")
+        self.restore()
+
+    def __exit__(self, *exception: object) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Put the earlier handlers back."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}

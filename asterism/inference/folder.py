@@ -1,0 +1,207 @@
+"""Translating files: folders in, folders out, in batches, while other threads decode and encode."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
+from asterism.inference.images import Picture, open_file, to_array
+from asterism.inference.source_labels import stated
+from asterism.inference.translator import Translator
+
+
+class FolderError(ValueError):
+    """Inputs that cannot be found or outputs that cannot be written; the message says which and what to do."""
+
+
+@dataclass
+class Summary:
+    """What `translate_folder` did.
+
+    Args:
+        written: the files written, in order.
+        skipped: the pictures left out since they are broken, with the reason.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Say it in words, a line for every picture left out."""
+        broken = [f"left out: {path}: {reason}" for path, reason in self.skipped]
+        return "\n".join([*broken, f"{len(self.written)} pictures written, {len(self.skipped)} sources left out"])
+
+
+def translate_folder(
+    translator: Translator,
+    inputs: Sequence[str | os.PathLike[str]],
+    to: Sequence[str | Mapping[str, Any]],
+    out: str | os.PathLike[str],
+    *,
+    fit: str = "letterbox",
+    labels: str | Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+    format: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Summary:
+    """Translate picture files, and all that folders hold, to one or more targets.
+
+    Writes `<path below the input folder, without suffix>__<target>.png` for every picture and target. Everything that
+    can be known is checked before the first picture is translated; each file is written whole or not at all.
+
+    Args:
+        inputs: picture files and folders; folders are searched through.
+        to: the targets; each in the forms that `Translator.translate` takes.
+        out: folder for the results.
+        fit, batch_size: as for `Translator.translate`.
+        labels: what all the pictures have in common, as for `Translator.translate`.
+        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
+        overwrite: replace files that are there.
+        progress: draw a progress bar, on a terminal.
+
+    Raises:
+        FolderError: no such input, no picture in it, two results of one name, results that are there already, or a disk
+            that is full.
+        LabelError: as for `Translator.translate`.
+    """
+    out, picture = Path(out), translator.model.picture
+    targets = [translator.parse(target) for target in to]
+    names = ["+".join(edit.name for edit in target) for target in targets]
+    suffix = _suffix(picture, format)
+    sources = find_pictures([Path(i) for i in inputs], out)
+    results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
+    _check_results([path for path, _ in sources], results, overwrite)
+    (own,) = stated(translator.model.space, labels, 1)
+
+    summary = Summary()
+    inside: deque[int] = deque()  # Which pictures the translator holds, in its order.
+    threads = min(8, os.cpu_count() or 1)
+    bar = Progress(
+        *Progress.get_default_columns(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        disable=not (progress and sys.stderr.isatty()),
+    )
+    with ThreadPoolExecutor(threads) as pool, bar:
+        task = bar.add_task("translating", total=len(sources))
+
+        def opened() -> Iterator[Picture]:
+            for index, read in enumerate(_ahead(pool, [path for path, _ in sources], picture, batch_size + threads)):
+                try:
+                    opened_picture = read.result()
+                except PictureError as error:
+                    summary.skipped.append((sources[index][0], str(error)))
+                    continue
+                inside.append(index)
+                yield replace(opened_picture, labels=own)
+
+        writing: deque[tuple[Path, Future[None]]] = deque()
+        for done, (_, translations) in enumerate(translator.stream(opened(), targets, fit=fit, batch_size=batch_size), 1):
+            for path, y in zip(results[inside.popleft()], translations, strict=True):
+                writing.append((path, pool.submit(_write, path, to_array(y, picture))))
+            while len(writing) > 4 * threads:
+                _finish(writing, summary)
+            bar.update(task, completed=done + len(summary.skipped))
+        while writing:
+            _finish(writing, summary)
+        bar.update(task, completed=len(sources))
+    return summary
+
+
+def find_pictures(inputs: Sequence[Path], out: Path) -> list[tuple[Path, str]]:
+    """Return the picture files among the inputs and below them, sorted, each with its result's name without suffix.
+
+    Hidden files, files that are no pictures by their suffix, and what lies below `out` are passed over in folders.
+
+    Raises:
+        FolderError: an input that is not there, a folder without pictures, or `out` being an input folder.
+    """
+    found = []
+    for given in inputs:
+        if given.is_file():
+            found.append((given, given.stem))
+            continue
+        if not given.is_dir():
+            raise FolderError(f"there is no file or folder {given}")
+        if given.resolve() == out.resolve():
+            raise FolderError(f"{out} is both read and written: give the results a folder of their own")
+        below = [
+            p for p in sorted(given.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+        ]
+        below = [p for p in below if out.resolve() not in p.resolve().parents]
+        if not below:
+            raise FolderError(f"{given} holds no pictures ({' '.join(SUFFIXES)})")
+        found += [(p, p.relative_to(given).with_suffix("").as_posix()) for p in below]
+    return found
+
+
+def _suffix(picture: PictureFormat, format: str | None) -> str:
+    """Return the suffix of the results, if it can hold them."""
+    wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
+    if format is None:
+        return ".tif" if wide else ".png"
+    suffix = f".{format.lower().removeprefix('.')}"
+    able = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
+    able += (".jpg", ".jpeg", ".webp") if picture.depth == 8 and not wide else ()
+    if suffix not in able:
+        raise FolderError(
+            f"{suffix} cannot hold {picture.channels} channels of {picture.depth} bits; use one of {' '.join(able)}"
+        )
+    return suffix
+
+
+def _check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], overwrite: bool) -> None:
+    """Raise FolderError when two results share a name or one is there already."""
+    owner: dict[str, Path] = {}
+    for source, paths in zip(sources, results, strict=True):
+        for path in paths:
+            key = str(path).casefold()  # Some file systems do not tell cases apart.
+            if key in owner:
+                what = f"{owner[key]} and {source}" if owner[key] != source else f"two targets of {source}"
+                raise FolderError(
+                    f"{what} would both be written to {path}: rename one, or translate them into folders of their own"
+                )
+            owner[key] = source
+    there = [str(path) for paths in results for path in paths if path.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+        raise FolderError(f"{', '.join(there[:3])}{more} would be replaced: give another --out, or say --overwrite")
+
+
+def _ahead(pool: ThreadPoolExecutor, paths: Sequence[Path], picture: PictureFormat, count: int) -> Iterator[Future[Picture]]:
+    """Read files in order, `count` of them ahead of the caller."""
+    reading: deque[Future[Picture]] = deque()
+    for path in paths:
+        reading.append(pool.submit(open_file, path, picture))
+        if len(reading) > count:
+            yield reading.popleft()
+    yield from reading
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, array)
+
+
+def _finish(writing: deque[tuple[Path, Future[None]]], summary: Summary) -> None:
+    """Wait for the oldest of the files being written."""
+    path, future = writing.popleft()
+    try:
+        future.result()
+    except OSError as error:
+        raise FolderError(
+            f"cannot write {path}: {error.strerror}; {len(summary.written)} files are written and whole"
+        ) from error
+    summary.written.append(path)

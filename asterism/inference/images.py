@@ -1,0 +1,161 @@
+"""Pictures of any kind and size on their way into a model and back out.
+
+A caller's picture may be a path, a PIL image, an array or a tensor; what comes back is of the same kind and size:
+
+    path, PIL image            PIL image; an array [H, W, C] where Pillow cannot hold it (16-bit colour, > 4 channels)
+    uint8 or uint16 array      the same type, [H, W], [H, W, C] or [N, H, W, C]
+    float array, in [-1, 1]    the same type, [C, H, W] or [N, C, H, W]
+    tensor                     as an array, on the device it came from
+    list or tuple of these     list
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from asterism.config import ConfigError
+from asterism.data import transforms
+from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
+
+FITS = ("letterbox", "crop")
+"""How a picture of another size or shape meets the model: whole, padded by its edges; or its centre alone."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture at its own size.
+
+    Args:
+        x: [C, H, W], stored values (uint8 or uint16 in the model's depth) or float32 in [-1, 1].
+        rebuild: makes what the caller gets from the translation, float32 [C, H, W] in [-1, 1].
+        labels: what is known of it: label index -> holds.
+    """
+
+    x: Tensor
+    rebuild: Callable[[Tensor], Any]
+    labels: Mapping[int, bool] = field(default_factory=dict)
+
+
+def split(images: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Take a caller's pictures apart: single pictures, and the function that puts their results together again."""
+    if isinstance(images, (list, tuple)):
+        parts = [split(part) for part in images]
+
+        def gather(results: list[Any]) -> list[Any]:
+            remaining = iter(results)
+            return [join([next(remaining) for _ in singles]) for singles, join in parts]
+
+        return [single for singles, _ in parts for single in singles], gather
+    if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+        stack: Callable[..., Any] = torch.stack if isinstance(images, Tensor) else np.stack
+        return list(images), lambda results: stack(results) if results else images
+    return [images], lambda results: results[0]
+
+
+def open_image(image: Any, picture: PictureFormat) -> Picture:
+    """Open one picture as the model takes it; files and PIL images are converted to its channel count.
+
+    Raises:
+        PictureError: it cannot be read, or is no picture as the head of this file describes them.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        if os.path.isdir(image):
+            raise PictureError(f"{os.fspath(image)} is a folder; translate_folder and `asterism translate` take folders")
+        try:
+            return open_file(image, picture)
+        except PictureError as error:
+            raise PictureError(f"{os.fspath(image)}: {error}") from error
+    if isinstance(image, Image.Image):
+        return Picture(_to_tensor(from_pil(image, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
+    if isinstance(image, np.ndarray) and image.dtype.kind == "f":
+        x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+        return Picture(_checked(x, picture), lambda y: y.cpu().numpy().astype(image.dtype))
+    if isinstance(image, Tensor) and image.is_floating_point():
+        return Picture(_checked(image.detach().to(torch.float32), picture), lambda y: y.to(image.device, image.dtype))
+    if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
+        return _open_stored(image, picture)
+    if isinstance(image, Tensor) and image.dtype in (torch.uint8, torch.uint16):
+        opened = _open_stored(image.cpu().numpy(), picture)
+        return Picture(opened.x, lambda y: torch.from_numpy(opened.rebuild(y)).to(image.device))
+    kind = f"{type(image).__name__}{f' of {image.dtype}' if hasattr(image, 'dtype') else ''}"
+    raise PictureError(f"cannot take {kind} for a picture; give a path, a PIL image, or an array or tensor of uint8 or float")
+
+
+def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
+    """Open a picture file as the model takes it.
+
+    Raises:
+        PictureError: it cannot be read or converted; the reason, without the file's name.
+    """
+    return Picture(_to_tensor(read(path, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
+
+
+def to_array(y: Tensor, picture: PictureFormat) -> np.ndarray:
+    """Return a translation, float32 [C, H, W] in [-1, 1], as stored values [H, W, C] of the model's depth."""
+    return to_stored(y[None], picture)[0].permute(1, 2, 0).cpu().numpy()
+
+
+def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.device) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Bring a picture to the device and to the model's size.
+
+    Args:
+        fit: `letterbox`: all of it, padded by its edges to the model's shape; `crop`: the centre that training saw,
+            pasted back later. A picture that has the model's size is left as it is.
+
+    Returns:
+        x float32 [1, C, h, w], and the way back: from a translation of that size to one of the picture's own.
+
+    Raises:
+        ConfigError: another word for `fit`.
+    """
+    x = image.x[None].to(device)
+    x = x if x.is_floating_point() else to_float(x, picture)
+    height, width = x.shape[2:]
+    if fit not in FITS:
+        raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
+    if (height, width) == (picture.height, picture.width):
+        return x, lambda y: y
+    if fit == "crop":
+        return transforms.fit(x, picture), lambda y: transforms.paste(x, y, transforms.crop_box(height, width, picture))
+    fitted, box = transforms.letterbox(x, picture.height, picture.width)
+    return fitted, lambda y: transforms.unletterbox(y, box, height, width)
+
+
+def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
+    """Open stored values [H, W] or [H, W, C]."""
+    if array.ndim == 2 and picture.channels == 1:
+        opened = _open_stored(array[:, :, None], picture)
+        return Picture(opened.x, lambda y: opened.rebuild(y)[:, :, 0])
+    if array.ndim != 3 or array.shape[2] != picture.channels or 0 in array.shape:
+        raise PictureError(
+            f"{array.dtype} pictures are [H, W, {picture.channels}] for this model; this one is {list(array.shape)}"
+        )
+    return Picture(_to_tensor(array, picture), lambda y: to_depth(to_array(y, picture), 8 * array.itemsize))
+
+
+def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
+    """Return a float picture [C, H, W] if it is one."""
+    if x.ndim != 3 or x.shape[0] != picture.channels or 0 in x.shape:
+        raise PictureError(f"float pictures are [{picture.channels}, H, W] for this model; this one is {list(x.shape)}")
+    low, high = float(x.min()), float(x.max())
+    if not (low >= -1.01 and high <= 1.01):  # Not a number, too.
+        raise PictureError(f"float pictures lie in [-1, 1]; this one in [{low:g}, {high:g}]: scale it, or give uint8")
+    return x
+
+
+def _to_tensor(array: np.ndarray, picture: PictureFormat) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(to_depth(array, picture.depth).transpose(2, 0, 1)))
+
+
+def _shown(array: np.ndarray) -> Image.Image | np.ndarray:
+    """Return a PIL image where Pillow holds all of the picture."""
+    wide = array.dtype == np.uint16 and array.shape[2] > 1
+    return array if wide or array.shape[2] > 4 else to_pil(array)

@@ -1,0 +1,106 @@
+"""Published checkpoints as runs: key by key, nothing guessed and nothing left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from asterism.data.pictures import PictureFormat
+from asterism.inference.published import layout
+from asterism.labels import LabelSpace
+from asterism.model_file import FILE_NAME, ModelError, save_model, write_file
+from asterism.recipes import recipe_class
+from asterism.recipes.settings import Settings
+
+
+def import_published(
+    name: str,
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    space: LabelSpace,
+    size: tuple[int, int],
+    out: str | os.PathLike[str],
+    licence: str = "",
+) -> Path:
+    """Make a run from published checkpoints, for `translate`, `evaluate` and `train --init`.
+
+    Widths and depths are inferred from the tensors' shapes. Different recipes may share keys and shapes (StarGAN and
+    Fixed-Point GAN do), so the caller's word for the recipe decides.
+
+    Args:
+        name: the recipe.
+        files: its checkpoint files in any order; for StarGAN G, and D where there is one. Without D the labels that a
+            target does not name cannot be predicted.
+        space: the labels in the order of training (`LabelSpace.from_text` reads them from words).
+        size: height and width of the pictures of training.
+        out: folder of the run, new or empty.
+        licence: of the weights, if known; kept in the model file.
+
+    Returns:
+        The model file.
+
+    Raises:
+        ModelError: a file that cannot be read, that belongs to something else, or that does not fit `space` or `size`;
+            names the file and the key.
+        SizeError: a size that the networks cannot take.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ModelError(f"{out} is there already and not empty: choose another folder for the run")
+    paths = list(dict.fromkeys(Path(file) for file in files))
+    config, channels, networks = layout(name).read({path: read_state_dict(path) for path in paths}, space, size)
+    overrides = {f"recipe.{key}": value for key, value in config.items()} | {"data.size": size}
+    preset = "published" if "published" in recipe_class(name).presets else None
+    settings = Settings.resolve(name, preset=preset, overrides=overrides)
+    with torch.random.fork_rng(devices=[]):
+        recipe = recipe_class(name)(settings.recipe, space, PictureFormat(channels, *size))
+    for network, (path, weights) in networks.items():
+        _check(path, weights, recipe.networks[network])
+    weights = {f"{network}.{key}": t for network, (_, given) in networks.items() for key, t in given.items()}
+    step = next((int(m[1]) for path in paths if (m := re.match(r"(\d+)[-_]", path.name))), 0)
+    info = {"step": step, "created_from": [path.name for path in paths], "licence": licence or "not stated"}
+    save_model(out / FILE_NAME, recipe, name, weights, info=info)
+    write_file(out / "config.json", (json.dumps(settings.to_json(), indent=2) + "\n").encode())
+    return out / FILE_NAME
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a checkpoint that is a bare state dict; nothing in it is executed.
+
+    Raises:
+        ModelError: no such file, a damaged one, or one that holds anything but tensors by name.
+    """
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"there is no file {path}") from None
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds more than tensors, or is no checkpoint. It was not opened, since that may run code"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error
+    if not isinstance(held, dict) or not all(isinstance(t, Tensor) for t in held.values()):
+        what = f"a dict of {', '.join(map(str, list(held)[:4]))}" if isinstance(held, dict) else type(held).__name__
+        raise ModelError(f"{path} is no bare state dict (tensors by name) but {what}")
+    return {str(key): tensor for key, tensor in held.items()}
+
+
+def _check(path: Path, weights: dict[str, Tensor], network: nn.Module) -> None:
+    """Raise ModelError unless the file holds exactly the network's parameters."""
+    expected = network.state_dict()
+    missing, surprising = [k for k in expected if k not in weights], [k for k in weights if k not in expected]
+    if missing or surprising:
+        parts = [f"lacks {', '.join(missing[:3])}"] if missing else []
+        parts += [f"holds {', '.join(surprising[:3])}, for which there is no place"] if surprising else []
+        raise ModelError(f"{path} {' and '.join(parts)} ({len(missing)} missing, {len(surprising)} surprising keys)")
+    for key, tensor in weights.items():
+        if tensor.shape != expected[key].shape:
+            raise ModelError(f"{path}: {key} is {list(tensor.shape)}; expected {list(expected[key].shape)}")

@@ -1,0 +1,54 @@
+"""The layouts of published checkpoints, and models written in them.
+
+Another recipe's layout is a file like `published_stargan.py`, with `read` and `write`, and a line here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from asterism.config import closest
+from asterism.inference import published_stargan
+from asterism.model_file import Model, ModelError, write_file
+
+LAYOUTS: dict[str, ModuleType] = {"stargan": published_stargan}
+
+
+def layout(name: str) -> ModuleType:
+    """Return the published layout of a recipe.
+
+    Raises:
+        ModelError: it has none.
+    """
+    if name not in LAYOUTS:
+        raise ModelError(f"there are no published checkpoints of recipe {name!r}: {closest(name, LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def export_published(model: Model, out: str | os.PathLike[str]) -> list[Path]:
+    """Write a model as the published code would have: for StarGAN `{step}-G.ckpt` and `{step}-D.ckpt`.
+
+    The published loader takes them, strictly. A model file keeps the discriminator in float16, so D comes back rounded to
+    11 bits; G is exact.
+
+    Args:
+        model: from `load_model`; networks that it lacks are left out.
+        out: folder for the files.
+
+    Raises:
+        ModelError: a recipe without published layout, or a file that is there already or cannot be written.
+    """
+    files = {Path(out) / name: weights for name, weights in layout(model.name).write(model).items()}
+    for path in files:
+        if path.exists():
+            raise ModelError(f"{path} is there already: choose another folder")
+    for path, weights in files.items():
+        content = io.BytesIO()
+        torch.save(weights, content)
+        write_file(path, content.getvalue())
+    return list(files)

@@ -1,0 +1,102 @@
+"""The labels that a picture already has: stated by the caller, else predicted by the model's class head.
+
+A target that names only some labels of a dataset keeps the others, so they must be known.
+
+Shapes: N batch, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asterism.labels import Edit, LabelError, LabelSpace
+
+
+def stated(space: LabelSpace, labels: Any, count: int) -> list[dict[int, bool]]:
+    """Read what a caller says of the labels of `count` pictures.
+
+    Args:
+        labels: {"Male": True, "Young": False} or `Male,Young=no`, for all pictures alike or as a list with one per
+            picture (none where nothing is known); or none.
+
+    Returns:
+        Per picture: label index -> holds; where one of several alternatives holds, the others do not.
+
+    Raises:
+        LabelError: a label that the model does not know, a value that is neither yes nor no, or a list of another length.
+    """
+    if labels is None or isinstance(labels, (str, Mapping)):
+        return [_read(space, labels)] * count
+    if len(labels) != count:
+        raise LabelError(f"labels has {len(labels)} entries for {count} pictures; give one per picture, or one for all")
+    return [_read(space, entry) for entry in labels]
+
+
+def complete(
+    space: LabelSpace,
+    known: Sequence[Mapping[int, bool]],
+    targets: Iterable[Sequence[Edit]],
+    classify: Callable[[], Tensor] | None,
+) -> Tensor:
+    """Return the sources' labels [N, L] as far as the targets depend on them.
+
+    What is not stated is predicted: a binary label holds where its logit is positive; of alternatives the likeliest
+    that is not ruled out.
+
+    Args:
+        known: per picture what is stated (see `stated`).
+        classify: gives class logits [N, L]; called only where something is not stated. None: there is no class head.
+
+    Raises:
+        LabelError: something must be predicted and there is no class head; names what to state.
+    """
+    kept = sorted({i for target in targets for edit in target for i in _kept(space, edit)})
+    unstated = [space.names[i] for i in kept if any(i not in values for values in known)]
+    mask = torch.tensor([[i in values for i in range(space.num_labels)] for values in known])
+    holds = torch.tensor([[values.get(i, False) for i in range(space.num_labels)] for values in known])
+    if not unstated:
+        return holds.float()
+    if classify is None:
+        raise LabelError(
+            f"this model came without its discriminator and cannot tell a picture's own {', '.join(unstated)}: "
+            f"name them in the target too, or give the source's (labels={{{unstated[0]!r}: True, ...}})"
+        )
+    logits = classify().float().cpu().masked_fill(mask & ~holds, -torch.inf)
+    predicted = logits > 0
+    for choice in space.alternatives:
+        columns = list(choice)
+        predicted[:, columns] = torch.nn.functional.one_hot(logits[:, columns].argmax(1), len(columns)).bool()
+    return torch.where(mask, holds, predicted).float()
+
+
+def _kept(space: LabelSpace, edit: Edit) -> set[int]:
+    """Return the labels of the edit's dataset that it leaves as they are."""
+    span = space.dataset_span(edit.dataset)
+    return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
+
+
+def _settle(space: LabelSpace, values: Mapping[int, bool]) -> dict[int, bool]:
+    """Return the values and what follows from them: where one alternative holds, the others do not."""
+    others = {j: False for choice in space.alternatives if any(values.get(i) for i in choice) for j in choice}
+    return others | dict(values)
+
+
+def _read(space: LabelSpace, labels: str | Mapping[str, Any] | None) -> dict[int, bool]:
+    if isinstance(labels, str):
+        pairs = (part.partition("=") for part in labels.split(",") if part.strip())
+        labels = {name.strip(): value.strip() or "yes" for name, _, value in pairs}
+    values = {}
+    for name, value in (labels or {}).items():
+        word = str(value).lower()
+        if word not in ("true", "yes", "1", "on", "false", "no", "0", "off", "-1"):
+            raise LabelError(f"labels: {name} is {value!r}; expected yes or no")
+        values[space.index(name)] = word in ("true", "yes", "1", "on")
+    for choice in space.alternatives:
+        on = [space.names[i] for i in choice if values.get(i)]
+        if len(on) > 1:
+            raise LabelError(f"labels: {' and '.join(on)} exclude each other; one holds")
+    return _settle(space, values)

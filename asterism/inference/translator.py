@@ -1,0 +1,154 @@
+"""The translator: a trained model, ready for pictures.
+
+model = asterism.load("runs/faces")
+model.translate("me.jpg", to="Blond_Hair")                            # a PIL image
+model.translate(batch, to={"Blond_Hair": True, "Eyeglasses": False})  # float [N, C, H, W] or uint8 [N, H, W, C]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asterism.data.batch import Batch
+from asterism.inference import source_labels
+from asterism.inference.images import Picture, fit_in, open_image, split
+from asterism.inference.precision import Precision
+from asterism.labels import Edit, LabelError
+from asterism.model_file import Model, ModelError, find_model, load_model
+from asterism.recipes.base import Recipe
+
+
+def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "auto") -> Translator:
+    """Load a trained model.
+
+    Args:
+        path: a run folder, a model file, or a hub name `owner/name`.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
+            hardware multiplies it.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+        ConfigError: a device that is not there.
+    """
+    return Translator(load_model(find_model(path)), device, precision)
+
+
+class Translator:
+    """A trained model, ready for pictures of any kind and size.
+
+    Args:
+        model: from `load_model`; its networks move to the device.
+        device, precision: as for `load`.
+
+    Attributes:
+        model: recipe, label space, picture format, and what the file tells about itself.
+        precision: device, arithmetic, and the reason for the choice.
+    """
+
+    def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
+        self.model = model
+        self.precision = Precision.choose(device, precision)
+        self.recipe = model.recipe.to(self.precision.device, memory_format=self.precision.memory_format)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that targets are made of."""
+        return self.model.space.names
+
+    def translate(
+        self,
+        images: Any,
+        to: str | Mapping[str, Any],
+        *,
+        like: Any = None,
+        style: int | None = None,
+        labels: str | Mapping[str, Any] | Sequence[Any] | None = None,
+        fit: str = "letterbox",
+        batch_size: int = 16,
+    ) -> Any:
+        """Translate pictures to a target.
+
+        Args:
+            images: a path, a PIL image, an array or tensor (uint8 [H, W, C] or [N, H, W, C]; float in [-1, 1], [C, H, W]
+                or [N, C, H, W]), or a list of these, of any sizes.
+            to: the target, in words (`Blond_Hair`, `Blond_Hair,Eyeglasses=no`) or as {"Blond_Hair": True}. Labels that it
+                does not name keep the value of the source. Over several datasets it is several passes, in its order.
+            like: reference picture, for recipes with styles.
+            style: seed of a style, for recipes with styles.
+            labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
+                list with one per picture; the others are predicted by the model's class head.
+            fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges;
+                `crop` takes its centre and pastes the result back. The result has the picture's own size.
+            batch_size: pictures at once.
+
+        Returns:
+            What came in: PIL images for paths and PIL images, else arrays or tensors of the same type, shape and range;
+            a list for a list. Pictures that Pillow cannot hold come back as arrays [H, W, C].
+
+        Raises:
+            LabelError: an unknown label, a contradiction, or labels that must be stated because the model file holds no
+                class head.
+            PictureError: a picture that cannot be read or taken.
+            ModelError: `like` or `style` for a recipe without styles.
+        """
+        if (like is not None or style is not None) and not getattr(self.recipe, "styled", False):
+            raise ModelError(f"recipe {self.model.name} has no styles, so it takes neither `like` nor `style`: leave them out")
+        target = self.parse(to)
+        singles, join = split(images)
+        known = source_labels.stated(self.model.space, labels, len(singles))
+        opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
+        rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
+        return join([picture.rebuild(y) for picture, (y,) in rows])
+
+    def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
+        """Read a target: one edit, and one pass of the model, per dataset that it names.
+
+        Raises:
+            LabelError: an unknown label or a contradiction; says what is valid.
+        """
+        if not isinstance(to, (str, Mapping)):
+            raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
+        return self.model.space.parse(to)
+
+    def stream(
+        self, pictures: Iterable[Picture], targets: Sequence[Sequence[Edit]], *, fit: str = "letterbox", batch_size: int = 16
+    ) -> Iterator[tuple[Picture, list[Tensor]]]:
+        """Translate pictures as they arrive, each to every target.
+
+        Yields:
+            Each picture with its translations, one per target: float32 [C, H, W] in [-1, 1] at the picture's own size,
+            on the translator's device.
+        """
+        remaining = iter(pictures)
+        while batch := list(islice(remaining, batch_size)):
+            fitted = [fit_in(picture, self.model.picture, fit, self.precision.device) for picture in batch]
+            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.precision.memory_format)
+            known = [picture.labels for picture in batch]
+            with self.precision.arithmetic():
+                classify = (lambda x=x: self.recipe.classify(x)) if self._can_classify() else None
+                labels = source_labels.complete(self.model.space, known, targets, classify).to(x.device)
+                results = [self._translate(x, target, labels) for target in targets]
+            for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
+                yield picture, [back(y[row : row + 1])[0] for y in results]
+
+    def _translate(self, x: Tensor, target: Sequence[Edit], labels: Tensor) -> Tensor:
+        """Run the passes of one target over x [N, C, h, w] whose labels [N, L] are known as far as it needs them."""
+        for edit in target:
+            wanted, known, dataset = self.model.space.apply(edit, labels)
+            x = self.recipe.translate(x, Batch(labels=wanted, known=known, dataset=dataset)).float().clamp(-1, 1)
+        return x
+
+    def _can_classify(self) -> bool:
+        return not self.model.missing and type(self.recipe).classify is not Recipe.classify
+
+    def __repr__(self) -> str:
+        size = f"{self.model.picture.height}x{self.model.picture.width}"
+        return f"Translator({self.model.name}, {size}, {self.precision.device.type}, labels: {', '.join(self.labels)})"

@@ -1,0 +1,121 @@
+"""The networks of StarGAN (arXiv:1711.09020, Tables IV and V).
+
+Parameter names and shapes are those of the authors' released checkpoints, without the running statistics that their
+instance norms kept and that must not be used.
+
+Shapes: N batch, C picture channels, n code length, L labels, P patches.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.01
+"""Negative slope of the discriminator's leaky ReLUs."""
+
+
+class Generator(nn.Module):
+    """Translate a picture to the domain that a code describes.
+
+    All padding is zero and must stay so: instance norm removes a constant plane, so the tiled code reaches the deeper
+    layers only because the zero borders break its constancy.
+
+    Args:
+        channels: C of the pictures.
+        code_size: n.
+        width: channels after the first convolution; the paper's is 64.
+        blocks: residual blocks; the paper's number is 6.
+    """
+
+    def __init__(self, channels: int, code_size: int, width: int = 64, blocks: int = 6) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*_block(nn.Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]
+        for depth in range(2):
+            layers += _block(nn.Conv2d(width << depth, width << depth + 1, 4, 2, 1, bias=False))
+        layers += [ResidualBlock(width * 4) for _ in range(blocks)]
+        for depth in (2, 1):
+            layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
+        layers += [nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Return pictures [N, C, H, W] in (-1, 1) from pictures [N, C, H, W] in [-1, 1] and codes [N, n].
+
+        H and W are multiples of 4.
+        """
+        planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
+        return self.main(torch.cat([x, planes.to(x.dtype)], dim=1))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with instance norm, added to the input; no activation after the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        first, second = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
+        self.main = nn.Sequential(*_block(first), second, nn.InstanceNorm2d(channels, affine=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, channels, H, W] to the same shape."""
+        return x + self.main(x)
+
+
+class Discriminator(nn.Module):
+    """Tell real from fake patch by patch, and classify the picture.
+
+    Convolutions and leaky ReLUs only, no normalisation, so the gradient of its score with respect to the input can be
+    written out (`score_gradient`).
+
+    Args:
+        channels: C of the pictures.
+        num_labels: L.
+        size: height and width of the pictures, each at least 2**layers.
+        width: channels after the first convolution; the paper's is 64.
+        layers: halving convolutions; the paper's number is 6.
+    """
+
+    def __init__(self, channels: int, num_labels: int, size: tuple[int, int], width: int = 64, layers: int = 6) -> None:
+        super().__init__()
+        trunk: list[nn.Module] = []
+        for depth in range(layers):
+            trunk += [nn.Conv2d(channels if depth == 0 else width << depth - 1, width << depth, 4, 2, 1), nn.LeakyReLU(SLOPE)]
+        top = width << layers - 1
+        self.main = nn.Sequential(*trunk)
+        self.conv1 = nn.Conv2d(top, 1, 3, 1, 1, bias=False)  # source head: [N, 1, H / 2**layers, W / 2**layers]
+        self.conv2 = nn.Conv2d(top, num_labels, (size[0] >> layers, size[1] >> layers), bias=False)  # class head: [N, L, 1, 1]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return patch logits [N, P] and class logits [N, L], both raw, of pictures [N, C, H, W] in [-1, 1]."""
+        h = self.main(x)
+        return self.conv1(h).flatten(1), self.conv2(h).flatten(1)
+
+    def score_gradient(self, x: Tensor) -> Tensor:
+        """Return the gradient of the sum over patches of the logits with respect to x, [N, C, H, W].
+
+        An ordinary differentiable function of the weights, so that a penalty on it needs one backward pass instead of
+        differentiating a gradient: from the source head down, every convolution is its transpose and every leaky ReLU
+        a factor of 1 or the slope. Equal to `torch.autograd.grad(logits.sum(), x, create_graph=True)`; the biases have
+        no part in it.
+        """
+        gains, shapes = [], []
+        with torch.no_grad():
+            h = x
+            for layer in self.main:
+                if isinstance(layer, nn.Conv2d):
+                    shapes.append(h.shape[2:])
+                    h = layer(h)
+                    gains.append(torch.where(h > 0, 1.0, SLOPE).to(h.dtype))
+                else:
+                    h = layer(h)
+        g = F.conv_transpose2d(torch.ones_like(h[:, :1]), self.conv1.weight, padding=1)
+        for layer, gain, shape in zip(reversed(self.main[::2]), reversed(gains), reversed(shapes), strict=True):
+            odd = tuple(full - 2 * half for full, half in zip(shape, gain.shape[2:], strict=True))  # What floor division dropped.
+            g = F.conv_transpose2d(g * gain, layer.weight, stride=2, padding=1, output_padding=odd)
+        return g
+
+
+def _block(convolution: nn.Module) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Convolution, instance norm without running statistics (so that train and eval agree), ReLU."""
+    return convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU()

@@ -1,0 +1,17 @@
+"""Distances between pictures."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def l1(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference over all elements of a sample: mean|x - y|. StarGAN (arXiv:1711.09020), Eq. (4).
+
+    Args:
+        x, y: [N, ...] of one shape.
+
+    Returns:
+        [N] float32, >= 0; at most 2 for pictures in [-1, 1].
+    """
+    return (x.float() - y.float()).abs().flatten(1).mean(1)

@@ -1,0 +1,24 @@
+"""Penalties on the gradient of the discriminator's score with respect to its input.
+
+They take the gradient itself: a discriminator offers it as `score_gradient`, written out where its layers allow it.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+EPSILON = 1e-12
+"""Under the root, where the published code has nothing: keeps the derivative finite at a zero gradient."""
+
+
+def gradient_penalty(gradient: Tensor) -> Tensor:
+    """One-centred gradient penalty: (||grad D(x^)||_2 - 1)^2. WGAN-GP (arXiv:1704.00028), Eq. (3); StarGAN, Eq. (8).
+
+    Args:
+        gradient: [N, C, H, W], of the score at points between real and fake; the norm runs over C, H and W.
+
+    Returns:
+        [N] float32, >= 0, without the factor lambda_gp.
+    """
+    norm = (gradient.float().square().flatten(1).sum(1) + EPSILON).sqrt()
+    return (norm - 1).square()

@@ -1,0 +1,29 @@
+"""The recipes, one file each; adding one is a file and a line here."""
+
+from __future__ import annotations
+
+import importlib
+
+from asterism.config import ConfigError, closest
+
+RECIPES = {
+    "stargan": "asterism.recipes.stargan:StarGAN",
+}
+
+JUDGES = {
+    "classifier": "asterism.recipes.classifier:Classifier",
+}
+"""Recipes that evaluation trains for itself."""
+
+
+def recipe_class(name: str) -> type:
+    """Return the recipe class of that name.
+
+    Raises:
+        ConfigError: no such recipe; names the closest.
+    """
+    known = RECIPES | JUDGES
+    if name not in known:
+        raise ConfigError(f"no recipe {name!r}: {closest(name, RECIPES)}")
+    module, _, attribute = known[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

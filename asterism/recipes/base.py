@@ -1,0 +1,116 @@
+"""The recipe contract: what one published system declares and what the engine does with it.
+
+A recipe is one file. It holds the networks, the configuration with its presets, the updates of one training step in
+order, and for each update a method `<update>_terms` that returns the table of weighted terms. That table is the paper's
+objective: the engine sums it, logs it and differentiates it.
+
+A recipe never calls backward or step, moves tensors between devices, reads a value back, chooses a precision, prints or
+communicates. An update is a pure function of the weights, the prepared batch and the training progress: every random
+choice is made in `prepare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.labels import LabelSpace
+
+Terms = dict[str, tuple[float | Tensor, Tensor]]
+"""Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
+
+
+class SizeError(ValueError):
+    """A picture size that a network cannot take; the message names the nearest sizes that it can."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimisation step of the networks named in `trains`; fires on the n-th, 2n-th, ... training step for every=n."""
+
+    name: str
+    trains: tuple[str, ...]
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The optimiser of one network: Adam (arXiv:1412.6980) with its published settings."""
+
+    lr: float
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+
+
+class Recipe(nn.Module):
+    """Base of all recipes: the networks are its direct children.
+
+    Subclasses set `Config` (a frozen dataclass whose defaults are the paper's), `presets` (name -> overrides with the
+    sections recipe, data, train) and `averaged` (networks that the model is used for, so that the engine keeps their EMA).
+    A recipe that only judges pictures sets `translates` to False.
+    `updates` is set by the constructor, since how often an update fires may be configured.
+    """
+
+    Config: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    averaged: ClassVar[tuple[str, ...]] = ()
+    translates: ClassVar[bool] = True
+    updates: tuple[Update, ...]
+
+    def __init__(self, config: Any, space: LabelSpace, picture: PictureFormat) -> None:
+        super().__init__()
+        self.config = config
+        self.space = space
+        self.picture = picture
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks by name."""
+        return dict(self.named_children())
+
+    def optimizers(self) -> dict[str, Adam]:
+        """Return the optimiser settings of every network that is trained."""
+        raise NotImplementedError
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Make every random choice of the step, without gradients.
+
+        Args:
+            batch: `labels`, `known`, `dataset`, `position` of the whole batch, over all processes and before it is split
+                into micro-batches; on the CPU and without pictures, so that a choice cannot depend on who holds which.
+            rng: CPU generator, a function of seed, step and dataset.
+
+        Returns:
+            Tensors [N, ...] by name, which the batch then holds as well.
+        """
+        raise NotImplementedError
+
+    def translate(self, x: Tensor, target: Batch) -> Tensor:
+        """Translate pictures.
+
+        Args:
+            x: float32 [N, C, H, W] in [-1, 1].
+            target: `labels` [N, L], `known` [N, L], `dataset` [N] of the wanted domains.
+
+        Returns:
+            float32 [N, C, H, W], raw: the caller clamps to [-1, 1].
+        """
+        raise NotImplementedError
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return raw class logits [N, L] of pictures [N, C, H, W]; what keeps the labels that a target does not name."""
+        raise NotImplementedError(f"{type(self).__name__} has no class head")
+
+    def label_axes(self) -> dict[str, tuple[int, int, bool]]:
+        """Say which parameters have an axis that runs over labels, so that a model can move to more labels.
+
+        Returns:
+            Parameter name -> (axis, first index, whether the labels are followed by mask bits).
+        """
+        return {}

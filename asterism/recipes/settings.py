@@ -1,0 +1,61 @@
+"""The settings of one run: recipe, preset, and the three sections of its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asterism.config import ConfigError, DataConfig, TrainConfig, build, closest, differences, split_sections, to_dict
+from asterism.recipes import recipe_class
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved settings; `config.json` of a run."""
+
+    name: str
+    preset: str | None
+    recipe: Any
+    data: DataConfig
+    train: TrainConfig
+
+    @classmethod
+    def resolve(
+        cls, name: str, sources: Sequence[str] = (), preset: str | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> Settings:
+        """Resolve defaults < preset < overrides (dotted keys: `train.steps`).
+
+        Raises:
+            ConfigError: unknown recipe, preset or key; a value out of range.
+        """
+        recipe = recipe_class(name)
+        if preset is not None and preset not in recipe.presets:
+            raise ConfigError(f"recipe {name} has no preset {preset!r}: {closest(preset, recipe.presets)}")
+        base = recipe.presets[preset] if preset else {}
+        own = split_sections(overrides or {})
+        if sources:
+            own["data"]["sources"] = tuple(str(s) for s in sources)
+        sections = {"recipe": recipe.Config, "data": DataConfig, "train": TrainConfig}
+        built = {key: build(kind, base.get(key, {}), own[key], where=f"{key}.") for key, kind in sections.items()}
+        return cls(name, preset, **built)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Settings:
+        """Rebuild settings from `to_json`'s values."""
+        config = build(recipe_class(values["name"]).Config, values["recipe"], where="recipe.")
+        data = build(DataConfig, values["data"], where="data.")
+        return cls(values["name"], values["preset"], config, data, build(TrainConfig, values["train"], where="train."))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        sections = {"recipe": to_dict(self.recipe), "data": to_dict(self.data), "train": to_dict(self.train)}
+        return {"name": self.name, "preset": self.preset, **sections}
+
+    def changed_since(self, old: Mapping[str, Any]) -> list[str]:
+        """List what differs from an older run's JSON and may not change on resume."""
+        new = self.to_json()
+        changes = [] if old["name"] == self.name else [f"recipe: {old['name']} -> {self.name}"]
+        for key, config in (("recipe", self.recipe), ("data", self.data), ("train", self.train)):
+            changes += differences(old[key], new[key], type(config), key)
+        return changes

@@ -1,0 +1,61 @@
+"""What all tests share: one thread per process, and two small drawn datasets.
+
+The fixtures are made once and are not to be written to; a test that changes a dataset copies it first.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start; the tests themselves run side by side.
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+torch.set_num_threads(1)
+
+COLOURS = {"Red": (214, 48, 40), "Green": (44, 160, 64), "Blue": (40, 84, 214)}
+PICTURES = 24  # Per colour.
+
+
+def draw(rng: random.Random, colour: tuple[int, int, int], border: bool = False) -> Image.Image:
+    """Draw a disc of any place and size on a grey ground, 32 x 32 pixels, RGB; `border` adds a black frame."""
+    ground = rng.randrange(150, 230)
+    picture = Image.new("RGB", (32, 32), (ground, ground, ground))
+    pen, radius = ImageDraw.Draw(picture), rng.randrange(6, 10)
+    x, y = rng.randrange(radius + 2, 30 - radius), rng.randrange(radius + 2, 30 - radius)
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    if border:
+        pen.rectangle((0, 0, 31, 31), outline=(0, 0, 0), width=2)
+    return picture
+
+
+@pytest.fixture(scope="session")
+def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder per domain: blue, green and red discs, 24 pictures each, 32 x 32 PNG."""
+    root, rng = tmp_path_factory.mktemp("data") / "shapes", random.Random(0)
+    for name, colour in COLOURS.items():
+        (root / name.lower()).mkdir(parents=True)
+        for i in range(PICTURES):
+            draw(rng, colour).save(root / name.lower() / f"{name.lower()}_{i:03}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def table_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table in CelebA's format over 72 pictures: Red, Green, Blue (exactly one holds) and Border (any may)."""
+    root, rng = tmp_path_factory.mktemp("data") / "table", random.Random(1)
+    (root / "images").mkdir(parents=True)
+    names, rows = list(COLOURS), []
+    for i in range(PICTURES * len(names)):
+        colour, border = names[i % len(names)], rng.random() < 0.5
+        file = f"{i + 1:06}.png"
+        draw(rng, COLOURS[colour], border).save(root / "images" / file)
+        values = [1 if name == colour else -1 for name in names] + [1 if border else -1]
+        rows.append(f"{file} " + " ".join(f"{value:2}" for value in values))
+    (root / "list_attr_celeba.txt").write_text("\n".join([str(len(rows)), " ".join([*names, "Border"]), *rows, ""]))
+    return root

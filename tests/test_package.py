@@ -1,0 +1,109 @@
+"""The built wheel, installed away from the source tree: what a user gets."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "asterism" / "sample" / "avatars"
+HAIR = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Red_Hair", "Gray_Hair")
+
+
+def pip(*arguments: str) -> None:
+    result = subprocess.run([sys.executable, "-m", "pip", "-q", *arguments], capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the tree so that no build folder is left in it."""
+    base = tmp_path_factory.mktemp("package")
+    shutil.copytree(ROOT / "asterism", base / "source" / "asterism", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, base / "source")
+    pip("wheel", str(base / "source"), "--no-deps", "--no-build-isolation", "--no-index", "-w", str(base / "wheels"))
+    return next((base / "wheels").glob("asterism-*.whl"))
+
+
+def test_the_installed_wheel_is_whole(wheel: Path, tmp_path: Path) -> None:
+    pip("install", str(wheel), "--no-deps", "--no-index", "--no-compile", "--target", str(tmp_path / "site"))
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    code = f"""
+import importlib.metadata, importlib.resources, pathlib, sys
+sys.path.insert(0, {str(tmp_path / "site")!r})
+import asterism
+home = pathlib.Path(asterism.__file__).parent
+assert home == pathlib.Path({str(tmp_path / "site" / "asterism")!r}), home
+assert asterism.__version__ == {version!r} == importlib.metadata.version("asterism")
+for name in ("py.typed", "assets/report.css", "assets/report.js", "sample/avatars/manifest.csv", "sample/avatars/LICENSE.md"):
+    assert (home / name).is_file(), name
+import asterism.cli, asterism.labels, asterism.config, asterism.report
+print(len(list((home / "sample/avatars/images").iterdir())))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == len(list((SAMPLE / "images").iterdir()))
+
+
+def test_the_wheel_says_its_licences_and_stays_small(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
+    assert "License-Expression: MIT AND CC-BY-4.0" in metadata
+    licences = {n.partition("/licenses/")[2] for n in names if "/licenses/" in n}
+    assert licences == {"LICENSE", "asterism/sample/avatars/LICENSE.md"}
+    assert not [n for n in names if n.split("/")[0] not in ("asterism", names[-1].split("/")[0])], "only the package is packed"
+    assert wheel.stat().st_size < 5e6
+
+
+def test_versions_agree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {version}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_dependency_is_pinned_in_constraints() -> None:
+    """`make .venv` is the same on every day only if each direct dependency has one exact version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().lower().split())
+    bare = [name for d in wanted if (name := d.split(">")[0].lower()) not in pins]
+    assert not bare
+
+
+def test_sample_holds_the_true_picture_of_every_edit() -> None:
+    with open(SAMPLE / "manifest.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {f"images/{path.name}" for path in (SAMPLE / "images").iterdir()}
+    assert all(sum(row[name] == "1" for name in HAIR) == 1 for row in rows), "hair colours exclude each other"
+    test = [row for row in rows if row["split"] == "test"]
+    labels = [name for name in rows[0] if name not in ("file", "split", "identity")]
+    combinations = {(row["identity"], *(row[name] for name in labels)) for row in test}
+    assert len(combinations) == len(test) == len({row["identity"] for row in test}) * 5 * 2 * 2 * 2
+    assert not {row["identity"] for row in test} & {row["identity"] for row in rows if row["split"] != "test"}
+
+
+def test_sample_is_made_by_the_tool(tmp_path: Path) -> None:
+    """The tool, run on the sample itself, keeps its rows and its size."""
+    spec = importlib.util.spec_from_file_location("make_sample", ROOT / "tools" / "make_sample.py")
+    assert spec and spec.loader
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with open(SAMPLE / "manifest.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tool.choose(rows, train=1200, val=40, identities=12) == rows
+    assert len(tool.choose(rows, train=10, val=2, identities=3)) == 10 + 2 + 3 * 40
+    with pytest.raises(ValueError, match="the full set holds 1200"):
+        tool.choose(rows, train=1201, val=40, identities=12)
+    assert tool.shrink(SAMPLE / rows[0]["file"], tmp_path / "small.jpg", 32, 80) == (tmp_path / "small.jpg").stat().st_size
+    assert Image.open(tmp_path / "small.jpg").size == (32, 32)
