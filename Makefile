@@ -13,7 +13,7 @@ PYTHON ?= python3
 	@if [ -e .venv/.making ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --clear .venv; fi
 	@touch .venv/.making
 	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0
-	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,fast]"
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@rm -f .venv/.making
 	@touch $@
 

@@ -66,7 +66,9 @@ class Model:
     missing: tuple[str, ...] = ()
 
 
-def save_model(path: Path | str, recipe: Recipe, name: str, weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> None:
+def save_model(
+    path: str | os.PathLike[str], recipe: Recipe, name: str, weights: Mapping[str, Tensor], *, info: Mapping[str, Any]
+) -> None:
     """Write a model file, whole or not at all.
 
     Networks named in `recipe.averaged`, which make the translations, are kept in float32; the others, of which only the
@@ -98,7 +100,7 @@ def save_model(path: Path | str, recipe: Recipe, name: str, weights: Mapping[str
     write_file(path, save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
-def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
+def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Model:
     """Rebuild a model from its file.
 
     Random numbers drawn elsewhere are not disturbed.
@@ -145,12 +147,12 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
     return Model(recipe, facts["recipe"], space, picture, config, facts["info"], missing)
 
 
-def find_model(path_or_name: Path | str) -> Path:
+def find_model(path_or_name: str | os.PathLike[str]) -> Path:
     """Return the model file that a user means.
 
     Args:
-        path_or_name: a model file; a run folder; else, if nothing of that name is here, a hub name `owner/name`, whose
-            `model.safetensors` is downloaded once.
+        path_or_name: a model file; a run folder; else, if there is not even a folder `owner` here, a hub name `owner/name`,
+            whose `model.safetensors` is downloaded once.
 
     Raises:
         ModelError: there is none; says what was looked for.
@@ -166,14 +168,15 @@ def find_model(path_or_name: Path | str) -> Path:
         if path.suffix != ".safetensors":
             raise ModelError(f"{path} is no model file (.safetensors); published checkpoints come in through `asterism import`")
         return path
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(path_or_name)) and path.suffix != ".safetensors":
+    hub_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(path_or_name)) and path.suffix != ".safetensors"
+    if hub_name and not path.parent.is_dir():  # runs/faec, with a folder runs at hand, is a slip and no hub name.
         return _download(str(path_or_name))
     raise ModelError(
         f"there is no model {str(path_or_name)!r}: give a run folder, a .safetensors file or a hub name owner/name"
     )
 
 
-def write_file(path: Path | str, content: bytes) -> None:
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write `content` to a file, whole or not at all: a reader sees the old file or the new one.
 
     Raises:

@@ -111,6 +111,8 @@ def test_a_recipe_only_states_the_paper(path: Path) -> None:
     found = []
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN_METHODS:
+            if node.func.attr == "to" and [getattr(argument, "attr", "") for argument in node.args] == ["dtype"]:
+                continue  # `.to(x.dtype)` follows another tensor: it neither moves nor chooses.
             found.append(f"{node.lineno}: .{node.func.attr}(")
         if isinstance(node, ast.Name) and node.id in FORBIDDEN_NAMES:
             found.append(f"{node.lineno}: {node.id}")
@@ -169,7 +171,8 @@ def test_public_names_say_what_they_are(path: Path) -> None:
 
 def test_architecture_page_lists_every_source() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    unlisted = [name_of(p) for p in SOURCES if line_count(p) and f"`{p.relative_to(PACKAGE).as_posix()}`" not in page]
+    coded = [p for p in SOURCES if len(tree_of(p).body) > 1]  # A folder's bare docstring needs no line of its own.
+    unlisted = [name_of(p) for p in coded if f"`{p.relative_to(PACKAGE).as_posix()}`" not in page]
     assert not unlisted, f"docs/architecture.md has no line on {unlisted}"
 
 

@@ -177,3 +177,7 @@ def test_a_hub_name_is_asked_for_only_when_nothing_is_here(saved: Path, monkeypa
     assert find_model("someone/faces") == saved and asked == [("someone/faces", "model.safetensors")]
     with pytest.raises(ModelError, match="no folder 'someone/lost' is here.*404$"):
         find_model("someone/lost")
+    asked.clear()
+    with pytest.raises(ModelError, match="there is no model"):
+        find_model(f"{saved.parent.name}/modle")  # A slip in a local name.
+    assert asked == []

@@ -120,7 +120,7 @@ class Chart {
     this.x = (step) => PAD.left + (width - PAD.left - PAD.right) * (last > first ? (step - first) / (last - first) : 0.5);
     this.y = (value) => HEIGHT - PAD.bottom - (HEIGHT - PAD.top - PAD.bottom) * ((axis.scale(value) - bottom) / (top - bottom));
     this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    const parts = [element("svg:text", { x: PAD.left - 8, y: HEIGHT - 5, "text-anchor": "end" }, "step")];
+    const parts = [element("svg:text", { x: 0, y: HEIGHT - 5 }, "step")];
     for (const tick of axis.ticks) {
       const y = this.y(tick).toFixed(1);
       parts.push(element("svg:line", { class: tick === 0 ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: y, y2: y }));

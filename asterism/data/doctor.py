@@ -76,6 +76,10 @@ class Diagnosis:
         """Whether training would start."""
         return not self.problems
 
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values, `ok` among them."""
+        return {"ok": self.ok, **dataclasses.asdict(self)}
+
 
 def examine(config: DataConfig, progress: Callable[[int, int], None] | None = None) -> Diagnosis:
     """Read and decode everything that `config` names; bad data is reported, never raised.
@@ -98,11 +102,6 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
         diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
     return diagnosis
-
-
-def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return the diagnosis as JSON values, with `ok`."""
-    return {"ok": diagnosis.ok, **dataclasses.asdict(diagnosis)}
 
 
 # -- examining ---------------------------------------------------------------------------------------------------------
@@ -270,16 +269,18 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
 # -- showing -----------------------------------------------------------------------------------------------------------
 
 
-def describe(diagnosis: Diagnosis, console: Console, estimate: Sequence[tuple[str, str]] = ()) -> None:
-    """Print the diagnosis for a person.
+def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Sequence[str] = ()) -> None:
+    """Print the diagnosis for a person, on the terminal or a given `console`.
 
     Args:
-        estimate: further rows (what, how much), such as memory and time for a recipe.
+        estimate: further lines, such as the memory and time that a recipe takes.
     """
+    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    console = console or Console()
     for report in diagnosis.datasets:
         console.print(_heading(report))
         console.print(Padding(_label_table(report), (0, 0, 0, 2)))
@@ -288,10 +289,8 @@ def describe(diagnosis: Diagnosis, console: Console, estimate: Sequence[tuple[st
             facts.add_row(Text(what, "dim"), Text(text))
         console.print(Padding(facts, (0, 0, 1, 2)))
     if estimate:
-        table = Table(title="Estimate", title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2))
-        for what, text in estimate:
-            table.add_row(Text(what, "dim"), Text(text))
-        console.print(table, "")
+        console.print(Text("estimate", "bold"))
+        console.print(Padding(Text("\n".join(estimate)), (0, 0, 1, 2)))
     if diagnosis.duplicates:
         console.print(Text(some([" = ".join(names) for names in diagnosis.duplicates], "Files with the same bytes", 2), "dim"))
     for text in diagnosis.warnings:

@@ -57,7 +57,7 @@ def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
     found = f"one domain only ({domains[0]})" if domains else f"pictures, such as {pictures[0]}, but no folder per domain"
     likely = _likely_root(path, pictures)
     if likely is not None:
-        return f"{path} holds {found}: the folders of pictures lie at another level; did you mean --data {likely}?"
+        return f"{path} holds {found}: the data lie at another level; did you mean --data {likely}?"
     return f"{path} holds {found}; {expected}, or a table of labels beside the pictures"
 
 

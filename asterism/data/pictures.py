@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
 import numpy as np
 import tifffile
 import torch
@@ -141,8 +142,9 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95) ->
             elif suffix == ".npy":
                 np.save(file, array)
             else:
-                kind = "rgb" if array.shape[2] == 3 else "minisblack"
-                tifffile.imwrite(file, array, photometric=kind, planarconfig="contig")
+                grey, kind = array.shape[2] == 1, "rgb" if array.shape[2] == 3 else "minisblack"
+                layout = None if grey else "contig"
+                tifffile.imwrite(file, array[:, :, 0] if grey else array, photometric=kind, planarconfig=layout)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -213,7 +215,7 @@ def _read_wide(path: str | os.PathLike[str]) -> np.ndarray:
     for order in ("B", "L"):  # Pillow keeps the byte that it takes for the high one: truly high, then truly low.
         with Image.open(path) as image:
             turn = _UPRIGHT.get(_orientation(image))
-            image.tile = [(*tile[:3], f"{image.mode};16{order}") for tile in image.tile]
+            image.tile = [tile._replace(args=f"{image.mode};16{order}") for tile in image.tile]
             halves.append(np.array(image.transpose(turn) if turn is not None else image, dtype=np.uint16))
     return halves[0] << 8 | halves[1]
 
@@ -259,7 +261,7 @@ def _read_tiff(path: str | os.PathLike[str], header: bool) -> tuple[np.ndarray, 
         pixels = np.broadcast_to(np.zeros((), series.dtype), series.shape) if header else series.asarray()
         if channels:
             pixels = np.moveaxis(pixels, series.axes.index(channels), -1)
-        return pixels, bool({1, 2} & set(file.pages[0].extrasamples))  # 1 and 2 are the two kinds of opacity.
+        return pixels, bool({1, 2} & set(file.pages.first.extrasamples))  # 1 and 2 are the two kinds of opacity.
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Summary:
     def __str__(self) -> str:
         """Say it in words, a line for every picture left out."""
         broken = [f"left out: {path}: {reason}" for path, reason in self.skipped]
-        return "\n".join([*broken, f"{len(self.written)} pictures written, {len(self.skipped)} sources left out"])
+        return "\n".join([*broken, f"files written: {len(self.written)}; sources left out: {len(self.skipped)}"])
 
 
 def translate_folder(
@@ -153,7 +153,7 @@ def _suffix(picture: PictureFormat, format: str | None) -> str:
     if format is None:
         return ".tif" if wide else ".png"
     suffix = f".{format.lower().removeprefix('.')}"
-    able = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
+    able: tuple[str, ...] = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
     able += (".jpg", ".jpeg", ".webp") if picture.depth == 8 and not wide else ()
     if suffix not in able:
         raise FolderError(

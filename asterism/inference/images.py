@@ -76,7 +76,7 @@ def open_image(image: Any, picture: PictureFormat) -> Picture:
     if isinstance(image, Image.Image):
         return Picture(_to_tensor(from_pil(image, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
     if isinstance(image, np.ndarray) and image.dtype.kind == "f":
-        x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+        x = torch.from_numpy(np.array(image, dtype=np.float32, order="C"))
         return Picture(_checked(x, picture), lambda y: y.cpu().numpy().astype(image.dtype))
     if isinstance(image, Tensor) and image.is_floating_point():
         return Picture(_checked(image.detach().to(torch.float32), picture), lambda y: y.to(image.device, image.dtype))
@@ -152,7 +152,7 @@ def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
 
 
 def _to_tensor(array: np.ndarray, picture: PictureFormat) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(to_depth(array, picture.depth).transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(to_depth(array, picture.depth).transpose(2, 0, 1), order="C"))
 
 
 def _shown(array: np.ndarray) -> Image.Image | np.ndarray:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -71,6 +72,7 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        able = getattr(torch.cpu, "get_capabilities", dict)()  # Newer than the oldest PyTorch that is supported.
+        ask = getattr(torch.cpu, "get_capabilities", dict)  # Newer than the oldest PyTorch that is supported.
+        able: Mapping[str, Any] = ask()
         return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
     return False  # Unproven on MPS.

@@ -28,8 +28,9 @@ def contact_sheet(rows: Sequence[Sequence[Any]], titles: Sequence[str] = (), sid
     """
     cells = [[_thumbnail(picture, side) for picture in row] for row in rows]
     columns = max(len(titles), *(len(row) for row in cells))
-    font = ImageFont.load_default(size=max(11, side // 14))
-    head = round(font.size * 1.8) if titles else 0
+    letters = max(11, side // 14)
+    font = ImageFont.load_default(size=letters)
+    head = 2 * letters if titles else 0
     step = side + 2 * MARGIN
     sheet = Image.new("RGB", (columns * step, head + len(cells) * step), "white")
     draw = ImageDraw.Draw(sheet)

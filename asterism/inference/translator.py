@@ -56,7 +56,8 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
         self.precision = Precision.choose(device, precision)
-        self.recipe = model.recipe.to(self.precision.device, memory_format=self.precision.memory_format)
+        model.recipe.to(self.precision.device, memory_format=self.precision.memory_format)  # type: ignore[call-overload]
+        self.recipe = model.recipe
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     shapes.append(h.shape[2:])
                     h = layer(h)
-                    gains.append(torch.where(h > 0, 1.0, SLOPE).to(h.dtype))
+                    gains.append(torch.where(h > 0, h.new_ones(()), h.new_full((), SLOPE)))
                 else:
                     h = layer(h)
         g = F.conv_transpose2d(torch.ones_like(h[:, :1]), self.conv1.weight, padding=1)

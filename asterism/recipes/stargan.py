@@ -116,7 +116,7 @@ class StarGAN(Recipe):
     def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Eq. (5) with the Wasserstein form of Eq. (8)."""
         with torch.no_grad():
-            x_fake = self.generator(batch.x, batch.c_trg).float()
+            x_fake = self.generator(batch.x, batch.c_trg).to(batch.x.dtype)
         patches, classes = self.discriminator(torch.cat([batch.x, x_fake]))
         (real, fake), (real_classes, _) = patches.chunk(2), classes.chunk(2)
         gradient = self.discriminator.score_gradient(torch.lerp(x_fake, batch.x, batch.alpha))

@@ -1,0 +1,315 @@
+"""The engine: resume, kill, signals, several processes, guard, schedules, averages, fine-tuning."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from asterism import train
+from asterism.config import ConfigError, TrainConfig
+from asterism.engine import checkpoint
+from asterism.engine.average import Average, decay
+from asterism.engine.checkpoint import CheckpointError
+from asterism.engine.finetune import adopt
+from asterism.engine.log import read
+from asterism.engine.optimizers import rate_factor
+from asterism.engine.run import in_steps
+from asterism.engine.trainer import TrainingError
+from asterism.labels import LabelGroup, LabelSpace
+from asterism.model_file import ModelError, load_model
+from tests.test_recipes import COUNT, SPACES, batch_of, tiny, trainer_of
+
+SMALL = {
+    "recipe.conv_dim": 4,
+    "recipe.num_blocks": 1,
+    "recipe.discriminator_conv_dim": 4,
+    "recipe.discriminator_layers": 3,
+    "recipe.critic_steps": 2,
+    "data.size": 32,
+    "data.workers": 0,
+    "train.batch_size": 4,
+    "train.steps": 8,
+    "train.decay_steps": 4,
+    "train.log_every": 2,
+    "train.checkpoint_every": 4,
+    "train.preview_every": 100,
+    "train.precision": "float32",
+}
+
+
+def small(**changes) -> dict:
+    return SMALL | {key.replace("__", "."): value for key, value in changes.items()}
+
+
+def state(run: Path) -> dict:
+    return checkpoint.newest(run / "checkpoints", print)
+
+
+def flat(tree, prefix="") -> dict[str, torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        return {prefix: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return {k: v for key, sub in items for k, v in flat(sub, f"{prefix}/{key}").items()}
+
+
+def assert_same_state(a: dict, b: dict) -> None:
+    a, b = flat(a), flat(b)
+    assert a.keys() == b.keys() and len(a) > 30
+    different = [k for k in a if not torch.equal(a[k], b[k])]
+    assert not different
+
+
+# -- resume ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(table_dir, shapes_dir, tmp_path, workers):
+    """Two datasets, float32, decaying rate; stopped at step 4 of 8 by a shorter --train.steps is another run's schedule,
+    so the stop is a checkpoint taken out of the longer run."""
+    data, settings = [table_dir, shapes_dir], small(data__workers=workers, train__keep=5)
+    train("stargan", data, tmp_path / "whole", overrides=settings)
+
+    train("stargan", data, tmp_path / "parts", overrides=settings)
+    (tmp_path / "parts" / "checkpoints" / "step_00000008.pt").unlink()
+    before = state(tmp_path / "parts")
+    assert before["step"] == 4
+    train("stargan", data, tmp_path / "parts", overrides=settings)
+
+    assert_same_state(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    logs = [read(tmp_path / run / "log.jsonl") for run in ("whole", "parts")]
+    assert [line["step"] for line in logs[1]] == [2, 4, 6, 8]  # Rewound, not doubled.
+    assert [line["terms"] for line in logs[0]] == [line["terms"] for line in logs[1]]
+
+
+def test_an_unreadable_checkpoint_is_passed_over(shapes_dir, tmp_path, capsys):
+    train("stargan", shapes_dir, tmp_path / "run", overrides=small())
+    (tmp_path / "run" / "checkpoints" / "step_00000008.pt").write_bytes(b"PK\x03\x04 cut")
+    assert train("stargan", shapes_dir, tmp_path / "run", overrides=small()).step == 8
+    assert "step_00000008.pt cannot be read" in capsys.readouterr().out
+
+
+def test_resume_refuses_other_settings_and_other_data(shapes_dir, table_dir, tmp_path):
+    out = tmp_path / "run"
+    train("stargan", shapes_dir, out, overrides=small(train__steps=4))
+    with pytest.raises(ConfigError, match=r"train.batch_size: 4 -> 2"):
+        train("stargan", shapes_dir, out, overrides=small(train__batch_size=2))
+    with pytest.raises(ConfigError, match="not those that"):
+        train("stargan", table_dir, out, overrides=small(train__steps=6))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("do not touch")
+    with pytest.raises(ConfigError, match="is not a run"):
+        train("stargan", shapes_dir, tmp_path / "other", overrides=small())
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------
+
+
+def command(data: Path, out: Path, settings: dict) -> list[str]:
+    words = [f"--{key}={value}" for key, value in settings.items()]
+    return [sys.executable, "-m", "asterism", "train", "stargan", "--data", str(data), "--out", str(out), *words]
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, "the run ended or hung before it was interrupted"
+        time.sleep(0.05)
+
+
+LONG = small(train__steps=100_000, train__checkpoint_every=5, train__log_every=5)
+
+
+def test_sigterm_saves_and_exits(shapes_dir, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(command(shapes_dir, out, LONG), stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: checkpoint.find(out / "checkpoints"), process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert f"saved at step {state(out)['step']}" in said
+    assert load_model(out / "model.safetensors").info["step"] == state(out)["step"]
+
+
+def test_a_kill_at_any_moment_leaves_a_run_that_resumes(shapes_dir, tmp_path):
+    """Killed three times while it saves every fifth step: what is on the disk is always whole."""
+    out = tmp_path / "run"
+    for delay in (0.0, 0.13, 0.31):
+        seen = [p.name for p in checkpoint.find(out / "checkpoints")]
+        process = subprocess.Popen(command(shapes_dir, out, LONG), stdout=subprocess.DEVNULL)
+        wait_for(lambda seen=seen: [p.name for p in checkpoint.find(out / "checkpoints")] != seen, process)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        found = checkpoint.find(out / "checkpoints")
+        for path in found:
+            torch.load(path, weights_only=True)
+        load_model(out / "model.safetensors")
+        logged = read(out / "log.jsonl")
+        assert not logged or logged[-1]["step"] - int(found[-1].stem[5:]) <= 5
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "step_00000001.pt"
+    checkpoint.write(path, {"step": 1})
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="No space left.*earlier checkpoints are untouched; free some space"):
+        checkpoint.write(path, {"step": 2})
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+# -- several processes -------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_equal_one_with_the_same_global_batch(table_dir, tmp_path):
+    """Labels are permuted over the whole batch and gradients are summed, so the division does not show."""
+    settings = small(train__steps=4, train__decay_steps=0, train__log_every=1, train__batch_size=6)
+    train("stargan", table_dir, tmp_path / "one", overrides=settings)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = dict(os.environ, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    ranks = [
+        subprocess.Popen(command(table_dir, tmp_path / "two", settings), env=environment | {"RANK": r, "LOCAL_RANK": r})
+        for r in ("0", "1")
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    one, two = read(tmp_path / "one" / "log.jsonl"), read(tmp_path / "two" / "log.jsonl")
+    assert len(one) == len(two) == 4
+    for a, b in zip(one, two, strict=True):
+        assert b["terms"] == pytest.approx(a["terms"], rel=1e-3, abs=1e-5)
+    moments = [flat(state(tmp_path / run)["optimizers"]["adam"]) for run in ("one", "two")]
+    for key, value in moments[0].items():
+        # Sums in another order: float32 rounding, which four Adam steps carry on.
+        torch.testing.assert_close(value, moments[1][key], rtol=1e-2, atol=1e-4 * float(value.abs().max()) + 1e-9)
+
+
+# -- guard -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_non_finite_step_is_skipped_and_counted():
+    recipe = tiny("stargan", SPACES["table"])
+    trainer = trainer_of(recipe)
+    update, batch = recipe.updates[0], batch_of(recipe)
+    bad = batch.x.clone()
+    bad[0, 0, 0, 0] = float("nan")
+    before = {k: v.clone() for k, v in recipe.state_dict().items()}
+    trainer.apply(update, batch.extend(x=bad), COUNT, torch.zeros(()))
+    assert all(torch.equal(v, before[k]) for k, v in recipe.state_dict().items())
+    assert trainer.optimizers.skipped.item() == 1 and trainer.optimizers.skipped_in_a_row.item() == 1
+    trainer.apply(update, batch, COUNT, torch.zeros(()))
+    assert not torch.equal(recipe.discriminator.conv1.weight, before["discriminator.conv1.weight"])
+    assert trainer.optimizers.skipped.item() == 1 and trainer.optimizers.skipped_in_a_row.item() == 0
+
+
+def test_many_non_finite_steps_in_a_row_stop_the_run(shapes_dir, tmp_path):
+    settings = small(recipe__class_weight=1e38, recipe__discriminator_lr=1e30, train__steps=60, train__max_skipped=3)
+    with pytest.raises(TrainingError, match="updates in a row had values that are not finite.*Last good checkpoint"):
+        train("stargan", shapes_dir, tmp_path / "run", overrides=settings)
+
+
+# -- schedules ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_is_constant_then_falls_linearly_to_zero():
+    assert rate_factor(0, 200_000, 100_000) == 1.0
+    assert rate_factor(100_000, 200_000, 100_000) == 1.0
+    assert rate_factor(150_000, 200_000, 100_000) == 0.5
+    assert rate_factor(199_999, 200_000, 100_000) == pytest.approx(1e-5)
+    assert rate_factor(199_999, 200_000, 0) == 1.0
+
+
+def test_lengths_in_epochs_become_steps():
+    config = in_steps(TrainConfig(epochs=2.5, decay_epochs=1), steps_per_epoch=40)
+    assert (config.steps, config.decay_steps) == (100, 40)
+    assert in_steps(TrainConfig(steps=50), 40).decay_steps == 50
+
+
+def test_the_generator_steps_after_the_fifth_discriminator_step(shapes_dir, tmp_path):
+    train("stargan", shapes_dir, tmp_path / "run", overrides=small(recipe__critic_steps=5, train__log_every=1, train__steps=10))
+    lines = read(tmp_path / "run" / "log.jsonl")
+    assert [line["step"] for line in lines if "generator/fake" in line["terms"]] == [5, 10]
+    assert lines[-1]["lr"]["generator"] == pytest.approx(1e-4 / 4)  # The last of four decaying steps.
+
+
+def test_the_average_has_the_stated_half_life():
+    assert decay(images=10**9, batch=1000, half_life=10, ramp=0) ** 10 == pytest.approx(0.5)
+    assert decay(images=1000, batch=10, half_life=10, ramp=0.05) == 0.5 ** (10 / 50)  # Early: a share of what was seen.
+    recipe = tiny("stargan", SPACES["table"])
+    average = Average(recipe, half_life=0.016, ramp=0)
+    start = recipe.generator.main[0].weight.detach().clone()
+    with torch.no_grad():
+        recipe.generator.main[0].weight.add_(1.0)
+    average.update(images=16, batch=16)  # Exactly one half-life.
+    torch.testing.assert_close(average.weights["generator.main.0.weight"], start + 0.5)
+    with average.applied():
+        torch.testing.assert_close(recipe.generator.main[0].weight.detach(), start + 0.5)
+    torch.testing.assert_close(recipe.generator.main[0].weight.detach(), start + 1.0)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_holds_what_it_should(shapes_dir, tmp_path):
+    out = tmp_path / "run"
+    train("stargan", shapes_dir, out, overrides=small(train__preview_every=4, train__checkpoint_every=2, train__keep=2))
+    assert json.loads((out / "config.json").read_text())["train"]["steps"] == 8
+    assert [p.name for p in checkpoint.find(out / "checkpoints")] == ["step_00000006.pt", "step_00000008.pt"]
+    assert {p.name for p in (out / "previews").iterdir()} == {
+        "step_00000000.png",
+        "step_00000004.png",
+        "step_00000008.png",
+        "targets.json",
+    }
+    assert json.loads((out / "previews" / "targets.json").read_text()) == ["source", "blue", "green", "red"]
+    line = read(out / "log.jsonl")[-1]
+    assert line["images"] == 32 and 0 <= line["waiting"] <= 1 and line["skipped"] == 0
+
+
+# -- fine-tuning -------------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_starts_from_the_models_weights(shapes_dir, tmp_path):
+    train("stargan", shapes_dir, tmp_path / "first", overrides=small())
+    settings = small(train__steps=1, recipe__generator_lr=0, recipe__discriminator_lr=0)
+    train("stargan", shapes_dir, tmp_path / "second", init=tmp_path / "first", overrides=settings)
+    first, second = (load_model(tmp_path / run / "model.safetensors").recipe.state_dict() for run in ("first", "second"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_fine_tuning_onto_more_labels_moves_weights_by_label_name(tmp_path, shapes_dir):
+    train("stargan", shapes_dir, tmp_path / "run", overrides=small())
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    wider = LabelSpace([LabelGroup("shapes", ("amber", "blue", "red", "green"), "one_of"), SPACES["table"].groups[0]])
+    recipe = tiny("stargan", wider)
+    fresh = recipe.generator.main[0].weight.detach().clone()
+    notes = adopt(recipe, model, "stargan")
+    old, new = model.recipe.state_dict(), recipe.state_dict()
+    inputs_old, inputs_new = old["generator.main.0.weight"], new["generator.main.0.weight"]
+    assert torch.equal(inputs_new[:, :3], inputs_old[:, :3])  # The picture's channels.
+    for label in ("blue", "red", "green"):
+        i, j = model.space.index(label), wider.index(label)
+        assert torch.equal(inputs_new[:, 3 + j], inputs_old[:, 3 + i])
+        assert torch.equal(new["discriminator.conv2.weight"][j], old["discriminator.conv2.weight"][i])
+    assert torch.equal(inputs_new[:, 3], fresh[:, 3])  # amber is new.
+    assert torch.equal(new["generator.main.3.weight"], old["generator.main.3.weight"])
+    assert "amber" in notes[0]
+
+
+def test_fine_tuning_from_another_width_is_explained(shapes_dir, tmp_path):
+    train("stargan", shapes_dir, tmp_path / "run", overrides=small(train__steps=1))
+    with pytest.raises(ModelError, match="set recipe"):
+        train("stargan", shapes_dir, tmp_path / "wide", init=tmp_path / "run", overrides=small(recipe__conv_dim=8))

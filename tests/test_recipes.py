@@ -1,0 +1,186 @@
+"""The contract that every recipe keeps; a new recipe is tested by its line in the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from asterism.config import TrainConfig, build, to_dict
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.engine.machine import Machine
+from asterism.engine.processes import Processes
+from asterism.engine.trainer import Trainer, step_generator
+from asterism.labels import LabelGroup, LabelSpace
+from asterism.model_file import load_model, save_model
+from asterism.recipes import RECIPES, recipe_class
+
+DISCS = LabelGroup("discs", ("red", "green", "blue"), "one_of")
+FACES = LabelGroup("faces", ("dark", "fair", "glasses"), "binary", (("dark", "fair"),))
+SPACES = {"folders": LabelSpace([DISCS]), "table": LabelSpace([FACES]), "joint": LabelSpace([FACES, DISCS])}
+SIZE = 32
+TINY = {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 3}
+COUNT = 6
+
+
+def tiny(name: str, space: LabelSpace, channels: int = 3):
+    """Build a recipe as small as its configuration allows: every width and depth that it has is lowered."""
+    recipe = recipe_class(name)
+    config = recipe.Config(**{k: v for k, v in TINY.items() if k in {f.name for f in dataclasses.fields(recipe.Config)}})
+    torch.manual_seed(0)
+    return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
+
+
+def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:
+    """A prepared batch of random pictures with every label of one dataset known."""
+    rng = step_generator(seed, 0, dataset)
+    where = torch.full((count,), dataset)
+    whole = Batch(
+        labels=recipe.space.sample_uniform(where, rng),
+        known=recipe.space.known(where),
+        dataset=where,
+        position=torch.arange(count),
+    )
+    x = torch.rand(count, recipe.picture.channels, SIZE, SIZE, generator=rng) * 2 - 1
+    return whole.extend(x=x, **recipe.prepare(whole, rng))
+
+
+def trainer_of(recipe, **settings) -> Trainer:
+    return Trainer(
+        recipe,
+        loader=None,
+        config=TrainConfig(**settings),
+        run=None,
+        machine=Machine.choose("cpu", "float32"),
+        processes=Processes(),
+        identity={},
+        previews=None,
+        info={},
+    )
+
+
+@pytest.fixture(params=sorted(RECIPES))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=sorted(SPACES))
+def space(request):
+    return SPACES[request.param]
+
+
+def test_terms_are_finite_float32_one_per_sample(name, space):
+    recipe = tiny(name, space)
+    for dataset in range(space.num_datasets):
+        batch = batch_of(recipe, dataset)
+        for update in recipe.updates:
+            terms = getattr(recipe, f"{update.name}_terms")(batch, torch.zeros(()))
+            assert terms
+            for key, (_, value) in terms.items():
+                assert value.shape == (COUNT,), key
+                assert value.dtype == torch.float32, key
+                assert torch.isfinite(value).all(), key
+
+
+def test_an_update_changes_exactly_the_networks_it_names(name, space):
+    recipe = tiny(name, space)
+    trainer = trainer_of(recipe)
+    for update in recipe.updates:
+        before = {k: v.clone() for k, v in recipe.state_dict().items()}
+        trainer.apply(update, batch_of(recipe), COUNT, torch.zeros(()))
+        changed = {k.split(".")[0] for k, v in recipe.state_dict().items() if not torch.equal(v, before[k])}
+        assert changed == set(update.trains)
+
+
+def test_an_update_is_a_pure_function_of_weights_and_batch(name):
+    recipe = tiny(name, SPACES["joint"])
+    batch = batch_of(recipe)
+    for update in recipe.updates:
+        terms = getattr(recipe, f"{update.name}_terms")
+        torch.manual_seed(1)
+        first = terms(batch, torch.zeros(()))
+        torch.manual_seed(2)
+        second = terms(batch, torch.zeros(()))
+        assert all(torch.equal(first[k][1], second[k][1]) for k in first)
+
+
+def test_four_micro_batches_equal_one_batch(name):
+    states = []
+    for parts in (1, 4):
+        recipe = tiny(name, SPACES["joint"]).double()
+        trainer = trainer_of(recipe, accumulate=parts)
+        batch = batch_of(recipe)
+        batch = Batch(**{k: v.double() if v.is_floating_point() else v for k, v in batch.items()})
+        for update in recipe.updates:
+            trainer.apply(update, batch, COUNT, torch.zeros(()))
+        states.append(recipe.state_dict())
+    for key, tensor in states[0].items():
+        # Terms are float32 by contract; Adam's first step turns a gradient's sign into a full step, so compare the moments' effect loosely.
+        torch.testing.assert_close(tensor, states[1][key], rtol=1e-4, atol=1e-6)
+
+
+def test_translate_keeps_shape_and_makes_pictures(name, space):
+    recipe = tiny(name, space)
+    batch = batch_of(recipe)
+    with torch.no_grad():
+        y = recipe.translate(batch.x, Batch(labels=batch.labels, known=batch.known, dataset=batch.dataset))
+    assert y.shape == batch.x.shape and torch.isfinite(y).all()
+    assert y.dtype == torch.float32
+
+
+def test_any_number_of_channels(name):
+    recipe = tiny(name, SPACES["table"], channels=5)
+    trainer = trainer_of(recipe)
+    for update in recipe.updates:
+        trainer.apply(update, batch_of(recipe), COUNT, torch.zeros(()))
+    assert trainer.optimizers.skipped.item() == 0
+
+
+def test_config_round_trips_and_presets_are_valid(name):
+    recipe = recipe_class(name)
+    config = recipe.Config()
+    assert build(recipe.Config, to_dict(config)) == config
+    from asterism.recipes.settings import Settings
+
+    assert "small" in recipe.presets
+    for preset in recipe.presets:
+        settings = Settings.resolve(name, ["somewhere"], preset)
+        assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_weights_round_trip_through_the_model_file(name, space, tmp_path):
+    recipe = tiny(name, space).eval()
+    save_model(tmp_path / "model.safetensors", recipe, name, recipe.state_dict(), info={"step": 3})
+    model = load_model(tmp_path / "model.safetensors")
+    assert (model.name, model.space, model.picture, model.config) == (name, space, recipe.picture, recipe.config)
+    batch = batch_of(recipe)
+    target = Batch(labels=batch.labels, known=batch.known, dataset=batch.dataset)
+    with torch.no_grad():
+        assert torch.equal(model.recipe.translate(batch.x, target), recipe.translate(batch.x, target))
+
+
+def test_label_axes_name_parameters_whose_axis_runs_over_the_labels(name):
+    joint = tiny(name, SPACES["joint"])
+    parameters = dict(joint.named_parameters())
+    for key, (axis, start, masked) in joint.label_axes().items():
+        expected = joint.space.code_size if masked else joint.space.num_labels
+        assert parameters[key].shape[axis] == start + expected
+
+
+def test_a_label_with_unknown_value_changes_no_loss_of_its_own(name):
+    """Unknown cells (known 0) make the same batch as the label's absence: its stored value must not matter."""
+    recipe = tiny(name, SPACES["table"])
+    batch = batch_of(recipe)
+    known = batch.known.clone()
+    known[:, 2] = 0
+    losses = []
+    for value in (0.0, 1.0):
+        labels = batch.labels.clone()
+        labels[:, 2] = value
+        whole = Batch(labels=labels, known=known, dataset=batch.dataset, position=batch.position)
+        prepared = whole.extend(x=batch.x, **recipe.prepare(whole, step_generator(0, 0, 0)))
+        terms = [getattr(recipe, f"{u.name}_terms")(prepared, torch.zeros(())) for u in recipe.updates]
+        losses.append(torch.stack([v.sum() for t in terms for _, v in t.values()]))
+    torch.testing.assert_close(losses[0], losses[1])

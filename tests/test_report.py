@@ -1,0 +1,236 @@
+"""The report: one file that stands alone, shows what a run folder holds and nothing of the machine it was made on."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from asterism.report import MOMENTS, POINTS, write_report
+from asterism.run_folder import RunError
+
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """The page's elements and text; fails on markup that is not closed in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " | ".join(self.texts)
+
+    @property
+    def charts(self) -> list[dict[str, Any]]:
+        found = re.search(r'<script id="curves" type="application/json">(.*?)</script>', self.source)
+        assert found
+        return json.loads(found[1])
+
+
+def make_run(folder: Path, *, previews: int = 3, lines: int = 20) -> Path:
+    """Write the files that training and evaluation leave, with known values."""
+    (folder / "previews").mkdir(parents=True)
+    (folder / "samples").mkdir()
+    config = {
+        "name": "stargan",
+        "preset": "small",
+        "recipe": {"reconstruction_weight": 7.5},
+        "data": {"sources": ["/home/someone/pictures/avatars"], "size": [64, 64], "flip": True},
+        "train": {"steps": 2000, "batch_size": 16},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    for i in range(previews):
+        Image.new("RGB", (64 * 3, 64 * 2), (40 * (i % 6), 90, 90)).save(folder / "previews" / f"step_{i * 100:08}.png")
+    (folder / "previews" / "targets.json").write_text(json.dumps(["source", "Blond_Hair", "Smiling"]))
+    with open(folder / "log.jsonl", "w") as file:
+        for i in range(1, lines + 1):
+            terms = {"discriminator/real": -i / 2, "generator/class": 1 / i, "generator/broken": None}
+            line = {"step": 10 * i, "images": 160 * i, "seconds": 4.0 * i, "images_per_second": 40.0, "waiting": 0.01}
+            file.write(json.dumps({**line, "lr": {"generator": 1e-4}, "terms": terms, "skipped": 2}) + "\n")
+        file.write('{"step": 9999, "ima')  # What a kill leaves.
+    scores = {
+        "protocol": "edits",
+        "split": "test",
+        "step": 200,
+        "rows": [
+            {"name": "translated", "values": {"reached": 0.934, "error ratio": 0.31}},
+            {"name": "copy the input", "values": {"reached": 0.012, "error ratio": None}},
+        ],
+        "targets": {"Smiling": {"reached": 0.57}},
+        "units": {"reached": "share"},
+        "notes": ["as found by a classifier"],
+    }
+    (folder / "scores.json").write_text(json.dumps(scores))
+    Image.new("RGB", (64 * 3, 64)).save(folder / "samples" / "held_out.png")
+    about = {"columns": ["source", "Blond_Hair", "true"], "caption": "never seen in training"}
+    (folder / "samples" / "held_out.json").write_text(json.dumps(about))
+    facts = {
+        "recipe": "stargan",
+        "config": config["recipe"],
+        "labels": [{"dataset": "avatars", "labels": ["Blond_Hair", "Smiling"], "kind": "binary", "exclusive": []}],
+        "picture": {"channels": 3, "height": 64, "width": 64},
+        "info": {"version": "0.1.0", "licence": "CC0", "data": [{"name": "avatars", "pictures": 1200}]},
+    }
+    weights = {"generator.a": np.zeros((1000, 1500), np.float32), "discriminator.b": np.zeros((500, 500), np.float16)}
+    save_file(weights, folder / "model.safetensors", {key: json.dumps(value) for key, value in facts.items()})
+    return folder
+
+
+def test_the_page_loads_nothing_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
+    page = Page(write_report([make_run(tmp_path / "faces")]))
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "data", "action"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, name)
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(|fetch\(|XMLHttpRequest", page.source)
+    assert "someone" not in page.source and str(tmp_path) not in page.source
+
+
+def test_it_says_what_was_trained_on_what_and_how_long(tmp_path: Path) -> None:
+    text = Page(write_report([make_run(tmp_path / "faces")])).text
+    for words in ("faces", "StarGAN, preset small", "Blond_Hair, Smiling", "1,200 pictures", "64 × 64 pixels, 3 channels"):
+        assert words in text
+    assert "200 steps, 3,200 pictures" in text and "1 min 20 s, 40 pictures/s" in text
+    assert "generator 1.50 M" in text and "2 steps with non-finite values" in text and "CC0" in text
+
+
+def test_scores_stand_beside_copying_the_input(tmp_path: Path) -> None:
+    text = Page(write_report([make_run(tmp_path / "faces")])).text
+    assert re.search(r"translated \| 93\.4% \| 0\.31", text)
+    assert re.search(r"copy the input \| 1\.2% \| –", text)
+    assert re.search(r"Smiling \| 57\.0%", text) and "as found by a classifier" in text
+
+
+def test_curves_hold_every_term_by_update(tmp_path: Path) -> None:
+    charts = Page(write_report([make_run(tmp_path / "faces")])).charts
+    assert [(c["title"], [s["name"] for s in c["series"]]) for c in charts] == [
+        ("discriminator", ["real"]),
+        ("generator", ["class"]),  # A term without one finite value has no line.
+        ("learning rate", ["generator"]),
+    ]
+    assert charts[0]["series"][0]["points"][:2] == [[10, -0.5], [20, -1.0]] and len(charts[0]["series"][0]["points"]) == 20
+
+
+def test_a_long_log_is_averaged_down(tmp_path: Path) -> None:
+    """0.5, 1.0, 1.5 ... over 5,000 lines: the line stays straight and ends at the last step."""
+    charts = Page(write_report([make_run(tmp_path / "faces", lines=5000)])).charts
+    points = charts[0]["series"][0]["points"]
+    assert POINTS / 2 < len(points) <= POINTS and points[-1][0] == 50_000
+    assert points[0][1] == pytest.approx(-np.arange(1, 14).mean() / 2)
+
+
+def test_previews_are_chosen_evenly_from_first_to_last(tmp_path: Path) -> None:
+    page = Page(write_report([make_run(tmp_path / "faces", previews=31)]))
+    steps = re.findall(r"step ([\d,]+) \|", page.text.partition("Previews")[2].partition("Held-out")[0] + " |")
+    assert steps == ["0", "600", "1,200", "1,800", "2,400", "3,000"] and len(steps) == MOMENTS
+    pictures = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(pictures) == MOMENTS + 1 and all("Blond_Hair" in (p["alt"] or "") for p in pictures)
+    assert "never seen in training" in page.text
+
+
+def test_configuration_marks_what_is_not_a_default(tmp_path: Path) -> None:
+    page = Page(write_report([make_run(tmp_path / "faces")]))
+    assert "recipe.reconstruction_weight | 7.5 | Weight of the reconstruction term" in page.text
+    rows = re.findall(r'<tr class="(\w+)"><th scope="row">([\w.]+)</th>', page.source)
+    marked = {name for kind, name in rows if kind == "set"}
+    assert marked == {"recipe.reconstruction_weight", "data.sources", "data.size", "train.steps"}
+    assert {name for _, name in rows} - marked == {"data.flip", "train.batch_size"}
+
+
+def test_several_runs_share_the_charts_and_the_tables(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "narrow"), make_run(tmp_path / "wide", lines=10)]
+    out = write_report(runs)
+    page = Page(out)
+    assert out == tmp_path / "report.html"
+    assert page.charts[0]["runs"] == ["narrow", "wide"]
+    assert [(s["run"], len(s["points"])) for s in page.charts[0]["series"]] == [(0, 20), (1, 10)]
+    assert "narrow: translated" in page.text and "wide: copy the input" in page.text and "Previews: wide" in page.text
+
+
+def test_names_from_the_data_are_text_not_markup(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "faces")
+    evil = "</script><script>alert(1)</script><b>"
+    (run / "previews" / "targets.json").write_text(json.dumps(["source", evil, '"onerror="x']))
+    with open(run / "log.jsonl", "a") as file:
+        line = {
+            "step": 500,
+            "images": 1,
+            "seconds": 1.0,
+            "images_per_second": 1.0,
+            "lr": {},
+            "terms": {f"generator/{evil}": 1.0},
+        }
+        file.write("\n" + json.dumps(line) + "\n")
+    page = Page(write_report([run]))
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 2 and not [
+        tag for tag, _ in page.elements if tag == "b"
+    ]
+    assert evil in page.text and evil in [s["name"] for s in page.charts[1]["series"]]
+    assert not [1 for _, attributes in page.elements if "onerror" in attributes]
+
+
+def test_what_a_run_lacks_is_left_out(tmp_path: Path) -> None:
+    """An imported model has no log, no previews and no scores; a run just started has its configuration only."""
+    full, imported, started = make_run(tmp_path / "full"), tmp_path / "imported", tmp_path / "started"
+    imported.mkdir()
+    started.mkdir()
+    (full / "model.safetensors").rename(imported / "model.safetensors")
+    (full / "config.json").rename(started / "config.json")
+    text = Page(write_report([imported])).text
+    assert "Blond_Hair, Smiling" in text and "recipe.reconstruction_weight" in text
+    assert not re.search("Scores|Previews|Curves|Held-out", text)
+    assert "StarGAN, preset small" in Page(write_report([started])).text
+
+
+def test_damaged_files_do_not_stop_the_report(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "faces")
+    (run / "scores.json").write_text('{"rows": [')
+    (run / "model.safetensors").write_bytes(b"\x08\0\0")
+    (run / "previews" / "notes.png").write_bytes(b"")
+    text = Page(write_report([run])).text
+    assert "Scores" not in text and "200 steps" in text
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="neither config.json nor model.safetensors"):
+        write_report([tmp_path])
+    with pytest.raises(RunError, match="at least one"):
+        write_report([])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_report_leaves_the_older_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "faces")
+    older = write_report([run]).read_text()
+    (run / "previews" / "step_00000100.png").write_bytes(b"no picture")
+    with pytest.raises(OSError):
+        write_report([run])
+    assert (run / "report.html").read_text() == older
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
