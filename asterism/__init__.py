@@ -1,9 +1,9 @@
 """asterism: train one model to translate images between many domains, evaluate it, and put it to use.
 
-    import asterism
+import asterism
 
-    model = asterism.load("runs/faces")
-    model.translate("me.jpg", to="Blond_Hair").save("blond.png")
+model = asterism.load("runs/faces")
+model.translate("me.jpg", to="Blond_Hair").save("blond.png")
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from asterism.config import DataConfig, TrainConfig, closest, fields_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status: 0 done, 1 refused or failed with a message, 2 misspelt, 128+n stopped by signal n."""
+    """Run a command; return its exit status: 0 done, 1 refused or failed, 2 misspelt, 128 + n stopped by signal n."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     if not hasattr(args, "command"):
@@ -46,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add_keys(command: argparse.ArgumentParser) -> None:
         command.formatter_class = argparse.RawDescriptionHelpFormatter
-        command.epilog = "configuration keys, as --KEY VALUE (asterism list RECIPE shows recipe.* and presets):\n" + describe_keys()
+        command.epilog = (
+            "configuration keys, as --KEY VALUE (asterism list RECIPE shows recipe.* and presets):\n" + describe_keys()
+        )
         command.set_defaults(takes_keys=True)
 
     demo = add("demo", run_demo, "train on the bundled sample and write a report")
@@ -72,11 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
     translate = add("translate", run_translate, "translate pictures or folders")
     translate.add_argument("run", help="run, model file or hub name")
     translate.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures or folders")
-    translate.add_argument("--to", action="append", required=True, metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy; repeats")
+    translate.add_argument(
+        "--to", action="append", required=True, metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy; repeats"
+    )
     translate.add_argument("--out", required=True, type=Path, metavar="DIR")
     translate.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no")
     translate.add_argument("--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model")
-    translate.add_argument("--format", default=".png", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy")
+    translate.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy; chosen by the model's pictures")
     translate.add_argument("--batch-size", type=int, default=16)
     translate.add_argument("--overwrite", action="store_true")
     add_machine(translate)

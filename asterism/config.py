@@ -44,14 +44,20 @@ class DataConfig:
 
     sources: tuple[str, ...] = option((), "Folders or tables, in order; given by repeating --data.", resumable=True)
     size: tuple[int, int] = option((128, 128), "Height and width that the networks see: 128 or 128x96.", unit="pixels", low=1)
-    crop: int = option(0, "Side of the centre crop before resizing; 0 takes the largest centred area of the right shape.", unit="pixels", low=0)
+    crop: int = option(
+        0, "Side of the centre crop before resizing; 0 takes the largest centred area of the right shape.", unit="pixels", low=0
+    )
     flip: bool = option(True, "Mirror half of the training pictures left to right.")
     labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
     exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
     channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)
-    value_range: tuple[float, float] | None = option(None, "Stored values that map to -1 and 1; none takes the full range of the file's depth.")
+    value_range: tuple[float, float] | None = option(
+        None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."
+    )
     balance: bool = option(False, "Draw every label equally often, however few pictures it has.")
-    workers: int | None = option(None, "Decoding processes; none chooses by the machine, 0 decodes in the training process.", low=0, resumable=True)
+    workers: int | None = option(
+        None, "Decoding processes; none chooses by the machine, 0 decodes in the training process.", low=0, resumable=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +66,26 @@ class TrainConfig:
 
     steps: int = option(200_000, "Training steps.", unit="steps", low=1, resumable=True)
     decay_steps: int = option(100_000, "Last steps, over which the learning rate falls linearly to zero.", unit="steps", low=0)
-    epochs: float | None = option(None, "Length in passes over the largest dataset; replaces steps.", unit="epochs", low=0, resumable=True)
+    epochs: float | None = option(
+        None, "Length in passes over the largest dataset; replaces steps.", unit="epochs", low=0, resumable=True
+    )
     decay_epochs: float | None = option(None, "Decay in passes; replaces decay_steps.", unit="epochs", low=0)
     batch_size: int = option(16, "Pictures per step and dataset, over all processes and micro-batches.", low=1)
     accumulate: int = option(1, "Micro-batches that one batch is split into to save memory.", low=1, resumable=True)
     seed: int = option(0, "Every random choice is a function of it, the step and the sample's position.", low=0)
     ema_kimg: float = option(10.0, "Half-life of the averaged weights; 0 keeps no average.", unit="thousand pictures", low=0)
-    ema_ramp: float = option(0.05, "Early half-life as a share of the pictures seen; 0 uses the full half-life from the start.", low=0, high=1)
-    precision: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the convolutions; losses and penalties are float32.", resumable=True)
+    ema_ramp: float = option(
+        0.05, "Early half-life as a share of the pictures seen; 0 uses the full half-life from the start.", low=0, high=1
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", "Arithmetic of the convolutions; losses and penalties are float32.", resumable=True
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)
     log_every: int = option(50, "Steps between lines of the log.", unit="steps", low=1, resumable=True)
     preview_every: int = option(1000, "Steps between previews.", unit="steps", low=1, resumable=True)
-    checkpoint_every: int = option(1000, "Steps between checkpoints: the most that a kill can lose.", unit="steps", low=1, resumable=True)
+    checkpoint_every: int = option(
+        1000, "Steps between checkpoints: the most that a kill can lose.", unit="steps", low=1, resumable=True
+    )
     keep: int = option(2, "Checkpoints to keep.", low=1, resumable=True)
     max_skipped: int = option(20, "Non-finite steps in a row after which the run stops.", unit="steps", low=1, resumable=True)
 
@@ -123,7 +137,9 @@ def split_sections(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if section not in sections or not name:
             everything = [f"{s}.{n}" for s, c in (("data", DataConfig), ("train", TrainConfig)) for n in fields_of(c)]
             candidates = [k for k in everything if k.endswith("." + key)] or everything
-            raise ConfigError(f"{key} is not an option (keys look like train.steps, data.size, recipe.NAME): {closest(key, candidates)}")
+            raise ConfigError(
+                f"{key} is not an option (keys look like train.steps, data.size, recipe.NAME): {closest(key, candidates)}"
+            )
         sections[section][name] = value
     return sections
 
@@ -178,5 +194,7 @@ def _convert_tuple(value: Any, arguments: tuple[Any, ...], limits: Mapping[str, 
     if len(items) == 1 and arguments[0] is int:  # 64 means 64x64.
         items = items * len(arguments)
     if len(items) != len(arguments):
-        raise ConfigError(f"{where} is {value!r}; expected {len(arguments)} values, such as {'x'.join(['64'] * len(arguments))}")
+        raise ConfigError(
+            f"{where} is {value!r}; expected {len(arguments)} values, such as {'x'.join(['64'] * len(arguments))}"
+        )
     return tuple(_convert(v, a, limits, where) for v, a in zip(items, arguments, strict=True))

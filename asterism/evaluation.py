@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,15 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
-from asterism.data.dataset import Datasets, PictureSet, open_data
+from asterism.data.dataset import PictureSet, open_data
 from asterism.data.loader import load_rows
 from asterism.data.pictures import to_float, write
 from asterism.data.sheets import grid
-from asterism.engine.machine import Machine
 from asterism.engine.run import run as run_training
 from asterism.engine.run import write_json
 from asterism.labels import LabelSpace
-from asterism.metrics.accuracy import decide, preserved, reached
+from asterism.machine import Machine
+from asterism.metrics.accuracy import preserved, reached
 from asterism.metrics.truth import Partners, error_ratio, squared_error
 from asterism.model_file import find_model, load_model
 from asterism.recipes.base import Recipe
@@ -37,6 +36,11 @@ from asterism.recipes.settings import Settings
 
 BATCH = 50
 SHEET_ROWS = 6
+MEANINGS = [
+    "reached: the classifier finds the wanted label",
+    "preserved: the share of the other labels that it finds unchanged",
+    "error ratio: squared error to the true picture of the edit, relative to leaving the input as it is",
+]
 
 
 @dataclasses.dataclass
@@ -49,6 +53,11 @@ class Tally:
     real: list[Tensor] = dataclasses.field(default_factory=list)
     error: list[Tensor] = dataclasses.field(default_factory=list)
     unchanged: list[Tensor] = dataclasses.field(default_factory=list)
+
+    def values(self) -> dict[str, float | None]:
+        """Return the three scores of the translations."""
+        ratio = error_ratio(torch.cat(self.error), torch.cat(self.unchanged)) if self.error else None
+        return {"reached": mean(self.reached), "preserved": mean(self.preserved), "error ratio": ratio}
 
 
 def evaluate(
@@ -84,7 +93,10 @@ def evaluate(
     machine = Machine.choose(device, precision)
     model = load_model(find_model(run), machine.device)
     if model.space != datasets.space:
-        raise ConfigError(f"the data of {', '.join(settings.data.sources)} have the labels {datasets.space.names}, the model {model.space.names}")
+        raise ConfigError(
+            f"the data of {', '.join(settings.data.sources)} have the labels {', '.join(datasets.space.names)}; "
+            f"the model knows {', '.join(model.space.names)}"
+        )
     sets = [s for s in datasets.splits[split] if len(s)]
     if not sets:
         raise ConfigError(f"no picture is in the split {split!r}; splits come from the table, the folders or the file names")
@@ -105,7 +117,9 @@ def trained_classifier(run: Path, settings: Settings, machine: Machine, override
     """Train the classifier on the run's training pictures, once; it is kept in the run."""
     folder = run / "classifier"
     epochs = {"train.epochs": 8, "train.decay_epochs": 8, "train.batch_size": 32, "train.ema_kimg": 0}
-    judge = Settings.resolve("classifier", overrides=epochs | {"train.checkpoint_every": 10**9, "train.log_every": 100} | overrides)
+    judge = Settings.resolve(
+        "classifier", overrides=epochs | {"train.checkpoint_every": 10**9, "train.log_every": 100} | overrides
+    )
     judge = dataclasses.replace(judge, data=settings.data)
     if not (folder / "model.safetensors").exists():
         print("training the classifier that judges the translations (once per run)")
@@ -123,7 +137,7 @@ def measure(recipe: Recipe, judge: Recipe, pictures: PictureSet, machine: Machin
 
     def judged(x: Tensor) -> Tensor:
         with machine.arithmetic():
-            return decide(judge.classify(x.to(machine.device)).float().cpu(), space)
+            return space.decide(judge.classify(x.to(machine.device)).float().cpu())
 
     for start in track(range(0, len(pictures), BATCH), description=f"evaluating {pictures.name}", transient=True):
         rows = range(start, min(start + BATCH, len(pictures)))
@@ -161,44 +175,60 @@ def translated(recipe: Recipe, x: Tensor, wanted: Tensor, dataset: int, machine:
         return recipe.translate(x.to(machine.device), target).float().clamp(-1, 1).cpu()
 
 
-def summarise(tallies: dict[str, Tally], accuracy: dict[str, float], space: LabelSpace, split: str, step: int) -> dict[str, Any]:
-    """Turn tallies into scores: one row per target, and the means with the orientation rows copy and real."""
-    mean = lambda parts: float(torch.cat(parts).mean()) if parts else None  # noqa: E731
+def summarise(
+    tallies: dict[str, Tally], accuracy: dict[str, float], space: LabelSpace, split: str, step: int
+) -> dict[str, Any]:
+    """Turn tallies into scores: every target, then means over sets of alternatives and over all, then copy and real."""
     targets = {}
-    for name, t in tallies.items():
-        targets[name] = {
-            "translations": sum(len(r) for r in t.reached),
-            "reached": mean(t.reached),
-            "preserved": mean(t.preserved),
-            "error ratio": error_ratio(torch.cat(t.error), torch.cat(t.unchanged)) if t.error else None,
-            "copy reached": mean(t.copied),
-            "real reached": mean(t.real),
-        }
-    groups: dict[str, list[str]] = defaultdict(list)
-    for choice in space.alternatives:
-        names = [space.names[i] for i in choice]
-        groups[_common_name(names)] += [n for n in names if n in tallies]
-    groups["all targets"] = list(tallies)
+    for name, tally in tallies.items():
+        values = tally.values()
+        targets[name] = {"translations": sum(len(part) for part in tally.reached)} | values
+        targets[name] |= {"copy reached": mean(tally.copied), "real reached": mean(tally.real)}
     rows = []
-    for group, names in groups.items():
-        chosen = [tallies[n] for n in names]
-        cat = lambda field: [part for t in chosen for part in getattr(t, field)]  # noqa: B023, E731
-        truth = bool(cat("error"))
-        ratio = error_ratio(torch.cat(cat("error")), torch.cat(cat("unchanged"))) if truth else None
-        rows.append({"name": f"translated, {group}", "values": {"reached": mean(cat("reached")), "preserved": mean(cat("preserved")), "error ratio": ratio}})
-        if group == "all targets":
-            rows.append({"name": "copy the input", "values": {"reached": mean(cat("copied")), "preserved": 1.0, "error ratio": 1.0 if truth else None}})
-            if truth:
-                rows.append({"name": "real pictures of the target", "values": {"reached": mean(cat("real")), "preserved": 1.0, "error ratio": 0.0}})
-    notes = [f"the classifier is right on {value:.1%} of the labels of real {split} pictures of {name}" for name, value in accuracy.items()]
-    notes.append("reached: the classifier finds the wanted label; preserved: it finds the others unchanged; error ratio: squared error to the true picture, relative to leaving the input as it is")
-    return {"protocol": "edits", "version": 1, "split": split, "step": step, "rows": rows, "targets": targets, "classifier": accuracy, "notes": notes}
+    for choice in space.alternatives:
+        names = [space.names[i] for i in choice if space.names[i] in tallies]
+        if names:
+            rows.append({"name": f"translated, {_common_name(names)}", "values": merge(tallies[n] for n in names).values()})
+    everything = merge(tallies.values())
+    rows.append({"name": "translated, all targets", "values": everything.values()})
+    known = bool(everything.error)
+    copy = {"reached": mean(everything.copied), "preserved": 1.0, "error ratio": 1.0 if known else None}
+    rows.append({"name": "copy the input", "values": copy})
+    if known:
+        real = {"reached": mean(everything.real), "preserved": 1.0, "error ratio": 0.0}
+        rows.append({"name": "real pictures of the target", "values": real})
+    notes = [f"the classifier is right on {a:.1%} of the labels of real {split} pictures of {n}" for n, a in accuracy.items()]
+    return {
+        "protocol": "edits",
+        "version": 1,
+        "split": split,
+        "step": step,
+        "rows": rows,
+        "targets": targets,
+        "classifier": accuracy,
+        "notes": notes + MEANINGS,
+        "units": dict.fromkeys(("reached", "preserved", "copy reached", "real reached"), "share"),
+    }
+
+
+def mean(parts: list[Tensor]) -> float | None:
+    """Return the mean over all pictures of all batches, or None where there are none."""
+    return float(torch.cat(parts).mean()) if parts else None
+
+
+def merge(tallies: Iterable[Tally]) -> Tally:
+    """Put the tallies of several targets together."""
+    result = Tally()
+    for tally in tallies:
+        for name in vars(result):
+            getattr(result, name).extend(getattr(tally, name))
+    return result
 
 
 def _common_name(names: list[str]) -> str:
     """Name a set of alternatives by the ending that its labels share (Hair), else by the labels."""
     endings = {n.rpartition("_")[2] for n in names}
-    return f"{endings.pop()} ({len(names)})" if len(endings) == 1 else ", ".join(names)
+    return endings.pop() if len(endings) == 1 else ", ".join(names)
 
 
 @torch.inference_mode()
@@ -218,7 +248,9 @@ def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, machine: Mach
         found = partners.find(rows, wanted)
         complete = complete and all(row is not None for row in found)
         if complete:
-            true.append(to_float(load_rows(pictures, [row for row in found if row is not None], recipe.picture), recipe.picture))
+            true.append(
+                to_float(load_rows(pictures, [row for row in found if row is not None], recipe.picture), recipe.picture)
+            )
     sheet = torch.stack(made, 1)
     caption = "one source a row, then its translations"
     if complete:
@@ -238,7 +270,13 @@ def show(scores: dict[str, Any], console: Console) -> None:
     for column in ("target", "translations", "reached", "preserved", "error ratio", "copy reached", "real reached"):
         table.add_column(column, justify="left" if column == "target" else "right")
     for name, v in scores["targets"].items():
-        cells = percent(v["reached"]), percent(v["preserved"]), number(v["error ratio"]), percent(v["copy reached"]), percent(v["real reached"])
+        cells = (
+            percent(v["reached"]),
+            percent(v["preserved"]),
+            number(v["error ratio"]),
+            percent(v["copy reached"]),
+            percent(v["real reached"]),
+        )
         table.add_row(name, f"{v['translations']:,}", *cells)
     table.add_section()
     for row in scores["rows"]:

@@ -172,6 +172,14 @@ class LabelSpace:
         spans = [self.dataset_span(int(d)) for d in dataset]
         return [{self.names[i]: bool(row[i] > 0.5) for i in range(s.start, s.stop)} for row, s in zip(c, spans, strict=True)]
 
+    def decide(self, logits: Tensor) -> Tensor:
+        """Turn class logits [N, L] into labels [N, L]: the likeliest of each set of alternatives, the sign of every other."""
+        labels = (logits > 0).float()
+        for choice in self.alternatives:
+            best = logits[:, list(choice)].argmax(1)
+            labels[:, list(choice)] = torch.nn.functional.one_hot(best, len(choice)).to(labels)
+        return labels
+
     # -- targets ---------------------------------------------------------------------------------------------------
 
     def index(self, name: str) -> int:
@@ -186,6 +194,15 @@ class LabelSpace:
             raise LabelError(f"no label {name!r} ({hint}). The labels are: {', '.join(self.names)}")
         return self._index[name]
 
+    def values(self, words: str | Mapping[str, Any]) -> dict[int, bool]:
+        """Read label values, `Male,Young=no` or {"Male": True, "Young": False}: label index -> holds, in the order named.
+
+        Raises:
+            LabelError: unknown label, or a value that is neither yes nor no.
+        """
+        named = words if isinstance(words, Mapping) else dict(_pair(part) for part in words.split(",") if part.strip())
+        return {self.index(name): _truth(name, value) for name, value in named.items()}
+
     def parse(self, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:
         """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,Smiling=no`, or {"Blond_Hair": True}.
 
@@ -197,13 +214,12 @@ class LabelSpace:
             LabelError: unknown label, a value that is neither yes nor no, a contradiction, or a choice that is only
                 switched off.
         """
-        wanted = target if isinstance(target, Mapping) else dict(_pair(part) for part in target.split(",") if part.strip())
+        wanted = self.values(target)
         if not wanted:
             raise LabelError(f"the target is empty; name one or more of: {', '.join(self.names)}")
         passes: dict[int, dict[int, bool]] = {}
-        for name, value in wanted.items():
-            index = self.index(name)
-            passes.setdefault(self._dataset_of[index], {})[index] = _truth(name, value)
+        for index, value in wanted.items():
+            passes.setdefault(self._dataset_of[index], {})[index] = value
         for values in passes.values():
             self._check(values)
         return tuple(Edit(d, values, _file_name(self.names, values)) for d, values in passes.items())
@@ -322,7 +338,17 @@ def _pair(part: str) -> tuple[str, str]:
 
 
 def _truth(name: str, value: Any) -> bool:
-    words = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False, "-1": False}
+    words = {
+        "yes": True,
+        "true": True,
+        "1": True,
+        "on": True,
+        "no": False,
+        "false": False,
+        "0": False,
+        "off": False,
+        "-1": False,
+    }
     found = words.get(str(value).lower())
     if found is None:
         raise LabelError(f"{name}={value}: expected yes or no")

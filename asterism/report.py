@@ -130,7 +130,7 @@ def _recipe_name(run: Run) -> str:
     return kind.__name__ if kind else str(run.config.get("name", "unknown recipe"))
 
 
-def _recipe(run: Run) -> type | None:
+def _recipe(run: Run) -> Any:
     try:
         return recipe_class(str(run.config.get("name")))
     except ConfigError:  # Written by a version that had another recipe.

@@ -152,7 +152,8 @@ def test_a_kill_at_any_moment_leaves_a_run_that_resumes(shapes_dir, tmp_path):
         found = checkpoint.find(out / "checkpoints")
         for path in found:
             torch.load(path, weights_only=True)
-        load_model(out / "model.safetensors")
+        if (out / "model.safetensors").exists():  # The very first kill may come before it.
+            load_model(out / "model.safetensors")
         logged = read(out / "log.jsonl")
         assert not logged or logged[-1]["step"] - int(found[-1].stem[5:]) <= 5
 

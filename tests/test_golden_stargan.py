@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
-from asterism.engine.machine import Machine
 from asterism.engine.processes import Processes
 from asterism.engine.trainer import Trainer
 from asterism.labels import LabelGroup, LabelSpace
+from asterism.machine import Machine
 from asterism.recipes.stargan import Config, StarGAN
 
 GOLDEN = Path(__file__).parent / "golden" / "stargan"

@@ -81,6 +81,9 @@ def test_split_folders_are_taken_at_their_word(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.groups[0].labels == ("cat", "dog")
     assert found.split == [file.split("/")[0] for file in found.files]
+    picture(tmp_path / "overview.png")
+    beside = read(tmp_path)
+    assert (beside.files, beside.unlabelled) == (found.files, ["overview.png"])
 
 
 def test_stray_files_are_ignored_with_a_note(tmp_path: Path) -> None:
@@ -348,7 +351,7 @@ def test_broken_pictures_are_left_out_by_name(tmp_path: Path) -> None:
     assert sum(len(sets[0]) for sets in data.splits.values()) == 24
     for path in tmp_path.glob("*/*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="no picture of .* can be read; the first: .*the file is empty"):
+    with pytest.raises(DataError, match="no picture of .* can be read; the first, .*the file is empty"):
         open_(tmp_path)
 
 

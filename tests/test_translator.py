@@ -17,8 +17,8 @@ from torch import Tensor
 import asterism
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, PictureFormat, write
-from asterism.inference.precision import Precision
 from asterism.labels import LabelError, LabelSpace
+from asterism.machine import Machine
 from asterism.model_file import ModelError, save_model
 from asterism.recipes.stargan import Config, StarGAN
 from tests.negative import FACES, MOODS, asked, inverted, negative
@@ -263,9 +263,9 @@ def test_a_saved_model_loads_and_translates(tmp_path: Path) -> None:
 
 
 def test_precision_and_device_are_checked_and_explained() -> None:
-    assert Precision.choose("cpu", "float32").reason == "asked for"
-    assert "bfloat16" in Precision.choose("cpu").reason
+    assert Machine.choose("cpu", "float32").reason == "cpu, float32 (asked for)"
+    assert "bfloat16" in Machine.choose("cpu").reason
     with pytest.raises(ConfigError, match="here: auto"):
-        Precision.choose("cuda" if not torch.cuda.is_available() else "tpu")
+        Machine.choose("cuda" if not torch.cuda.is_available() else "tpu")
     with pytest.raises(ConfigError, match="auto, float32 or bfloat16"):
-        Precision.choose("cpu", "float16")
+        Machine.choose("cpu", "float16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -122,16 +123,15 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
         DataError: see `open_data`.
     """
     space = LabelSpace(group for c in collections for group in c.groups)
-    readable = [[h for h in held if isinstance(h, Header)] for held in headers]
     broken = [
         (collection.root / file, str(header))
         for collection, held in zip(collections, headers, strict=True)
         for file, header in zip(collection.files, held, strict=True)
         if isinstance(header, PictureError)
     ]
-    for collection, good in zip(collections, readable, strict=True):
-        if not good:
-            raise DataError(f"no picture of {collection.root} can be read; the first: {broken[0][0].name}: {broken[0][1]}")
+    for collection, held in zip(collections, headers, strict=True):
+        if not any(isinstance(header, Header) for header in held):
+            raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
     _check_crop(collections, headers, config)
     picture = _picture_format(collections, headers, config)
     splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
@@ -148,15 +148,13 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
 
 def _with_own_names(collections: Sequence[Collection]) -> list[Collection]:
     """Number the names of datasets that come twice: faces, faces-2."""
-    counts: Counter[str] = Counter()
-    result = []
+    result: dict[str, Collection] = {}
     for collection in collections:
-        counts[collection.name] += 1
-        number = counts[collection.name]
-        name = collection.name if number == 1 else f"{collection.name}-{number}"
+        numbered = (f"{collection.name}-{number}" for number in itertools.count(2))
+        name = next(name for name in itertools.chain([collection.name], numbered) if name not in result)
         groups = tuple(replace(group, dataset=name) for group in collection.groups)
-        result.append(replace(collection, name=name, groups=groups))
-    return result
+        result[name] = replace(collection, name=name, groups=groups)
+    return list(result.values())
 
 
 def _check_crop(

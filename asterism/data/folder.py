@@ -28,7 +28,8 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     pictures, stray = list_pictures(path)
     if not pictures:
         raise DataError(f"{path} holds no pictures; expected one folder of pictures per domain in it, or a table of labels")
-    has_splits = {name.split("/")[0].lower() for name in pictures} <= SPLIT_WORDS.keys()
+    folders = {name.split("/")[0].lower() for name in pictures if "/" in name}
+    has_splits = bool(folders) and folders <= SPLIT_WORDS.keys()
     level = 1 if has_splits else 0  # Where in a file's name its domain stands.
     placed = {name: parts for name in pictures if len(parts := name.split("/")) == level + 2}
     domains = sorted({parts[level] for parts in placed.values()})

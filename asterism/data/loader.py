@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
+import multiprocessing.connection
 import os
+import pickle
 import signal
+import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from asterism.config import DataConfig
 from asterism.data.batch import Batch
@@ -26,7 +32,15 @@ from asterism.data.transforms import fit
 CACHE_BYTES = 2**30
 """Training sets that decode to no more than this are decoded once, where there are no workers."""
 
+STEPS_AHEAD = 2
+"""Batches that each worker process prepares in advance."""
+
+GRACE_SECONDS = 20
+"""Time that a worker goes on after SIGTERM, in which the training process finishes its step and saves."""
+
 Array = np.ndarray[Any, Any]
+Part = tuple[Array, list[tuple[str, str]]]
+"""One dataset's pictures of a step, uint8 or uint16 [n, C, H, W], and the (path, reason) of those that are broken."""
 
 
 class Loader:
@@ -60,6 +74,7 @@ class Loader:
         assert all(len(s) for s in sets), "every dataset needs training pictures"
         self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
         """Steps in which the largest dataset passes once."""
+        self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         self._workers = _choose_workers() if data.workers is None else data.workers
         self._steps = _Steps(sets, picture, data, batch_size, seed, rank, world, keep=self._workers == 0)
         self._on_broken, self._reported = on_broken, set[str]()
@@ -70,26 +85,35 @@ class Loader:
         `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
         `mirror` bool [N]. `x` holds the pictures of this rank's rows, uint8 or uint16 [n, C, H, W]: as they are in the files
         when the dataset is uniform, else fitted to the picture format. A picture that cannot be decoded is replaced by the
-        next one of the set that has the same labels, or the most similar ones.
+        next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
         """
-        batches = iter(
-            DataLoader(
-                self._steps,
-                batch_size=None,
-                sampler=itertools.count(first_step),
-                num_workers=self._workers,
-                multiprocessing_context="spawn" if self._workers else None,
-                worker_init_fn=_ignore_interrupt,
-                generator=torch.Generator(),  # Else making the loader would move the global one.
-                pin_memory=torch.cuda.is_available(),
-            )
-        )
-        for parts in batches:
-            for path, reason in (found for _, _, broken in parts for found in broken):
-                if path not in self._reported:
-                    self._reported.add(path)
-                    self._on_broken(Path(path), reason)
-            yield [(Batch(**whole), x) for whole, x, _ in parts]
+        with closing(self._load(first_step)) as loaded:
+            for step, parts in enumerate(loaded, start=first_step):
+                for path, reason in (found for _, broken in parts for found in broken):
+                    if path not in self._reported:
+                        self._reported.add(path)
+                        self._on_broken(Path(path), reason)
+                pictures = [torch.from_numpy(x) for x, _ in parts]
+                if self._pinned:
+                    pictures = [x.pin_memory() for x in pictures]
+                yield list(zip(self._steps.describe(step), pictures, strict=True))
+
+    def _load(self, first_step: int) -> Generator[list[Part], None, None]:
+        """Yield the pictures of each step, from this process or from workers that are some steps ahead."""
+        if not self._workers:
+            yield from map(self._steps.load, itertools.count(first_step))
+            return
+        # Plain pickle, since torch's own would pass tensors through shared memory, of which containers have little.
+        state = pickle.dumps(self._steps)
+        pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start_worker, (state,))
+        ahead: deque[Future[list[Part]]] = deque()
+        try:
+            for step in itertools.count(first_step):
+                ahead.append(pool.submit(_load_in_worker, step))
+                if len(ahead) > STEPS_AHEAD * self._workers:
+                    yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat) -> Tensor:
@@ -107,12 +131,8 @@ def _choose_workers() -> int:
     return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
 
 
-def _ignore_interrupt(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training process's to answer.
-
-
-class _Steps(Dataset[list[tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]]]]):
-    """Training steps by number, for the loader or one of its worker processes; `keep` keeps small sets decoded."""
+class _Steps:
+    """Training steps by number; what the loader and each of its workers hold. `keep` keeps small sets decoded."""
 
     def __init__(
         self,
@@ -131,34 +151,40 @@ class _Steps(Dataset[list[tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
-        # Memory is taken as it is filled, so this is free until then.
-        keep = keep and all(s.uniform for s in sets) and sum(sizes) <= CACHE_BYTES
-        self.kept = (
-            [np.empty((len(s), *shape), _dtype(picture)) for s, shape in zip(sets, self.shapes, strict=True)] if keep else []
-        )
+        self.kept: list[Array] = []
+        if keep and all(s.uniform for s in sets) and sum(sizes) <= CACHE_BYTES:
+            # Memory is taken as it is filled.
+            self.kept = [np.empty((len(s), *shape), _dtype(picture)) for s, shape in zip(sets, self.shapes, strict=True)]
         self.held = [np.zeros(len(s), bool) for s in sets]
 
-    def __getitem__(self, step: int) -> list[tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]]]:
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        return [self._part(index, positions) for index in range(len(self.sets))]
+    def describe(self, step: int) -> list[Batch]:
+        """Return everything but the pictures, over all ranks: one batch per dataset."""
+        positions, batches = self._positions(step), []
+        for pictures, sampler in zip(self.sets, self.samplers, strict=True):
+            rows, flags = sampler.rows(positions)
+            batches.append(
+                Batch(
+                    labels=pictures.labels[rows],
+                    known=pictures.known[rows],
+                    dataset=torch.full((len(rows),), pictures.dataset),
+                    position=torch.from_numpy(positions),
+                    mirror=torch.from_numpy(flags & self.flip),
+                )
+            )
+        return batches
 
-    def _part(self, index: int, positions: Array) -> tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]]:
-        """Return one dataset's (whole, x, broken) at the global sample positions, int64 [N]."""
-        pictures = self.sets[index]
-        rows, flags = self.samplers[index].rows(positions)
-        whole = {
-            "labels": pictures.labels[rows],
-            "known": pictures.known[rows],
-            "dataset": torch.full((len(rows),), pictures.dataset),
-            "position": torch.from_numpy(positions),
-            "mirror": torch.from_numpy(flags & self.flip),
-        }
-        broken: list[tuple[str, str]] = []
-        local = rows[self.local]
-        x = np.empty((len(local), *self.shapes[index]), _dtype(self.picture))
-        for place, row in enumerate(local):
-            x[place] = self._picture(index, int(row), broken)
-        return whole, torch.from_numpy(x), broken
+    def load(self, step: int) -> list[Part]:
+        """Return the pictures of this rank: per dataset [n, C, H, W] and the files that could not be decoded."""
+        positions, parts = self._positions(step)[self.local], []
+        for index, (sampler, shape) in enumerate(zip(self.samplers, self.shapes, strict=True)):
+            x, broken = np.empty((len(positions), *shape), _dtype(self.picture)), list[tuple[str, str]]()
+            for place, row in enumerate(sampler.rows(positions)[0]):
+                x[place] = self._picture(index, int(row), broken)
+            parts.append((x, broken))
+        return parts
+
+    def _positions(self, step: int) -> Array:
+        return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
 
     def _picture(self, index: int, row: int, broken: list[tuple[str, str]]) -> Array:
         if self.kept and self.held[index][row]:
@@ -168,6 +194,38 @@ class _Steps(Dataset[list[tuple[dict[str, Tensor], Tensor, list[tuple[str, str]]
         if self.kept:
             self.kept[index][row], self.held[index][row] = array, True
         return array
+
+
+# -- worker processes --------------------------------------------------------------------------------------------------
+
+_steps: _Steps | None = None  # Of this worker process.
+
+
+def _start_worker(state: bytes) -> None:
+    global _steps
+    _steps = pickle.loads(state)
+    torch.set_num_threads(1)
+    # Ctrl-C, and a scheduler that stops all processes at once, are the training process's to answer: it saves first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _load_in_worker(step: int) -> list[Part]:
+    assert _steps is not None
+    return _steps.load(step)
+
+
+def _end_with_parent() -> None:
+    """End this process when the training process was killed: nobody would ever give it work again."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
 
 
 def _read_or_replace(

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from asterism.data.batch import Batch
 from asterism.data.dataset import Datasets
-from asterism.engine.machine import Machine
 from asterism.engine.processes import Processes
 from asterism.engine.run import build
 from asterism.engine.trainer import Trainer, step_generator
+from asterism.machine import Machine
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 
@@ -52,7 +52,15 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     recipe = build(settings, datasets).to(machine.device, memory_format=machine.memory_format)
     config = replace(settings.train, accumulate=1)
     trainer = Trainer(
-        recipe, None, config, Path(), machine=machine, processes=Processes(), identity={}, previews=None, info={}  # type: ignore[arg-type]
+        recipe,
+        None,
+        config,
+        Path(),
+        machine=machine,
+        processes=Processes(),
+        identity={},
+        previews=None,
+        info={},  # type: ignore[arg-type]
     )
     micro = -(-settings.train.batch_size // settings.train.accumulate)
     probe = min(PROBE, micro)

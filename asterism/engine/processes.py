@@ -18,6 +18,12 @@ class Processes:
     rank: int = 0
     world: int = 1
 
+    @staticmethod
+    def own_device(device: str) -> str:
+        """Return which device this process uses: of several on one machine, torchrun's local rank counts the GPUs."""
+        several = device in ("auto", "cuda") and torch.cuda.is_available() and "LOCAL_RANK" in os.environ
+        return f"cuda:{os.environ['LOCAL_RANK']}" if several else device
+
     @classmethod
     def join(cls, device: torch.device) -> Processes:
         """Join the group that torchrun's environment describes; alone without one. NCCL on CUDA, gloo elsewhere."""

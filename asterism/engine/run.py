@@ -18,10 +18,10 @@ from asterism.data.dataset import Datasets, open_data
 from asterism.data.loader import Loader
 from asterism.engine import checkpoint
 from asterism.engine.finetune import adopt
-from asterism.engine.machine import Machine
 from asterism.engine.preview import Previews
 from asterism.engine.processes import Processes
 from asterism.engine.trainer import Outcome, Trainer
+from asterism.machine import Machine
 from asterism.model_file import find_model, load_model
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
@@ -62,7 +62,7 @@ def train(
 def run(settings: Settings, out: Path, init: str | Path | None = None) -> Outcome:
     """Train with resolved settings; see `train`."""
     refuse_changes(settings, out)
-    machine = Machine.choose(settings.train.device, settings.train.precision)
+    machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
         return start(settings, out, init, machine, processes).train()

@@ -28,7 +28,9 @@ class Statistics:
         """Return the means over all processes and start anew; the one place that waits for the device."""
         if not self.sums:
             return {}
-        table = torch.stack([torch.stack(list(self.sums.values())), torch.tensor(list(self.counts.values()), device=self.device)])
+        table = torch.stack(
+            [torch.stack(list(self.sums.values())), torch.tensor(list(self.counts.values()), device=self.device)]
+        )
         processes.sum_([table])
         means = (table[0] / table[1]).tolist()
         names, self.sums, self.counts = list(self.sums), {}, {}

@@ -21,10 +21,10 @@ from asterism.engine import checkpoint
 from asterism.engine.average import Average
 from asterism.engine.display import Display
 from asterism.engine.log import Log
-from asterism.engine.machine import Machine
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
 from asterism.engine.processes import Processes
 from asterism.engine.statistics import Statistics
+from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Update
 
 STOP_CHECK_STEPS = 10
@@ -102,7 +102,7 @@ class Trainer:
         batches = self.loader.iterate(self.step)
         self.display.start(self.step)
         try:
-            with stop_signals(self):
+            with stop_signals(self), self.machine.products():
                 while True:
                     last = self.step >= self.config.steps or self.stopping()
                     self.maintain(last)
@@ -204,7 +204,11 @@ class Trainer:
             checkpoint.prune(folder, self.config.keep)
             weights = self.recipe.state_dict() | self.average.weights
             model_file.save_model(
-                self.run / "model.safetensors", self.recipe, self.identity["settings"]["name"], weights, info=self.info | {"step": self.step}
+                self.run / "model.safetensors",
+                self.recipe,
+                self.identity["settings"]["name"],
+                weights,
+                info=self.info | {"step": self.step},
             )
         self.saved_at = self.step
         self.processes.wait()

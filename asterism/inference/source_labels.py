@@ -66,11 +66,7 @@ def complete(
             f"name them in the target too, or give the source's (labels={{{unstated[0]!r}: True, ...}})"
         )
     logits = classify().float().cpu().masked_fill(mask & ~holds, -torch.inf)
-    predicted = logits > 0
-    for choice in space.alternatives:
-        columns = list(choice)
-        predicted[:, columns] = torch.nn.functional.one_hot(logits[:, columns].argmax(1), len(columns)).bool()
-    return torch.where(mask, holds, predicted).float()
+    return torch.where(mask, holds.float(), space.decide(logits))
 
 
 def _kept(space: LabelSpace, edit: Edit) -> set[int]:
@@ -86,15 +82,7 @@ def _settle(space: LabelSpace, values: Mapping[int, bool]) -> dict[int, bool]:
 
 
 def _read(space: LabelSpace, labels: str | Mapping[str, Any] | None) -> dict[int, bool]:
-    if isinstance(labels, str):
-        pairs = (part.partition("=") for part in labels.split(",") if part.strip())
-        labels = {name.strip(): value.strip() or "yes" for name, _, value in pairs}
-    values = {}
-    for name, value in (labels or {}).items():
-        word = str(value).lower()
-        if word not in ("true", "yes", "1", "on", "false", "no", "0", "off", "-1"):
-            raise LabelError(f"labels: {name} is {value!r}; expected yes or no")
-        values[space.index(name)] = word in ("true", "yes", "1", "on")
+    values = space.values(labels or {})
     for choice in space.alternatives:
         on = [space.names[i] for i in choice if values.get(i)]
         if len(on) > 1:

@@ -19,8 +19,8 @@ from torch import Tensor
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.images import Picture, fit_in, open_image, split
-from asterism.inference.precision import Precision
 from asterism.labels import Edit, LabelError
+from asterism.machine import Machine
 from asterism.model_file import Model, ModelError, find_model, load_model
 from asterism.recipes.base import Recipe
 
@@ -50,13 +50,13 @@ class Translator:
 
     Attributes:
         model: recipe, label space, picture format, and what the file tells about itself.
-        precision: device, arithmetic, and the reason for the choice.
+        machine: device, precision, and the reason for the choice.
     """
 
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
-        self.precision = Precision.choose(device, precision)
-        model.recipe.to(self.precision.device, memory_format=self.precision.memory_format)  # type: ignore[call-overload]
+        self.machine = Machine.choose(device, precision)
+        model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
         self.recipe = model.recipe
 
     @property
@@ -130,10 +130,10 @@ class Translator:
         """
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
-            fitted = [fit_in(picture, self.model.picture, fit, self.precision.device) for picture in batch]
-            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.precision.memory_format)
+            fitted = [fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
+            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
             known = [picture.labels for picture in batch]
-            with self.precision.arithmetic():
+            with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
                 classify = (lambda x=x: self.recipe.classify(x)) if self._can_classify() else None
                 labels = source_labels.complete(self.model.space, known, targets, classify).to(x.device)
                 results = [self._translate(x, target, labels) for target in targets]
@@ -152,4 +152,4 @@ class Translator:
 
     def __repr__(self) -> str:
         size = f"{self.model.picture.height}x{self.model.picture.width}"
-        return f"Translator({self.model.name}, {size}, {self.precision.device.type}, labels: {', '.join(self.labels)})"
+        return f"Translator({self.model.name}, {size}, {self.machine.device.type}, labels: {', '.join(self.labels)})"

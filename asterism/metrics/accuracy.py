@@ -1,23 +1,13 @@
 """What a classifier, trained on real pictures, says of translations. StarGAN (arXiv:1711.09020), Section 5.4.
 
-Shapes: N pictures, L labels. `logits` float [N, L] raw; `wanted`, `labels` float [N, L] in {0, 1}.
+Shapes: N pictures, L labels. `decided` are the labels that the classifier finds, `wanted`, `labels` the target's
+and the source's, float [N, L] in {0, 1}.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from asterism.labels import LabelSpace
-
-
-def decide(logits: Tensor, space: LabelSpace) -> Tensor:
-    """Turn logits into labels [N, L] in {0, 1}: the largest of each set of alternatives, the sign of every other label."""
-    labels = (logits > 0).float()
-    for choice in space.alternatives:
-        best = logits[:, list(choice)].argmax(1)
-        labels[:, list(choice)] = torch.nn.functional.one_hot(best, len(choice)).to(labels)
-    return labels
 
 
 def reached(decided: Tensor, wanted: Tensor, index: int) -> Tensor:

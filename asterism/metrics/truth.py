@@ -18,7 +18,9 @@ class Partners:
 
     def __init__(self, identity: Sequence[str] | None, labels: Tensor) -> None:
         self.identity = identity
-        self._rows = {} if identity is None else {self._key(i, row): k for k, (i, row) in enumerate(zip(identity, labels, strict=True))}
+        self._rows = (
+            {} if identity is None else {self._key(i, row): k for k, (i, row) in enumerate(zip(identity, labels, strict=True))}
+        )
 
     @staticmethod
     def _key(identity: str, labels: Tensor) -> tuple[str, tuple[int, ...]]:

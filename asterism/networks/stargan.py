@@ -111,7 +111,9 @@ class Discriminator(nn.Module):
                     h = layer(h)
         g = F.conv_transpose2d(torch.ones_like(h[:, :1]), self.conv1.weight, padding=1)
         for layer, gain, shape in zip(reversed(self.main[::2]), reversed(gains), reversed(shapes), strict=True):
-            odd = tuple(full - 2 * half for full, half in zip(shape, gain.shape[2:], strict=True))  # What floor division dropped.
+            odd = tuple(
+                full - 2 * half for full, half in zip(shape, gain.shape[2:], strict=True)
+            )  # What floor division dropped.
             g = F.conv_transpose2d(g * gain, layer.weight, stride=2, padding=1, output_padding=odd)
         return g
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from asterism.config import ConfigError, closest
 
@@ -16,8 +17,8 @@ JUDGES = {
 """Recipes that evaluation trains for itself."""
 
 
-def recipe_class(name: str) -> type:
-    """Return the recipe class of that name.
+def recipe_class(name: str) -> Any:
+    """Return the recipe class of that name; imported here, since a recipe's file imports PyTorch.
 
     Raises:
         ConfigError: no such recipe; names the closest.

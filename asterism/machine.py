@@ -1,0 +1,81 @@
+"""What this machine offers: device and precision, with the reason, which logs state."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from asterism.config import ConfigError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device and the arithmetic of its convolutions.
+
+    Args:
+        device: where the networks are.
+        dtype: bfloat16 (autocast) or float32.
+        reason: device, precision and why, in a few words.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+    @classmethod
+    def choose(cls, device: str = "auto", precision: str = "auto") -> Machine:
+        """Resolve `auto`: the first of CUDA, MPS and CPU that is there; bfloat16 where the hardware multiplies it.
+
+        That is CUDA from compute capability 8 on and CPUs with AMX or AVX512-bf16. Never float16, whose range gradient
+        penalties exceed.
+
+        Args:
+            device: auto, cpu, mps, cuda or cuda:N.
+            precision: auto, float32 or bfloat16.
+
+        Raises:
+            ConfigError: a word that is none of the choices, or a device that is not there.
+        """
+        if precision not in ("auto", "float32", "bfloat16"):
+            raise ConfigError(f"precision is {precision!r}; expected auto, float32 or bfloat16")
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        usable = [name for name, there in available.items() if there]
+        kind = usable[0] if device == "auto" else device.partition(":")[0]
+        if kind not in usable:
+            raise ConfigError(
+                f"device {device!r} is not available to PyTorch {torch.__version__}; here: auto, {', '.join(usable)}"
+            )
+        chosen = torch.device(kind if device == "auto" else device)
+        fast = _multiplies_bfloat16(chosen)
+        if precision != "auto":
+            return cls(chosen, getattr(torch, precision), f"{chosen.type}, {precision} (asked for)")
+        dtype = torch.bfloat16 if fast else torch.float32
+        why = f"this {chosen.type} {'multiplies' if fast else 'does not multiply'} bfloat16"
+        return cls(chosen, dtype, f"{chosen.type}, {str(dtype).removeprefix('torch.')} ({why})")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout of pictures and kernels: channels last on CUDA; on CPUs the plain layout measured faster."""
+        return torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """The context in which networks and terms are computed: autocast where the precision is bfloat16."""
+        return torch.autocast(self.device.type, self.dtype) if self.dtype == torch.bfloat16 else contextlib.nullcontext()
+
+    def products(self) -> AbstractContextManager[object]:
+        """The context around all work, backward passes included: exact products (no TF32) where float32 is the precision."""
+        cudnn = torch.backends.cudnn
+        exact = self.dtype == torch.float32
+        return cudnn.flags(enabled=cudnn.enabled, benchmark=self.device.type == "cuda", allow_tf32=not exact)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # Newer than the oldest PyTorch that is supported.
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return False  # Unproven on MPS.

@@ -1,0 +1,173 @@
+"""The doctor says what is there, what is left out and whether training would start; it never fails itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from asterism.config import DataConfig
+from asterism.data.dataset import open_data
+from asterism.data.doctor import Diagnosis, describe, examine
+
+
+def config(*paths: Path, **options: object) -> DataConfig:
+    return DataConfig(sources=tuple(map(str, paths)), **{"size": (32, 32), **options})  # type: ignore[arg-type]
+
+
+def shown(diagnosis: Diagnosis, **options: object) -> str:
+    out = io.StringIO()
+    describe(diagnosis, Console(file=out, width=200), **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def found(diagnosis: Diagnosis, words: str) -> str:
+    """The one warning that holds `words`."""
+    (warning,) = [w for w in diagnosis.warnings if words in w]
+    return warning
+
+
+@pytest.fixture
+def shapes(shapes_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shapes_dir, tmp_path / "shapes"))
+
+
+@pytest.fixture
+def table(table_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(table_dir, tmp_path / "table"))
+
+
+def test_healthy_data_is_counted(shapes: Path, table: Path) -> None:
+    diagnosis = examine(config(shapes, table))
+    assert diagnosis.ok and not diagnosis.duplicates
+    folder, listed = diagnosis.datasets
+    assert [label.name for label in folder.labels] == ["blue", "green", "red"]
+    assert all(label.train + label.val + label.test == 24 for label in folder.labels)
+    assert sum(folder.pictures.values()) == 72
+    assert {label.name: label.kind for label in listed.labels}["Border"] == "binary"
+    assert {label.name: label.kind for label in listed.labels}["Red"] == "exclusive"
+    assert folder.sizes == {"32x32": 72}
+    assert folder.formats == {"3 channels, 8 bits": 72}
+
+
+def test_the_report_can_be_read_by_people_and_programs(shapes: Path, table: Path) -> None:
+    (shapes / "notes.txt").write_text("x")
+    diagnosis = examine(config(shapes, table))
+    text = shown(diagnosis, estimate=["memory: 3 GiB"])
+    for part in ("72 pictures", "Border", "32x32 (72)", "other files: 1 (notes.txt)", "memory: 3 GiB", "Training would start."):
+        assert part in text
+    values = json.loads(json.dumps(diagnosis.to_json()))
+    assert values["ok"] is True
+    assert values["datasets"][0]["labels"][0]["name"] == "blue"
+
+
+def test_every_kind_of_unreadable_file_is_named_with_its_reason(shapes: Path) -> None:
+    (shapes / "red" / "a.png").touch()
+    (shapes / "red" / "b.png").write_text("no picture")
+    whole = (shapes / "red" / "red_000.png").read_bytes()
+    (shapes / "red" / "c.png").write_bytes(whole[:-60])  # Its header is whole: only decoding tells.
+    diagnosis = examine(config(shapes))
+    assert diagnosis.ok
+    reasons = dict(diagnosis.datasets[0].unreadable)
+    assert list(reasons) == ["red/a.png", "red/b.png", "red/c.png"]
+    assert reasons["red/a.png"] == "the file is empty"
+    assert "not a picture" in reasons["red/b.png"]
+    assert "cannot be read, left out: 3 (red/a.png: the file is empty" in found(diagnosis, "cannot be read")
+
+
+def test_duplicates_are_found_and_those_that_mislead_are_warned_of(shapes: Path) -> None:
+    shutil.copy(shapes / "red" / "red_000.png", shapes / "red" / "red_000.copy.png")
+    shutil.copy(shapes / "red" / "red_001.png", shapes / "blue" / "red_001.png")
+    diagnosis = examine(config(shapes))
+    assert sorted(sorted(Path(p).name for p in group) for group in diagnosis.duplicates) == [
+        ["red_000.copy.png", "red_000.png"],
+        ["red_001.png", "red_001.png"],
+    ]
+    assert "red/red_001.png" in found(diagnosis, "with different labels: 1")
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (shapes.parent / "s" / split / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32), (ord(name), 0, 0)).save(shapes.parent / "s" / split / name / "x.png")
+    leak = found(examine(config(shapes.parent / "s")), "in two splits: 2")
+    assert "s/train/a/x.png" in leak and "s/test/a/x.png" in leak
+
+
+def test_imbalance_is_warned_of(shapes: Path, tmp_path: Path) -> None:
+    for path in sorted((shapes / "red").iterdir())[3:]:
+        path.unlink()
+    assert "of red; --data.balance" in found(examine(config(shapes)), "uneven")
+    rows = "".join(f"blue/blue_{i:03}.png,train,{int(i == 0)},{i % 2}\n" for i in range(24))
+    (shapes / "manifest.csv").write_text("file,split,Rare,Even\n" + rows + "green/green_000.png,val,1,0\n")
+    diagnosis = examine(config(shapes))
+    assert "Rare 4.2%" in found(diagnosis, "few training pictures")
+    assert not [w for w in diagnosis.warnings if "Even" in w]
+    assert "shapes: no test pictures" in diagnosis.warnings
+
+
+def test_tables_and_pictures_that_miss_each_other_are_told(table: Path) -> None:
+    (table / "images" / "000001.png").unlink()
+    shutil.copy(table / "images" / "000002.png", table / "images" / "extra.png")
+    diagnosis = examine(config(table))
+    (report,) = diagnosis.datasets
+    assert (report.missing, report.unlabelled) == (["000001.png"], ["images/extra.png"])
+    assert found(diagnosis, "rows of the table without a picture") and found(diagnosis, "pictures without a label")
+    assert diagnosis.ok
+
+
+def test_unknown_values_and_small_pictures_are_counted(table: Path) -> None:
+    (table / "manifest.csv").write_text(
+        "file,split,Happy\n" + "".join(f"{i + 1:06}.png,train,{('1', '0', '')[i % 3]}\n" for i in range(30))
+    )
+    diagnosis = examine(config(table, size=(64, 64)))
+    (label,) = diagnosis.datasets[0].labels
+    assert (label.train, label.unknown) == (10, 10)
+    assert "smaller than 64x64, which will be enlarged: 30" in found(diagnosis, "enlarged")
+
+
+def test_many_sizes_are_counted_in_ranges(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(16):
+            Image.new("RGB", (60 + i, 100)).save(tmp_path / name / f"{i}.png")
+    sizes = examine(config(tmp_path)).datasets[0].sizes
+    assert sizes == {"shorter side 32-63": 8, "shorter side 64-127": 24}
+
+
+def test_the_same_problems_as_training_would_meet(shapes: Path, table: Path, tmp_path: Path) -> None:
+    shutil.copytree(shapes, tmp_path / "deep" / "inner" / "shapes")
+    Image.new("L", (32, 32)).save(table / "images" / "000003.png")
+    bad = [
+        config(),
+        config(tmp_path / "gone"),
+        config(tmp_path / "deep"),  # One level too high.
+        config(table),  # Mixed channels.
+        config(shapes, crop=64),
+        config(table, labels="Nose"),
+        config(table, exclusive="Red,Border;Red,Blue"),
+    ]
+    for settings in bad:
+        diagnosis = examine(settings)
+        with pytest.raises(ValueError) as raised:
+            open_data(settings)
+        assert not diagnosis.ok
+        assert str(raised.value) in diagnosis.problems
+        assert "Training would not start: 1 problem to solve" in shown(diagnosis)
+    assert f"did you mean --data {tmp_path / 'deep' / 'inner' / 'shapes'}" in examine(bad[2]).problems[0]
+
+
+def test_each_bad_source_is_told_and_the_good_one_still_counted(shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    diagnosis = examine(config(tmp_path / "gone", shapes, tmp_path / "empty"))
+    assert len(diagnosis.problems) == 2
+    assert [report.name for report in diagnosis.datasets] == ["shapes"]
+
+
+def test_progress_counts_every_picture(shapes: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    examine(config(shapes), lambda done, total: seen.append((done, total)))
+    assert seen == [(i + 1, 72) for i in range(72)]
