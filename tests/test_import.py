@@ -16,7 +16,7 @@ from asterism.inference.published_stargan import write
 from asterism.inference.translator import Translator, load
 from asterism.labels import LabelError, LabelSpace
 from asterism.model_file import Model, ModelError, load_model
-from asterism.recipes.base import SizeError
+from asterism.networks.sizes import SizeError
 from asterism.recipes.settings import Settings
 from asterism.recipes.stargan import Config, StarGAN
 

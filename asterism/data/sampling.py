@@ -10,6 +10,7 @@ from torch import Tensor
 Array = np.ndarray[Any, Any]
 
 BALANCE_ROUNDS = 100
+BALANCE_TOLERANCE = 1e-3
 
 
 class Sampler:
@@ -72,8 +73,13 @@ def balanced_weights(labels: Tensor, known: Tensor, alternatives: tuple[tuple[in
     parts = [[part for part in division if part.any()] for division in parts]
     weights = np.ones(len(values))
     for _ in range(BALANCE_ROUNDS):
+        change = 0.0
         for division in parts:
             masses = [weights[part].sum() for part in division]
             for part, mass in zip(division, masses, strict=True):
-                weights[part] *= sum(masses) / len(division) / mass
+                factor = sum(masses) / len(division) / mass
+                weights[part] *= factor
+                change = max(change, abs(factor - 1.0))
+        if change < BALANCE_TOLERANCE:
+            break
     return weights / weights.mean()

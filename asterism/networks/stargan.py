@@ -1,4 +1,4 @@
-"""The networks of StarGAN (arXiv:1711.09020, Tables IV and V).
+"""The networks of StarGAN (arXiv:1711.09020, Tables IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
 
 Parameter names and shapes are those of the authors' released checkpoints, without the running statistics that their
 instance norms kept and that must not be used.
@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from asterism.networks.sizes import SizeError
 
 SLOPE = 0.01
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -27,9 +29,10 @@ class Generator(nn.Module):
         code_size: n.
         width: channels after the first convolution; the paper's is 64.
         blocks: residual blocks; the paper's number is 6.
+        residual: the last convolution gives a change that is added to the input, as in Fixed-Point GAN.
     """
 
-    def __init__(self, channels: int, code_size: int, width: int = 64, blocks: int = 6) -> None:
+    def __init__(self, channels: int, code_size: int, width: int = 64, blocks: int = 6, residual: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = [*_block(nn.Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]
         for depth in range(2):
@@ -37,8 +40,9 @@ class Generator(nn.Module):
         layers += [ResidualBlock(width * 4) for _ in range(blocks)]
         for depth in (2, 1):
             layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
-        layers += [nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh()]
+        layers.append(nn.Conv2d(width, channels, 7, 1, 3, bias=False))
         self.main = nn.Sequential(*layers)
+        self.residual = residual
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Return pictures [N, C, H, W] in (-1, 1) from pictures [N, C, H, W] in [-1, 1] and codes [N, n].
@@ -46,7 +50,8 @@ class Generator(nn.Module):
         H and W are multiples of 4.
         """
         planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
-        return self.main(torch.cat([x, planes.to(x.dtype)], dim=1))
+        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1))
+        return torch.tanh(x + y if self.residual else y)
 
 
 class ResidualBlock(nn.Module):
@@ -121,3 +126,22 @@ class Discriminator(nn.Module):
 def _block(convolution: nn.Module) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Convolution, instance norm without running statistics (so that train and eval agree), ReLU."""
     return convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU()
+
+
+def check_size(size: tuple[int, int], layers: int) -> None:
+    """Refuse pictures that the two networks cannot take.
+
+    Args:
+        size: height and width; the generator takes multiples of 4, the discriminator at least 2**layers.
+        layers: halving convolutions of the discriminator.
+
+    Raises:
+        SizeError: with the nearest valid size.
+    """
+    smallest = max(4, 1 << layers)
+    valid = tuple(max(smallest, round(side / 4) * 4) for side in size)
+    if valid != tuple(size):
+        raise SizeError(
+            f"data.size {size[0]}x{size[1]}: sides must be multiples of 4 and at least {smallest} "
+            f"(recipe.discriminator_layers {layers}); the nearest is {valid[0]}x{valid[1]}"
+        )

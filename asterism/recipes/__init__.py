@@ -9,6 +9,7 @@ from asterism.config import ConfigError, closest
 
 RECIPES = {
     "stargan": "asterism.recipes.stargan:StarGAN",
+    "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
 }
 
 JUDGES = {

@@ -26,10 +26,6 @@ Terms = dict[str, tuple[float | Tensor, Tensor]]
 """Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
 
 
-class SizeError(ValueError):
-    """A picture size that a network cannot take; the message names the nearest sizes that it can."""
-
-
 @dataclass(frozen=True)
 class Update:
     """One optimisation step of the networks named in `trains`; fires on the n-th, 2n-th, ... training step for every=n."""

@@ -26,12 +26,12 @@ from asterism.config import option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
-from asterism.networks.stargan import Discriminator, Generator
+from asterism.networks.stargan import Discriminator, Generator, check_size
 from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import gradient_penalty
-from asterism.recipes.base import Adam, Recipe, SizeError, Terms, Update
+from asterism.recipes.base import Adam, Recipe, Terms, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class StarGAN(Recipe):
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__(config, space, picture)
         size = (picture.height, picture.width)
-        _check_size(size, config.discriminator_layers)
+        check_size(size, config.discriminator_layers)
         self.generator = Generator(picture.channels, space.code_size, config.conv_dim, config.num_blocks)
         self.discriminator = Discriminator(
             picture.channels, space.num_labels, size, config.discriminator_conv_dim, config.discriminator_layers
@@ -167,14 +167,3 @@ class StarGAN(Recipe):
             "generator.main.0.weight": (1, self.picture.channels, True),
             "discriminator.conv2.weight": (0, 0, False),
         }
-
-
-def _check_size(size: tuple[int, int], layers: int) -> None:
-    """Raise SizeError unless the generator (multiples of 4) and the discriminator (>= 2**layers) take the size."""
-    smallest = max(4, 1 << layers)
-    valid = tuple(max(smallest, round(side / 4) * 4) for side in size)
-    if valid != tuple(size):
-        raise SizeError(
-            f"data.size {size[0]}x{size[1]}: StarGAN takes sides that are multiples of 4 and at least {smallest} "
-            f"(recipe.discriminator_layers {layers}); the nearest is {valid[0]}x{valid[1]}"
-        )

@@ -1,0 +1,5 @@
+"""What a network says of a picture size that it cannot take."""
+
+
+class SizeError(ValueError):
+    """A picture size that a network cannot take; the message names the nearest sizes that it can."""

@@ -1,0 +1,333 @@
+"""The four networks of StarGAN v2 (arXiv:1912.01865, Appendix: network architecture).
+
+Parameter names and shapes are those of the authors' released checkpoints. What those hold and nothing uses (the shortcut
+convolutions of the high-pass generator's decoder, the constant filter) is not built; import and export see to it.
+
+Shapes: N batch, C picture channels, K domains, Z latent size, S style size; y int64 [N] in [0, K).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asterism.networks.sizes import SizeError
+
+SLOPE = 0.2
+"""Negative slope of every leaky ReLU."""
+
+HALF = 1 / math.sqrt(2)
+"""Keeps the variance where a shortcut and a residual are added."""
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block of the encoder, the style encoder and the discriminator.
+
+    Args:
+        inputs, outputs: channels.
+        normalize: instance norm before the activations.
+        halve: average pooling by 2, after the first convolution and after the shortcut's.
+    """
+
+    def __init__(self, inputs: int, outputs: int, normalize: bool = False, halve: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, inputs, 3, 1, 1)
+        self.conv2 = nn.Conv2d(inputs, outputs, 3, 1, 1)
+        self.norm1 = nn.InstanceNorm2d(inputs, affine=True) if normalize else nn.Identity()
+        self.norm2 = nn.InstanceNorm2d(inputs, affine=True) if normalize else nn.Identity()
+        self.conv1x1 = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        self.halve = halve
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, H, W], or half that height and width."""
+        shortcut = self.conv1x1(x)
+        h = self.conv1(F.leaky_relu(self.norm1(x), SLOPE))
+        if self.halve:
+            shortcut, h = F.avg_pool2d(shortcut, 2), F.avg_pool2d(h, 2)
+        h = self.conv2(F.leaky_relu(self.norm2(h), SLOPE))
+        return (shortcut + h) * HALF
+
+    def gains(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the block's output and the slopes of its two activations at x; without norms only."""
+        h = self.conv1(F.leaky_relu(x, SLOPE))
+        h = F.avg_pool2d(h, 2) if self.halve else h
+        shortcut = F.avg_pool2d(self.conv1x1(x), 2) if self.halve else self.conv1x1(x)
+        return (shortcut + self.conv2(F.leaky_relu(h, SLOPE))) * HALF, slopes(x), slopes(h)
+
+    def input_gradient(self, g: Tensor, gain1: Tensor, gain2: Tensor) -> Tensor:
+        """Return the gradient with respect to the input, from that with respect to the output and the slopes."""
+        g = g * HALF
+        residual = F.conv_transpose2d(g, self.conv2.weight, padding=1) * gain2
+        shortcut = F.conv_transpose2d(g, self.conv1x1.weight) if isinstance(self.conv1x1, nn.Conv2d) else g
+        if self.halve:
+            residual, shortcut = spread(residual), spread(shortcut)
+        return shortcut + F.conv_transpose2d(residual, self.conv1.weight, padding=1) * gain1
+
+
+class AdaIN(nn.Module):
+    """Instance norm whose scale and shift come from the style: (1 + gamma(s)) IN(x) + beta(s) (arXiv:1703.06868)."""
+
+    def __init__(self, style_dim: int, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(style_dim, channels * 2)
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """Map [N, channels, H, W] and styles [N, S] to [N, channels, H, W]."""
+        gamma, beta = self.fc(s)[:, :, None, None].chunk(2, dim=1)
+        return (1 + gamma) * F.instance_norm(x) + beta
+
+
+class StyledBlock(nn.Module):
+    """Residual block of the decoder, normalised by the style.
+
+    Args:
+        inputs, outputs: channels.
+        style_dim: S.
+        double: nearest upsampling by 2, before the first convolution and before the shortcut's.
+        shortcut: without it the block is its residual path alone, as published for the high-pass generator.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int, double: bool = False, shortcut: bool = True) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.norm1 = AdaIN(style_dim, inputs)
+        self.norm2 = AdaIN(style_dim, outputs)
+        self.conv1x1 = nn.Conv2d(inputs, outputs, 1, bias=False) if shortcut and inputs != outputs else nn.Identity()
+        self.double, self.shortcut = double, shortcut
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] and styles [N, S] to [N, outputs, H, W], or twice that height and width."""
+        h = F.leaky_relu(self.norm1(x, s), SLOPE)
+        if self.double:
+            h = F.interpolate(h, scale_factor=2, mode="nearest")
+        h = self.conv2(F.leaky_relu(self.norm2(self.conv1(h), s), SLOPE))
+        if not self.shortcut:
+            return h
+        x = self.conv1x1(x)  # A 1x1 convolution commutes with nearest upsampling: done on the small side.
+        if self.double:
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+        return (h + x) * HALF
+
+
+class Generator(nn.Module):
+    """Render a picture in a style.
+
+    Args:
+        channels: C.
+        size: side of the square pictures, a power of two.
+        style_dim: S.
+        capacity: channels at full resolution are capacity // size; published: 2**14.
+        max_width: channels of the deepest layers; published: 512.
+        high_pass: 0, or the divisor of the high-pass filter whose output, masked, is carried over to the decoder
+            (a larger value weakens it); published for faces: 1.
+        skip_sizes: spatial sizes at which that happens; the first uses the first mask, the others the second.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        style_dim: int = 64,
+        capacity: int = 2**14,
+        max_width: int = 512,
+        high_pass: float = 0.0,
+        skip_sizes: Sequence[int] = (32, 64, 128),
+    ) -> None:
+        super().__init__()
+        check_size((size, size))
+        halvings = size.bit_length() - 1 - 4 + (1 if high_pass else 0)
+        first = max(1, capacity // size)
+        widths = [first, *(min(first << depth, max_width) for depth in range(1, halvings + 1))]
+        self.from_rgb = nn.Conv2d(channels, widths[0], 3, 1, 1)
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        top, plain = widths[-1], not high_pass
+        encode = [ResidualBlock(a, b, normalize=True, halve=True) for a, b in pairs]
+        encode += [ResidualBlock(top, top, normalize=True) for _ in range(2)]
+        decode = [StyledBlock(top, top, style_dim, shortcut=plain) for _ in range(2)]
+        decode += [StyledBlock(b, a, style_dim, double=True, shortcut=plain) for a, b in reversed(pairs)]
+        self.encode, self.decode = nn.ModuleList(encode), nn.ModuleList(decode)
+        norm = nn.InstanceNorm2d(widths[0], affine=True)
+        self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], channels, 1))
+        self.high_pass, self.skip_sizes = high_pass, tuple(skip_sizes)
+        kernel = torch.full((3, 3), -1.0)
+        kernel[1, 1] = 8.0
+        self.register_buffer("kernel", kernel / high_pass if high_pass else kernel, persistent=False)
+        initialize(self)
+
+    def forward(self, x: Tensor, s: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return pictures [N, C, H, W], unbounded, from pictures [N, C, H, W] in [-1, 1] and styles [N, S].
+
+        Args:
+            masks: with `high_pass`, two masks [N, 1, h, w] in [0, 1] of any size.
+        """
+        if self.high_pass and masks is None:
+            raise ValueError("a generator with high-pass skips needs masks: without them it has neither skip nor shortcut")
+        h, kept = self.from_rgb(x), {}
+        for block in self.encode:
+            if self.high_pass and h.shape[2] in self.skip_sizes:
+                kept[h.shape[2]] = h
+            h = block(h)
+        for block in self.decode:
+            h = block(h, s)
+            if masks is not None and h.shape[2] in kept:
+                mask = masks[0] if h.shape[2] == self.skip_sizes[0] else masks[1]
+                mask = F.interpolate(mask, size=h.shape[2:], mode="bilinear", align_corners=False)
+                h = h + self._edges(mask * kept[h.shape[2]])
+        return self.to_rgb(h)
+
+    def _edges(self, x: Tensor) -> Tensor:
+        """Filter each channel of x [N, D, H, W] by the 3x3 high-pass kernel, zero padding."""
+        kernel = self.kernel.to(x.dtype)[None, None].expand(x.shape[1], 1, 3, 3)
+        return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+class MappingNetwork(nn.Module):
+    """Turn latents into styles, with a branch per domain.
+
+    Args:
+        num_domains: K.
+        latent_dim: Z.
+        style_dim: S.
+        width: of the hidden layers; published: 512.
+    """
+
+    def __init__(self, num_domains: int, latent_dim: int = 16, style_dim: int = 64, width: int = 512) -> None:
+        super().__init__()
+        shared: list[nn.Module] = []
+        for depth in range(4):
+            shared += [nn.Linear(latent_dim if depth == 0 else width, width), nn.ReLU()]
+        self.shared = nn.Sequential(*shared)
+        self.unshared = nn.ModuleList()
+        for _ in range(num_domains):
+            branch: list[nn.Module] = []
+            for _ in range(3):
+                branch += [nn.Linear(width, width), nn.ReLU()]
+            self.unshared.append(nn.Sequential(*branch, nn.Linear(width, style_dim)))
+        initialize(self)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return styles [N, S] of domains y [N] from latents z [N, Z], standard normal."""
+        h = self.shared(z)
+        for depth in (0, 2, 4):
+            h = F.relu(of_domain(h, [branch[depth] for branch in self.unshared], y))
+        return of_domain(h, [branch[6] for branch in self.unshared], y)
+
+
+class StyleEncoder(nn.Module):
+    """Read the style of a picture, with a head per domain.
+
+    Args: as for the generator, and num_domains: K.
+    """
+
+    def __init__(
+        self, channels: int, size: int, num_domains: int, style_dim: int = 64, capacity: int = 2**14, max_width: int = 512
+    ) -> None:
+        super().__init__()
+        trunk, top = _trunk(channels, size, capacity, max_width)
+        self.shared = nn.Sequential(*trunk)
+        self.unshared = nn.ModuleList(nn.Linear(top, style_dim) for _ in range(num_domains))
+        initialize(self)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return styles [N, S] of pictures x [N, C, H, W], read as pictures of domains y [N]."""
+        return of_domain(self.shared(x).flatten(1), list(self.unshared), y)
+
+
+class Discriminator(nn.Module):
+    """Tell real from fake within a domain: one logit per picture, with a head per domain.
+
+    Args: as for the style encoder.
+    """
+
+    def __init__(self, channels: int, size: int, num_domains: int, capacity: int = 2**14, max_width: int = 512) -> None:
+        super().__init__()
+        trunk, top = _trunk(channels, size, capacity, max_width)
+        self.main = nn.Sequential(*trunk, nn.Conv2d(top, num_domains, 1))
+        initialize(self)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return raw logits [N] of pictures x [N, C, H, W] as pictures of domains y [N]."""
+        head = self.main[-1]
+        h = self.main[:-1](x).flatten(1)
+        return (h * head.weight[y, :, 0, 0]).sum(1) + head.bias[y]
+
+    def score_gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient of each picture's logit with respect to it, [N, C, H, W].
+
+        Written out layer by layer, an ordinary differentiable function of the weights, equal to
+        `torch.autograd.grad(logits.sum(), x, create_graph=True)` (see `networks.stargan`).
+        """
+        first, *blocks, _, last, _, head = self.main
+        with torch.no_grad():
+            h, kept = first(x), []
+            for block in blocks:
+                h, *gains = block.gains(h)
+                kept.append(gains)
+            before, after = slopes(h), slopes(last(F.leaky_relu(h, SLOPE)))
+        g = head.weight[y].to(after.dtype) * after  # [N, top, 1, 1]
+        g = F.conv_transpose2d(g, last.weight) * before
+        for block, gains in zip(reversed(blocks), reversed(kept), strict=True):
+            g = block.input_gradient(g, *gains)
+        return F.conv_transpose2d(g, first.weight, padding=1)
+
+
+def _trunk(channels: int, size: int, capacity: int, max_width: int) -> tuple[list[nn.Module], int]:
+    """Return what style encoder and discriminator share up to their heads, and its last width; H = W = 1 there."""
+    check_size((size, size))
+    width = max(1, capacity // size)
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1)]
+    for _ in range(size.bit_length() - 1 - 2):
+        wider = min(width * 2, max_width)
+        layers.append(ResidualBlock(width, wider, halve=True))
+        width = wider
+    return [*layers, nn.LeakyReLU(SLOPE), nn.Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)], width
+
+
+def of_domain(h: Tensor, heads: Sequence[nn.Module], y: Tensor) -> Tensor:
+    """Apply to each sample the linear layer of its domain, [N, in] -> [N, out]; the others are not computed.
+
+    As published, where all were computed and one was selected, heads of other domains get gradients of zero, so that
+    Adam's moments and weight decay treat them alike.
+    """
+    weight = torch.stack([head.weight for head in heads])[y]  # [N, out, in]
+    bias = torch.stack([head.bias for head in heads])[y]  # [N, out]
+    return torch.baddbmm(bias[:, :, None].to(h.dtype), weight.to(h.dtype), h[:, :, None])[:, :, 0]
+
+
+def slopes(x: Tensor) -> Tensor:
+    """Return the derivative of the leaky ReLU at x: 1 or the slope."""
+    return torch.where(x > 0, x.new_ones(()), x.new_full((), SLOPE))
+
+
+def spread(g: Tensor) -> Tensor:
+    """Return the transpose of average pooling by 2: a quarter of each value at its four pixels."""
+    return F.interpolate(g, scale_factor=2, mode="nearest") * 0.25
+
+
+def initialize(network: nn.Module) -> None:
+    """Kaiming-normal weights (fan-in, ReLU gain) and zero biases for every convolution and linear layer, as published."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse pictures that are not squares of a power of two from 32 to 1024 pixels.
+
+    Raises:
+        SizeError: with the nearest valid size.
+    """
+    valid = [2**k for k in range(5, 11)]
+    if size[0] != size[1] or size[0] not in valid:
+        nearest = min(valid, key=lambda side: abs(side - max(size)))
+        raise SizeError(
+            f"data.size {size[0]}x{size[1]}: StarGAN v2 takes squares whose side is a power of two from 32 to 1024; "
+            f"the nearest is {nearest}x{nearest}"
+        )

@@ -1,0 +1,167 @@
+"""Learning Fixed Points in Generative Adversarial Networks (Fixed-Point GAN, arXiv:1908.06965).
+
+StarGAN with rectified losses, so that nothing is changed without need: translating a picture to its own domain must
+return it (a fixed point), and the generator is judged on those translations as on all others. The generator gives a
+change that is added to its input; the difference map of a translation then shows what had to change.
+
+Shapes: x [N, C, H, W] in [-1, 1]; c [N, n] code; labels, known [N, L]; alpha [N, 1, 1, 1] in [0, 1).
+
+What differs from the published code is what differs in our StarGAN (its header), whose decay slip it inherited; the
+networks are StarGAN's, with the residual head, and share its keys and shapes: the recipe's name in the model file decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from asterism.config import option
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.labels import LabelSpace
+from asterism.networks.stargan import Discriminator, Generator, check_size
+from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake
+from asterism.objectives.classification import classification
+from asterism.objectives.distances import l1
+from asterism.objectives.penalties import gradient_penalty
+from asterism.recipes.base import Adam, Recipe, Terms, Update
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Fixed-Point GAN's choices; the defaults are the paper's for CelebA."""
+
+    conv_dim: int = option(64, "Channels after the generator's first convolution.", low=1)
+    num_blocks: int = option(6, "Residual blocks of the generator.", low=0)
+    discriminator_conv_dim: int = option(64, "Channels after the discriminator's first convolution.", low=1)
+    discriminator_layers: int = option(6, "Halving convolutions of the discriminator.", low=1)
+    class_weight: float = option(1.0, "Weight of the classification terms, of both translations.", low=0)
+    reconstruction_weight: float = option(10.0, "Weight of the cycle terms, of both translations.", low=0)
+    identity_weight: float = option(10.0, "Weight of the same-domain identity, lambda_id.", low=0)
+    penalty_weight: float = option(10.0, "Weight of the gradient penalty, lambda_gp.", low=0)
+    penalty_patches: Literal["mean", "sum"] = option("mean", "The penalty's score: mean or sum of a picture's patch logits.")
+    critic_steps: int = option(5, "Discriminator updates per generator update.", unit="steps", low=1)
+    targets: Literal["permutation", "uniform"] = option("permutation", "The batch's labels in another order, or uniform.")
+    generator_lr: float = option(1e-4, "Learning rate of the generator.", low=0)
+    discriminator_lr: float = option(1e-4, "Learning rate of the discriminator.", low=0)
+
+
+class FixedPointGAN(Recipe):
+    """Fixed-Point GAN over any label space: StarGAN's task, and same-domain translation is the identity."""
+
+    Config = Config
+    averaged = ("generator",)
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "celeba": {
+            "recipe": {"penalty_patches": "sum"},
+            "data": {"size": 128, "crop": 178, "labels": "Black_Hair,Blond_Hair,Brown_Hair,Male,Young"},
+        },
+        "brats": {
+            "recipe": {"penalty_patches": "sum", "identity_weight": 0.1},
+            "data": {"size": 256},
+            "train": {"batch_size": 8},
+        },
+        "published": {"recipe": {"penalty_patches": "sum"}, "train": {"decay_steps": 0, "ema_kimg": 0}},
+        "small": {  # Widths, rates and balance of StarGAN's small preset, so that the two compare.
+            "recipe": {
+                "conv_dim": 32,
+                "num_blocks": 3,
+                "discriminator_conv_dim": 32,
+                "discriminator_layers": 5,
+                "critic_steps": 1,
+                "reconstruction_weight": 50,
+                "identity_weight": 50,
+                "penalty_patches": "sum",
+                "generator_lr": 5e-4,
+                "discriminator_lr": 1e-3,
+            },
+            "data": {"size": 64},
+            "train": {"steps": 3000, "decay_steps": 1500, "ema_kimg": 2, "checkpoint_every": 500, "preview_every": 500},
+        },
+    }
+
+    def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
+        super().__init__(config, space, picture)
+        size = (picture.height, picture.width)
+        check_size(size, config.discriminator_layers)
+        self.generator = Generator(picture.channels, space.code_size, config.conv_dim, config.num_blocks, residual=True)
+        self.discriminator = Discriminator(
+            picture.channels, space.num_labels, size, config.discriminator_conv_dim, config.discriminator_layers
+        )
+        self.updates = (
+            Update("discriminator", trains=("discriminator",)),
+            Update("generator", trains=("generator",), every=config.critic_steps),
+        )
+
+    def optimizers(self) -> dict[str, Adam]:
+        """Adam with beta1 = 0.5 for both networks."""
+        return {"generator": Adam(self.config.generator_lr), "discriminator": Adam(self.config.discriminator_lr)}
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw the targets and the interpolation factors of the penalty."""
+        if self.config.targets == "permutation":
+            order = torch.randperm(len(batch), generator=rng)
+            labels_trg, known_trg = batch.labels[order], batch.known[order]
+        else:
+            labels_trg = self.space.sample_uniform(batch.dataset, rng)
+            known_trg = self.space.known(batch.dataset)
+        return {
+            "c_src": self.space.encode(batch.labels, batch.known, batch.dataset),
+            "c_trg": self.space.encode(labels_trg, known_trg, batch.dataset),
+            "labels_trg": labels_trg,
+            "known_trg": known_trg,
+            "alpha": torch.rand(len(batch), 1, 1, 1, generator=rng),
+        }
+
+    def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """The discriminator's objective, as StarGAN's: only cross-domain fakes reach it."""
+        with torch.no_grad():
+            x_fake = self.generator(batch.x, batch.c_trg).to(batch.x.dtype)
+        patches, classes = self.discriminator(torch.cat([batch.x, x_fake]))
+        (real, fake), (real_classes, _) = patches.chunk(2), classes.chunk(2)
+        gradient = self.discriminator.score_gradient(torch.lerp(x_fake, batch.x, batch.alpha))
+        if self.config.penalty_patches == "mean":
+            gradient = gradient / real.shape[1]
+        return {
+            "real": (1.0, critic_real(real)),
+            "fake": (1.0, critic_fake(fake)),
+            "class": (self.config.class_weight, classification(real_classes, batch.labels, batch.known, self.space)),
+            "penalty": (self.config.penalty_weight, gradient_penalty(gradient)),
+        }
+
+    def generator_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """The generator's objective: each term for the translation to another domain and for that to the own one."""
+        config = self.config
+        x_fake = self.generator(batch.x, batch.c_trg)
+        x_same = self.generator(batch.x, batch.c_src)
+        patches, classes = self.discriminator(torch.cat([x_fake, x_same]))
+        (fake, same), (fake_classes, same_classes) = patches.chunk(2), classes.chunk(2)
+        x_rec, x_rec_same = self.generator(x_fake, batch.c_src), self.generator(x_same, batch.c_src)
+        return {
+            "fake": (1.0, generator_fake(fake)),
+            "class": (config.class_weight, classification(fake_classes, batch.labels_trg, batch.known_trg, self.space)),
+            "reconstruction": (config.reconstruction_weight, l1(x_rec, batch.x)),
+            "fake_same": (1.0, generator_fake(same)),
+            "class_same": (config.class_weight, classification(same_classes, batch.labels, batch.known, self.space)),
+            "reconstruction_same": (config.reconstruction_weight, l1(x_rec_same, batch.x)),
+            "identity_same": (config.identity_weight, l1(x_same, batch.x)),
+        }
+
+    def translate(self, x: Tensor, target: Batch) -> Tensor:
+        """Return tanh(x + G(x, c)) for the target's code."""
+        return self.generator(x, self.space.encode(target.labels, target.known, target.dataset))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the discriminator's class logits [N, L]; x has the training size."""
+        return self.discriminator(x)[1]
+
+    def label_axes(self) -> dict[str, tuple[int, int, bool]]:
+        """The generator's first convolution reads the code; the class head writes the logits."""
+        return {
+            "generator.main.0.weight": (1, self.picture.channels, True),
+            "discriminator.conv2.weight": (0, 0, False),
+        }
