@@ -48,6 +48,12 @@ class DataConfig:
         0, "Side of the centre crop before resizing; 0 takes the largest centred area of the right shape.", unit="pixels", low=0
     )
     flip: bool = option(True, "Mirror half of the training pictures left to right.")
+    zoom: float = option(
+        1.0,
+        "Smallest share of the area that random crops keep, in half of the training pictures; 1 crops none.",
+        low=0.1,
+        high=1,
+    )
     labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
     exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
     channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)

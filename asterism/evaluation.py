@@ -13,26 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
+from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet, open_data
 from asterism.data.loader import load_rows
-from asterism.data.pictures import to_float, write
+from asterism.data.pictures import PictureFormat, to_float, write
 from asterism.data.sheets import grid
 from asterism.engine.run import run as run_training
 from asterism.engine.run import write_json
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
-from asterism.metrics.accuracy import preserved, reached
+from asterism.metrics.accuracy import agreement, reached
 from asterism.metrics.truth import Partners, error_ratio, squared_error
-from asterism.model_file import find_model, load_model
+from asterism.model_file import FILE_NAME, find_model, load_model
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.terminal import counting
 
 BATCH = 50
 SHEET_ROWS = 6
@@ -89,81 +91,135 @@ def evaluate(
     settings = Settings.from_json(json.loads((run / "config.json").read_text(encoding="utf-8")))
     if data:
         settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, sources=tuple(data)))
+    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
+    if gone or not settings.data.sources:
+        where = f"its data are no longer at {gone[0]}" if gone else "it came without data"
+        raise ConfigError(f"{run} cannot be measured, since {where}: say where they are by --data")
     datasets = open_data(settings.data)
     machine = Machine.choose(device, precision)
     model = load_model(find_model(run), machine.device)
-    if model.space != datasets.space:
+    space = datasets.space
+    if layout(model.space) != layout(space):
         raise ConfigError(
-            f"the data of {', '.join(settings.data.sources)} have the labels {', '.join(datasets.space.names)}; "
-            f"the model knows {', '.join(model.space.names)}"
+            f"the data of {', '.join(settings.data.sources)} have the labels {', '.join(space.names)}; the model knows "
+            f"{', '.join(model.space.names)}, in that order"
         )
     sets = [s for s in datasets.splits[split] if len(s)]
     if not sets:
         raise ConfigError(f"no picture is in the split {split!r}; splits come from the table, the folders or the file names")
     judge = trained_classifier(run, settings, machine, classifier or {})
-    console = Console()
     tallies: dict[str, Tally] = {}
     accuracy: dict[str, float] = {}
     for pictures in sets:
-        accuracy[pictures.name] = measure(model.recipe, judge, pictures, machine, tallies)
-    scores = summarise(tallies, accuracy, datasets.space, split, int(model.info.get("step", 0)))
+        accuracy[pictures.name] = measure(model.recipe, judge, pictures, space, machine, tallies)
+    scores = summarise(tallies, accuracy, space, split, int(model.info.get("step", 0)))
     write_json(run / "scores.json", scores)
-    draw_held_out(run, model.recipe, sets[0], machine)
-    show(scores, console)
+    draw_held_out(run, model.recipe, sets[0], space, machine)
+    show(scores, Console())
     return scores
+
+
+def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
+    """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
+    return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]
 
 
 def trained_classifier(run: Path, settings: Settings, machine: Machine, overrides: dict[str, Any]) -> Recipe:
     """Train the classifier on the run's training pictures, once; it is kept in the run."""
     folder = run / "classifier"
-    epochs = {"train.epochs": 8, "train.decay_epochs": 8, "train.batch_size": 32, "train.ema_kimg": 0}
+    small = max(settings.data.size) < 128  # Where half of ResNet-18's width is plenty, and a quarter of the time.
+    epochs = {"train.epochs": 5, "train.decay_epochs": 5, "train.batch_size": 32, "train.ema_kimg": 0}
+    epochs |= {"recipe.width": 32 if small else 64}
     judge = Settings.resolve(
         "classifier", overrides=epochs | {"train.checkpoint_every": 10**9, "train.log_every": 100} | overrides
     )
     judge = dataclasses.replace(judge, data=settings.data)
-    if not (folder / "model.safetensors").exists():
+    if not (folder / FILE_NAME).exists():
         print("training the classifier that judges the translations (once per run)")
-        run_training(judge, folder)
-    return load_model(folder / "model.safetensors", machine.device).recipe
+        if run_training(judge, folder).signal is not None:
+            (folder / FILE_NAME).unlink()  # Half-trained; its checkpoint goes on.
+            raise KeyboardInterrupt
+    return load_model(folder / FILE_NAME, machine.device).recipe
+
+
+def load_readable(pictures: PictureSet, picture: PictureFormat) -> tuple[PictureSet, Tensor]:
+    """Return the pictures that can be decoded and their stored values [M, C, H, W]; the others are named.
+
+    Training takes another picture in the place of a broken one; a measurement must not count it.
+
+    Raises:
+        DataError: none can be decoded.
+    """
+    loaded, rows, reason = [], [], DataError(f"{pictures.name} holds no pictures")
+    with counting(f"reading {pictures.name}") as progress:
+        for row in range(len(pictures)):
+            try:
+                loaded.append(load_rows(take(pictures, [row]), [0], picture))
+                rows.append(row)
+            except DataError as error:
+                reason = error
+                print(f"left out: {error}")
+            progress(row + 1, len(pictures))
+    if not rows:
+        raise reason
+    return take(pictures, rows), torch.cat(loaded)
+
+
+def take(pictures: PictureSet, rows: Sequence[int]) -> PictureSet:
+    """Return some pictures of a set."""
+    return dataclasses.replace(
+        pictures,
+        paths=[pictures.paths[row] for row in rows],
+        labels=pictures.labels[list(rows)],
+        known=pictures.known[list(rows)],
+        identity=[pictures.identity[row] for row in rows] if pictures.identity else None,
+    )
 
 
 @torch.inference_mode()
-def measure(recipe: Recipe, judge: Recipe, pictures: PictureSet, machine: Machine, tallies: dict[str, Tally]) -> float:
+def measure(
+    recipe: Recipe, judge: Recipe, pictures: PictureSet, space: LabelSpace, machine: Machine, tallies: dict[str, Tally]
+) -> float:
     """Translate every picture of a set to every label it does not have; return the classifier's accuracy on the originals."""
-    space = recipe.space
-    everything = to_float(load_rows(pictures, range(len(pictures)), recipe.picture), recipe.picture)
-    partners, span = Partners(pictures.identity, pictures.labels), space.dataset_span(pictures.dataset)
+    pictures, everything = load_readable(pictures, recipe.picture)
+    partners = Partners(pictures.identity, pictures.labels)
     right: list[Tensor] = []
 
     def judged(x: Tensor) -> Tensor:
         with machine.arithmetic():
             return space.decide(judge.classify(x.to(machine.device)).float().cpu())
 
-    for start in track(range(0, len(pictures), BATCH), description=f"evaluating {pictures.name}", transient=True):
-        rows = range(start, min(start + BATCH, len(pictures)))
-        x, labels = everything[start : rows.stop], pictures.labels[start : rows.stop]
-        found = judged(x)
-        right.append((found == labels)[:, span].float().mean(1))
-        for name, wanted in space.single_edits(labels, pictures.dataset):
-            index = space.index(name)
-            changed = (wanted != labels).any(1).nonzero()[:, 0]
-            if not len(changed):
-                continue
-            source, wanted = x[changed], wanted[changed]
-            y = translated(recipe, source, wanted, pictures.dataset, machine)
-            tally = tallies.setdefault(name, Tally())
-            edited = [i for i in range(space.num_labels) if (wanted[:, i] != labels[changed][:, i]).any()]
-            decided = judged(y)
-            tally.reached.append(reached(decided, wanted, index).float())
-            tally.preserved.append(preserved(decided, labels[changed], edited, span))
-            tally.copied.append(reached(found[changed], wanted, index).float())
-            true = partners.find([rows[int(i)] for i in changed], wanted)
-            held = [k for k, row in enumerate(true) if row is not None]
-            if held:
-                truth = everything[[row for row in true if row is not None]]
-                tally.error.append(squared_error(y[held], truth))
-                tally.unchanged.append(squared_error(source[held], truth))
-                tally.real.append(reached(judged(truth), wanted[held], index).float())
+    def float_rows(rows: Sequence[int]) -> Tensor:
+        return to_float(everything[list(rows)], recipe.picture)
+
+    with counting(f"translating {pictures.name}") as progress:
+        for start in range(0, len(pictures), BATCH):
+            rows = range(start, min(start + BATCH, len(pictures)))
+            x, labels, known = float_rows(rows), pictures.labels[start : rows.stop], pictures.known[start : rows.stop]
+            found = judged(x)
+            right.append(agreement(found, labels, known))
+            for name, wanted in space.single_edits(labels, pictures.dataset):
+                index = space.index(name)
+                changed = (wanted != labels).any(1).nonzero()[:, 0]
+                if not len(changed):
+                    continue
+                source, wanted = x[changed], wanted[changed]
+                y = translated(recipe, source, wanted, pictures.dataset, machine)
+                tally = tallies.setdefault(name, Tally())
+                kept = known[changed].clone()
+                kept[:, [index, *(j for choice in space.alternatives if index in choice for j in choice)]] = 0
+                decided = judged(y)
+                tally.reached.append(reached(decided, wanted, index).float())
+                tally.preserved.append(agreement(decided, labels[changed], kept))
+                tally.copied.append(reached(found[changed], wanted, index).float())
+                true = partners.find([rows[int(i)] for i in changed], wanted)
+                held = [k for k, row in enumerate(true) if row is not None]
+                if held:
+                    truth = float_rows([row for row in true if row is not None])
+                    tally.error.append(squared_error(y[held], truth))
+                    tally.unchanged.append(squared_error(source[held], truth))
+                    tally.real.append(reached(judged(truth), wanted[held], index).float())
+            progress(rows.stop, len(pictures))
     return float(torch.cat(right).mean())
 
 
@@ -232,7 +288,7 @@ def _common_name(names: list[str]) -> str:
 
 
 @torch.inference_mode()
-def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, machine: Machine) -> None:
+def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, space: LabelSpace, machine: Machine) -> None:
     """Write a sheet of held-out pictures x targets; where the true pictures exist, they stand in the row below."""
     seen: dict[str, int] = {}
     for row in range(len(pictures)):
@@ -242,7 +298,7 @@ def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, machine: Mach
     labels, partners = pictures.labels[rows], Partners(pictures.identity, pictures.labels)
     names, made, true = ["source"], [x], [x]
     complete = pictures.identity is not None
-    for name, wanted in recipe.space.single_edits(labels, pictures.dataset):
+    for name, wanted in space.single_edits(labels, pictures.dataset):
         names.append(name)
         made.append(translated(recipe, x, wanted, pictures.dataset, machine))
         found = partners.find(rows, wanted)
@@ -263,25 +319,32 @@ def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, machine: Mach
 
 
 def show(scores: dict[str, Any], console: Console) -> None:
-    """Print the scores as tables."""
-    percent = lambda v: "-" if v is None else f"{v:.1%}"  # noqa: E731
-    number = lambda v: "-" if v is None else f"{v:.3f}"  # noqa: E731
-    table = Table(title=f"{scores['split']} pictures, step {scores['step']}", title_justify="left")
-    for column in ("target", "translations", "reached", "preserved", "error ratio", "copy reached", "real reached"):
-        table.add_column(column, justify="left" if column == "target" else "right")
+    """Print the scores: a line per target, then the means, in as many columns as there is something to say."""
+
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:.1%}"
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    true = any(values["error ratio"] is not None for values in scores["targets"].values())
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("target", overflow="fold")
+    for column in ("n", "reached", "preserved", "copy", *(("error ratio", "real") if true else ())):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, v in scores["targets"].items():
-        cells = (
-            percent(v["reached"]),
-            percent(v["preserved"]),
-            number(v["error ratio"]),
-            percent(v["copy reached"]),
-            percent(v["real reached"]),
-        )
-        table.add_row(name, f"{v['translations']:,}", *cells)
+        cells = [f"{v['translations']:,}", share(v["reached"]), share(v["preserved"]), share(v["copy reached"])]
+        table.add_row(name, *cells, *([number(v["error ratio"]), share(v["real reached"])] if true else []))
     table.add_section()
     for row in scores["rows"]:
         v = row["values"]
-        table.add_row(row["name"], "", percent(v["reached"]), percent(v["preserved"]), number(v["error ratio"]), "", "")
+        table.add_row(
+            row["name"], "", share(v["reached"]), share(v["preserved"]), "", *([number(v["error ratio"]), ""] if true else [])
+        )
+    if not console.is_terminal:
+        console.width = max(console.width, 100)
+    console.print(f"\n{scores['split']} pictures, step {scores['step']}", highlight=False)
     console.print(table)
-    for note in scores["notes"]:
-        console.print(f"  {note}", highlight=False)
+    lines = [*scores["notes"], "copy: reached by the input as it is", "real: reached by the true picture"]
+    for line in lines if true else [line for line in lines if not line.startswith(("error ratio", "real"))]:
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)

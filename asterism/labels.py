@@ -13,6 +13,7 @@ Shapes: N batch, L labels of all the groups, M datasets.
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -190,8 +191,10 @@ class LabelSpace:
         """
         if name not in self._index:
             shared = [full for full in self._index if full.endswith(f":{name}")]
-            hint = f"it stands in several datasets: say {' or '.join(shared)}" if shared else closest(name, self.names)
-            raise LabelError(f"no label {name!r} ({hint}). The labels are: {', '.join(self.names)}")
+            hint = f"it stands in several datasets: say {' or '.join(shared)}; " if shared else ""
+            near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
+            hint = hint or (f"did you mean {' or '.join(near)}? " if near else "")
+            raise LabelError(f"no label {name!r}: {hint}the labels are {', '.join(self.names)}")
         return self._index[name]
 
     def values(self, words: str | Mapping[str, Any]) -> dict[int, bool]:

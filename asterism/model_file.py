@@ -147,6 +147,15 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     return Model(recipe, facts["recipe"], space, picture, config, facts["info"], missing)
 
 
+def saved_step(path: str | os.PathLike[str]) -> int | None:
+    """Return the training step that a model file is of; None where there is no such file or it does not say."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads(file.metadata()["info"])["step"]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+
+
 def find_model(path_or_name: str | os.PathLike[str]) -> Path:
     """Return the model file that a user means.
 
@@ -196,7 +205,7 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = f"; free {len(content) / 1e6:.0f} MB there, or choose another folder" if full else ""
+        remedy = f"; free {-(-len(content) // 10**6)} MB there, or choose another folder" if full else ""
         raise ModelError(f"cannot write {path}: {error.strerror}{remedy}") from error
 
 

@@ -21,7 +21,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
     ("config",),
-    ("labels", "machine"),
+    ("labels", "machine", "terminal"),
     ("networks", "objectives", "data"),
     ("recipes",),
     ("model_file",),

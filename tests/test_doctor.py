@@ -77,7 +77,17 @@ def test_every_kind_of_unreadable_file_is_named_with_its_reason(shapes: Path) ->
     assert list(reasons) == ["red/a.png", "red/b.png", "red/c.png"]
     assert reasons["red/a.png"] == "the file is empty"
     assert "not a picture" in reasons["red/b.png"]
-    assert "cannot be read, left out: 3 (red/a.png: the file is empty" in found(diagnosis, "cannot be read")
+    assert found(diagnosis, "cannot be read, left out: 3")
+    assert "red/a.png: the file is empty" in shown(diagnosis) and "red/c.png: " in shown(diagnosis)
+    assert sum(diagnosis.datasets[0].pictures.values()) == 72, "pictures that training will see"
+
+
+def test_a_domain_whose_pictures_all_break_when_decoded_keeps_training_from_starting(shapes: Path) -> None:
+    """Their headers are whole, so only the doctor tells before training."""
+    for path in (shapes / "red").iterdir():
+        path.write_bytes(path.read_bytes()[:-60])
+    diagnosis = examine(config(shapes))
+    assert "no training picture has the label red" in diagnosis.problems[0]
 
 
 def test_duplicates_are_found_and_those_that_mislead_are_warned_of(shapes: Path) -> None:
@@ -93,6 +103,8 @@ def test_duplicates_are_found_and_those_that_mislead_are_warned_of(shapes: Path)
         for name in ("a", "b"):
             (shapes.parent / "s" / split / name).mkdir(parents=True)
             Image.new("RGB", (32, 32), (ord(name), 0, 0)).save(shapes.parent / "s" / split / name / "x.png")
+    joined = examine(config(shapes, shapes.parent / "shapes"))
+    assert "different labels: 1" in found(joined, "with different labels"), "a picture of two datasets has labels of both"
     leak = found(examine(config(shapes.parent / "s")), "in two splits: 2")
     assert "s/train/a/x.png" in leak and "s/test/a/x.png" in leak
 

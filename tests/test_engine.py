@@ -90,6 +90,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(table_dir, shapes
     assert [line["terms"] for line in logs[0]] == [line["terms"] for line in logs[1]]
 
 
+def test_a_kill_between_checkpoint_and_model_file_is_made_good(shapes_dir, tmp_path):
+    """The model file is written after the checkpoint; a finished run must not keep that of an earlier step."""
+    out = tmp_path / "run"
+    train("stargan", shapes_dir, out, overrides=small(train__steps=4))
+    stale = (out / "model.safetensors").read_bytes()
+    train("stargan", shapes_dir, out, overrides=small(train__steps=6))
+    final = load_model(out / "model.safetensors")
+    for left in (stale, None):
+        (out / "model.safetensors").unlink()
+        if left:
+            (out / "model.safetensors").write_bytes(left)
+        train("stargan", shapes_dir, out, overrides=small(train__steps=6))
+        model = load_model(out / "model.safetensors")
+        assert model.info["step"] == 6
+        own = model.recipe.state_dict()
+        assert all(torch.equal(own[key], tensor) for key, tensor in final.recipe.state_dict().items())
+
+
 def test_an_unreadable_checkpoint_is_passed_over(shapes_dir, tmp_path, capsys):
     train("stargan", shapes_dir, tmp_path / "run", overrides=small())
     (tmp_path / "run" / "checkpoints" / "step_00000008.pt").write_bytes(b"PK\x03\x04 cut")
@@ -312,5 +330,5 @@ def test_fine_tuning_onto_more_labels_moves_weights_by_label_name(tmp_path, shap
 
 def test_fine_tuning_from_another_width_is_explained(shapes_dir, tmp_path):
     train("stargan", shapes_dir, tmp_path / "run", overrides=small(train__steps=1))
-    with pytest.raises(ModelError, match="set recipe"):
+    with pytest.raises(ModelError, match="set --recipe.conv_dim 4, as the model has"):
         train("stargan", shapes_dir, tmp_path / "wide", init=tmp_path / "run", overrides=small(recipe__conv_dim=8))

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from asterism.data.pictures import PictureFormat
+from asterism.engine.finetune import adopt
 from asterism.inference.import_ import import_published, read_state_dict
 from asterism.inference.published import export_published
 from asterism.inference.published_stargan import write
@@ -76,6 +77,28 @@ def test_the_run_says_what_it_is(tmp_path: Path) -> None:
     assert (model.config.conv_dim, model.config.num_blocks) == (8, 2)
     settings = Settings.from_json(json.loads((tmp_path / "run" / "config.json").read_text()))
     assert settings.name == "stargan" and settings.recipe == model.config and settings.data.size == SIZE
+
+
+def test_the_word_for_the_recipe_decides_where_files_cannot_tell(tmp_path: Path) -> None:
+    """A StarGAN file and a Fixed-Point GAN file have the same keys and shapes; only what G's output is added to differs."""
+    files, space = [GOLDEN / "celeba-G.ckpt", GOLDEN / "celeba-D.ckpt"], LabelSpace.from_text("a,b,c,d,e")
+    bring(tmp_path / "stargan")
+    import_published("fixed_point", files, space=space, size=SIZE, out=tmp_path / "fixed")
+    model = load_model(tmp_path / "fixed" / "model.safetensors")
+    assert model.name == "fixed_point" and json.loads((tmp_path / "fixed" / "config.json").read_text())["name"] == "fixed_point"
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    every = dict.fromkeys("abcde", True)
+    change = torch.atanh(load(tmp_path / "stargan", "cpu", "float32").translate(x, every).double())
+    fixed = load(tmp_path / "fixed", "cpu", "float32").translate(x, every)
+    torch.testing.assert_close(fixed.double(), torch.tanh(x.double() + change), rtol=0, atol=1e-4)
+    with pytest.raises(ModelError, match="a model of recipe stargan; this run trains fixed_point"):
+        adopt(model.recipe, load_model(tmp_path / "stargan" / "model.safetensors"), "fixed_point")
+
+
+def test_a_run_says_which_columns_of_a_table_its_labels_are(tmp_path: Path) -> None:
+    """So that evaluation takes five of CelebA's forty; the folders of a one_of group are no columns."""
+    bring(tmp_path / "run", "joint")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["labels"] == "a,b,c,d,e"
 
 
 def test_without_the_class_head_every_label_must_be_said(tmp_path: Path) -> None:

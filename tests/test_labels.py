@@ -121,7 +121,7 @@ def test_equal_names_in_two_datasets_are_qualified():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("Blonde_Hair", "did you mean Blond_Hair.*The labels are: Black_Hair"),
+        ("Blonde_Hair", "did you mean Blond_Hair.*the labels are Black_Hair"),
         ("Male=maybe", "expected yes or no"),
         ("Blond_Hair,Black_Hair", "exclude each other"),
         ("Blond_Hair=no", "name one of Black_Hair, Brown_Hair instead"),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from asterism.data.loader import Loader, load_rows
 from asterism.data.pictures import read, write
 from asterism.data.sampling import Sampler, balanced_weights
 from asterism.data.sources import DataError
+from asterism.data.transforms import zoom
 
 Step = list[tuple[Batch, Tensor]]
 
@@ -49,7 +51,11 @@ def loader_of(
 
 
 def take(loader: Loader, count: int, first: int = 0) -> list[Step]:
-    return list(itertools.islice(loader.iterate(first), count))
+    return sources(itertools.islice(loader.iterate(first), count))
+
+
+def sources(steps: Iterable) -> list[Step]:
+    return [[(whole, pictures["x"]) for whole, pictures in step] for step in steps]
 
 
 def assert_equal(left: list[Step], right: list[Step]) -> None:
@@ -140,7 +146,7 @@ def test_spawned_workers_change_nothing_and_end_with_the_iterator(shapes_dir: Pa
     reports: list = []
     state = torch.get_rng_state()
     iterator = loader_of(*paths, workers=2, reports=reports)[0].iterate(3)
-    spawned = list(itertools.islice(iterator, 8))
+    spawned = sources(itertools.islice(iterator, 8))
     assert multiprocessing.active_children()
     iterator.close()
     assert not multiprocessing.active_children()
@@ -201,6 +207,66 @@ def test_previews_are_fitted_rows_in_order(files: Path) -> None:
     assert x.dtype == torch.uint8
     assert x[:, 0, 8, 8].tolist() == [int(read(train.paths[row])[0, 0, 0]) for row in (2, 0)]
     assert load_rows(train, [], data.picture).shape == (0, 3, 16, 16)
+
+
+# -- references --------------------------------------------------------------------------------------------------------
+
+
+def references_of(path: Path, **options: object) -> Loader:
+    config = DataConfig(sources=(str(path),), **{"size": (32, 32), "workers": 0, **options})  # type: ignore[arg-type]
+    data = open_data(config)
+    return Loader(data.splits["train"], data.picture, config, batch_size=30, seed=1, references=2, on_broken=print)
+
+
+def colours(x: Tensor) -> Tensor:
+    """Which of blue, green and red a disc is: the channel that stands out most anywhere in the picture."""
+    x = x.float()
+    return (x - x.mean(1, keepdim=True)).flatten(2).amax(2).argmax(1).sub(2).neg()
+
+
+def test_references_are_two_pictures_of_one_domain_drawn_equally_often(shapes_dir: Path) -> None:
+    drawn = []
+    for ((whole, pictures),) in itertools.islice(references_of(shapes_dir).iterate(0), 10):
+        domain = whole.labels_ref.argmax(1)
+        assert torch.equal(colours(pictures["x_ref"]), domain) and torch.equal(colours(pictures["x_ref2"]), domain)
+        assert not torch.equal(pictures["x_ref"], pictures["x_ref2"])
+        assert not torch.equal(domain, whole.labels.argmax(1))
+        drawn.append(domain)
+    share = torch.nn.functional.one_hot(torch.cat(drawn)).float().mean(0)
+    assert (share - 1 / 3).abs().max() < 0.1
+
+
+def test_references_are_drawn_anew_in_every_epoch_and_the_same_from_any_step(shapes_dir: Path) -> None:
+    loader = references_of(shapes_dir)
+    steps = [pictures["x_ref"] for ((_, pictures),) in itertools.islice(loader.iterate(0), 5)]
+    (again,) = itertools.islice(loader.iterate(4), 1)
+    assert torch.equal(again[0][1]["x_ref"], steps[4])
+    assert not torch.equal(steps[0], steps[loader.steps_per_epoch])
+
+
+def test_references_need_domains(tmp_path: Path) -> None:
+    write(tmp_path / "1.png", np.zeros((32, 32, 3), np.uint8))
+    write(tmp_path / "2.png", np.zeros((32, 32, 3), np.uint8))
+    write(tmp_path / "3.png", np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "t.csv").write_text("file,split,A,B\n1.png,train,1,0\n2.png,train,0,0\n3.png,train,0,1\n")
+    with pytest.raises(DataError, match="--data.exclusive A,B"):
+        references_of(tmp_path)
+
+
+def test_zoom_draws_windows_inside_the_picture(shapes_dir: Path) -> None:
+    ((whole, _),) = next(references_of(shapes_dir, zoom=0.8).iterate(0))
+    y, x, height, width = whole.window.unbind(1)
+    assert ((height < 1) | (width < 1)).float().mean() == pytest.approx(0.5, abs=0.3)
+    assert (height * width >= 0.79).all() and (height <= 1).all() and (width <= 1).all()
+    assert (y - height / 2 >= -1e-6).all() and (x + width / 2 <= 1 + 1e-6).all()
+    assert not torch.equal(whole.window, whole.window_ref)
+
+
+def test_zoom_enlarges_the_window() -> None:
+    x = torch.arange(16.0).view(1, 1, 1, 16).expand(1, 1, 16, 16)
+    assert torch.allclose(zoom(x, torch.tensor([[0.5, 0.5, 1, 1]])), x, atol=1e-5)
+    right = zoom(x, torch.tensor([[0.5, 0.75, 1, 0.5]]))  # The right half: columns 8 to 16, twice as wide.
+    assert torch.allclose(right[0, 0, 0, 1:-1], torch.arange(16.0)[1:-1] / 2 + 7.75, atol=1e-4)
 
 
 # -- balance -----------------------------------------------------------------------------------------------------------

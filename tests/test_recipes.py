@@ -22,6 +22,7 @@ FACES = LabelGroup("faces", ("dark", "fair", "glasses"), "binary", (("dark", "fa
 SPACES = {"folders": LabelSpace([DISCS]), "table": LabelSpace([FACES]), "joint": LabelSpace([FACES, DISCS])}
 SIZE = 32
 TINY = {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 3}
+TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "latent_dim": 4, "penalty_every": 1}
 COUNT = 6
 
 
@@ -33,8 +34,8 @@ def tiny(name: str, space: LabelSpace, channels: int = 3):
     return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
 
 
-def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:
-    """A prepared batch of random pictures with every label of one dataset known."""
+def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> tuple[Batch, dict[str, torch.Tensor]]:
+    """What the loader gives: labels of one dataset, all known, and random pictures, with references if the recipe asks."""
     rng = step_generator(seed, 0, dataset)
     where = torch.full((count,), dataset)
     whole = Batch(
@@ -43,8 +44,17 @@ def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Bat
         dataset=where,
         position=torch.arange(count),
     )
-    x = torch.rand(count, recipe.picture.channels, SIZE, SIZE, generator=rng) * 2 - 1
-    return whole.extend(x=x, **recipe.prepare(whole, rng))
+    if recipe.references:
+        whole = whole.extend(labels_ref=recipe.space.sample_uniform(where, rng), known_ref=recipe.space.known(where))
+    names = ["x", "x_ref", *(f"x_ref{i}" for i in range(2, recipe.references + 1))][: 1 + recipe.references]
+    shape = (count, recipe.picture.channels, SIZE, SIZE)
+    return whole, {name: torch.rand(shape, generator=rng) * 2 - 1 for name in names}
+
+
+def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:
+    """A prepared batch."""
+    whole, pictures = whole_batch(recipe, dataset, seed, count)
+    return whole.extend(**pictures, **recipe.prepare(whole, step_generator(seed, 1, dataset)))
 
 
 def trainer_of(recipe, **settings) -> Trainer:
@@ -172,15 +182,15 @@ def test_label_axes_name_parameters_whose_axis_runs_over_the_labels(name):
 def test_a_label_with_unknown_value_changes_no_loss_of_its_own(name):
     """Unknown cells (known 0) make the same batch as the label's absence: its stored value must not matter."""
     recipe = tiny(name, SPACES["table"])
-    batch = batch_of(recipe)
-    known = batch.known.clone()
+    whole, pictures = whole_batch(recipe)
+    known = whole.known.clone()
     known[:, 2] = 0
     losses = []
     for value in (0.0, 1.0):
-        labels = batch.labels.clone()
+        labels = whole.labels.clone()
         labels[:, 2] = value
-        whole = Batch(labels=labels, known=known, dataset=batch.dataset, position=batch.position)
-        prepared = whole.extend(x=batch.x, **recipe.prepare(whole, step_generator(0, 0, 0)))
+        stated = whole.extend(labels=labels, known=known)
+        prepared = stated.extend(**pictures, **recipe.prepare(stated, step_generator(0, 0, 0)))
         terms = [getattr(recipe, f"{u.name}_terms")(prepared, torch.zeros(())) for u in recipe.updates]
         losses.append(torch.stack([v.sum() for t in terms for _, v in t.values()]))
     torch.testing.assert_close(losses[0], losses[1])

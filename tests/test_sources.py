@@ -338,7 +338,7 @@ def test_one_16_bit_file_makes_all_16_bit(tmp_path: Path) -> None:
 def test_a_picture_smaller_than_the_crop_is_refused(tmp_path: Path) -> None:
     folders(tmp_path, "cat", "dog", count=12)
     picture(tmp_path / "cat" / "tiny.png", size=(8, 5))
-    with pytest.raises(DataError, match=r"smaller than the crop of 8 pixels, namely: 1 \(cat/tiny.png 8x5\)"):
+    with pytest.raises(DataError, match=r"smaller than the crop of 8 pixels: 1 \(cat/tiny.png 8x5\)"):
         open_(tmp_path, crop=8)
     assert len(open_(tmp_path).broken) == 0  # Without a crop it is enlarged.
 

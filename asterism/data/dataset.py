@@ -99,7 +99,10 @@ def collect(config: DataConfig) -> list[Collection]:
         valid = {name for c in collections for name in c.columns}
         for name in (word.strip() for word in text.split(",")):
             if name and name not in valid:
-                raise DataError(f"--data.{option} {name}: no table has such a column ({closest(name, valid)})")
+                why = (
+                    f"no table has such a column ({closest(name, valid)})" if valid else "there is no table; the folders decide"
+                )
+                raise DataError(f"--data.{option} {name}: {why}")
     return collections
 
 
@@ -138,11 +141,10 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
     for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
         for split in SPLITS:
             splits[split].append(_picture_set(collection, held, split, index, space))
-        _check_training(collection, splits["train"][-1], space)
+    for collection, train in zip(collections, splits["train"], strict=True):
+        _check_training(collection, train, space, broken)
     notes = [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
-    if broken:
-        notes.append(some([f"{path}: {reason}" for path, reason in broken], "pictures that cannot be read, left out"))
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
 
 
@@ -170,7 +172,7 @@ def _check_crop(
         ]
         if small:
             raise DataError(
-                f"{collection.root}: some pictures are smaller than the crop of {config.crop} pixels, {some(small, 'namely')}; "
+                f"{collection.root}: {some(small, f'pictures smaller than the crop of {config.crop} pixels')}; "
                 "choose a smaller --data.crop, or 0 for the largest area of every picture"
             )
 
@@ -222,10 +224,12 @@ def _picture_set(
     )
 
 
-def _check_training(collection: Collection, train: PictureSet, space: LabelSpace) -> None:
+def _check_training(collection: Collection, train: PictureSet, space: LabelSpace, broken: list[tuple[Path, str]]) -> None:
     """Refuse a dataset without training pictures, or with a domain that training would never see."""
+    unreadable = [f"{path}: {reason}" for path, reason in broken if path.is_relative_to(collection.root)]
+    perhaps = f" ({some(unreadable, 'pictures that cannot be read', 1)})" if unreadable else ""
     if not len(train):
-        raise DataError(f"{collection.root} has no training pictures; put some into the split 'train'")
+        raise DataError(f"{collection.root} has no training pictures; put some into the split 'train'{perhaps}")
     choices = {index for choice in train.alternatives for index in choice}
     span = space.dataset_span(train.dataset)
     for index in range(span.start, span.stop):
@@ -234,7 +238,7 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
             found = "no" if held == 0 else "every"
             raise DataError(
                 f"{collection.root}: {found} training picture has the label {space.names[index]}, so it cannot be learned; "
-                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out"
+                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out{perhaps}"
             )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from asterism.config import DataConfig
 from asterism.data.collection import SPLITS, Collection, DataError, some
 from asterism.data.dataset import collect, join, probe_all
@@ -28,6 +30,8 @@ UNEVEN_RATIO = 5
 """Alternatives are called uneven when one has this many times the pictures of another."""
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
+FILES_SHOWN = 20
+"""Unreadable files that are named; JSON names all."""
 
 
 @dataclass
@@ -90,14 +94,14 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
     diagnosis = Diagnosis()
     collections = _collect(config, diagnosis)
     headers = [probe_all(collection) for collection in collections]
+    _decode_all(collections, headers, progress)
     if collections and diagnosis.ok:
         try:
             join(collections, headers, config)
         except (DataError, LabelError) as error:
             diagnosis.problems.append(str(error))
-    failures = _decode_all(collections, headers, progress)
-    for collection, held, failed in zip(collections, headers, failures, strict=True):
-        report = _report(collection, held, failed)
+    for collection, held in zip(collections, headers, strict=True):
+        report = _report(collection, held)
         diagnosis.datasets.append(report)
         diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
@@ -125,48 +129,42 @@ def _collect(config: DataConfig, diagnosis: Diagnosis) -> list[Collection]:
 
 def _decode_all(
     collections: Sequence[Collection],
-    headers: Sequence[Sequence[Header | PictureError]],
+    headers: list[list[Header | PictureError]],
     progress: Callable[[int, int], None] | None,
-) -> list[list[tuple[str, str]]]:
-    """Decode every picture and return, per collection, the files that cannot be and why."""
+) -> None:
+    """Decode every picture, and replace the header of each that cannot be by the error."""
 
-    def attempt(path: Path, header: Header | PictureError) -> str | None:
-        if isinstance(header, PictureError):
-            return str(header)
+    def attempt(path: Path, header: Header | PictureError) -> Header | PictureError:
         try:
-            read(path)
+            if isinstance(header, Header):
+                read(path)
         except PictureError as error:
-            return str(error)
-        return None
+            return error
+        return header
 
     total, done = sum(len(c.files) for c in collections), 0
-    failures = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for collection, held in zip(collections, headers, strict=True):
-            failed = []
             paths = [collection.root / file for file in collection.files]
-            for file, reason in zip(collection.files, pool.map(attempt, paths, held), strict=True):
+            for row, result in enumerate(pool.map(attempt, paths, list(held))):
+                held[row] = result
                 done += 1
                 if progress is not None:
                     progress(done, total)
-                if reason is not None:
-                    failed.append((file, reason))
-            failures.append(failed)
-    return failures
 
 
-def _report(
-    collection: Collection, headers: Sequence[Header | PictureError], unreadable: list[tuple[str, str]]
-) -> DatasetReport:
+def _report(collection: Collection, headers: Sequence[Header | PictureError]) -> DatasetReport:
     good = [h for h in headers if isinstance(h, Header)]
+    readable = np.array([isinstance(h, Header) for h in headers], bool)
+    split = np.array(collection.split)
     return DatasetReport(
         name=collection.name,
         root=str(collection.root),
-        pictures={split: collection.split.count(split) for split in SPLITS},
-        labels=_count_labels(collection),
+        pictures={name: int((readable & (split == name)).sum()) for name in SPLITS},
+        labels=_count_labels(collection, readable),
         sizes=_count_sizes(good),
         formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
-        unreadable=unreadable,
+        unreadable=[(f, str(h)) for f, h in zip(collection.files, headers, strict=True) if isinstance(h, PictureError)],
         missing=collection.missing,
         unlabelled=collection.unlabelled,
         stray=collection.stray,
@@ -174,10 +172,10 @@ def _report(
     )
 
 
-def _count_labels(collection: Collection) -> list[LabelCount]:
-    rows = {split: [s == split for s in collection.split] for split in SPLITS}
+def _count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
+    rows = {split: readable & (np.array(collection.split) == split) for split in SPLITS}
     held = {split: collection.labels[rows[split]].sum(0).tolist() for split in SPLITS}
-    unknown = (~collection.known).sum(0).tolist()
+    unknown = (~collection.known[readable]).sum(0).tolist()
     kinds: dict[str, str] = {}
     for group in collection.groups:
         exclusive = {name for names in group.exclusive for name in names}
@@ -205,9 +203,7 @@ def _warnings(
     """List what does not keep training from starting but may spoil it."""
     found = []
     if report.unreadable:
-        found.append(
-            some([f"{file}: {reason}" for file, reason in report.unreadable], "pictures that cannot be read, left out")
-        )
+        found.append(f"pictures that cannot be read, left out: {len(report.unreadable):,}")
     found += [f"no {split} pictures" for split in ("val", "test") if not report.pictures[split]]
     if report.missing:
         found.append(some(report.missing, "rows of the table without a picture, left out"))
@@ -239,6 +235,10 @@ def _imbalance(collection: Collection, report: DatasetReport) -> list[str]:
     return found + ([f"{some(rare, 'labels that few training pictures have, or lack')}; {remedy}"] if rare else [])
 
 
+def _equal(names: Sequence[str]) -> str:
+    return " = ".join(names[:3]) + (" = ..." if len(names) > 3 else "")
+
+
 def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[list[str]]:
     """Find files with the same bytes; warn of those with other labels or in another split."""
     by_size: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -256,12 +256,15 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     groups = [places for places in by_content.values() if len(places) > 1]
     names = [[str(collections[c].root / collections[c].files[i]) for c, i in places] for places in groups]
 
-    def differing(of: Callable[[int, int], Any]) -> list[str]:
-        return [" = ".join(shown) for shown, places in zip(names, groups, strict=True) if len({of(*p) for p in places}) > 1]
+    def those(wrong: Callable[[list[tuple[int, int]]], bool]) -> list[str]:
+        return [_equal(shown) for shown, places in zip(names, groups, strict=True) if wrong(places)]
 
-    if leaks := differing(lambda c, i: collections[c].split[i]):
+    if leaks := those(lambda places: len({collections[c].split[i] for c, i in places}) > 1):
         warnings.append(some(leaks, "the same picture in two splits", 1))
-    if clashes := differing(lambda c, i: (c, collections[c].labels[i].tobytes())):
+    # Within a dataset, since labels of different ones cannot be compared.
+    if clashes := those(
+        lambda places: len({(c, collections[c].labels[i].tobytes()) for c, i in places}) > len({*dict(places)})
+    ):
         warnings.append(some(clashes, "the same picture with different labels", 1))
     return names
 
@@ -281,6 +284,7 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     from rich.text import Text
 
     console = console or Console()
+    whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
     for report in diagnosis.datasets:
         console.print(_heading(report))
         console.print(Padding(_label_table(report), (0, 0, 0, 2)))
@@ -290,13 +294,15 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
         console.print(Padding(facts, (0, 0, 1, 2)))
     if estimate:
         console.print(Text("estimate", "bold"))
-        console.print(Padding(Text("\n".join(estimate)), (0, 0, 1, 2)))
+        console.print("\n".join(f"  {line}" for line in estimate), highlight=False, markup=False, soft_wrap=whole)
+        console.print()
     if diagnosis.duplicates:
-        console.print(Text(some([" = ".join(names) for names in diagnosis.duplicates], "Files with the same bytes", 2), "dim"))
+        same = some([_equal(names) for names in diagnosis.duplicates], "Files with the same bytes", 2)
+        console.print(Text(same, "dim"), soft_wrap=whole)
     for text in diagnosis.warnings:
-        console.print(Text.assemble(("! ", "bold yellow"), text))
+        console.print(Text.assemble(("! ", "bold yellow"), text), soft_wrap=whole)
     for text in diagnosis.problems:
-        console.print(Text.assemble(("x ", "bold red"), text))
+        console.print(Text.assemble(("x ", "bold red"), text), soft_wrap=whole)
     if diagnosis.ok:
         console.print(Text("Training would start.", "bold green"))
     else:
@@ -318,15 +324,15 @@ def _label_table(report: DatasetReport) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("label")
+    table.add_column("label", no_wrap=True)
     table.add_column("kind", style="dim")
     for name in (*SPLITS, "unknown"):
         table.add_column(name, justify="right")
-    table.add_column("share of train")
+    table.add_column("of train", no_wrap=True)
     total = max(1, report.pictures["train"])
     for label in report.labels:
         share = label.train / total
-        bar = Text.assemble(("━" * round(20 * share), "cyan"), ("·" * (20 - round(20 * share)), "dim"), f" {share:5.1%}")
+        bar = Text.assemble(("━" * round(12 * share), "cyan"), ("·" * (12 - round(12 * share)), "dim"), f" {share:5.1%}")
         counts = [f"{n:,}" if n else "-" for n in (label.train, label.val, label.test, label.unknown)]
         table.add_row(Text(label.name), label.kind.replace("_", " "), *counts, bar)
     return table
@@ -339,4 +345,7 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
         ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
         *(("note", note) for note in report.notes),
     ]
+    facts += [("unreadable", f"{file}: {reason}") for file, reason in report.unreadable[:FILES_SHOWN]]
+    if len(report.unreadable) > FILES_SHOWN:
+        facts.append(("", f"and {len(report.unreadable) - FILES_SHOWN:,} more, which --json names"))
     return [*facts, ("ignored", some(report.stray, "other files"))] if report.stray else facts

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.collection import SPLIT_WORDS, Collection, DataError, list_pictures, split_of
+from asterism.data.collection import SPLIT_WORDS, Collection, DataError, list_pictures, some, split_of
 from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
 from asterism.labels import LabelGroup
@@ -49,13 +49,26 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
         split=[SPLIT_WORDS[parts[0].lower()] if has_splits else split_of(name) for name, parts in placed.items()],
         unlabelled=[name for name in pictures if name not in placed],
         stray=stray,
+        notes=[some(empty, "folders without pictures, which make no domain")]
+        if (empty := _empty(path, pictures, level))
+        else [],
     )
+
+
+def _empty(path: Path, pictures: list[str], level: int) -> list[str]:
+    """Return the folders that could be domains, below `path` or below its splits, and hold no pictures."""
+    tops = {path / name.split("/")[0] for name in pictures if "/" in name} if level else {path}
+    inside = {f.name for top in tops for f in top.iterdir() if f.is_dir() and not f.name.startswith((".", "__MACOSX"))}
+    return sorted(inside - {name.split("/")[level] for name in pictures if name.count("/") > level})
 
 
 def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
     """Say why there are fewer than two domains at `path`, and where they probably are."""
     expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
     found = f"one domain only ({domains[0]})" if domains else f"pictures, such as {pictures[0]}, but no folder per domain"
+    tables = sorted(f.name for f in path.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
+    if tables:
+        expected += f" ({tables[0]} is none: expected a .csv with a column 'file', or CelebA's format)"
     likely = _likely_root(path, pictures)
     if likely is not None:
         return f"{path} holds {found}: the data lie at another level; did you mean --data {likely}?"
@@ -74,7 +87,13 @@ def _likely_root(path: Path, pictures: list[str]) -> Path | None:
         return root.parent if root.name.lower() in SPLIT_WORDS and root.parent != path else root
     if any("/" not in name for name in pictures):  # Perhaps `path` is the folder of one domain, or of a table's pictures.
         above = path.resolve().parent
-        beside = [folder for folder in above.iterdir() if folder.is_dir()]
-        if is_table(above) or sum(any(f.suffix.lower() in SUFFIXES for f in folder.iterdir()) for folder in beside) > 1:
+        if is_table(above) or sum(map(_holds_pictures, above.iterdir())) > 1:
             return above
     return None
+
+
+def _holds_pictures(path: Path) -> bool:
+    try:
+        return path.is_dir() and any(f.suffix.lower() in SUFFIXES for f in path.iterdir())
+    except PermissionError:  # Someone else's folder, beside the one that was named.
+        return False

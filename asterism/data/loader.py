@@ -26,7 +26,7 @@ from asterism.data.batch import Batch
 from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
-from asterism.data.sampling import Sampler, balanced_weights
+from asterism.data.sampling import ReferenceSampler, Sampler, balanced_weights, windows
 from asterism.data.transforms import fit
 
 CACHE_BYTES = 2**30
@@ -39,8 +39,8 @@ GRACE_SECONDS = 20
 """Time that a worker goes on after SIGTERM, in which the training process finishes its step and saves."""
 
 Array = np.ndarray[Any, Any]
-Part = tuple[Array, list[tuple[str, str]]]
-"""One dataset's pictures of a step, uint8 or uint16 [n, C, H, W], and the (path, reason) of those that are broken."""
+Part = tuple[dict[str, Array], list[tuple[str, str]]]
+"""One dataset's pictures of a step by name, uint8 or uint16 [n, C, H, W], and the (path, reason) of those that are broken."""
 
 
 class Loader:
@@ -52,9 +52,11 @@ class Loader:
     Args:
         sets: the pictures of each dataset, none of them empty.
         picture: what the pictures become.
-        data: uses `balance`, `flip`, `workers`.
+        data: uses `balance`, `flip`, `zoom`, `workers`.
         batch_size: N, pictures per step and dataset over all ranks.
         seed: of all orders.
+        references: reference pictures per sample, all of one domain (an alternative of the dataset's first set of
+            alternatives) that is drawn for the sample.
         rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
         on_broken: told once of every picture that cannot be decoded, with the reason.
     """
@@ -67,6 +69,7 @@ class Loader:
         *,
         batch_size: int,
         seed: int,
+        references: int = 0,
         rank: int = 0,
         world: int = 1,
         on_broken: Callable[[Path, str], None],
@@ -76,15 +79,17 @@ class Loader:
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         self._workers = _choose_workers() if data.workers is None else data.workers
-        self._steps = _Steps(sets, picture, data, batch_size, seed, rank, world, keep=self._workers == 0)
+        self._steps = _Steps(sets, picture, data, batch_size, seed, references, rank, world, keep=self._workers == 0)
         self._on_broken, self._reported = on_broken, set[str]()
 
-    def iterate(self, first_step: int) -> Generator[list[tuple[Batch, Tensor]], None, None]:
-        """Yield, for each step from `first_step` on without end, one (whole, x) per dataset.
+    def iterate(self, first_step: int) -> Generator[list[tuple[Batch, dict[str, Tensor]]], None, None]:
+        """Yield, for each step from `first_step` on without end, one (whole, pictures) per dataset.
 
         `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
-        `mirror` bool [N]. `x` holds the pictures of this rank's rows, uint8 or uint16 [n, C, H, W]: as they are in the files
-        when the dataset is uniform, else fitted to the picture format. A picture that cannot be decoded is replaced by the
+        `mirror` bool [N], with `data.zoom` below 1 also `window` float32 [N, 4]. `pictures` holds those of this rank's rows
+        by name, `x` uint8 or uint16 [n, C, H, W]: as they are in the files when the dataset is uniform, else fitted to the
+        picture format. With references there are `x_ref`, `x_ref2`, ... as well, `labels_ref` and `known_ref` of the first,
+        and each one's `mirror_ref`, `window_ref`, `mirror_ref2`, ... A picture that cannot be decoded is replaced by the
         next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
         """
         with closing(self._load(first_step)) as loaded:
@@ -93,10 +98,11 @@ class Loader:
                     if path not in self._reported:
                         self._reported.add(path)
                         self._on_broken(Path(path), reason)
-                pictures = [torch.from_numpy(x) for x, _ in parts]
-                if self._pinned:
-                    pictures = [x.pin_memory() for x in pictures]
+                pictures = [{name: self._tensor(x) for name, x in part.items()} for part, _ in parts]
                 yield list(zip(self._steps.describe(step), pictures, strict=True))
+
+    def _tensor(self, x: Array) -> Tensor:
+        return torch.from_numpy(x).pin_memory() if self._pinned else torch.from_numpy(x)
 
     def _load(self, first_step: int) -> Generator[list[Part], None, None]:
         """Yield the pictures of each step, from this process or from workers that are some steps ahead."""
@@ -127,6 +133,17 @@ def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat)
     return torch.from_numpy(x)
 
 
+def _domains(pictures: PictureSet) -> Array:
+    """Return each picture's domain, int64 [M]: which of the dataset's first set of alternatives it has."""
+    mine = [choice for choice in pictures.alternatives if pictures.known[:, list(choice)].any()]
+    if not mine:
+        raise DataError(
+            f"{pictures.name} has no labels of which exactly one holds, so its pictures have no domains to take references "
+            "from: use a folder per domain, or name such labels with --data.exclusive A,B"
+        )
+    return pictures.labels[:, list(mine[0])].argmax(1).numpy()
+
+
 def _choose_workers() -> int:
     return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
 
@@ -141,14 +158,17 @@ class _Steps:
         data: DataConfig,
         batch_size: int,
         seed: int,
+        references: int,
         rank: int,
         world: int,
         keep: bool,
     ) -> None:
-        self.sets, self.picture, self.flip, self.batch_size = sets, picture, data.flip, batch_size
+        self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
+        self.suffixes = ["", "_ref", *(f"_ref{i}" for i in range(2, references + 1))][: 1 + references]
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives) if data.balance else None for s in sets]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
+        self.partners = [ReferenceSampler(_domains(s), seed, s.dataset, references) for s in sets] if references else []
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
         self.kept: list[Array] = []
@@ -160,28 +180,45 @@ class _Steps:
     def describe(self, step: int) -> list[Batch]:
         """Return everything but the pictures, over all ranks: one batch per dataset."""
         positions, batches = self._positions(step), []
-        for pictures, sampler in zip(self.sets, self.samplers, strict=True):
-            rows, flags = sampler.rows(positions)
-            batches.append(
-                Batch(
-                    labels=pictures.labels[rows],
-                    known=pictures.known[rows],
-                    dataset=torch.full((len(rows),), pictures.dataset),
-                    position=torch.from_numpy(positions),
-                    mirror=torch.from_numpy(flags & self.flip),
-                )
+        for index, pictures in enumerate(self.sets):
+            rows, flags = self._rows(index, positions)
+            batch = Batch(
+                labels=pictures.labels[rows[0]],
+                known=pictures.known[rows[0]],
+                dataset=torch.full((len(positions),), pictures.dataset),
+                position=torch.from_numpy(positions),
             )
+            if self.partners:
+                batch = batch.extend(labels_ref=pictures.labels[rows[1]], known_ref=pictures.known[rows[1]])
+            for stream, suffix in enumerate(self.suffixes):
+                batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[stream] & self.data.flip)})
+                if self.data.zoom < 1:
+                    drawn = windows(positions, self.seed, pictures.dataset, stream, self.data.zoom)
+                    batch = batch.extend(**{f"window{suffix}": torch.from_numpy(drawn)})
+            batches.append(batch)
         return batches
 
     def load(self, step: int) -> list[Part]:
-        """Return the pictures of this rank: per dataset [n, C, H, W] and the files that could not be decoded."""
+        """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
         positions, parts = self._positions(step)[self.local], []
-        for index, (sampler, shape) in enumerate(zip(self.samplers, self.shapes, strict=True)):
-            x, broken = np.empty((len(positions), *shape), _dtype(self.picture)), list[tuple[str, str]]()
-            for place, row in enumerate(sampler.rows(positions)[0]):
-                x[place] = self._picture(index, int(row), broken)
-            parts.append((x, broken))
+        for index, shape in enumerate(self.shapes):
+            loaded, broken = dict[str, Array](), list[tuple[str, str]]()
+            for suffix, rows in zip(self.suffixes, self._rows(index, positions)[0], strict=True):
+                x = np.empty((len(positions), *shape), _dtype(self.picture))
+                for place, row in enumerate(rows):
+                    x[place] = self._picture(index, int(row), broken)
+                loaded[f"x{suffix}"] = x
+            parts.append((loaded, broken))
         return parts
+
+    def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
+        """Return the pictures and mirror flags of one dataset, [1 + references, N] each: sources, then references."""
+        rows, flags = self.samplers[index].rows(positions)
+        rows, flags = rows[None], flags[None]
+        if self.partners:
+            rows_ref, flags_ref = self.partners[index].rows(positions)
+            rows, flags = np.concatenate([rows, rows_ref]), np.concatenate([flags, flags_ref])
+        return rows, flags
 
     def _positions(self, step: int) -> Array:
         return np.arange(step * self.batch_size, (step + 1) * self.batch_size)

@@ -294,7 +294,7 @@ def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndar
         return array
     opaque = alpha and held in (2, 4)
     if held - opaque not in (1, 3) or channels > 4 or (channels in (2, 4) and not alpha):
-        raise PictureError(f"it has {held} channels, which cannot be converted to {channels}")
+        raise PictureError(f"it has {held} channel{'s' * (held > 1)}, which cannot be converted to {channels}")
     full = np.iinfo(array.dtype).max
     colour, opacity = (array[:, :, :-1], array[:, :, -1:]) if opaque else (array, np.full_like(array[:, :, :1], full))
     if opaque and channels in (1, 3):  # Onto white.

@@ -9,6 +9,8 @@ from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 
+REFERENCE_STREAM, WINDOW_STREAM = 1, 2  # Keep the draws of one position apart.
+
 BALANCE_ROUNDS = 100
 BALANCE_TOLERANCE = 1e-3
 
@@ -51,6 +53,50 @@ class Sampler:
             ticks = (np.arange(self.count) + rng.random()) / self.count * edges[-1]
             order = rng.permutation(order[np.minimum(np.searchsorted(edges, ticks, side="right"), self.count - 1)])
         return order, rng.random(self.count) < 0.5
+
+
+class ReferenceSampler:
+    """Assign reference pictures to the positions of one dataset: a domain each, and pictures of that domain.
+
+    Drawn anew in every epoch; each domain comes equally often.
+
+    Args:
+        domains: int64 [M], the domain of each picture.
+        seed, dataset: what is drawn from.
+        references: R, pictures per position, independent of one another.
+    """
+
+    def __init__(self, domains: Array, seed: int, dataset: int, references: int) -> None:
+        self.count, self.seed, self.dataset, self.references = len(domains), seed, dataset, references
+        self.members = [np.flatnonzero(domains == d) for d in np.unique(domains)]
+
+    def rows(self, positions: Array) -> tuple[Array, Array]:
+        """Return the pictures, int64 [R, N] in [0, M), and the mirror flags, bool [R, N], at each position, int64 [N]."""
+        rows = np.empty((self.references, len(positions)), np.int64)
+        flags = np.empty((self.references, len(positions)), bool)
+        for place, position in enumerate(positions):
+            rng = np.random.default_rng([self.seed, self.dataset, int(position), REFERENCE_STREAM])
+            members = self.members[rng.integers(len(self.members))]
+            rows[:, place] = members[rng.integers(len(members), size=self.references)]
+            flags[:, place] = rng.random(self.references) < 0.5
+        return rows, flags
+
+
+def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: float) -> Array:
+    """Return the random crop at each position: float32 [N, 4], centre (y, x), height and width as shares of the picture.
+
+    In half of the pictures: an area of `smallest` to 1 of the whole, of a shape stretched by up to 10 % (StarGAN v2's
+    published augmentation, there with 0.8); the whole picture in the others.
+    """
+    result = np.tile(np.float32([0.5, 0.5, 1, 1]), (len(positions), 1))
+    for place, position in enumerate(positions):
+        rng = np.random.default_rng([seed, dataset, int(position), WINDOW_STREAM, stream])
+        if rng.random() < 0.5:
+            area, ratio = rng.uniform(smallest, 1), np.exp(rng.uniform(np.log(0.9), np.log(1.1)))
+            height, width = min(1.0, np.sqrt(area / ratio)), min(1.0, np.sqrt(area * ratio))
+            y, x = rng.uniform(height / 2, 1 - height / 2), rng.uniform(width / 2, 1 - width / 2)
+            result[place] = y, x, height, width
+    return result
 
 
 def balanced_weights(labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...]) -> Array:

@@ -82,6 +82,20 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
+def zoom(x: Tensor, window: Tensor) -> Tensor:
+    """Enlarge a window of each picture of x [N, C, H, W] to the whole, bilinear.
+
+    Args:
+        window: float32 [N, 4], centre (y, x) and height and width as shares of the picture; (0.5, 0.5, 1, 1) is all of it.
+    """
+    y, across, height, width = window.unbind(1)
+    theta = x.new_zeros(len(x), 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2] = width, 2 * across - 1
+    theta[:, 1, 1], theta[:, 1, 2] = height, 2 * y - 1
+    grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
 def mirror(x: Tensor, flags: Tensor) -> Tensor:
     """Mirror those pictures of x [N, C, H, W] left to right whose flag, bool [N], is set."""
     return torch.where(flags[:, None, None, None], x.flip(-1), x)

@@ -44,12 +44,18 @@ def write(path: Path, state: dict[str, Any]) -> None:
 
 
 def newest(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
-    """Read the newest checkpoint of a folder that can be read, or None; report every one that cannot."""
+    """Read the newest checkpoint of a folder that can be read, and report those that cannot; None where there are none.
+
+    Raises:
+        CheckpointError: there are some, and none can be read.
+    """
     for path in reversed(find(folder)):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # A damaged file surfaces as many kinds of error.
             report(f"{path.name} cannot be read ({type(error).__name__}); trying the one before")
+    if find(folder):
+        raise CheckpointError(f"no checkpoint in {folder} can be read; to start this run from nothing, delete that folder")
     return None
 
 

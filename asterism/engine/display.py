@@ -55,7 +55,7 @@ class Display:
     def show(self, line: dict[str, Any], remaining: float) -> None:
         """Show a line of the log: speed, time left in seconds, every term.
 
-        On a terminal, a table of the terms every tenth time, since the live line shows the rest.
+        On a terminal, the terms every tenth time, since the live line shows the rest.
         """
         speed = f"{line['images_per_second']:.1f} images/s, data {line['waiting']:.0%}"
         self.progress.update(self.task, completed=line["step"], speed=speed)
@@ -64,9 +64,18 @@ class Display:
         if not self.live:
             self.say(f"step {line['step']}/{self.steps}  {speed}  left {left}  {terms}")
         elif self.lines % 10 == 0:
-            table = Table(title=f"step {line['step']}", title_justify="left", box=None, padding=(0, 2), header_style="dim")
-            for name in line["terms"]:
-                table.add_column(name, justify="right")
-            table.add_row(*(f"{value:.4g}" for value in line["terms"].values()))
-            self.console.print(table)
+            self.say(f"step {line['step']}")
+            self.console.print(_table(line["terms"]), highlight=False)
         self.lines += 1
+
+
+def _table(terms: dict[str, float]) -> Table:
+    """Lay the terms out, a row for each update, which their names start with."""
+    rows: dict[str, list[str]] = {}
+    for name, value in terms.items():
+        update, _, term = name.partition("/")
+        rows.setdefault(update, [update]).append(f"[dim]{term}[/dim] {value:.4g}")
+    table = Table.grid(padding=(0, 2), pad_edge=True)
+    for cells in rows.values():
+        table.add_row(*cells)
+    return table

@@ -1,8 +1,9 @@
-"""What a run will cost, from one timed pass of a small batch through every update."""
+"""What a run will cost, from timed steps on the first pictures of the data."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from torch import Tensor
 
 from asterism.data.batch import Batch
 from asterism.data.dataset import Datasets
+from asterism.data.loader import Loader
 from asterism.engine.processes import Processes
-from asterism.engine.run import build
-from asterism.engine.trainer import Trainer, step_generator
+from asterism.engine.run import build, in_steps
+from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
-from asterism.recipes.base import Recipe
+from asterism.recipes.base import Recipe, Update
 from asterism.recipes.settings import Settings
 
-PROBE = 4
-"""Pictures in the timed batch; times and activations scale with the batch from there."""
+PROBE = 2
+"""Pictures of the first timed batch."""
+
+PATIENCE_SECONDS = 10.0
+"""The whole micro-batch is timed as well if that takes no longer; else the small batch's figures are scaled to it."""
 
 BYTES_PER_PARAMETER = 20
 """Weight, gradient, two Adam moments and the average, float32 each."""
@@ -31,70 +36,82 @@ class Estimate:
 
     Args:
         seconds: per 1,000 steps, data loading excluded.
+        steps: of the whole run.
         memory: bytes at the peak: weights, optimiser state and what the largest update keeps for its backward pass.
         parameters: by network.
         machine: device, precision and the reason.
     """
 
     seconds: float
+    steps: int
     memory: int
     parameters: dict[str, int]
     machine: str
 
 
 def estimate(settings: Settings, datasets: Datasets) -> Estimate:
-    """Time every update once on random pictures and scale to the batch.
+    """Time every update on a few pictures, on a whole micro-batch where that is quick, and scale to the step.
 
     Raises:
         SizeError: the networks cannot take the pictures' size.
+        DataError: none of the pictures can be decoded.
     """
     machine = Machine.choose(settings.train.device, settings.train.precision)
     recipe = build(settings, datasets).to(machine.device, memory_format=machine.memory_format)
-    config = replace(settings.train, accumulate=1)
-    trainer = Trainer(
-        recipe,
-        None,
-        config,
-        Path(),
-        machine=machine,
-        processes=Processes(),
-        identity={},
-        previews=None,
-        info={},  # type: ignore[arg-type]
-    )
-    micro = -(-settings.train.batch_size // settings.train.accumulate)
-    probe = min(PROBE, micro)
-    batch = _random_batch(recipe, probe, machine)
-    progress = torch.zeros((), device=machine.device)
-    seconds, kept = 0.0, 0
-    for update in recipe.updates:
-        trainer.apply(update, batch, probe, progress)  # Warm-up: allocations and kernel choices.
-        saved: dict[int, int] = {}
-
-        def note(tensor: Tensor, saved: dict[int, int] = saved) -> Tensor:
-            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        began = time.perf_counter()
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            trainer.apply(update, batch, probe, progress)
-        float(trainer.optimizers.skipped)  # Waits for the device.
-        seconds += (time.perf_counter() - began) / update.every
-        kept = max(kept, sum(saved.values()))
+    batch_size = settings.train.batch_size
+    config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))
+    micro = -(-batch_size // config.accumulate)
+    count = min(PROBE, micro)
+    seconds, kept = measure(recipe, settings, datasets, machine, count)
+    if seconds * micro / count < PATIENCE_SECONDS:
+        count = micro
+        seconds, kept = measure(recipe, settings, datasets, machine, count)
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
-    steps = 1000 * datasets.space.num_datasets * settings.train.batch_size / probe
-    memory = sum(parameters.values()) * BYTES_PER_PARAMETER + kept * micro // probe
-    return Estimate(seconds * steps, memory, parameters, machine.reason)
+    steps = 1000 * datasets.space.num_datasets * batch_size / count
+    memory = sum(parameters.values()) * BYTES_PER_PARAMETER + kept * micro // count
+    return Estimate(seconds * steps, config.steps, memory, parameters, machine.reason)
 
 
-def _random_batch(recipe: Recipe, count: int, machine: Machine) -> Batch:
-    rng = step_generator(0, 0, 0)
-    dataset = torch.zeros(count, dtype=torch.long)
-    whole = Batch(
-        labels=recipe.space.sample_uniform(dataset, rng),
-        known=recipe.space.known(dataset),
-        dataset=dataset,
-        position=torch.arange(count),
-        x=torch.rand(count, recipe.picture.channels, recipe.picture.height, recipe.picture.width, generator=rng) * 2 - 1,
+def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Machine, count: int) -> tuple[float, int]:
+    """Return the seconds of a mean step on `count` pictures and the bytes that its largest update keeps."""
+    data, config = replace(settings.data, workers=0), replace(settings.train, batch_size=count, accumulate=1)
+    loader = Loader(
+        datasets.splits["train"][:1],
+        datasets.picture,
+        data,
+        batch_size=count,
+        seed=config.seed,
+        references=recipe.references,
+        on_broken=lambda path, reason: None,
     )
-    return whole.extend(**recipe.prepare(whole, rng)).to(machine.device)
+    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}}
+    trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
+    with closing(loader.iterate(0)) as batches, machine.products():
+        batch = trainer.prepare(*next(batches)[0])
+        mean, most = 0.0, 0
+        for update in recipe.updates:
+            plain, kept = timed(trainer, update, batch, count, step=0)
+            if update.lazy and update.lazy[1] > 1:  # Every k-th step also takes the costly table.
+                lazy, kept = timed(trainer, update, batch, count, step=update.lazy[1] - 1)
+                plain += (lazy - plain) / update.lazy[1]
+            mean, most = mean + plain / update.every, max(most, kept)
+    return mean, most
+
+
+def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int) -> tuple[float, int]:
+    """Make an update as at a step, a second time after a warm-up; return its seconds and the bytes that its graph keeps."""
+    trainer.step = step
+    progress = torch.tensor(float(step), device=trainer.machine.device)
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        trainer.apply(update, batch, count, progress)
+    float(trainer.optimizers.skipped)  # Waits for the device.
+    began = time.perf_counter()
+    trainer.apply(update, batch, count, progress)
+    float(trainer.optimizers.skipped)
+    return time.perf_counter() - began, sum(saved.values())

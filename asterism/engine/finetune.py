@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from asterism.config import to_dict
 from asterism.labels import LabelSpace
 from asterism.model_file import Model, ModelError
 from asterism.recipes.base import Recipe
@@ -30,16 +31,15 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
         if key.split(".")[0] in model.missing:
             continue
         if key not in given:
-            raise ModelError(f"--init lacks {key}: set recipe.* to the widths and depths of the model ({model.config})")
+            raise ModelError(f"--init lacks {key}; {_remedy(recipe, model)}")
         source = given[key].to(tensor)
-        if key in axes and recipe.space != model.space:
-            axis, start, masked = axes[key]
+        axis, start, masked = axes.get(key, (None, 0, False))
+        fits = [a == b or i == axis for i, (a, b) in enumerate(zip(source.shape, tensor.shape, strict=False))]
+        if axis is not None and recipe.space != model.space and all(fits):
             source = _move(source, tensor, axis, start, masked, model.space, recipe.space)
         if source.shape != tensor.shape:
-            raise ModelError(
-                f"--init has {key} of shape {tuple(source.shape)}, this run {tuple(tensor.shape)}: "
-                f"set recipe.* and data.size to those of the model ({model.config}, {model.picture})"
-            )
+            shapes = f"{list(source.shape)}, this run {list(tensor.shape)}"
+            raise ModelError(f"--init has {key} of shape {shapes}; {_remedy(recipe, model)}")
         tensor.copy_(source)
     new = [label for label in recipe.space.names if label not in model.space.names]
     if new:
@@ -47,6 +47,21 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     if model.missing:
         notes.append(f"not in the model file, start fresh: {', '.join(model.missing)}")
     return notes
+
+
+def _remedy(recipe: Recipe, model: Model) -> str:
+    """Name the settings in which the model differs, as it has them."""
+    own = to_dict(recipe.config)
+    keys = [
+        f"--recipe.{key} {value}"
+        for key, value in to_dict(model.config).items()
+        if isinstance(value, int) and value != own[key]
+    ]
+    if (model.picture.height, model.picture.width) != (recipe.picture.height, recipe.picture.width):
+        keys.append(f"--data.size {model.picture.height}x{model.picture.width}")
+    if model.picture.channels != recipe.picture.channels:
+        keys.append(f"--data.channels {model.picture.channels}")
+    return f"set {' '.join(keys)}, as the model has" if keys else "its layout is another"
 
 
 def _move(source: Tensor, fresh: Tensor, axis: int, start: int, masked: bool, old: LabelSpace, new: LabelSpace) -> Tensor:

@@ -41,7 +41,9 @@ class Previews:
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
         columns, names = [self.x], ["source"]
-        labels = torch.where(self.known > 0, self.labels, recipe.space.decide(recipe.classify(self.x)))
+        labels = self.labels
+        if recipe.classifies:
+            labels = torch.where(self.known > 0, labels, recipe.space.decide(recipe.classify(self.x)))
         for index in range(recipe.space.num_datasets):
             dataset = torch.full((len(self.x),), index, device=self.x.device)
             known = recipe.space.known(dataset)

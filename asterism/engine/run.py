@@ -14,6 +14,7 @@ import torch
 
 from asterism import __version__
 from asterism.config import ConfigError, TrainConfig
+from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets, open_data
 from asterism.data.loader import Loader
 from asterism.engine import checkpoint
@@ -22,10 +23,11 @@ from asterism.engine.preview import Previews
 from asterism.engine.processes import Processes
 from asterism.engine.trainer import Outcome, Trainer
 from asterism.machine import Machine
-from asterism.model_file import find_model, load_model
+from asterism.model_file import FILE_NAME, find_model, load_model, saved_step
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.terminal import waiting
 
 
 def train(
@@ -73,21 +75,21 @@ def run(settings: Settings, out: Path, init: str | Path | None = None) -> Outcom
 def start(settings: Settings, out: Path, init: str | Path | None, machine: Machine, processes: Processes) -> Trainer:
     """Open the data, build or restore the recipe, and return the trainer ready to train."""
     began = time.perf_counter()
-    datasets = open_data(settings.data)
-    broken: list[str] = []
+    with waiting("reading the headers of the pictures", quiet=not processes.first):
+        datasets = open_data(settings.data)
     loader = Loader(
         datasets.splits["train"],
         datasets.picture,
         settings.data,
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,
+        references=recipe_class(settings.name).references,
         rank=processes.rank,
         world=processes.world,
-        on_broken=lambda path, reason: broken.append(reason) or trainer.display.say(f"left out: {path}: {reason}"),
+        on_broken=lambda path, reason: trainer.display.say(f"left out: {path}: {reason}"),
     )
     config = in_steps(settings.train, loader.steps_per_epoch)
     network = build(settings, datasets)
-    held = datasets.splits["val"] if all(len(s) for s in datasets.splits["val"]) else datasets.splits["train"]
     identity = {
         "settings": settings.to_json(),
         "labels": datasets.space.to_json(),
@@ -113,17 +115,19 @@ def start(settings: Settings, out: Path, init: str | Path | None, machine: Machi
                 f"another run with --init {out}"
             )
         trainer.load_state_dict(state)
+        if saved_step(out / FILE_NAME) != trainer.step:  # A kill came between checkpoint and model file: write both again.
+            trainer.saved_at = -1
+        processes.wait()  # Until all have looked, since the first process is about to write it.
     elif init is not None:
-        model = load_model(find_model(init))
-        for note in adopt(network, model, settings.name):
+        for note in initialise(network, init, settings.name):
             say(f"--init: {note}")
         info["created_from"] = str(init)
         trainer.average.load(network.state_dict())
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
-        if network.translates:
-            trainer.previews = Previews(out, held, network, machine.device, settings.train.seed)
         write_json(out / "config.json", settings.to_json())
+        if network.translates:
+            trainer.previews = choose_previews(trainer, datasets, settings.train.seed)
         announce(trainer, settings, datasets, time.perf_counter() - began)
     return trainer
 
@@ -134,6 +138,21 @@ def build(settings: Settings, datasets: Datasets) -> Recipe:
     return recipe_class(settings.name)(settings.recipe, datasets.space, datasets.picture)
 
 
+def initialise(recipe: Recipe, init: str | Path, name: str) -> list[str]:
+    """Give a recipe the weights of the model that --init names; return what is to be said of it (`adopt`)."""
+    return adopt(recipe, load_model(find_model(init)), name)
+
+
+def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews:
+    """Preview validation pictures, or training pictures where a dataset has no validation picture that can be decoded."""
+    val, train = datasets.splits["val"], datasets.splits["train"]
+    try:
+        return Previews(trainer.run, val if all(map(len, val)) else train, trainer.recipe, trainer.machine.device, seed)
+    except DataError:
+        trainer.display.say("previews show training pictures, since no validation picture can be decoded")
+        return Previews(trainer.run, train, trainer.recipe, trainer.machine.device, seed)
+
+
 def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
     """Convert lengths in epochs to steps; decay never exceeds the whole length."""
     steps = config.steps if config.epochs is None else max(1, round(config.epochs * steps_per_epoch))
@@ -142,8 +161,10 @@ def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
 
 
 def refuse_changes(settings: Settings, out: Path) -> None:
-    """Raise ConfigError when `out` holds a run whose fixed settings differ, or something that is not a run."""
+    """Raise ConfigError when `out` holds a run whose fixed settings differ, or something that training must not replace."""
     path = out / "config.json"
+    if (out / FILE_NAME).exists() and not checkpoint.find(out / "checkpoints"):
+        raise ConfigError(f"{out} holds a model without checkpoints to go on from: give another --out, with --init {out}")
     if path.exists():
         changes = settings.changed_since(json.loads(path.read_text(encoding="utf-8")))
         if changes:
@@ -167,8 +188,11 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config
-    where = f"resuming at step {trainer.step}" if trainer.step else "starting"
-    say(f"{where} of {config.steps}, batch {config.batch_size}; {trainer.machine.reason}; ready in {seconds:.1f} s")
+    if trainer.step >= config.steps:
+        say(f"nothing left to train: the run is at step {trainer.step} of {config.steps}; a larger --train.steps goes on")
+        return
+    where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
+    say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; ready in {seconds:.1f} s")
 
 
 def _own_names(datasets: Datasets, dataset: int) -> Sequence[str]:

@@ -16,7 +16,7 @@ from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.loader import Loader
 from asterism.data.pictures import to_float
-from asterism.data.transforms import fit, mirror
+from asterism.data.transforms import fit, mirror, zoom
 from asterism.engine import checkpoint
 from asterism.engine.average import Average
 from asterism.engine.display import Display
@@ -122,16 +122,21 @@ class Trainer:
             batches.close()
             self.display.stop()
 
-    def prepare(self, whole: Batch, stored: Tensor) -> Batch:
+    def prepare(self, whole: Batch, stored: dict[str, Tensor]) -> Batch:
         """Return this process's rows of a batch on the device, with every random choice of the step made.
 
         Choices are drawn for the whole batch, before it is divided among processes and micro-batches.
         """
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
         rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
-        x = to_float(stored.to(self.machine.device, non_blocking=True), self.recipe.picture)
-        x = mirror(fit(x, self.recipe.picture), rows.mirror)
-        return rows.extend(x=x.contiguous(memory_format=self.machine.memory_format))
+        for name, pictures in stored.items():  # x, and x_ref, x_ref2 where the recipe takes references.
+            x = fit(to_float(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture), self.recipe.picture)
+            suffix = name.removeprefix("x")
+            if f"window{suffix}" in rows:
+                x = zoom(x, getattr(rows, f"window{suffix}"))
+            x = mirror(x, getattr(rows, f"mirror{suffix}"))
+            rows = rows.extend(**{name: x.contiguous(memory_format=self.machine.memory_format)})
+        return rows
 
     def train_batch(self, batch: Batch, total: int) -> None:
         """Make every update that is due; `total` counts the batch's samples over all processes."""
@@ -143,12 +148,16 @@ class Trainer:
     def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
         freeze_others(self.recipe, update.trains)
+        tables = [(update.name, 1)]
+        if update.lazy and (self.step + 1) % update.lazy[1] == 0:
+            tables.append(update.lazy)
         for micro in split(batch, self.config.accumulate):
-            with self.machine.arithmetic():
-                terms = getattr(self.recipe, f"{update.name}_terms")(micro, progress)
-            loss = torch.stack([weight * value.sum() / total for weight, value in terms.values()]).sum()
-            loss.backward()
-            self.statistics.add(update.name, terms)
+            for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
+                with self.machine.arithmetic():
+                    terms = getattr(self.recipe, f"{name}_terms")(micro, progress)
+                loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
+                loss.backward()
+                self.statistics.add(update.name, terms)
         self.optimizers.step(update.trains, self.processes)
 
     # -- between steps ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections import deque
@@ -18,6 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
 from asterism.inference.images import Picture, open_file, to_array
 from asterism.inference.source_labels import stated
+from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
 
@@ -55,6 +57,11 @@ def translate_folder(
     format: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    styles: Sequence[int] = (),
+    like: Sequence[str | os.PathLike[str]] = (),
+    truncation: float = 1.0,
+    strength: float = 1.0,
+    source: str | None = None,
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
 
@@ -70,6 +77,9 @@ def translate_folder(
         format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
         overwrite: replace files that are there.
         progress: draw a progress bar, on a terminal.
+        styles, like: for recipes with styles: seeds and reference pictures; every target comes in each of them, written to
+            `..._<target>-style7.png` and `..._<target>-like-<reference>.png`.
+        truncation, strength, source: as for `Translator.translate`.
 
     Raises:
         FolderError: no such input, no picture in it, two results of one name, results that are there already, or a disk
@@ -77,12 +87,17 @@ def translate_folder(
         LabelError: as for `Translator.translate`.
     """
     out, picture = Path(out), translator.model.picture
-    targets = [translator.parse(target) for target in to]
-    names = ["+".join(edit.name for edit in target) for target in targets]
+    shared = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
+    looks = [(f"-style{seed}", translator.style(seed=seed, **shared)) for seed in styles]
+    looks += [(f"-like-{Path(reference).stem}", translator.style(like=reference, **shared)) for reference in like]
+    looks = looks or [("", translator.style(**shared))]
+    parsed = [translator.parse(target) for target in to]
+    targets = [Target(edits, look) for edits in parsed for _, look in looks]
+    names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
     suffix = _suffix(picture, format)
     sources = find_pictures([Path(i) for i in inputs], out)
     results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
-    _check_results([path for path, _ in sources], results, overwrite)
+    _check_results([path for path, _ in sources], results, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
 
     summary = Summary()
@@ -162,8 +177,8 @@ def _suffix(picture: PictureFormat, format: str | None) -> str:
     return suffix
 
 
-def _check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], overwrite: bool) -> None:
-    """Raise FolderError when two results share a name or one is there already."""
+def _check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], out: Path, overwrite: bool) -> None:
+    """Raise FolderError when two results share a name, one is there already, or `out` is no folder."""
     owner: dict[str, Path] = {}
     for source, paths in zip(sources, results, strict=True):
         for path in paths:
@@ -174,6 +189,8 @@ def _check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], o
                     f"{what} would both be written to {path}: rename one, or translate them into folders of their own"
                 )
             owner[key] = source
+    if out.exists() and not out.is_dir():
+        raise FolderError(f"{out} is a file; name a folder for the results")
     there = [str(path) for paths in results for path in paths if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
@@ -201,7 +218,8 @@ def _finish(writing: deque[tuple[Path, Future[None]]], summary: Summary) -> None
     try:
         future.result()
     except OSError as error:
+        full = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise FolderError(
-            f"cannot write {path}: {error.strerror}; {len(summary.written)} files are written and whole"
+            f"cannot write {path}: {error.strerror}{full}; the files that are there are whole, and --overwrite replaces them"
         ) from error
     summary.written.append(path)

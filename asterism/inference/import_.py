@@ -56,7 +56,9 @@ def import_published(
         raise ModelError(f"{out} is there already and not empty: choose another folder for the run")
     paths = list(dict.fromkeys(Path(file) for file in files))
     config, channels, networks = layout(name).read({path: read_state_dict(path) for path in paths}, space, size)
-    overrides = {f"recipe.{key}": value for key, value in config.items()} | {"data.size": size}
+    overrides: dict[str, object] = {f"recipe.{key}": value for key, value in config.items()} | {"data.size": size}
+    binary = [label for group in space.groups if group.kind == "binary" for label in group.labels]
+    overrides |= {"data.labels": ",".join(binary)}  # Of all columns that a table may have, for evaluation.
     preset = "published" if "published" in recipe_class(name).presets else None
     settings = Settings.resolve(name, preset=preset, overrides=overrides)
     with torch.random.fork_rng(devices=[]):

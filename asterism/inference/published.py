@@ -16,7 +16,10 @@ from asterism.config import closest
 from asterism.inference import published_stargan
 from asterism.model_file import Model, ModelError, write_file
 
-LAYOUTS: dict[str, ModuleType] = {"stargan": published_stargan}
+LAYOUTS: dict[str, ModuleType] = {
+    "stargan": published_stargan,
+    "fixed_point": published_stargan,  # The same keys and shapes: only the caller can tell which recipe a file is of.
+}
 
 
 def layout(name: str) -> ModuleType:

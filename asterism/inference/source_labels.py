@@ -63,7 +63,7 @@ def complete(
     if classify is None:
         raise LabelError(
             f"this model came without its discriminator and cannot tell a picture's own {', '.join(unstated)}: "
-            f"name them in the target too, or give the source's (labels={{{unstated[0]!r}: True, ...}})"
+            f"name them in the target too, or give the source's (--labels, labels=), such as {unstated[0]}=no"
         )
     logits = classify().float().cpu().masked_fill(mask & ~holds, -torch.inf)
     return torch.where(mask, holds.float(), space.decide(logits))

@@ -8,7 +8,7 @@ model.translate(batch, to={"Blond_Hair": True, "Eyeglasses": False})  # float [N
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.images import Picture, fit_in, open_image, split
+from asterism.inference.styles import Style, Target
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.model_file import Model, ModelError, find_model, load_model
-from asterism.recipes.base import Recipe
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "auto") -> Translator:
@@ -71,6 +72,9 @@ class Translator:
         *,
         like: Any = None,
         style: int | None = None,
+        truncation: float = 1.0,
+        strength: float = 1.0,
+        source: str | Mapping[str, Any] | None = None,
         labels: str | Mapping[str, Any] | Sequence[Any] | None = None,
         fit: str = "letterbox",
         batch_size: int = 16,
@@ -82,8 +86,12 @@ class Translator:
                 or [N, C, H, W]), or a list of these, of any sizes.
             to: the target, in words (`Blond_Hair`, `Blond_Hair,Eyeglasses=no`) or as {"Blond_Hair": True}. Labels that it
                 does not name keep the value of the source. Over several datasets it is several passes, in its order.
-            like: reference picture, for recipes with styles.
-            style: seed of a style, for recipes with styles.
+            like: reference picture whose style is taken, for recipes with styles.
+            style: seed of a style, one for all the pictures, for recipes with styles; without `like` and `style` these take
+                the mean style of the domain.
+            truncation: draws the style towards the domain's mean: 1 leaves it, 0 is the mean.
+            strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction of it.
+            source: the domain that the pictures' own style is read as; none reads it as the target's.
             labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
                 list with one per picture; the others are predicted by the model's class head.
             fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges;
@@ -98,16 +106,47 @@ class Translator:
             LabelError: an unknown label, a contradiction, or labels that must be stated because the model file holds no
                 class head.
             PictureError: a picture that cannot be read or taken.
-            ModelError: `like` or `style` for a recipe without styles.
+            ConfigError: a batch size below 1.
+            ModelError: a style for a recipe without styles.
         """
-        if (like is not None or style is not None) and not getattr(self.recipe, "styled", False):
-            raise ModelError(f"recipe {self.model.name} has no styles, so it takes neither `like` nor `style`: leave them out")
-        target = self.parse(to)
+        look = self.style(seed=style, like=like, truncation=truncation, strength=strength, source=source, fit=fit)
+        target = Target(self.parse(to), look)
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
         rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
+
+    def style(
+        self,
+        *,
+        seed: int | None = None,
+        like: Any = None,
+        truncation: float = 1.0,
+        strength: float = 1.0,
+        source: str | Mapping[str, Any] | None = None,
+        fit: str = "letterbox",
+    ) -> Style | None:
+        """Make a style from the arguments of `translate`; none where all of them are left as they are.
+
+        Raises:
+            ModelError: the model's recipe has no styles.
+            PictureError: a reference that cannot be read.
+        """
+        if (seed, like, truncation, strength, source) == (None, None, 1.0, 1.0, None):
+            return None
+        if not self.recipe.styled:
+            raise ModelError(f"recipe {self.model.name} has no styles: leave out style, like, truncation, strength and source")
+        x = (
+            None
+            if like is None
+            else fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)[0]
+        )
+        own = None
+        if source is not None:
+            (edit, *_) = self.parse(source)
+            own = self.model.space.apply(edit, torch.zeros(1, self.model.space.num_labels))[0]
+        return Style(seed, x, truncation, strength, own)
 
     def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
@@ -120,7 +159,7 @@ class Translator:
         return self.model.space.parse(to)
 
     def stream(
-        self, pictures: Iterable[Picture], targets: Sequence[Sequence[Edit]], *, fit: str = "letterbox", batch_size: int = 16
+        self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
     ) -> Iterator[tuple[Picture, list[Tensor]]]:
         """Translate pictures as they arrive, each to every target.
 
@@ -128,27 +167,38 @@ class Translator:
             Each picture with its translations, one per target: float32 [C, H, W] in [-1, 1] at the picture's own size,
             on the translator's device.
         """
+        if batch_size < 1:
+            raise ConfigError(f"the batch size is {batch_size}; expected at least 1")
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
             x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
             known = [picture.labels for picture in batch]
             with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
-                classify = (lambda x=x: self.recipe.classify(x)) if self._can_classify() else None
-                labels = source_labels.complete(self.model.space, known, targets, classify).to(x.device)
+                edits = [target.edits for target in targets]
+                labels = source_labels.complete(self.model.space, known, edits, self._classify(x)).to(x.device)
                 results = [self._translate(x, target, labels) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [back(y[row : row + 1])[0] for y in results]
 
-    def _translate(self, x: Tensor, target: Sequence[Edit], labels: Tensor) -> Tensor:
+    def _translate(self, x: Tensor, target: Target, labels: Tensor) -> Tensor:
         """Run the passes of one target over x [N, C, h, w] whose labels [N, L] are known as far as it needs them."""
-        for edit in target:
+        for edit in target.edits:
             wanted, known, dataset = self.model.space.apply(edit, labels)
-            x = self.recipe.translate(x, Batch(labels=wanted, known=known, dataset=dataset)).float().clamp(-1, 1)
+            batch = Batch(labels=wanted, known=known, dataset=dataset)
+            if target.style is not None:
+                batch = batch.extend(s=target.style.of(self.recipe, x, wanted))
+            x = self.recipe.translate(x, batch).float().clamp(-1, 1)
         return x
 
-    def _can_classify(self) -> bool:
-        return not self.model.missing and type(self.recipe).classify is not Recipe.classify
+    def _classify(self, x: Tensor) -> Callable[[], Tensor] | None:
+        """Return what predicts the labels of x, or none where the model file lacks its class head.
+
+        A recipe without one is told nothing but the domain, so that the other labels do not matter.
+        """
+        if not self.recipe.classifies:
+            return lambda: x.new_zeros(len(x), self.model.space.num_labels)
+        return None if self.model.missing else lambda: self.recipe.classify(x)
 
     def __repr__(self) -> str:
         size = f"{self.model.picture.height}x{self.model.picture.width}"

@@ -15,16 +15,11 @@ def reached(decided: Tensor, wanted: Tensor, index: int) -> Tensor:
     return decided[:, index] == wanted[:, index]
 
 
-def preserved(decided: Tensor, labels: Tensor, edited: list[int], span: slice) -> Tensor:
-    """Return, per picture, the share of its dataset's other labels that still hold: float [N]; 1 where there are none.
+def agreement(decided: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+    """Return, per picture, the share of the known labels that the classifier finds as they are: float [N]; 1 where none is.
 
     Args:
-        decided: what the classifier finds in the translation.
-        labels: the source's labels.
-        edited: label indices that the edit may change: the label itself and its alternatives.
-        span: the labels of the dataset.
+        known: float [N, L], 1 for the labels that count.
     """
-    others = [i for i in range(span.start, span.stop) if i not in edited]
-    if not others:
-        return torch.ones(len(decided))
-    return (decided[:, others] == labels[:, others]).float().mean(1)
+    right = ((decided == labels) * known).sum(1)
+    return torch.where(known.sum(1) > 0, right / known.sum(1).clamp(min=1), 1.0)

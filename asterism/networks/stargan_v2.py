@@ -217,6 +217,10 @@ class MappingNetwork(nn.Module):
             h = F.relu(of_domain(h, [branch[depth] for branch in self.unshared], y))
         return of_domain(h, [branch[6] for branch in self.unshared], y)
 
+    def styles(self, z: Tensor, domain: int) -> Tensor:
+        """Return styles [N, S] of one domain from any number of latents z [N, Z]."""
+        return self.unshared[domain](self.shared(z))
+
 
 class StyleEncoder(nn.Module):
     """Read the style of a picture, with a head per domain.

@@ -1,10 +1,11 @@
-"""Wasserstein scores (arXiv:1701.07875), as StarGAN uses them: raw logits, no sigmoid.
+"""Adversarial objectives: Wasserstein scores (arXiv:1701.07875) and the logistic loss with its non-saturating form.
 
-`logits` are raw, [N] or [N, P] over P patches; the patches of a picture are averaged.
+`logits` are raw: no sigmoid before. Of [N, P] logits over P patches, Wasserstein scores take a picture's mean.
 """
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -24,6 +25,19 @@ def critic_fake(logits: Tensor) -> Tensor:
 def generator_fake(logits: Tensor) -> Tensor:
     """What the generator pays for its fakes: -mean_p D(G(x, c)). StarGAN, Eq. (8). Returns [N], any real value."""
     return -_mean(logits)
+
+
+def logistic_real(logits: Tensor) -> Tensor:
+    """-log D(x): the discriminator on real pictures, and the generator, non-saturating, on fakes (arXiv:1406.2661).
+
+    StarGAN v2 (arXiv:1912.01865), Eq. (1). Of logits [N]; returns [N], >= 0.
+    """
+    return F.softplus(-logits.float())
+
+
+def logistic_fake(logits: Tensor) -> Tensor:
+    """-log(1 - D(G(x, s))): the discriminator on fakes. StarGAN v2, Eq. (1). Of logits [N]; returns [N], >= 0."""
+    return F.softplus(logits.float())
 
 
 def _mean(logits: Tensor) -> Tensor:

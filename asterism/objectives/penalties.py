@@ -22,3 +22,15 @@ def gradient_penalty(gradient: Tensor) -> Tensor:
     """
     norm = (gradient.float().square().flatten(1).sum(1) + EPSILON).sqrt()
     return (norm - 1).square()
+
+
+def r1(gradient: Tensor) -> Tensor:
+    """Zero-centred gradient penalty on real pictures: ||grad D(x)||^2 / 2 (arXiv:1801.04406).
+
+    Args:
+        gradient: [N, C, H, W], of the score at real pictures; the sum runs over C, H and W.
+
+    Returns:
+        [N] float32, >= 0, without the factor lambda_reg.
+    """
+    return gradient.float().square().flatten(1).sum(1) / 2

@@ -10,6 +10,7 @@ from asterism.config import ConfigError, closest
 RECIPES = {
     "stargan": "asterism.recipes.stargan:StarGAN",
     "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
+    "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
 }
 
 JUDGES = {

@@ -28,11 +28,20 @@ Terms = dict[str, tuple[float | Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Update:
-    """One optimisation step of the networks named in `trains`; fires on the n-th, 2n-th, ... training step for every=n."""
+    """One optimisation step of some networks.
+
+    Args:
+        name: its terms are the recipe's method `<name>_terms`.
+        trains: the networks that it changes.
+        every: n fires on the n-th, 2n-th, ... training step.
+        lazy: (name, k) adds the table of `<name>_terms` to every k-th step, k times as heavy: a regulariser that is too
+            costly for each step (arXiv:1912.04958, Section 3.1).
+    """
 
     name: str
     trains: tuple[str, ...]
     every: int = 1
+    lazy: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,9 @@ class Recipe(nn.Module):
 
     Subclasses set `Config` (a frozen dataclass whose defaults are the paper's), `presets` (name -> overrides with the
     sections recipe, data, train) and `averaged` (networks that the model is used for, so that the engine keeps their EMA).
-    A recipe that only judges pictures sets `translates` to False.
+    A recipe that only judges pictures sets `translates` to False. One that learns from reference pictures says how many it
+    takes per sample: the batch then holds `x_ref`, `x_ref2`, ..., all of a domain drawn for the sample, and `labels_ref`.
+    One whose targets have styles sets `styled`, and makes them by `draw_style`, `read_style` and `mean_style`.
     `updates` is set by the constructor, since how often an update fires may be configured.
     """
 
@@ -57,6 +68,8 @@ class Recipe(nn.Module):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     averaged: ClassVar[tuple[str, ...]] = ()
     translates: ClassVar[bool] = True
+    references: ClassVar[int] = 0
+    styled: ClassVar[bool] = False
     updates: tuple[Update, ...]
 
     def __init__(self, config: Any, space: LabelSpace, picture: PictureFormat) -> None:
@@ -92,7 +105,8 @@ class Recipe(nn.Module):
 
         Args:
             x: float32 [N, C, H, W] in [-1, 1].
-            target: `labels` [N, L], `known` [N, L], `dataset` [N] of the wanted domains.
+            target: `labels` [N, L], `known` [N, L], `dataset` [N] of the wanted domains; for a styled recipe also `s`
+                [N, S], else it takes the domain's mean style.
 
         Returns:
             float32 [N, C, H, W], raw: the caller clamps to [-1, 1].
@@ -102,6 +116,28 @@ class Recipe(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         """Return raw class logits [N, L] of pictures [N, C, H, W]; what keeps the labels that a target does not name."""
         raise NotImplementedError(f"{type(self).__name__} has no class head")
+
+    @property
+    def latent_dim(self) -> int:
+        """Z, the length of the latents that `draw_style` takes."""
+        raise NotImplementedError
+
+    def draw_style(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return styles [N, S] from latents z [N, Z], standard normal, in the domains of labels [N, L]."""
+        raise NotImplementedError
+
+    def read_style(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the styles [N, S] of pictures x [N, C, H, W], read as pictures of the domains of labels [N, L]."""
+        raise NotImplementedError
+
+    def mean_style(self, labels: Tensor) -> Tensor:
+        """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
+        raise NotImplementedError
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the recipe has a class head."""
+        return type(self).classify is not Recipe.classify
 
     def label_axes(self) -> dict[str, tuple[int, int, bool]]:
         """Say which parameters have an axis that runs over labels, so that a model can move to more labels.

@@ -1,0 +1,236 @@
+"""StarGAN v2: Diverse Image Synthesis for Multiple Domains (arXiv:1912.01865).
+
+A style vector says how a picture of the target domain is to look; it is drawn from noise by the mapping network or read
+from a reference picture by the style encoder, and drives the instance norms of the generator's decoder.
+
+Shapes: x, x_ref, x_ref2 [N, C, H, W] in [-1, 1]; y int64 [N] domain; z [N, Z] standard normal; s [N, S] style; masks
+[N, 1, h, w] in [0, 1]. The domains are the alternatives of the label space: one_of groups and exclusive sub-groups, of
+every dataset the first.
+
+What differs from the published code, beyond the engine's doing: averages start from the networks' own initial weights,
+the diversity weight is a function of the step, both references are drawn anew for every sample, heads are computed for
+a sample's own domain only, the second style's picture and D's fakes carry no graph, and R1 is taken every few steps with
+its weight multiplied (lazily, arXiv:1912.04958); the presets named after the paper's datasets, and `published`, take it
+on every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from asterism.config import ConfigError, option
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.labels import LabelSpace
+from asterism.networks.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder, check_size
+from asterism.objectives.adversarial import logistic_fake, logistic_real
+from asterism.objectives.distances import l1
+from asterism.objectives.penalties import r1
+from asterism.recipes.base import Adam, Recipe, Terms, Update
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """StarGAN v2's choices; the defaults are the paper's, without high-pass skips."""
+
+    style_dim: int = option(64, "Length of the style vector s.", low=1)
+    latent_dim: int = option(16, "Length of the latent z.", low=1)
+    mapping_width: int = option(512, "Width of the mapping network's hidden layers.", low=1)
+    capacity: int = option(2**14, "Channels at full resolution are capacity / side of the picture.", low=32)
+    max_width: int = option(512, "Channels of the deepest layers.", low=1)
+    high_pass: float = option(
+        0.0, "Divisor of the high-pass filter that carries masked edges over; 0 has no such skips.", low=0
+    )
+    style_weight: float = option(1.0, "Weight of the style term, lambda_sty in Eq. (5).", low=0)
+    diversity_weight: float = option(1.0, "Initial weight of the diversity term, lambda_ds in Eq. (5).", low=0)
+    diversity_steps: int = option(100_000, "Steps over which the diversity weight falls linearly to 0.", unit="steps", low=1)
+    cycle_weight: float = option(1.0, "Weight of the cycle term, lambda_cyc in Eq. (5).", low=0)
+    penalty_weight: float = option(1.0, "Weight of R1, lambda_reg.", low=0)
+    penalty_every: int = option(
+        4, "Steps between R1 penalties, which then weigh as many times more; 1: each.", unit="steps", low=1
+    )
+    lr: float = option(1e-4, "Learning rate of generator, style encoder and discriminator.", low=0)
+    mapping_lr: float = option(1e-6, "Learning rate of the mapping network.", low=0)
+    weight_decay: float = option(1e-4, "L2 decay inside Adam, on every parameter as published.", low=0)
+
+
+MEAN_OF = 1000
+"""Latents whose styles are averaged for a domain's mean style."""
+
+_TRAIN = {"steps": 100_000, "decay_steps": 0, "batch_size": 8, "ema_kimg": 5.54, "ema_ramp": 0}  # 0.999 a step at batch 8.
+_DATA = {"size": 256, "balance": True, "zoom": 0.8}
+
+
+class StarGANv2(Recipe):
+    """StarGAN v2 over the alternatives of a label space: styles from noise or from a reference picture."""
+
+    Config = Config
+    averaged = ("generator", "mapping_network", "style_encoder")
+    references = 2
+    styled = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "celeba_hq": {"recipe": {"high_pass": 1.0, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
+        "afhq": {"recipe": {"diversity_weight": 2.0, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
+        "published": {"recipe": {"penalty_every": 1}, "data": _DATA, "train": _TRAIN},
+        "small": {
+            "recipe": {
+                "capacity": 2**11,
+                "max_width": 128,
+                "mapping_width": 128,
+                "style_dim": 32,
+                "diversity_steps": 10_000,
+                "mapping_lr": 1e-5,
+            },
+            "data": {"size": 64, "balance": True, "zoom": 0.8},
+            "train": {"steps": 10_000, "decay_steps": 0, "batch_size": 8, "ema_kimg": 4},
+        },
+    }
+
+    def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
+        super().__init__(config, space, picture)
+        check_size((picture.height, picture.width))
+        self.register_buffer("domain_of", _domains(space), persistent=False)
+        size, shape = picture.height, (config.capacity, config.max_width)
+        domains = int(self.domain_of.max()) + 1
+        self.generator = Generator(picture.channels, size, config.style_dim, *shape, high_pass=config.high_pass)
+        self.mapping_network = MappingNetwork(domains, config.latent_dim, config.style_dim, config.mapping_width)
+        self.style_encoder = StyleEncoder(picture.channels, size, domains, config.style_dim, *shape)
+        self.discriminator = Discriminator(picture.channels, size, domains, *shape)
+        lazy = ("penalty", config.penalty_every)
+        self.updates = (
+            Update("discriminator_latent", trains=("discriminator",), lazy=lazy),
+            Update("discriminator_reference", trains=("discriminator",), lazy=lazy),
+            Update("generator_latent", trains=("generator", "mapping_network", "style_encoder")),
+            Update("generator_reference", trains=("generator",)),  # As published: here F and E rest.
+        )
+
+    def optimizers(self) -> dict[str, Adam]:
+        """Adam with beta1 = 0 for all, and a hundredth of the rate for the mapping network."""
+        settings = {"betas": (0.0, 0.99), "weight_decay": self.config.weight_decay}
+        rates = dict.fromkeys(self.networks, self.config.lr) | {"mapping_network": self.config.mapping_lr}
+        return {name: Adam(rate, **settings) for name, rate in rates.items()}
+
+    @property
+    def latent_dim(self) -> int:
+        """Z, the length of a latent."""
+        return self.config.latent_dim
+
+    def domain(self, labels: Tensor) -> Tensor:
+        """Return the domain [N] of each sample, from labels [N, L]: which alternative of its dataset's first set holds."""
+        held = labels * (self.domain_of.to(labels.device) >= 0)
+        return self.domain_of.to(labels.device)[held.argmax(1)]
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw the latents; the target domain is that of the references."""
+        shape = (len(batch), self.config.latent_dim)
+        return {
+            "y_src": self.domain(batch.labels),
+            "y_trg": self.domain(batch.labels_ref),
+            "z_trg": torch.randn(shape, generator=rng),
+            "z_trg2": torch.randn(shape, generator=rng),
+        }
+
+    def discriminator_latent_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """Eq. (1), the fake in a style from noise."""
+        with torch.no_grad():
+            s_trg = self.mapping_network(batch.z_trg, batch.y_trg)
+        return self._discriminator_terms(batch, s_trg)
+
+    def discriminator_reference_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """Eq. (1), the fake in a reference's style."""
+        with torch.no_grad():
+            s_trg = self.style_encoder(batch.x_ref, batch.y_trg)
+        return self._discriminator_terms(batch, s_trg)
+
+    def _discriminator_terms(self, batch: Batch, s_trg: Tensor) -> Terms:
+        with torch.no_grad():
+            x_fake = self.generator(batch.x, s_trg, self._masks(batch)).to(batch.x.dtype)
+        logits = self.discriminator(torch.cat([batch.x, x_fake]), torch.cat([batch.y_src, batch.y_trg]))
+        real, fake = logits.chunk(2)
+        return {"real": (1.0, logistic_real(real)), "fake": (1.0, logistic_fake(fake))}
+
+    def penalty_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """R1 on the real pictures (Appendix: training details)."""
+        return {"penalty": (self.config.penalty_weight, r1(self.discriminator.score_gradient(batch.x, batch.y_src)))}
+
+    def generator_latent_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """Eq. (5), styles from noise."""
+        s_trg = self.mapping_network(batch.z_trg, batch.y_trg)
+        with torch.no_grad():
+            s_trg2 = self.mapping_network(batch.z_trg2, batch.y_trg)
+        return self._generator_terms(batch, s_trg, s_trg2, progress)
+
+    def generator_reference_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """Eq. (5), styles from references."""
+        with torch.no_grad():
+            s_trg, s_trg2 = (self.style_encoder(x, batch.y_trg) for x in (batch.x_ref, batch.x_ref2))
+        return self._generator_terms(batch, s_trg, s_trg2, progress)
+
+    def _generator_terms(self, batch: Batch, s_trg: Tensor, s_trg2: Tensor, progress: Tensor) -> Terms:
+        config, masks = self.config, self._masks(batch)
+        x_fake = self.generator(batch.x, s_trg, masks)
+        with torch.no_grad():  # The diversity term takes the second picture as a constant.
+            x_fake2 = self.generator(batch.x, s_trg2, masks)
+        s_src = self.style_encoder(batch.x, batch.y_src)
+        x_rec = self.generator(x_fake, s_src, masks)
+        diversity = config.diversity_weight * (1 - progress / config.diversity_steps).clamp(min=0)
+        return {
+            "adversarial": (1.0, logistic_real(self.discriminator(x_fake, batch.y_trg))),  # Eq. (1)
+            "style": (config.style_weight, l1(self.style_encoder(x_fake, batch.y_trg), s_trg)),  # Eq. (2)
+            "diversity": (-diversity, l1(x_fake, x_fake2)),  # Eq. (3)
+            "cycle": (config.cycle_weight, l1(x_rec, batch.x)),  # Eq. (4)
+        }
+
+    def _masks(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """The masks of the high-pass skips: the batch's own, else all ones."""
+        if not self.config.high_pass:
+            return None
+        if "mask_face" in batch:
+            return batch.mask_face, batch.mask_core
+        ones = batch.x.new_ones(len(batch), 1, 1, 1)
+        return ones, ones
+
+    def draw_style(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return styles [N, S] from latents z [N, Z], standard normal, in the domains of labels [N, L]."""
+        return self.mapping_network(z, self.domain(labels))
+
+    def read_style(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the styles [N, S] of pictures x [N, C, H, W], read as pictures of the domains of labels [N, L]."""
+        return self.style_encoder(x, self.domain(labels))
+
+    def mean_style(self, labels: Tensor) -> Tensor:
+        """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
+        rng = torch.Generator().manual_seed(0)
+        z = torch.randn(MEAN_OF, self.config.latent_dim, generator=rng).to(labels.device)
+        means = torch.stack(
+            [self.mapping_network.styles(z, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
+        )
+        return means[self.domain(labels)]
+
+    def translate(self, x: Tensor, target: Batch) -> Tensor:
+        """Return G(x, s) in the target's styles `s` [N, S], or in the mean style of its domains."""
+        s = target.s if "s" in target else self.mean_style(target.labels)
+        return self.generator(x, s, self._masks(target.extend(x=x)))
+
+
+def _domains(space: LabelSpace) -> Tensor:
+    """Return, for each label, its domain's number, or -1 for labels that are no domain."""
+    result = torch.full((space.num_labels,), -1)
+    count = 0
+    for dataset, name in enumerate(space.datasets):
+        span = space.dataset_span(dataset)
+        choice = next((c for c in space.alternatives if span.start <= c[0] < span.stop), None)
+        if choice is None:
+            raise ConfigError(
+                f"{name} has no labels of which exactly one holds, so StarGAN v2 has no domains there: use a folder per "
+                "domain, or name such labels with --data.exclusive A,B"
+            )
+        for index in choice:
+            result[index] = count
+            count += 1
+    return result

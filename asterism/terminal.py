@@ -1,0 +1,105 @@
+"""How the command line looks and speaks: help, configuration keys, amounts, errors, and signs of life."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import shutil
+import textwrap
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from asterism.config import DataConfig, TrainConfig, fields_of
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help with room for the names; the lines of keys stay as they were wrapped."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=width())
+
+
+def width() -> int:
+    """Return the columns that help is wrapped to."""
+    return min(shutil.get_terminal_size().columns - 2, 118)
+
+
+def describe_keys(recipe: type | None = None) -> str:
+    """Say every configuration key, of a recipe's configuration or of data and train: name, help, choices, [default unit]."""
+    sections = [("recipe", recipe)] if recipe else [("data", DataConfig), ("train", TrainConfig)]
+    lines = []
+    for section, cls in sections:
+        hints = typing.get_type_hints(cls)
+        for name, declared in fields_of(cls).items():
+            if name == "sources":  # Given by --data, not by its key.
+                continue
+            words = [declared.metadata["help"], _default(declared.default, declared.metadata["unit"])]
+            if typing.get_origin(hints[name]) is typing.Literal:
+                words.insert(1, f"One of {', '.join(typing.get_args(hints[name]))}.")
+            head = f"  {f'{section}.{name}':30} "
+            lines.append(
+                textwrap.fill(" ".join(words), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False)
+            )
+    return "\n".join(lines)
+
+
+def _default(value: Any, unit: str) -> str:
+    """Say a default: [128x128 pixels], [yes], [none]."""
+    if value is None or value == "":
+        return "[none]"
+    if isinstance(value, bool):
+        return "[yes]" if value else "[no]"
+    text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"[{text} {unit}]" if unit else f"[{text}]"
+
+
+def amount(count: int) -> str:
+    """Say how many: 840, 11.6 k, 44.7 M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)
+
+
+def duration(seconds: float) -> str:
+    """Say how long: 44 s, 3.5 minutes, 12.4 hours, 2.1 days."""
+    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def space(count: int) -> str:
+    """Say how many bytes: 35 MiB, 2.2 GiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{-(-count // 2**20)} MiB"
+
+
+def in_words(error: Exception) -> str:
+    """Say an error: ours as it is, the system's by file and reason, and for a full disk the remedy."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    where = f"{error.filename}: " if error.filename else ""
+    return where + error.strerror + ("; free some space, then run the same command again" if full else "")
+
+
+def waiting(text: str, *, quiet: bool = False) -> AbstractContextManager[Any]:
+    """Show on a terminal, by a moving sign, that work goes on; elsewhere, or `quiet`, nothing."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=quiet).status(text)
+
+
+@contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; elsewhere nothing. Yields what is to be told (done, in all)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(text)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
