@@ -193,7 +193,8 @@ def run_doctor(args: argparse.Namespace) -> int:
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     with counting("examining pictures") as progress:
         diagnosis = examine(settings.data, progress)
-    lines, cost = [], None
+    lines: list[str] = []
+    cost = None
     if diagnosis.ok:
         try:
             lines, cost = expected_cost(settings, open_data(settings.data))

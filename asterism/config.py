@@ -121,7 +121,7 @@ def build(cls: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
     for layer in layers:
         for name, value in layer.items():
             if name not in declared:
-                raise ConfigError(f"{where}{name} is not an option: {closest(name, declared)}")
+                raise ConfigError(f"{where}{name} is not an option: {closest(where + name, [where + n for n in declared])}")
             values[name] = _convert(value, hints[name], declared[name].metadata, where + name)
     return cls(**values)
 

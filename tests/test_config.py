@@ -18,7 +18,7 @@ def test_text_becomes_the_declared_type():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"stepz": 5}, "train.stepz is not an option: did you mean steps"),
+        ({"stepz": 5}, "train.stepz is not an option: did you mean train.steps"),
         ({"steps": "many"}, "train.steps is 'many'; expected a whole number"),
         ({"steps": 2.5}, "expected a whole number"),
         ({"steps": 0}, "train.steps is 0; expected at least 1"),

@@ -24,7 +24,7 @@ PROBE = 2
 """Pictures of the first timed batch."""
 
 PATIENCE_SECONDS = 10.0
-"""The whole micro-batch is timed as well if that takes no longer; else the small batch's figures are scaled to it."""
+"""The whole micro-batch is timed if that takes no longer; else one twice as large as the first, and the line through both."""
 
 BYTES_PER_PARAMETER = 20
 """Weight, gradient, two Adam moments and the average, float32 each."""
@@ -50,25 +50,30 @@ class Estimate:
 
 
 def estimate(settings: Settings, datasets: Datasets) -> Estimate:
-    """Time every update on a few pictures, on a whole micro-batch where that is quick, and scale to the step.
+    """Time every update on a micro-batch, or on two smaller ones where that would take long.
+
+    A line through two sizes tells what each picture costs from what each step does, such as Adam on large networks.
 
     Raises:
         SizeError: the networks cannot take the pictures' size.
         DataError: none of the pictures can be decoded.
     """
     machine = Machine.choose(settings.train.device, settings.train.precision)
-    recipe = build(settings, datasets).to(machine.device, memory_format=machine.memory_format)
+    recipe = build(settings, datasets)
+    recipe.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
     batch_size = settings.train.batch_size
     config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))
     micro = -(-batch_size // config.accumulate)
     count = min(PROBE, micro)
     seconds, kept = measure(recipe, settings, datasets, machine, count)
-    if seconds * micro / count < PATIENCE_SECONDS:
-        count = micro
-        seconds, kept = measure(recipe, settings, datasets, machine, count)
+    larger = micro if seconds * micro / count < PATIENCE_SECONDS else min(2 * count, micro)
+    more_seconds, more_kept = measure(recipe, settings, datasets, machine, larger)
+    beyond = (micro - larger) / max(1, larger - count)
+    seconds = more_seconds + beyond * max(0.0, more_seconds - seconds)
+    kept = more_kept + round(beyond * max(0, more_kept - kept))
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
-    steps = 1000 * datasets.space.num_datasets * batch_size / count
-    memory = sum(parameters.values()) * BYTES_PER_PARAMETER + kept * micro // count
+    steps = 1000 * datasets.space.num_datasets * -(-batch_size // micro)
+    memory = sum(parameters.values()) * BYTES_PER_PARAMETER + kept
     return Estimate(seconds * steps, config.steps, memory, parameters, machine.reason)
 
 

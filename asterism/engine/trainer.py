@@ -118,6 +118,12 @@ class Trainer:
                     self.step += 1
                     self.average.update(self.step * pictures, pictures)
                     self.display.advance(self.step)
+        except torch.OutOfMemoryError as error:
+            parts = self.config.accumulate * 2
+            raise TrainingError(
+                f"out of memory at step {self.step} ({error}). The same command with --train.accumulate {parts} computes the "
+                "same batch in smaller parts and resumes from the last checkpoint"
+            ) from error
         finally:
             batches.close()
             self.display.stop()

@@ -55,7 +55,9 @@ class Settings:
     def changed_since(self, old: Mapping[str, Any]) -> list[str]:
         """List what differs from an older run's JSON and may not change on resume."""
         new = self.to_json()
-        changes = [] if old["name"] == self.name else [f"recipe: {old['name']} -> {self.name}"]
+        if old["name"] != self.name:
+            return [f"recipe: {old['name']} -> {self.name}"]
+        changes = []
         for key, config in (("recipe", self.recipe), ("data", self.data), ("train", self.train)):
             changes += differences(old[key], new[key], type(config), key)
         return changes

@@ -94,9 +94,11 @@ class StarGANv2(Recipe):
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__(config, space, picture)
         check_size((picture.height, picture.width))
-        self.register_buffer("domain_of", _domains(space), persistent=False)
+        self.domains = _domains(space)
         size, shape = picture.height, (config.capacity, config.max_width)
-        domains = int(self.domain_of.max()) + 1
+        latents = torch.randn(MEAN_OF, config.latent_dim, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("latents", latents, persistent=False)
+        domains = max(self.domains) + 1
         self.generator = Generator(picture.channels, size, config.style_dim, *shape, high_pass=config.high_pass)
         self.mapping_network = MappingNetwork(domains, config.latent_dim, config.style_dim, config.mapping_width)
         self.style_encoder = StyleEncoder(picture.channels, size, domains, config.style_dim, *shape)
@@ -122,8 +124,8 @@ class StarGANv2(Recipe):
 
     def domain(self, labels: Tensor) -> Tensor:
         """Return the domain [N] of each sample, from labels [N, L]: which alternative of its dataset's first set holds."""
-        held = labels * (self.domain_of.to(labels.device) >= 0)
-        return self.domain_of.to(labels.device)[held.argmax(1)]
+        domains = torch.tensor(self.domains, device=labels.device)
+        return domains[(labels * (domains >= 0)).argmax(1)]
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw the latents; the target domain is that of the references."""
@@ -205,10 +207,8 @@ class StarGANv2(Recipe):
 
     def mean_style(self, labels: Tensor) -> Tensor:
         """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
-        rng = torch.Generator().manual_seed(0)
-        z = torch.randn(MEAN_OF, self.config.latent_dim, generator=rng).to(labels.device)
         means = torch.stack(
-            [self.mapping_network.styles(z, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
+            [self.mapping_network.styles(self.latents, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
         )
         return means[self.domain(labels)]
 
@@ -218,9 +218,9 @@ class StarGANv2(Recipe):
         return self.generator(x, s, self._masks(target.extend(x=x)))
 
 
-def _domains(space: LabelSpace) -> Tensor:
+def _domains(space: LabelSpace) -> list[int]:
     """Return, for each label, its domain's number, or -1 for labels that are no domain."""
-    result = torch.full((space.num_labels,), -1)
+    result = [-1] * space.num_labels
     count = 0
     for dataset, name in enumerate(space.datasets):
         span = space.dataset_span(dataset)
