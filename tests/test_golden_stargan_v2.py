@@ -136,11 +136,12 @@ def test_the_whole_iteration_agrees(name, tmp_path):
                     # Adam's first step (beta1 = 0) is the gradient's sign: G, stepped once before its second update, has some
                     # weights that rounding moved the other way. Its first update, by the same code, shows no such drift.
                     drifted = update.name == "generator_reference"
-                    close(mine[1], theirs[1], relative=2e-2 if drifted else 2e-3, absolute=noise)
                     # In float32 the high-pass generator's gradients are 1e-3 off those in float64 (measured), in any code.
-                    rounding = 0.02 if recipe.config.high_pass and "generator" in update.name else 0.0
-                    slack = (0.1 if drifted else rounding) * float(theirs[1])
-                    close(mine[::2], theirs[::2], relative=0.1 if drifted else 2e-3, absolute=noise + slack)
+                    rough = bool(recipe.config.high_pass) and "generator" in update.name
+                    close(mine[1], theirs[1], relative=2e-2 if drifted else 5e-3 if rough else 2e-3, absolute=noise)
+                    if not drifted:  # A sum cancels, so it tells less than the norm.
+                        slack = 0.02 * float(theirs[1]) if rough else 0.0
+                        close(mine[::2], theirs[::2], relative=2e-3, absolute=noise + slack)
     trainer.average.update(len(batch), len(batch))
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in trainer.optimizers.by_network.items()}
     for network, module in recipe.networks.items():
