@@ -272,12 +272,18 @@ def _read_or_replace(
 
     The labels of a batch are known to every rank but its pictures are not, so a replacement must fit the labels.
     """
+    domain = [index for choice in pictures.alternatives for index in choice]
     for candidate in itertools.chain([row], _replacements(pictures, row)):
+        if not torch.equal(pictures.labels[candidate, domain], pictures.labels[row, domain]):
+            break  # The nearest that is left is of another domain: training would learn it under this one's name.
         try:
             return _read(pictures, candidate, picture, fitted)
         except PictureError as error:
             broken.append((str(pictures.paths[candidate]), str(error)))
-    raise DataError(f"no picture of {pictures.name} can be decoded; the first: {': '.join(broken[0])}")
+    raise DataError(
+        f"no picture of {pictures.name} can be decoded that has the labels of {pictures.paths[row]}; "
+        f"{': '.join(broken[0])}. Repair these pictures, or leave their label out"
+    )
 
 
 def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
