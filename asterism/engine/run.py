@@ -102,7 +102,7 @@ def start(settings: Settings, out: Path, init: str | Path | None, machine: Machi
         "version": __version__,
         "licence": "the trainer's own; none was stated",
     }
-    network.to(machine.device, memory_format=machine.memory_format)
+    network.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
     trainer = Trainer(
         network, loader, config, out, machine=machine, processes=processes, identity=identity, previews=None, info=info
     )

@@ -87,7 +87,7 @@ def translate_folder(
         LabelError: as for `Translator.translate`.
     """
     out, picture = Path(out), translator.model.picture
-    shared = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
+    shared: dict[str, Any] = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
     looks = [(f"-style{seed}", translator.style(seed=seed, **shared)) for seed in styles]
     looks += [(f"-like-{Path(reference).stem}", translator.style(like=reference, **shared)) for reference in like]
     looks = looks or [("", translator.style(**shared))]

@@ -30,23 +30,23 @@ class ResidualBlock(nn.Module):
     Args:
         inputs, outputs: channels.
         normalize: instance norm before the activations.
-        halve: average pooling by 2, after the first convolution and after the shortcut's.
+        downsample: average pooling by 2, after the first convolution and after the shortcut's.
     """
 
-    def __init__(self, inputs: int, outputs: int, normalize: bool = False, halve: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, normalize: bool = False, downsample: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, inputs, 3, 1, 1)
         self.conv2 = nn.Conv2d(inputs, outputs, 3, 1, 1)
         self.norm1 = nn.InstanceNorm2d(inputs, affine=True) if normalize else nn.Identity()
         self.norm2 = nn.InstanceNorm2d(inputs, affine=True) if normalize else nn.Identity()
         self.conv1x1 = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-        self.halve = halve
+        self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H, W], or half that height and width."""
         shortcut = self.conv1x1(x)
         h = self.conv1(F.leaky_relu(self.norm1(x), SLOPE))
-        if self.halve:
+        if self.downsample:
             shortcut, h = F.avg_pool2d(shortcut, 2), F.avg_pool2d(h, 2)
         h = self.conv2(F.leaky_relu(self.norm2(h), SLOPE))
         return (shortcut + h) * HALF
@@ -54,8 +54,8 @@ class ResidualBlock(nn.Module):
     def gains(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the block's output and the slopes of its two activations at x; without norms only."""
         h = self.conv1(F.leaky_relu(x, SLOPE))
-        h = F.avg_pool2d(h, 2) if self.halve else h
-        shortcut = F.avg_pool2d(self.conv1x1(x), 2) if self.halve else self.conv1x1(x)
+        h = F.avg_pool2d(h, 2) if self.downsample else h
+        shortcut = F.avg_pool2d(self.conv1x1(x), 2) if self.downsample else self.conv1x1(x)
         return (shortcut + self.conv2(F.leaky_relu(h, SLOPE))) * HALF, slopes(x), slopes(h)
 
     def input_gradient(self, g: Tensor, gain1: Tensor, gain2: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
         g = g * HALF
         residual = F.conv_transpose2d(g, self.conv2.weight, padding=1) * gain2
         shortcut = F.conv_transpose2d(g, self.conv1x1.weight) if isinstance(self.conv1x1, nn.Conv2d) else g
-        if self.halve:
+        if self.downsample:
             residual, shortcut = spread(residual), spread(shortcut)
         return shortcut + F.conv_transpose2d(residual, self.conv1.weight, padding=1) * gain1
 
@@ -87,29 +87,29 @@ class StyledBlock(nn.Module):
     Args:
         inputs, outputs: channels.
         style_dim: S.
-        double: nearest upsampling by 2, before the first convolution and before the shortcut's.
+        upsample: nearest upsampling by 2, before the first convolution and before the shortcut's.
         shortcut: without it the block is its residual path alone, as published for the high-pass generator.
     """
 
-    def __init__(self, inputs: int, outputs: int, style_dim: int, double: bool = False, shortcut: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, style_dim: int, upsample: bool = False, shortcut: bool = True) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
         self.norm1 = AdaIN(style_dim, inputs)
         self.norm2 = AdaIN(style_dim, outputs)
         self.conv1x1 = nn.Conv2d(inputs, outputs, 1, bias=False) if shortcut and inputs != outputs else nn.Identity()
-        self.double, self.shortcut = double, shortcut
+        self.upsample, self.shortcut = upsample, shortcut
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """Map [N, inputs, H, W] and styles [N, S] to [N, outputs, H, W], or twice that height and width."""
         h = F.leaky_relu(self.norm1(x, s), SLOPE)
-        if self.double:
+        if self.upsample:
             h = F.interpolate(h, scale_factor=2, mode="nearest")
         h = self.conv2(F.leaky_relu(self.norm2(self.conv1(h), s), SLOPE))
         if not self.shortcut:
             return h
         x = self.conv1x1(x)  # A 1x1 convolution commutes with nearest upsampling: done on the small side.
-        if self.double:
+        if self.upsample:
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         return (h + x) * HALF
 
@@ -146,10 +146,10 @@ class Generator(nn.Module):
         self.from_rgb = nn.Conv2d(channels, widths[0], 3, 1, 1)
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         top, plain = widths[-1], not high_pass
-        encode = [ResidualBlock(a, b, normalize=True, halve=True) for a, b in pairs]
+        encode = [ResidualBlock(a, b, normalize=True, downsample=True) for a, b in pairs]
         encode += [ResidualBlock(top, top, normalize=True) for _ in range(2)]
         decode = [StyledBlock(top, top, style_dim, shortcut=plain) for _ in range(2)]
-        decode += [StyledBlock(b, a, style_dim, double=True, shortcut=plain) for a, b in reversed(pairs)]
+        decode += [StyledBlock(b, a, style_dim, upsample=True, shortcut=plain) for a, b in reversed(pairs)]
         self.encode, self.decode = nn.ModuleList(encode), nn.ModuleList(decode)
         norm = nn.InstanceNorm2d(widths[0], affine=True)
         self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], channels, 1))
@@ -287,7 +287,7 @@ def _trunk(channels: int, size: int, capacity: int, max_width: int) -> tuple[lis
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1)]
     for _ in range(size.bit_length() - 1 - 2):
         wider = min(width * 2, max_width)
-        layers.append(ResidualBlock(width, wider, halve=True))
+        layers.append(ResidualBlock(width, wider, downsample=True))
         width = wider
     return [*layers, nn.LeakyReLU(SLOPE), nn.Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)], width
 
