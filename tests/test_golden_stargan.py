@@ -9,14 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.processes import Processes
-from asterism.engine.trainer import Trainer
 from asterism.labels import LabelGroup, LabelSpace
-from asterism.machine import Machine
 from asterism.recipes.stargan import Config, StarGAN
+from tests.test_recipes import trainer_of
 
 GOLDEN = Path(__file__).parent / "golden" / "stargan"
 ATTRIBUTES = LabelGroup("celeba", ("a", "b", "c", "d", "e"), "binary")
@@ -30,7 +28,7 @@ def load(name: str, which: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(params=["celeba", "joint"])
-def case(request, tmp_path):
+def case(request):
     name, space = request.param, SPACES[request.param]
     golden = load_file(GOLDEN / f"{name}-step.safetensors")
     with safe_open(GOLDEN / f"{name}-step.safetensors", "pt") as file:
@@ -45,17 +43,7 @@ def case(request, tmp_path):
     recipe = StarGAN(config, space, PictureFormat(3, int(meta["image_size"]), int(meta["image_size"])))
     recipe.generator.load_state_dict(load(name, "G"))
     recipe.discriminator.load_state_dict(load(name, "D"))
-    trainer = Trainer(
-        recipe,
-        loader=None,
-        config=TrainConfig(),
-        run=tmp_path,
-        machine=Machine.choose("cpu", "float32"),
-        processes=Processes(),
-        identity={},
-        previews=None,
-        info={},
-    )
+    trainer = trainer_of(recipe)
     dataset = torch.zeros(len(golden["x_real"]), dtype=torch.long)
     pad = (0, space.num_labels - 5)
     batch = Batch(

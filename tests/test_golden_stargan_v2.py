@@ -11,15 +11,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.processes import Processes
 from asterism.engine.trainer import Trainer
 from asterism.labels import LabelGroup, LabelSpace
-from asterism.machine import Machine
 from asterism.networks.stargan_v2 import Discriminator
 from asterism.recipes.stargan_v2 import Config, StarGANv2
+from tests.test_recipes import trainer_of
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "stargan_v2"
 UNUSED = "conv1x1.weight"
@@ -28,7 +27,7 @@ needs_golden = pytest.mark.skipif(
 )
 
 
-def build(name: str, tmp_path: Path) -> tuple[StarGANv2, Trainer, Batch, dict[str, torch.Tensor]]:
+def build(name: str) -> tuple[StarGANv2, Trainer, Batch, dict[str, torch.Tensor]]:
     golden = load_file(GOLDEN / f"{name}_000010_step.safetensors")
     with safe_open(GOLDEN / f"{name}_000010_step.safetensors", "pt") as file:
         meta = {key: json.loads(f"[{value}]") for key, value in file.metadata().items()}
@@ -53,17 +52,7 @@ def build(name: str, tmp_path: Path) -> tuple[StarGANv2, Trainer, Batch, dict[st
         unused = {k for k in weights if network == "generator" and config.high_pass and k.startswith("decode") and UNUSED in k}
         recipe.networks[network].load_state_dict({k: v for k, v in weights.items() if k not in unused | {"hpf.filter"}})
     half_life = number["batch"] * math.log(0.5) / math.log(number["ema"]) / 1000
-    trainer = Trainer(
-        recipe,
-        loader=None,
-        config=TrainConfig(batch_size=number["batch"], ema_kimg=half_life, ema_ramp=0),
-        run=tmp_path,
-        machine=Machine.choose("cpu", "float32"),
-        processes=Processes(),
-        identity={},
-        previews=None,
-        info={},
-    )
+    trainer = trainer_of(recipe, batch_size=number["batch"], ema_kimg=half_life, ema_ramp=0)
     inputs = {key: golden[key] for key in ("x_ref", "x_ref2", "y_trg", "z_trg", "z_trg2")}
     masks = {key: golden[key] for key in ("mask_face", "mask_core") if key in golden}
     return recipe, trainer, Batch(x=golden["x_real"], y_src=golden["y_org"], **inputs, **masks), golden
@@ -80,8 +69,8 @@ def summary(tensor: torch.Tensor) -> torch.Tensor:
 
 @needs_golden
 @pytest.mark.parametrize("name", ["afhq", "celeba_hq"])
-def test_networks_give_the_published_outputs(name, tmp_path):
-    recipe, _, batch, golden = build(name, tmp_path)
+def test_networks_give_the_published_outputs(name):
+    recipe, _, batch, golden = build(name)
     masks = recipe._masks(batch)
     with torch.no_grad():
         latent = recipe.mapping_network(batch.z_trg, batch.y_trg)
@@ -95,8 +84,8 @@ def test_networks_give_the_published_outputs(name, tmp_path):
 
 @needs_golden
 @pytest.mark.parametrize("name", ["afhq", "celeba_hq"])
-def test_the_whole_iteration_agrees(name, tmp_path):
-    recipe, trainer, batch, golden = build(name, tmp_path)
+def test_the_whole_iteration_agrees(name):
+    recipe, trainer, batch, golden = build(name)
     short = {"discriminator_latent": "d_latent", "discriminator_reference": "d_reference"}
     short |= {"generator_latent": "g_latent", "generator_reference": "g_reference"}
     terms = {

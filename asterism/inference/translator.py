@@ -133,15 +133,13 @@ class Translator:
             ModelError: the model's recipe has no styles.
             PictureError: a reference that cannot be read.
         """
-        if (seed, like, truncation, strength, source) == (None, None, 1.0, 1.0, None):
+        if like is None and (seed, truncation, strength, source) == (None, 1.0, 1.0, None):
             return None
         if not self.recipe.styled:
             raise ModelError(f"recipe {self.model.name} has no styles: leave out style, like, truncation, strength and source")
-        x = (
-            None
-            if like is None
-            else fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)[0]
-        )
+        x = None
+        if like is not None:
+            x, _ = fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)
         own = None
         if source is not None:
             (edit, *_) = self.parse(source)
