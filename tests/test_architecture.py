@@ -29,7 +29,9 @@ FLOORS = (
     ("engine", "metrics", "inference", "report"),
     ("evaluation",),
     ("demo",),
-    ("cli", "serving", "__init__"),
+    ("serving",),
+    ("commands",),
+    ("cli", "__init__"),
     ("__main__",),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

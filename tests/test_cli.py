@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from asterism import cli
 from asterism.cli import build_parser, main
+from asterism.commands import list_
 from asterism.config import DataConfig
 from asterism.data.dataset import open_data
 from asterism.engine import checkpoint
@@ -243,7 +243,7 @@ def test_a_full_disk_stops_with_the_remedy_and_leaves_no_half_file(
     said = refusal(train(shapes_dir, tmp_path / "run"), capsys)
     assert "cannot save" in said and "free some space, then run the same command again to resume" in said
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
-    monkeypatch.setattr(cli, "run_list", full)
+    monkeypatch.setattr(list_, "run", full)
     assert refusal(main(["list"]), capsys) == "No space left on device; free some space, then run the same command again"
 
 

@@ -19,6 +19,7 @@ from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Update
 from asterism.recipes.settings import Settings
+from asterism.terminal import amount, duration, space, waiting
 
 PROBE = 2
 """Pictures of the first timed batch."""
@@ -120,3 +121,18 @@ def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int)
     trainer.apply(update, batch, count, progress)
     float(trainer.optimizers.skipped)
     return time.perf_counter() - began, sum(saved.values())
+
+
+def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
+    """Estimate a run's cost, in words and as JSON values."""
+    with waiting("timing a few steps"):
+        cost = estimate(settings, datasets)
+    parameters = ", ".join(f"{name} {amount(count)}" for name, count in cost.parameters.items())
+    lines = [
+        f"{settings.name} on {cost.machine}",
+        f"parameters: {parameters}",
+        f"time: about {duration(cost.seconds)} per 1,000 steps, {duration(cost.seconds * cost.steps / 1000)} for all "
+        f"{cost.steps:,}, without data loading",
+        f"memory: about {space(cost.memory)}",
+    ]
+    return lines, vars(cost)

@@ -1,0 +1,17 @@
+"""The commands, a file each: ABOUT in words, `add` declares the flags, `run` calls the library."""
+
+from asterism.commands import demo, doctor, evaluate, export, import_, info, list_, report, train, translate
+
+COMMANDS = {
+    "demo": demo,
+    "doctor": doctor,
+    "train": train,
+    "translate": translate,
+    "evaluate": evaluate,
+    "report": report,
+    "export": export,
+    "import": import_,
+    "list": list_,
+    "info": info,
+}
+"""Name on the command line -> module, in the order of the help page."""

@@ -1,0 +1,20 @@
+"""`asterism demo`: train on the bundled sample."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ABOUT = "train on the bundled sample and write a report"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("--out", default="runs/demo", metavar="RUN", help="the run's folder [runs/demo]")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train on the bundled sample."""
+    from asterism.demo import demo
+
+    return demo(Path(args.out))

@@ -1,0 +1,21 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+from asterism.terminal import describe_keys
+
+
+def add_keys(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the configuration's dotted keys."""
+    parser.set_defaults(takes_keys=True)
+    parser.epilog = f"configuration, as --KEY VALUE; asterism list RECIPE shows recipe.* and presets:\n{describe_keys()}"
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the two flags of everything that runs a trained model."""
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute [auto]")
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="float32 is exact [auto: by the device]"
+    )

@@ -1,0 +1,42 @@
+"""`asterism info`: describe a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+ABOUT = "describe a run or model file: labels, pictures, data, scores, licence"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe a model."""
+    from asterism.model_file import find_model, load_model
+
+    path = find_model(args.run)
+    model = load_model(path)
+    picture, lines = model.picture, [("model", str(path)), ("recipe", model.name)]
+    lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {picture.depth} bits"))
+    for group in model.space.groups:
+        single = [label for label in group.labels if not any(label in names for names in group.exclusive)]
+        sets = [", ".join(single)] if single and group.kind == "binary" else []
+        sets += [f"one of {', '.join(names)}" for names in (group.exclusive or (group.labels,) * (group.kind == "one_of"))]
+        lines.append(("labels", f"{group.dataset}: {'; '.join(sets)}"))
+    for key, value in model.info.items():
+        if key == "data":
+            value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]
+        if value not in (None, "", []):
+            lines.append((key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    if model.missing:
+        lines.append(("missing", ", ".join(model.missing)))
+    scores = path.with_name("scores.json")
+    for row in json.loads(scores.read_text(encoding="utf-8"))["rows"] if scores.exists() else []:
+        values = ", ".join(f"{name} {value:.3f}" for name, value in row["values"].items() if value is not None)
+        lines.append(("scores", f"{row['name']}: {values}"))
+    for key, text in lines:
+        print(f"{key:12} {text}")
+    return 0

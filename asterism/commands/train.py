@@ -1,0 +1,66 @@
+"""`asterism train`: train or resume a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asterism.commands.flags import add_keys
+from asterism.terminal import waiting
+
+if TYPE_CHECKING:
+    from asterism.recipes.settings import Settings
+
+ABOUT = "train a recipe; the same command again resumes"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("recipe", metavar="RECIPE", help="asterism list shows them")
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="DATA", help="folder or table; repeat to join datasets"
+    )
+    parser.add_argument("--out", required=True, metavar="RUN", help="the run's folder")
+    parser.add_argument("--preset", help="named settings of the recipe")
+    parser.add_argument("--init", metavar="MODEL", help="run or model file whose weights a new run starts from")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="short for --parser.device")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print settings and cost, write nothing")
+    add_keys(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train or resume."""
+    from asterism.engine.run import run
+    from asterism.recipes.settings import Settings
+
+    if args.device:
+        args.overrides["train.device"] = args.device
+    settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
+    if args.dry_run:
+        return rehearse(settings, Path(args.out), args.init)
+    out = Path(args.out)
+    outcome = run(settings, out, args.init)
+    if outcome.signal is not None:
+        print(f"saved at step {outcome.step}; the same command resumes")
+        return 128 + outcome.signal
+    print(f"done: {out}\n  asterism translate {out} PICTURE --to TARGET --out DIR\n  asterism report {out}")
+    return 0
+
+
+def rehearse(settings: Settings, out: Path, init: str | None) -> int:
+    """Check all that training would check, and print settings and cost; nothing is written."""
+    from asterism.data.dataset import open_data
+    from asterism.engine.estimate import expected_cost
+    from asterism.engine.run import build, initialise, refuse_changes
+
+    refuse_changes(settings, out)
+    with waiting("reading the headers of the pictures"):
+        datasets = open_data(settings.data)
+    if init is not None:
+        initialise(build(settings, datasets), init, settings.name)
+    lines, _ = expected_cost(settings, datasets)
+    print(json.dumps(settings.to_json(), indent=2))
+    print("\n".join(lines))
+    return 0

@@ -1,0 +1,63 @@
+"""`asterism translate`: translate pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asterism.commands.flags import add_machine
+
+ABOUT = "translate pictures or folders"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures or folders")
+    parser.add_argument(
+        "--to", action="append", required=True, metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy; repeat for several"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
+    parser.add_argument(
+        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model [letterbox]"
+    )
+    parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
+    parser.add_argument("--style", type=int, metavar="SEED", help="recipes with styles: style of this seed")
+    parser.add_argument("--count", type=int, default=1, metavar="N", help="with --style: this seed and the next, N in all")
+    parser.add_argument(
+        "--like", action="append", default=[], metavar="PICTURE", help="recipes with styles: its style; repeats"
+    )
+    parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
+    parser.add_argument("--strength", type=float, default=1.0, help="1: the style; 0: the source's own, a reconstruction")
+    parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
+    add_machine(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Translate pictures."""
+    from asterism.inference.folder import translate_folder
+    from asterism.inference.translator import load
+
+    translator = load(args.run, device=args.device, precision=args.precision)
+    summary = translate_folder(
+        translator,
+        args.images,
+        args.to,
+        args.out,
+        labels=args.labels,
+        fit=args.fit,
+        format=args.format,
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+        progress=True,
+        styles=() if args.style is None else range(args.style, args.style + args.count),
+        like=args.like,
+        truncation=args.truncation,
+        strength=args.strength,
+        source=args.source,
+    )
+    print(summary)
+    return 0 if summary.written else 1
