@@ -1,8 +1,13 @@
-"""How a translation is to look, for recipes with styles: a seed, a reference picture, or the domain's mean style."""
+"""How a translation is to look, for recipes with styles: a seed, a reference, the domain's mean, or something in between.
+
+Shapes: N batch, C channels, L labels, S style size.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -10,6 +15,29 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.labels import Edit
 from asterism.recipes.base import Recipe
+
+Known = dict[tuple[int, ...], Tensor]
+"""Styles [S] by the labels of their domain."""
+
+
+class StyleBook:
+    """The styles of one model, whose weights stay as they are: each domain's mean is computed once."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._means: Known = {}
+
+    def mean(self, labels: Tensor) -> Tensor:
+        """Return the mean styles [N, S] of the domains of labels [N, L]."""
+        return _by_domain(labels, self._means, self.recipe.mean_style)
+
+
+@runtime_checkable
+class Look(Protocol):
+    """What gives a translation its style."""
+
+    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +50,12 @@ class Target:
     """
 
     edits: tuple[Edit, ...]
-    style: Style | None = None
+    style: Look | None = None
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style for all sources alike.
+    """A style for all sources alike, of one model.
 
     Args:
         seed: draws the latent; the same seed is the same style for every picture.
@@ -43,28 +71,82 @@ class Style:
     truncation: float = 1.0
     strength: float = 1.0
     source: Tensor | None = None
+    _made: Known = field(default_factory=dict, init=False, repr=False, compare=False)  # A reference is read once.
 
     def __post_init__(self) -> None:
         if self.seed is not None and self.like is not None:
             raise ConfigError("a style comes from a seed or from a reference picture: give one of them")
         for name in ("truncation", "strength"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected between 0 and 1")
+            _check_share(name, getattr(self, name))
 
-    def of(self, recipe: Recipe, x: Tensor, labels: Tensor) -> Tensor:
+    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
         """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
-        s = self._wanted(recipe, labels)
+        s = self._wanted(book, labels)
         if self.strength < 1:
             own = labels if self.source is None else self.source.to(labels).expand_as(labels)
-            s = torch.lerp(recipe.read_style(x, own).float(), s, self.strength)
+            s = torch.lerp(book.recipe.read_style(x, own).float(), s, self.strength)
         return s
 
-    def _wanted(self, recipe: Recipe, labels: Tensor) -> Tensor:
+    def _wanted(self, book: StyleBook, labels: Tensor) -> Tensor:
         if self.seed is None and self.like is None:
-            return recipe.mean_style(labels).float()
+            return book.mean(labels)
+        s = _by_domain(labels, self._made, lambda domains: self._make(book.recipe, domains))
+        return s if self.truncation == 1 else torch.lerp(book.mean(labels), s, self.truncation)
+
+    def _make(self, recipe: Recipe, labels: Tensor) -> Tensor:
         if self.like is not None:
-            s = recipe.read_style(self.like.to(labels.device).expand(len(labels), -1, -1, -1), labels).float()
-        else:
-            z = torch.randn(1, recipe.latent_dim, generator=torch.Generator().manual_seed(self.seed))
-            s = recipe.draw_style(z.to(labels.device).expand(len(labels), -1), labels).float()
-        return s if self.truncation == 1 else torch.lerp(recipe.mean_style(labels).float(), s, self.truncation)
+            return recipe.read_style(self.like.to(labels.device).expand(len(labels), -1, -1, -1), labels)
+        z = torch.randn(1, recipe.latent_dim, generator=torch.Generator().manual_seed(self.seed or 0))
+        return recipe.draw_style(z.to(labels.device).expand(len(labels), -1), labels)
+
+
+@dataclass(frozen=True)
+class Between:
+    """A style on the straight line from one style to another.
+
+    Args:
+        first, second: the ends.
+        weight: 0 is the first, 1 the second.
+    """
+
+    first: Look
+    second: Look
+    weight: float
+
+    def __post_init__(self) -> None:
+        _check_share("weight", self.weight)
+
+    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
+        return torch.lerp(self.first.of(book, x, labels), self.second.of(book, x, labels), self.weight)
+
+
+@dataclass(frozen=True)
+class Each:
+    """A style of its own for every source of a batch, in order.
+
+    Args:
+        looks: N of them.
+    """
+
+    looks: Sequence[Look]
+
+    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
+        rows = [look.of(book, x[i : i + 1], labels[i : i + 1]) for i, look in enumerate(self.looks)]
+        assert len(rows) == len(x), f"{len(rows)} styles for a batch of {len(x)}"
+        return torch.cat(rows)
+
+
+def _by_domain(labels: Tensor, known: Known, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the style of each row of labels [N, L]; those not known yet are made and noted."""
+    rows = [tuple(row) for row in labels.int().tolist()]
+    new = [row for row in dict.fromkeys(rows) if row not in known]
+    if new:
+        known.update(zip(new, make(torch.tensor(new, dtype=labels.dtype, device=labels.device)).float(), strict=True))
+    return torch.stack([known[row] for row in rows])
+
+
+def _check_share(name: str, value: Any) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} is {value}; expected between 0 and 1")

@@ -20,7 +20,7 @@ from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.images import Picture, fit_in, open_image, split
-from asterism.inference.styles import Style, Target
+from asterism.inference.styles import Between, Look, Style, StyleBook, Target
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.model_file import Model, ModelError, find_model, load_model
@@ -59,6 +59,7 @@ class Translator:
         self.machine = Machine.choose(device, precision)
         model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
         self.recipe = model.recipe
+        self.styles = StyleBook(self.recipe)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ class Translator:
         to: str | Mapping[str, Any],
         *,
         like: Any = None,
-        style: int | None = None,
+        style: int | Look | None = None,
         truncation: float = 1.0,
         strength: float = 1.0,
         source: str | Mapping[str, Any] | None = None,
@@ -87,8 +88,8 @@ class Translator:
             to: the target, in words (`Blond_Hair`, `Blond_Hair,Eyeglasses=no`) or as {"Blond_Hair": True}. Labels that it
                 does not name keep the value of the source. Over several datasets it is several passes, in its order.
             like: reference picture whose style is taken, for recipes with styles.
-            style: seed of a style, one for all the pictures, for recipes with styles; without `like` and `style` these take
-                the mean style of the domain.
+            style: seed of a style, one for all the pictures, for recipes with styles; or what `style` and `between` made.
+                Without `like` and `style` these take the mean style of the domain.
             truncation: draws the style towards the domain's mean: 1 leaves it, 0 is the mean.
             strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction of it.
             source: the domain that the pictures' own style is read as; none reads it as the target's.
@@ -109,8 +110,14 @@ class Translator:
             ConfigError: a batch size below 1.
             ModelError: a style for a recipe without styles.
         """
-        look = self.style(seed=style, like=like, truncation=truncation, strength=strength, source=source, fit=fit)
-        target = Target(self.parse(to), look)
+        rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
+        if isinstance(style, Look):
+            self._check_styled()
+            if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
+                raise ConfigError("like, truncation, strength and source are given where a style is made, not beside it")
+            target = Target(self.parse(to), style)
+        else:
+            target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest))
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
@@ -135,8 +142,7 @@ class Translator:
         """
         if like is None and (seed, truncation, strength, source) == (None, 1.0, 1.0, None):
             return None
-        if not self.recipe.styled:
-            raise ModelError(f"recipe {self.model.name} has no styles: leave out style, like, truncation, strength and source")
+        self._check_styled()
         x = None
         if like is not None:
             x, _ = fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)
@@ -145,6 +151,36 @@ class Translator:
             (edit, *_) = self.parse(source)
             own = self.model.space.apply(edit, torch.zeros(1, self.model.space.num_labels))[0]
         return Style(seed, x, truncation, strength, own)
+
+    def between(self, first: Any, second: Any, weight: float, *, fit: str = "letterbox") -> Between:
+        """Make the style on the straight line between two others; `translate(..., style=...)` takes it.
+
+        Args:
+            first, second: each a seed, a reference picture in the forms of `translate`, what `style` or `between` made, or
+                none for the domain's mean style.
+            weight: 0 is the first, 1 the second.
+            fit: as for `translate`, of references.
+
+        Raises:
+            ModelError: the model's recipe has no styles.
+            ConfigError: a weight beyond 0 to 1.
+            PictureError: a reference that cannot be read.
+        """
+        return Between(self._look(first, fit), self._look(second, fit), weight)
+
+    def _look(self, given: Any, fit: str) -> Look:
+        if isinstance(given, Look):
+            return given
+        if given is None:
+            self._check_styled()
+            return Style()
+        made = self.style(seed=given, fit=fit) if isinstance(given, int) else self.style(like=given, fit=fit)
+        assert made is not None
+        return made
+
+    def _check_styled(self) -> None:
+        if not self.recipe.styled:
+            raise ModelError(f"recipe {self.model.name} has no styles: leave out style, like, truncation, strength and source")
 
     def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
@@ -184,8 +220,9 @@ class Translator:
         for edit in target.edits:
             wanted, known, dataset = self.model.space.apply(edit, labels)
             batch = Batch(labels=wanted, known=known, dataset=dataset)
-            if target.style is not None:
-                batch = batch.extend(s=target.style.of(self.recipe, x, wanted))
+            if self.recipe.styled:
+                look = target.style or Style()
+                batch = batch.extend(s=look.of(self.styles, x, wanted))
             x = self.recipe.translate(x, batch).float().clamp(-1, 1)
         return x
 
