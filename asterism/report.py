@@ -182,20 +182,19 @@ def _duration(seconds: float) -> str:
 
 
 def _scores(runs: Sequence[Run]) -> Html:
-    scored = [run for run in runs if run.scores.get("rows")]
-    if not scored:
-        return Html()
-    units = {name: unit for run in scored for name, unit in run.scores.get("units", {}).items()}
-    rows, targets = [], []
-    for run in scored:
-        before = "" if len(runs) == 1 else f"{run.name}: "
-        rows += [(before + row["name"], row["values"]) for row in run.scores["rows"]]
-        targets += [(before + name, values) for name, values in run.scores.get("targets", {}).items()]
-    first = scored[0].scores
-    lead = f"{first['protocol']}, {first['split']} split" + (f", step {first['step']:,}" if len(runs) == 1 else "")
-    notes = dict.fromkeys(note for run in scored for note in run.scores.get("notes", ()))
-    tables = [_table(rows, units), *([_table(targets, units)] if targets else [])]
-    return _section("Scores", lead, *tables, *(tag("p", note, class_="note") for note in notes))
+    tables, notes = [], dict[str, None]()
+    for name in dict.fromkeys(name for run in runs for name in run.scores):
+        scored = [(run, run.scores[name]) for run in runs if name in run.scores]
+        units = {metric: about["unit"] for _, record in scored for metric, about in record["metrics"].items()}
+        rows, targets = [], []
+        for run, record in scored:
+            before = "" if len(runs) == 1 else f"{run.name}: "
+            rows += [(before + row["name"], row["values"]) for row in record["rows"]]
+            targets += [(before + target, about["values"]) for target, about in record["targets"].items()]
+            notes |= dict.fromkeys(record["notes"])
+        tables.append(tag("p", name, class_="note"))
+        tables += [_table(rows, units), *([_table(targets, units)] if targets else [])]
+    return _section("Scores", "", *tables, *(tag("p", note, class_="note") for note in notes)) if tables else Html()
 
 
 def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], units: Mapping[str, str]) -> Html:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+
+SCORES_FORMAT = 2
+"""Version of the layout of scores.json that is read and written."""
 
 
 class RunError(ValueError):
@@ -37,17 +40,24 @@ class Run:
         config: `name`, `preset`, and the sections `recipe`, `data`, `train`.
         log: its lines in order of their step, damaged ones left out.
         model: the model file's metadata, with `parameters` (network -> count) and `bytes` added; empty without the file.
-        scores: scores.json, or empty.
+        scores: the records of scores.json by name (protocol/extractor/split/checkpoint); docs/evaluation.md describes them.
         previews: all of them, in order.
+        cases: the sheets that belong to each record of scores, under its name.
     """
 
     name: str
     config: Mapping[str, Any]
     log: tuple[Mapping[str, Any], ...]
     model: Mapping[str, Any]
-    scores: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, Any]]
     previews: tuple[Sheet, ...]
-    held_out: Sheet | None
+    cases: Mapping[str, tuple[Sheet, ...]]
+
+    @property
+    def held_out(self) -> Sheet | None:
+        """The sheet of held-out pictures of the record that was written last, if there is one."""
+        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem == "held_out"]
+        return held[-1] if held else None
 
 
 def read_run(folder: Path) -> Run:
@@ -66,18 +76,63 @@ def read_run(folder: Path) -> Run:
         for file in sorted((folder / "previews").glob("step_*.png"))
         if file.stem.removeprefix("step_").isdigit()
     ]
-    about = _read_json(folder / "samples" / "held_out.json")
-    sheet = folder / "samples" / "held_out.png"
-    held_out = Sheet(sheet, tuple(about["columns"]), about.get("caption", "")) if about and sheet.exists() else None
+    scores = read_scores(folder / "scores.json")
     return Run(
         name=folder.resolve().name,
         config=config,
-        log=_read_log(folder / "log.jsonl"),
+        log=tuple(read_log(folder / "log.jsonl")),
         model=model,
-        scores=_read_json(folder / "scores.json") or {},
+        scores=scores,
         previews=tuple(previews),
-        held_out=held_out,
+        cases={name: tuple(_sheets(folder, record)) for name, record in scores.items()},
     )
+
+
+def read_scores(file: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the records of a scores.json by name, oldest first; none where it is missing, damaged or of another format."""
+    content = _read_json(file)
+    if not isinstance(content, dict) or content.get("format") != SCORES_FORMAT:
+        return {}
+    return dict(content["protocols"])
+
+
+def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
+    """Say why the numbers of two records of scores must not be compared; None where they may be.
+
+    Numbers depend on the protocol with all its parameters, on the extractor's weights, and on the pictures.
+    """
+    for what in ("protocol", "version", "split"):
+        if first[what] != second[what]:
+            return f"{what} {first[what]} and {second[what]}"
+    ours, theirs = first["extractor"], second["extractor"]
+    if (ours["name"], ours["digest"]) != (theirs["name"], theirs["digest"]):
+        return f"extractor {ours['name']} {ours['digest']} and {theirs['name']} {theirs['digest']}"
+    for name in sorted({*first["parameters"], *second["parameters"]}):
+        values = [record["parameters"].get(name) for record in (first, second)]
+        if values[0] != values[1]:
+            return f"{name} {values[0]} and {values[1]}"
+    return "other pictures" if first["data"] != second["data"] else None
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log.jsonl in order of their step, those of one step as one; damaged ones are left out.
+
+    A kill may leave half a line.
+    """
+    lines: dict[int, dict[str, Any]] = {}
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
+        try:
+            line = json.loads(text)
+            lines.setdefault(int(line["step"]), {}).update(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return [lines[step] for step in sorted(lines)]
+
+
+def _sheets(folder: Path, record: Mapping[str, Any]) -> Iterator[Sheet]:
+    for case in record.get("cases", ()):
+        if (folder / case["file"]).exists():
+            yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"])
 
 
 def _read_json(file: Path) -> Any:
@@ -85,17 +140,6 @@ def _read_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _read_log(file: Path) -> tuple[Mapping[str, Any], ...]:
-    lines: dict[int, Mapping[str, Any]] = {}
-    for text in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
-        try:
-            line = json.loads(text)
-            lines[int(line["step"])] = line
-        except (ValueError, KeyError, TypeError):
-            continue  # A kill may leave half a line.
-    return tuple(lines[step] for step in sorted(lines))
 
 
 def _read_model(file: Path) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from asterism.engine import checkpoint
 from asterism.engine.average import Average, decay
 from asterism.engine.checkpoint import CheckpointError
 from asterism.engine.finetune import adopt
-from asterism.engine.log import read
 from asterism.engine.optimizers import rate_factor
 from asterism.engine.run import in_steps
 from asterism.engine.trainer import TrainingError
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.model_file import ModelError, load_model
+from asterism.run_folder import read_log
 from tests.test_recipes import COUNT, SPACES, batch_of, tiny, trainer_of
 
 SMALL = {
@@ -85,7 +85,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(table_dir, shapes
     train("stargan", data, tmp_path / "parts", overrides=settings)
 
     assert_same_state(state(tmp_path / "whole"), state(tmp_path / "parts"))
-    logs = [read(tmp_path / run / "log.jsonl") for run in ("whole", "parts")]
+    logs = [read_log(tmp_path / run / "log.jsonl") for run in ("whole", "parts")]
     assert [line["step"] for line in logs[1]] == [2, 4, 6, 8]  # Rewound, not doubled.
     assert [line["terms"] for line in logs[0]] == [line["terms"] for line in logs[1]]
 
@@ -172,7 +172,7 @@ def test_a_kill_at_any_moment_leaves_a_run_that_resumes(shapes_dir, tmp_path):
             torch.load(path, weights_only=True)
         if (out / "model.safetensors").exists():  # The very first kill may come before it.
             load_model(out / "model.safetensors")
-        logged = read(out / "log.jsonl")
+        logged = read_log(out / "log.jsonl")
         assert not logged or logged[-1]["step"] - int(found[-1].stem[5:]) <= 5
 
 
@@ -206,7 +206,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(table_dir, tmp_path)
         for r in ("0", "1")
     ]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
-    one, two = read(tmp_path / "one" / "log.jsonl"), read(tmp_path / "two" / "log.jsonl")
+    one, two = read_log(tmp_path / "one" / "log.jsonl"), read_log(tmp_path / "two" / "log.jsonl")
     assert len(one) == len(two) == 4
     for a, b in zip(one, two, strict=True):
         assert b["terms"] == pytest.approx(a["terms"], rel=1e-3, abs=1e-5)
@@ -259,7 +259,7 @@ def test_lengths_in_epochs_become_steps():
 
 def test_the_generator_steps_after_the_fifth_discriminator_step(shapes_dir, tmp_path):
     train("stargan", shapes_dir, tmp_path / "run", overrides=small(recipe__critic_steps=5, train__log_every=1, train__steps=10))
-    lines = read(tmp_path / "run" / "log.jsonl")
+    lines = read_log(tmp_path / "run" / "log.jsonl")
     assert [line["step"] for line in lines if "generator/fake" in line["terms"]] == [5, 10]
     assert lines[-1]["lr"]["generator"] == pytest.approx(1e-4 / 4)  # The last of four decaying steps.
 
@@ -294,7 +294,7 @@ def test_a_run_folder_holds_what_it_should(shapes_dir, tmp_path):
         "targets.json",
     }
     assert json.loads((out / "previews" / "targets.json").read_text()) == ["source", "blue", "green", "red"]
-    line = read(out / "log.jsonl")[-1]
+    line = read_log(out / "log.jsonl")[-1]
     assert line["images"] == 32 and 0 <= line["waiting"] <= 1 and line["skipped"] == 0
 
 

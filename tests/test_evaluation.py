@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from asterism.inference.import_ import import_published
 from asterism.labels import LabelSpace
 from asterism.metrics.accuracy import agreement
 from asterism.model_file import load_model
+from asterism.run_folder import read_scores
 from tests.test_engine import small
 
 GOLDEN = Path(__file__).parent / "golden" / "stargan"
@@ -48,9 +48,9 @@ def test_only_known_labels_that_the_edit_leaves_count_as_preserved() -> None:
 
 def test_scores_count_every_translation_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores = evaluate(run, device="cpu", precision="float32", classifier=JUDGE)
-    counts = {name: values["translations"] for name, values in scores["targets"].items()}
+    counts = {name: values["pictures"] for name, values in scores["targets"].items()}
     assert counts["Border"] == 24 and counts["Red"] + counts["Green"] + counts["Blue"] == 2 * 24
-    assert json.loads((run / "scores.json").read_text()) == scores
+    assert read_scores(run / "scores.json") == {"stargan/classifier/test/last": scores}
     assert [row["name"] for row in scores["rows"]][-2:] == ["translated, all targets", "copy the input"]
     assert (run / "samples" / "held_out.png").exists()
     told = capsys.readouterr().out
@@ -65,7 +65,7 @@ def test_a_broken_picture_is_named_and_not_replaced_by_another(run: Path, capsys
     broken = run.parent / "table" / "images" / "000072.png"
     broken.write_bytes(broken.read_bytes()[:-60])
     scores = evaluate(run, device="cpu", precision="float32", classifier=JUDGE)
-    assert scores["targets"]["Border"]["translations"] == 23
+    assert scores["targets"]["Border"]["pictures"] == 23
     assert "000072.png" in capsys.readouterr().out
 
 
@@ -94,7 +94,7 @@ def test_imported_models_are_measured_on_data_with_their_labels(run: Path, tmp_p
     import_published("stargan", [GOLDEN / "celeba-G.ckpt"], space=space, size=(64, 64), out=tmp_path / "imported")
     scores = evaluate(tmp_path / "imported", data=[str(table)], device="cpu", precision="float32", classifier=JUDGE)
     assert list(scores["targets"]) == ["Red", "Green", "Blue", "Border", "Odd"]
-    assert scores["targets"]["Red"]["translations"] < 24, "a picture is not translated to the colour that it has"
+    assert scores["targets"]["Red"]["pictures"] < 24, "a picture is not translated to the colour that it has"
 
 
 def test_data_that_are_gone_or_have_other_labels_are_refused(run: Path, shapes_dir: Path, tmp_path: Path) -> None:

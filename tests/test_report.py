@@ -76,22 +76,38 @@ def make_run(folder: Path, *, previews: int = 3, lines: int = 20) -> Path:
             line = {"step": 10 * i, "images": 160 * i, "seconds": 4.0 * i, "images_per_second": 40.0, "waiting": 0.01}
             file.write(json.dumps({**line, "lr": {"generator": 1e-4}, "terms": terms, "skipped": 2}) + "\n")
         file.write('{"step": 9999, "ima')  # What a kill leaves.
-    scores = {
-        "protocol": "edits",
+    record = {
+        "protocol": "stargan",
+        "version": 1,
+        "parameters": {},
         "split": "test",
+        "checkpoint": "last",
         "step": 200,
+        "extractor": {"name": "classifier", "digest": "0123456789abcdef", "dims": 256},
+        "data": "abc",
+        "metrics": {
+            "reached": {"better": "higher", "unit": "share", "meaning": "found", "order": [["real", "copy"]]},
+            "error ratio": {"better": "lower", "unit": "", "meaning": "error", "order": []},
+        },
         "rows": [
-            {"name": "translated", "values": {"reached": 0.934, "error ratio": 0.31}},
-            {"name": "copy the input", "values": {"reached": 0.012, "error ratio": None}},
+            {"name": "translated", "kind": "translated", "pictures": 9, "values": {"reached": 0.934, "error ratio": 0.31}},
+            {"name": "copy the input", "kind": "copy", "pictures": 9, "values": {"reached": 0.012, "error ratio": None}},
         ],
-        "targets": {"Smiling": {"reached": 0.57}},
-        "units": {"reached": "share"},
+        "targets": {"Smiling": {"pictures": 9, "values": {"reached": 0.57}}},
+        "matrices": {},
         "notes": ["as found by a classifier"],
+        "cases": [
+            {
+                "title": "held-out pictures",
+                "file": "samples/held_out.png",
+                "columns": ["source", "Blond_Hair", "true"],
+                "caption": "never seen in training",
+            }
+        ],
     }
+    scores = {"format": 2, "protocols": {"stargan/classifier/test/last": record}}
     (folder / "scores.json").write_text(json.dumps(scores))
     Image.new("RGB", (64 * 3, 64)).save(folder / "samples" / "held_out.png")
-    about = {"columns": ["source", "Blond_Hair", "true"], "caption": "never seen in training"}
-    (folder / "samples" / "held_out.json").write_text(json.dumps(about))
     facts = {
         "recipe": "stargan",
         "config": config["recipe"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 ABOUT = "describe a run or model file: labels, pictures, data, scores, licence"
 
@@ -16,6 +15,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe a model."""
     from asterism.model_file import find_model, load_model
+    from asterism.run_folder import read_scores
 
     path = find_model(args.run)
     model = load_model(path)
@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
             lines.append((key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     if model.missing:
         lines.append(("missing", ", ".join(model.missing)))
-    scores = path.with_name("scores.json")
-    for row in json.loads(scores.read_text(encoding="utf-8"))["rows"] if scores.exists() else []:
-        values = ", ".join(f"{name} {value:.3f}" for name, value in row["values"].items() if value is not None)
-        lines.append(("scores", f"{row['name']}: {values}"))
+    for name, record in read_scores(path.with_name("scores.json")).items():
+        for row in record["rows"]:
+            values = ", ".join(f"{metric} {value:.3f}" for metric, value in row["values"].items() if value is not None)
+            lines.append(("scores", f"{name}, step {record['step']}, {row['name']}: {values}"))
     for key, text in lines:
         print(f"{key:12} {text}")
     return 0

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from asterism.run_folder import read_log
+
 
 class Log:
     """`log.jsonl` of a run, and TensorBoard where it is installed.
@@ -19,7 +21,7 @@ class Log:
 
     def __init__(self, run: Path, step: int) -> None:
         self.path = run / "log.jsonl"
-        kept = [line for line in read(self.path) if line["step"] <= step]
+        kept = [line for line in read_log(self.path) if line["step"] <= step]
         partial = self.path.with_name(".log.jsonl.partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(partial, self.path)
@@ -34,17 +36,6 @@ class Log:
         if self.board is not None:
             for name, value in line["terms"].items():
                 self.board.add_scalar(name, value, line["step"])
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log; a last line cut by a kill is left out."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
 
 
 def _tensorboard(run: Path, step: int) -> Any:

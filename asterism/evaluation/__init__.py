@@ -26,7 +26,7 @@ from asterism.data.loader import load_rows
 from asterism.data.pictures import PictureFormat, to_float, write
 from asterism.data.sheets import grid
 from asterism.engine.run import run as run_training
-from asterism.engine.run import write_json
+from asterism.evaluation.scores import keep
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.accuracy import agreement, reached
@@ -38,11 +38,26 @@ from asterism.terminal import counting
 
 BATCH = 50
 SHEET_ROWS = 6
-MEANINGS = [
-    "reached: the classifier finds the wanted label",
-    "preserved: the share of the other labels that it finds unchanged",
-    "error ratio: squared error to the true picture of the edit, relative to leaving the input as it is",
-]
+METRICS = {
+    "reached": {
+        "better": "higher",
+        "unit": "share",
+        "meaning": "the classifier finds the wanted label",
+        "order": [["real", "copy"]],
+    },
+    "preserved": {
+        "better": "higher",
+        "unit": "share",
+        "meaning": "the share of the other labels that it finds unchanged",
+        "order": [],
+    },
+    "error ratio": {
+        "better": "lower",
+        "unit": "",
+        "meaning": "squared error to the true picture of the edit, relative to leaving the input as it is",
+        "order": [["real", "copy"]],
+    },
+}
 
 
 @dataclasses.dataclass
@@ -113,8 +128,8 @@ def evaluate(
     for pictures in sets:
         accuracy[pictures.name] = measure(model.recipe, judge, pictures, space, machine, tallies)
     scores = summarise(tallies, accuracy, space, split, int(model.info.get("step", 0)))
-    write_json(run / "scores.json", scores)
-    draw_held_out(run, model.recipe, sets[0], space, machine)
+    scores["cases"] = [draw_held_out(run, model.recipe, sets[0], space, machine)]
+    keep(run, scores)
     show(scores, Console())
     return scores
 
@@ -235,35 +250,45 @@ def summarise(
     tallies: dict[str, Tally], accuracy: dict[str, float], space: LabelSpace, split: str, step: int
 ) -> dict[str, Any]:
     """Turn tallies into scores: every target, then means over sets of alternatives and over all, then copy and real."""
-    targets = {}
-    for name, tally in tallies.items():
-        values = tally.values()
-        targets[name] = {"translations": sum(len(part) for part in tally.reached)} | values
-        targets[name] |= {"copy reached": mean(tally.copied), "real reached": mean(tally.real)}
+    targets = {
+        name: {"pictures": sum(len(part) for part in tally.reached), "values": tally.values()}
+        for name, tally in tallies.items()
+    }
     rows = []
+
+    def add(name: str, kind: str, tally: Tally, values: dict[str, float | None]) -> None:
+        rows.append({"name": name, "kind": kind, "pictures": sum(len(part) for part in tally.reached), "values": values})
+
     for choice in space.alternatives:
         names = [space.names[i] for i in choice if space.names[i] in tallies]
         if names:
-            rows.append({"name": f"translated, {_common_name(names)}", "values": merge(tallies[n] for n in names).values()})
+            group = merge(tallies[n] for n in names)
+            add(f"translated, {_common_name(names)}", "translated", group, group.values())
     everything = merge(tallies.values())
-    rows.append({"name": "translated, all targets", "values": everything.values()})
+    add("translated, all targets", "translated", everything, everything.values())
     known = bool(everything.error)
     copy = {"reached": mean(everything.copied), "preserved": 1.0, "error ratio": 1.0 if known else None}
-    rows.append({"name": "copy the input", "values": copy})
+    add("copy the input", "copy", everything, copy)
     if known:
         real = {"reached": mean(everything.real), "preserved": 1.0, "error ratio": 0.0}
-        rows.append({"name": "real pictures of the target", "values": real})
+        add("real pictures of the target", "real", everything, real)
     notes = [f"the classifier is right on {a:.1%} of the labels of real {split} pictures of {n}" for n, a in accuracy.items()]
     return {
-        "protocol": "edits",
+        "protocol": "stargan",
         "version": 1,
+        "parameters": {},
         "split": split,
+        "checkpoint": "last",
         "step": step,
+        "extractor": {"name": "classifier", "digest": "", "dims": 0},
+        "data": "",
+        "metrics": METRICS,
         "rows": rows,
         "targets": targets,
-        "classifier": accuracy,
-        "notes": notes + MEANINGS,
-        "units": dict.fromkeys(("reached", "preserved", "copy reached", "real reached"), "share"),
+        "matrices": {},
+        "classifier": {"accuracy": accuracy},
+        "notes": notes,
+        "cases": [],
     }
 
 
@@ -288,7 +313,7 @@ def _common_name(names: list[str]) -> str:
 
 
 @torch.inference_mode()
-def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, space: LabelSpace, machine: Machine) -> None:
+def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, space: LabelSpace, machine: Machine) -> dict[str, Any]:
     """Write a sheet of held-out pictures x targets; where the true pictures exist, they stand in the row below."""
     seen: dict[str, int] = {}
     for row in range(len(pictures)):
@@ -315,7 +340,7 @@ def draw_held_out(run: Path, recipe: Recipe, pictures: PictureSet, space: LabelS
     folder = run / "samples"
     folder.mkdir(exist_ok=True)
     write(folder / "held_out.png", grid(sheet))
-    write_json(folder / "held_out.json", {"columns": names, "caption": caption})
+    return {"title": "held-out pictures", "file": "samples/held_out.png", "columns": names, "caption": caption}
 
 
 def show(scores: dict[str, Any], console: Console) -> None:
@@ -327,24 +352,22 @@ def show(scores: dict[str, Any], console: Console) -> None:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.3f}"
 
-    true = any(values["error ratio"] is not None for values in scores["targets"].values())
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("target", overflow="fold")
-    for column in ("n", "reached", "preserved", "copy", *(("error ratio", "real") if true else ())):
+    true = any(row["values"]["error ratio"] is not None for row in scores["rows"])
+    for column in ("n", "reached", "preserved", *(("error ratio",) if true else ())):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, v in scores["targets"].items():
-        cells = [f"{v['translations']:,}", share(v["reached"]), share(v["preserved"]), share(v["copy reached"])]
-        table.add_row(name, *cells, *([number(v["error ratio"]), share(v["real reached"])] if true else []))
-    table.add_section()
-    for row in scores["rows"]:
+    for row in [*({"name": n} | v for n, v in scores["targets"].items()), None, *scores["rows"]]:
+        if row is None:
+            table.add_section()
+            continue
         v = row["values"]
-        table.add_row(
-            row["name"], "", share(v["reached"]), share(v["preserved"]), "", *([number(v["error ratio"]), ""] if true else [])
-        )
+        cells = [f"{row['pictures']:,}", share(v["reached"]), share(v["preserved"])]
+        table.add_row(row["name"], *cells, *([number(v["error ratio"])] if true else []))
     if not console.is_terminal:
         console.width = max(console.width, 100)
     console.print(f"\n{scores['split']} pictures, step {scores['step']}", highlight=False)
     console.print(table)
-    lines = [*scores["notes"], "copy: reached by the input as it is", "real: reached by the true picture"]
-    for line in lines if true else [line for line in lines if not line.startswith(("error ratio", "real"))]:
+    meanings = [f"{name}: {about['meaning']}" for name, about in scores["metrics"].items() if true or name != "error ratio"]
+    for line in [*scores["notes"], *meanings]:
         console.print(line, highlight=False, soft_wrap=not console.is_terminal)
