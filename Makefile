@@ -1,8 +1,8 @@
-# make demo and make test need nothing but Python 3.11 or newer, make and a package registry.
+# make demo, make test and make bench need nothing but Python 3.11 or newer, make and a package registry.
 
 PYTHON ?= python3
 
-.PHONY: .venv demo test lint clean
+.PHONY: .venv demo test lint bench clean
 
 .venv: .venv/.ready
 
@@ -22,6 +22,10 @@ demo: .venv
 
 test: .venv
 	.venv/bin/python -m pytest -q -n auto --maxprocesses 4
+
+# make bench BENCH="--recipe stargan --size 128 --batch 16": one case instead of the table's rows.
+bench: .venv
+	.venv/bin/python -m bench $(BENCH)
 
 lint: .venv
 	.venv/bin/ruff check .

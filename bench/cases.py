@@ -1,0 +1,216 @@
+"""One case of the benchmark, built twice from the same weights and batch: asterism as it trains, and the published step."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import asterism
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.engine.processes import Processes
+from asterism.engine.trainer import Trainer, step_generator
+from asterism.inference.images import Picture
+from asterism.inference.styles import Target
+from asterism.labels import LabelGroup, LabelSpace
+from asterism.machine import Machine
+from asterism.model_file import save_model
+from asterism.recipes import recipe_class
+from asterism.recipes.settings import Settings
+from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
+
+TITLES = {"stargan": "StarGAN", "stargan_v2": "StarGAN v2"}
+SPACES = {
+    "stargan": LabelSpace([LabelGroup("faces", ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"), "binary")]),
+    "stargan_v2": LabelSpace([LabelGroup("animals", ("cat", "dog", "wild"), "one_of")]),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: a recipe at a size and a batch, at its published widths.
+
+    Args:
+        recipe: stargan or stargan_v2.
+        size: side of the pictures, in pixels.
+        batch: pictures per step.
+        widths: recipe settings that differ from the published ones, to make a case smaller.
+    """
+
+    recipe: str
+    size: int
+    batch: int
+    widths: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Name it as in the table of results."""
+        return f"{TITLES[self.recipe]} {{}} {self.size}px batch {self.batch}"
+
+
+class Ours:
+    """asterism's side: the recipe in the trainer, with what the machine chooses for itself unless told.
+
+    Args:
+        case: what is trained.
+        options: keys of the training settings, such as {"precision": "float32"}.
+    """
+
+    def __init__(self, case: Case, options: Mapping[str, str]) -> None:
+        overrides: dict[str, Any] = {f"train.{key}": value for key, value in options.items()}
+        overrides |= {f"recipe.{key}": value for key, value in case.widths.items()}
+        overrides |= {"data.size": case.size, "train.batch_size": case.batch}
+        self.case = case
+        self.settings = Settings.resolve(case.recipe, (), "published", overrides)
+        torch.manual_seed(0)
+        picture = PictureFormat(3, case.size, case.size)
+        self.recipe = recipe_class(case.recipe)(self.settings.recipe, SPACES[case.recipe], picture)
+        self.weights = {name: tensor.clone() for name, tensor in self.recipe.state_dict().items()}
+        self.machine = Machine.choose(self.settings.train.device, self.settings.train.precision)
+        self.recipe.to(self.machine.device, memory_format=self.machine.memory_format)
+        self.trainer = Trainer(
+            self.recipe,
+            None,  # type: ignore[arg-type]  # Batches come from here; loading is not what is measured.
+            self.settings.train,
+            Path(),
+            machine=self.machine,
+            processes=Processes(),
+            identity={},
+            previews=None,
+            info={},
+        )
+        self.batch = self.draw(0)
+        self.cycle = math.lcm(*(update.every for update in self.recipe.updates))
+
+    def draw(self, seed: int) -> Batch:
+        """Return a prepared batch of drawn pictures."""
+        return self.trainer.prepare(*drawn(self.case, self.recipe.references, seed))
+
+    def update(self, name: str) -> None:
+        """Make one update."""
+        (update,) = (u for u in self.recipe.updates if u.name == name)
+        progress = torch.tensor(float(self.trainer.step), device=self.machine.device)
+        with self.machine.products():
+            self.trainer.apply(update, self.batch, self.case.batch, progress)
+
+    def iteration(self) -> None:
+        """Make the training steps after which every update was made: for StarGAN five, the last with both updates."""
+        with self.machine.products():
+            for _ in range(self.cycle):
+                self.trainer.train_batch(self.batch, self.case.batch)
+                self.trainer.step += 1
+                self.trainer.average.update(self.trainer.step * self.case.batch, self.case.batch)
+
+    def losses(self) -> dict[str, float]:
+        """Return the means of the terms since they were last asked for, without the update's name."""
+        terms = self.trainer.statistics.drain(self.trainer.processes)
+        return {name.split("/")[1]: value for name, value in terms.items()}
+
+    def optimizer(self, network: str) -> torch.optim.Adam:
+        """Return the optimiser of a network."""
+        return self.trainer.optimizers.by_network[network]
+
+
+def published(case: Case, ours: Ours, device: torch.device) -> Published:
+    """Build the published side from the weights that ours started with, in float32."""
+    config: Any = ours.settings.recipe
+    if case.recipe == "stargan":
+        return PublishedStarGAN(
+            ours.weights,
+            size=case.size,
+            labels=ours.recipe.space.num_labels,
+            width=config.conv_dim,
+            blocks=config.num_blocks,
+            critic_width=config.discriminator_conv_dim,
+            layers=config.discriminator_layers,
+            critic_steps=config.critic_steps,
+            lr=config.generator_lr,
+            device=device,
+        )
+    return PublishedStarGANv2(
+        ours.weights,
+        size=case.size,
+        domains=ours.recipe.space.num_labels,
+        style=config.style_dim,
+        latent=config.latent_dim,
+        hidden=config.mapping_width,
+        capacity=config.capacity,
+        widest=config.max_width,
+        rates={n: config.mapping_lr if n == "mapping_network" else config.lr for n in ours.recipe.networks},
+        device=device,
+    )
+
+
+def drawn(case: Case, references: int, seed: int) -> tuple[Batch, dict[str, Tensor]]:
+    """Return a batch as the loader gives it: labels in turn, pictures of smooth noise, so that no layer sees a constant."""
+    space, n = SPACES[case.recipe], case.batch
+    rng, where = step_generator(seed, 0, 0), torch.zeros(n, dtype=torch.int64)
+    whole = Batch(
+        labels=space.sample_uniform(where, rng),
+        known=space.known(where),
+        dataset=where,
+        position=torch.arange(n),
+        mirror=torch.zeros(n, dtype=torch.bool),
+    )
+    names = ["x", "x_ref", *(f"x_ref{i}" for i in range(2, references + 1))][: 1 + references]
+    if references:
+        whole = whole.extend(labels_ref=space.sample_uniform(where, rng), known_ref=space.known(where))
+    whole = whole.extend(**{name.replace("x", "mirror"): torch.zeros(n, dtype=torch.bool) for name in names})
+    pictures = {}
+    for name in names:
+        coarse = torch.rand(n, 3, 8, 8, generator=rng)
+        smooth = torch.nn.functional.interpolate(coarse, (case.size, case.size), mode="bicubic")
+        grain = torch.rand(n, 3, case.size, case.size, generator=rng) - 0.5
+        pictures[name] = (smooth * 255 + grain * 40).clamp(0, 255).to(torch.uint8)
+    return whole, pictures
+
+
+def plain(batch: Batch) -> Batch:
+    """Return the same values in tensors of their own, stored plane by plane: the published side's batch."""
+    return Batch(**{name: t.clone(memory_format=torch.contiguous_format) for name, t in batch.items()})
+
+
+@contextmanager
+def tensor_cores(tf32: bool) -> Iterator[None]:
+    """Let the published side's float32 products on CUDA be rounded to TF32, or not; kernels are chosen by timing as there."""
+    cudnn, before = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        with cudnn.flags(enabled=cudnn.enabled, benchmark=torch.cuda.is_available(), allow_tf32=tf32):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+class Translation:
+    """Translation of a batch of pictures that are in memory as float tensors, by both sides; decoding and encoding excluded."""
+
+    def __init__(self, case: Case, options: Mapping[str, str], device: torch.device) -> None:
+        ours = Ours(case, options | {"device": device.type})
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.safetensors"
+            save_model(path, ours.recipe, case.recipe, ours.recipe.state_dict(), info={})
+            self.translator = asterism.load(path, device=device.type, precision=options.get("precision", "auto"))
+        x, names = ours.batch.x.float().contiguous(), ours.recipe.space.names
+        self.reference = published(case, ours, device)
+        self.x = x
+        self.pictures = [Picture(row, lambda y: y) for row in x.cpu()]
+        wanted = dict.fromkeys(names, False) | {names[0]: True}
+        self.targets = [Target(self.translator.parse(wanted), None)]
+        self.codes = torch.tensor([[float(wanted[name]) for name in names]], device=device).expand(case.batch, -1)
+
+    def ours(self) -> list[Tensor]:
+        """Translate through the translator; pictures [C, H, W] in [-1, 1]."""
+        return [y for _, (y,) in self.translator.stream(self.pictures, self.targets, batch_size=len(self.pictures))]
+
+    def published(self) -> Tensor:
+        """Translate by the published generator; [N, C, H, W]."""
+        assert isinstance(self.reference, PublishedStarGAN)
+        return self.reference.translate(self.x, self.codes)

@@ -1,0 +1,119 @@
+"""The rows of the table of results: a case measured, said in lines and as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from bench import arithmetic
+from bench.cases import Case, Ours, Translation, plain, published, tensor_cores
+from bench.clock import WARM_UP, Clock, alternate
+from bench.memory import measure_apart
+
+CYCLE = {"stargan": "training cycle", "stargan_v2": "training iteration"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is measured on: device, clock, FLOP/s of a large matrix product by precision."""
+
+    device: torch.device
+    clock: Clock
+    ceiling: Mapping[torch.dtype, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of results.
+
+    Args:
+        name: as in the table of docs/performance.md.
+        ratio: how many times as many pictures per second; for memory how many times fewer bytes.
+        detail: the measured values behind it.
+    """
+
+    name: str
+    ratio: float
+    detail: Mapping[str, float]
+
+    def __str__(self) -> str:
+        """Say it as `StarGAN training cycle 128px batch 16: 5.6x`."""
+        return f"{self.name}: {self.ratio:.2f}x"
+
+
+def training(
+    case: Case, options: Mapping[str, str], machine: Machine, seconds: float, label: str, tf32: bool = False
+) -> list[Row]:
+    """Time every update and the whole iteration of both sides in alternation."""
+    ours = Ours(case, dict(options) | {"device": machine.device.type})
+    theirs = published(case, ours, machine.device)
+    batch = plain(ours.batch)
+    works: dict[str, Callable[[], object]] = {"iteration": ours.iteration}
+    warm = {"iteration": WARM_UP}
+
+    def with_tf32(work: Callable[[], object]) -> Callable[[], object]:
+        def call() -> None:
+            with tensor_cores(tf32):
+                work()
+
+        return call
+
+    for update in ours.recipe.updates:
+        works[update.name] = lambda name=update.name: ours.update(name)  # type: ignore[misc]
+        works[f"published {update.name}"] = with_tf32(lambda step=theirs.updates[update.name]: step(batch))  # type: ignore[misc]
+        warm[update.name] = 1
+    works["published iteration"] = with_tf32(lambda: theirs.iteration(batch))
+    if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
+        del works["published iteration"]
+    else:
+        warm |= {name: WARM_UP for name in works}
+    taken = alternate(works, warm, seconds, machine.clock)
+    if "published iteration" not in taken:
+        parts = {u.name: ours.cycle // u.every * taken[f"published {u.name}"] for u in ours.recipe.updates}
+        taken["published iteration"] = sum(parts.values())
+    for network in theirs.networks.values():
+        network.to("meta")  # Where counting costs nothing.
+    flops_by_update, flops = arithmetic.needed(theirs, case.size)
+    rows = []
+    for name, needed in [*flops_by_update.items(), ("iteration", flops)]:
+        rate = needed * case.batch / taken[name]
+        detail = {
+            "seconds": taken[name],
+            "published_seconds": taken[f"published {name}"],
+            "pictures_per_second": case.batch / taken[name],
+            "needed_flops": needed * case.batch,
+            "flops_per_second": rate,
+            "share_of_ceiling": rate / machine.ceiling[ours.machine.dtype],
+        }
+        words = CYCLE[case.recipe] if name == "iteration" else f"update {name}"
+        rows.append(Row(str(case).format(words) + label, taken[f"published {name}"] / taken[name], detail))
+    return rows
+
+
+def translation(
+    case: Case, options: Mapping[str, str], machine: Machine, seconds: float, label: str, tf32: bool = False
+) -> Row:
+    """Time the translation of a batch by both sides in alternation; decoding and encoding excluded."""
+    both = Translation(case, options, machine.device)
+
+    def reference() -> None:
+        with tensor_cores(tf32):
+            both.published()
+
+    works: dict[str, Callable[[], object]] = {"ours": both.ours, "published": reference}
+    taken = alternate(works, {"ours": WARM_UP, "published": 1}, seconds, machine.clock)
+    detail = {
+        "seconds": taken["ours"],
+        "published_seconds": taken["published"],
+        "pictures_per_second": case.batch / taken["ours"],
+    }
+    return Row(str(case).format("translation") + label, taken["published"] / taken["ours"], detail)
+
+
+def memory(case: Case, options: Mapping[str, str], machine: Machine, label: str) -> Row:
+    """Compare the peak of training memory beyond weights, gradients and optimiser state, a process per side."""
+    both = {side: measure_apart(side, case, dict(options) | {"device": machine.device.type}) for side in ("ours", "published")}
+    detail = {f"{side}_{key}": float(value) for side, values in both.items() for key, value in values.items()}
+    return Row(str(case).format("peak memory") + label, detail["published_peak"] / detail["ours_peak"], detail)

@@ -1,0 +1,110 @@
+"""The benchmark's own sums: both sides agree, a difference is noticed, the arithmetic is the papers'. Nothing is timed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from asterism.config import ConfigError
+from asterism.recipes import stargan
+from bench import gpu, memory, rows
+from bench.agreement import DisagreementError, check
+from bench.arithmetic import needed
+from bench.cases import Case
+from bench.clock import Clock, alternate
+from bench.published_step import PublishedStarGAN, PublishedStarGANv2
+
+TINY = {
+    "stargan": Case("stargan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 3}),
+    "stargan_v2": Case("stargan_v2", 32, 2, {"capacity": 256, "max_width": 16, "mapping_width": 8}),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("recipe", sorted(TINY))
+def test_both_sides_compute_the_same(recipe, precision):
+    found = check(TINY[recipe], {"precision": precision, "device": "cpu"})
+    assert len(found) == {"stargan": 2, "stargan_v2": 4}[recipe]
+    if precision == "float32":
+        assert max(differences.worst() for differences in found.values()) <= 1e-4
+
+
+def test_a_wrong_penalty_is_noticed(monkeypatch):
+    right = stargan.gradient_penalty
+    monkeypatch.setattr(stargan, "gradient_penalty", lambda gradient: 1.01 * right(gradient))
+    with pytest.raises(DisagreementError, match="discriminator: loss penalty differs by"):
+        check(TINY["stargan"], {"precision": "float32", "device": "cpu"})
+
+
+@pytest.mark.parametrize(("size", "gigaflops"), [(128, 1157), (256, 1524)])
+def test_arithmetic_of_stargan_v2(size, gigaflops):
+    """What is left of the published 2185 and 2914 GFLOP per picture when nothing is computed that the maths does not need."""
+    meta = torch.device("meta")
+    with meta:
+        rates = dict.fromkeys(("generator", "mapping_network", "style_encoder", "discriminator"), 1e-4)
+        shape = {"domains": 3, "style": 64, "latent": 16, "hidden": 512, "capacity": 2**14, "widest": 512}
+        network = PublishedStarGANv2(None, size=size, **shape, rates=rates, device=meta)
+        updates, iteration = needed(network, size)
+    assert iteration / 1e9 == pytest.approx(gigaflops, rel=1e-3)
+    assert sum(updates.values()) > iteration
+
+
+def test_arithmetic_of_stargan():
+    """G and D forward are 19.9 and 1.37 GFLOP at 128 px; a cycle of 16 pictures as published is 4.9 TFLOP."""
+    meta = torch.device("meta")
+    with meta:
+        network = PublishedStarGAN(None, size=128, labels=5, width=64, blocks=6, critic_width=64, layers=6, device=meta)
+        updates, cycle = needed(network, 128)
+    assert updates["discriminator"] / 1e9 == pytest.approx(19.9 + 10 * 1.37, rel=0.02)
+    assert updates["generator"] / 1e9 == pytest.approx(6 * 19.9 + 2 * 1.37, rel=0.02)
+    assert 0.8 * 4.9e12 < 16 * cycle < 0.95 * 4.9e12
+
+
+@pytest.mark.parametrize("recipe", sorted(TINY))
+def test_rows_of_training(recipe):
+    cpu = torch.device("cpu")
+    machine = rows.Machine(cpu, Clock(cpu), {torch.float32: 1e11, torch.bfloat16: 1e11})
+    made = rows.training(TINY[recipe], {"precision": "float32"}, machine, 0, " here")
+    assert len(made) == {"stargan": 3, "stargan_v2": 5}[recipe]
+    assert str(made[-1]).startswith(("StarGAN training cycle 32px batch 2 here: ", "StarGAN v2 training iteration 32px batch 2 "))
+    for row in made:
+        assert row.ratio == pytest.approx(row.detail["published_seconds"] / row.detail["seconds"])
+        assert 0 < row.detail["share_of_ceiling"] < 1
+
+
+def test_row_of_translation():
+    cpu = torch.device("cpu")
+    row = rows.translation(TINY["stargan"], {"precision": "float32"}, rows.Machine(cpu, Clock(cpu), {}), 0, "")
+    assert row.name == "StarGAN translation 32px batch 2" and row.ratio > 0
+    both = rows.Translation(TINY["stargan"], {"precision": "float32"}, cpu)
+    torch.testing.assert_close(torch.stack(both.ours()), both.published(), rtol=0, atol=1e-5)
+
+
+def test_memory_is_what_lies_beyond_the_state():
+    case = Case("stargan", 64, 16, {"conv_dim": 16, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 3})
+    small = memory.measure_apart("published", case, {"precision": "float32", "device": "cpu"})
+    activations = 16 * 16 * 64 * 64 * 4  # One layer of the generator at full resolution.
+    assert small["peak"] > 4 * activations
+    assert 0 < small["state"] < activations
+
+
+def test_works_take_turns():
+    calls: list[str] = []
+    clock = Clock(torch.device("cpu"))
+    taken = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, {"a": 2}, 0, clock)
+    assert calls == ["a", "a", "a", "b"] and taken.keys() == {"a", "b"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what it needs where there is no GPU")
+def test_gpu_rows_say_what_they_need(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["bench.gpu"])
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        gpu.main()
+
+
+def test_goals_name_rows_that_are_measured():
+    names = {str(c).format(what) for c in gpu.TRAINING for what in ("peak memory", rows.CYCLE[c.recipe])}
+    names.add(str(gpu.TRANSLATION).format("translation"))
+    assert gpu.GOALS.keys() == names
+    row = rows.Row("StarGAN training cycle 128px batch 16", 6.5, {"share_of_ceiling": 0.3})
+    assert gpu.verdict(row).endswith("missed")
