@@ -1,6 +1,6 @@
 """The commands, a file each: ABOUT in words, `add` declares the flags, `run` calls the library."""
 
-from asterism.commands import demo, doctor, evaluate, export, import_, info, list_, report, train, translate
+from asterism.commands import demo, doctor, evaluate, export, import_, info, list_, report, serve, train, translate
 
 COMMANDS = {
     "demo": demo,
@@ -9,6 +9,7 @@ COMMANDS = {
     "translate": translate,
     "evaluate": evaluate,
     "report": report,
+    "serve": serve,
     "export": export,
     "import": import_,
     "list": list_,

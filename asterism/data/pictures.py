@@ -6,6 +6,7 @@ tensors [N, C, H, W] in batches; `to_float` makes them float32 in [-1, 1] and `t
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,11 +88,7 @@ def probe(path: str | os.PathLike[str]) -> Header:
             pixels, _ = array
             return Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 8 * pixels.dtype.itemsize)
         with Image.open(path) as image:
-            width, height = image.size if _orientation(image) < 5 else image.size[::-1]
-            mode = _mode(image)
-            if mode == "I;16":
-                return Header(width, height, 1, 16)
-            return Header(width, height, len(mode), 16 if _is_wide(image) else 8)
+            return _header(image)
 
 
 def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarray:
@@ -114,6 +111,40 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
         return _convert(_read_wide(path), channels, alpha=True)
 
 
+def probe_bytes(data: bytes, kind: str) -> Header:
+    """Read the header of a picture, as `probe` does, from the bytes of a file; `kind` as for `decode`.
+
+    Raises:
+        PictureError: as `probe`.
+    """
+    with _explaining(None):
+        if kind == "TIFF" and not _pillow_holds(io.BytesIO(data)):
+            pixels = _checked(_read_tiff(io.BytesIO(data), header=True)[0])
+            return Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 8 * pixels.dtype.itemsize)
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            return _header(image)
+
+
+def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
+    """Read a picture, as `read` does, from the bytes of a file.
+
+    Args:
+        kind: PNG, JPEG, WEBP or TIFF; no decoder of another kind sees the bytes.
+        channels: as for `read`.
+
+    Raises:
+        PictureError: as `read`.
+    """
+    with _explaining(None):
+        if kind == "TIFF" and not _pillow_holds(io.BytesIO(data)):
+            pixels, alpha = _read_tiff(io.BytesIO(data), header=False)
+            return _convert(np.ascontiguousarray(_checked(pixels)), channels, alpha=alpha)
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            if not _is_wide(image):
+                return from_pil(image, channels)
+        return _convert(_read_wide(io.BytesIO(data)), channels, alpha=True)
+
+
 def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95) -> None:
     """Write a picture [H, W, C], uint8 or uint16; the suffix chooses the format. A reader never sees half a file.
 
@@ -126,7 +157,22 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95) ->
         PictureError: a format that does not hold such a picture, or an unknown suffix.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
+    content = encode(array, path.suffix, quality)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def encode(array: np.ndarray, suffix: str, quality: int = 95) -> bytes:
+    """Return the file that `write` writes for a picture [H, W, C], uint8 or uint16.
+
+    Raises:
+        PictureError: as `write`.
+    """
+    suffix, file = suffix.lower(), io.BytesIO()
     formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": None, ".tiff": None, ".npy": None}
     if suffix not in formats:
         raise PictureError(f"cannot write {suffix or 'a name without suffix'}; use one of {' '.join(formats)}")
@@ -134,20 +180,15 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95) ->
         raise PictureError(f"{suffix} does not hold 16 bits with {array.shape[2]} channels; write .tif or .npy")
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
         array = _convert(array, array.shape[2] - 1, alpha=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            if formats[suffix]:
-                to_pil(array).save(file, formats[suffix], quality=quality)
-            elif suffix == ".npy":
-                np.save(file, array)
-            else:
-                grey, kind = array.shape[2] == 1, "rgb" if array.shape[2] == 3 else "minisblack"
-                layout = None if grey else "contig"
-                tifffile.imwrite(file, array[:, :, 0] if grey else array, photometric=kind, planarconfig=layout)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if formats[suffix]:
+        to_pil(array).save(file, formats[suffix], quality=quality)
+    elif suffix == ".npy":
+        np.save(file, array)
+    else:
+        grey, kind = array.shape[2] == 1, "rgb" if array.shape[2] == 3 else "minisblack"
+        layout = None if grey else "contig"
+        tifffile.imwrite(file, array[:, :, 0] if grey else array, photometric=kind, planarconfig=layout)
+    return file.getvalue()
 
 
 # -- Pillow ------------------------------------------------------------------------------------------------------------
@@ -168,6 +209,14 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
     if mode == "I;16":
         array = array.astype(np.uint16)  # From either byte order.
     return _convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
+
+
+def _header(image: Image.Image) -> Header:
+    width, height = image.size if _orientation(image) < 5 else image.size[::-1]
+    mode = _mode(image)
+    if mode == "I;16":
+        return Header(width, height, 1, 16)
+    return Header(width, height, len(mode), 16 if _is_wide(image) else 8)
 
 
 def to_pil(array: np.ndarray) -> Image.Image:
@@ -209,7 +258,7 @@ def _is_wide(image: Image.Image) -> bool:
     return layout in ("RGB;16B", "RGBA;16B")
 
 
-def _read_wide(path: str | os.PathLike[str]) -> np.ndarray:
+def _read_wide(path: str | os.PathLike[str] | io.BytesIO) -> np.ndarray:
     """Read a 16-bit colour PNG as uint16 [H, W, C]."""
     halves = []
     for order in ("B", "L"):  # Pillow keeps the byte that it takes for the high one: truly high, then truly low.
@@ -235,14 +284,19 @@ def _array_file(path: str | os.PathLike[str], *, header: bool = False) -> tuple[
         pixels, alpha = _read_tiff(path, header)
     else:
         return None
+    return _checked(pixels), alpha
+
+
+def _checked(pixels: np.ndarray) -> np.ndarray:
+    """Return an array as [H, W, C] if it is a picture."""
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or 0 in pixels.shape:
         raise PictureError(f"it holds {pixels.dtype} {list(pixels.shape)}; expected uint8 or uint16 [H, W] or [H, W, C]")
-    return pixels, alpha
+    return pixels
 
 
-def _pillow_holds(path: str | os.PathLike[str]) -> bool:
+def _pillow_holds(path: str | os.PathLike[str] | io.BytesIO) -> bool:
     """Say whether Pillow reads all of a TIFF: one page, and no more than 8 bits unless it is grey."""
     try:
         with Image.open(path) as image:
@@ -252,7 +306,7 @@ def _pillow_holds(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _read_tiff(path: str | os.PathLike[str], header: bool) -> tuple[np.ndarray, bool]:
+def _read_tiff(path: str | os.PathLike[str] | io.BytesIO, header: bool) -> tuple[np.ndarray, bool]:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         channels = series.axes.replace("Y", "").replace("X", "")
@@ -309,16 +363,20 @@ def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndar
 
 
 @contextmanager
-def _explaining(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn whatever a decoder raises on broken bytes into a PictureError that says what is wrong with the file."""
+def _explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Turn whatever a decoder raises on broken bytes into a PictureError that says what is wrong with the file.
+
+    Args:
+        path: the file; none where the bytes come from elsewhere.
+    """
     try:
         yield
     except PictureError:
         raise
     except Exception as error:
-        if not os.path.isfile(path):
+        if path is not None and not os.path.isfile(path):
             reason = "there is no such file"
-        elif os.path.getsize(path) == 0:
+        elif path is not None and os.path.getsize(path) == 0:
             reason = "the file is empty"
         elif isinstance(error, UnidentifiedImageError):
             reason = "it is not a picture that can be read"

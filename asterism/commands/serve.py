@@ -1,0 +1,54 @@
+"""`asterism serve`: a studio page and an HTTP API."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from asterism.commands.flags import add_machine
+
+ABOUT = "serve models on this machine: a studio page and an HTTP API"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="runs, model files or hub names")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine alone]")
+    parser.add_argument("--port", type=int, default=7860, help="port; 0 takes a free one [7860]")
+    parser.add_argument("--token", help="what requests must bring; needed beyond this machine [variable ASTERISM_TOKEN]")
+    parser.add_argument("--no-studio", action="store_true", help="the API alone, without the page")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once on the device [16]")
+    parser.add_argument("--max-upload", type=float, default=16, metavar="MB", help="size of one uploaded picture [16]")
+    parser.add_argument("--max-pixels", type=float, default=25, metavar="MP", help="millions of pixels of a picture [25]")
+    parser.add_argument("--places", type=int, default=128, metavar="N", help="results waiting or in work; then 503 [128]")
+    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds for a request's answer [60]")
+    add_machine(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve models."""
+    try:
+        from asterism.serving.limits import Limits
+        from asterism.serving.server import serve
+    except ImportError as error:
+        raise RuntimeError(f'serving needs {error.name}: pip install "asterism[serve]"') from error
+
+    limits = Limits(
+        upload_bytes=round(args.max_upload * 10**6),
+        pixels=round(args.max_pixels * 10**6),
+        results=min(64, args.places),
+        places=args.places,
+        seconds=args.timeout,
+        batch_size=args.batch_size,
+    )
+    serve(
+        args.runs,
+        host=args.host,
+        port=args.port,
+        token=args.token or os.environ.get("ASTERISM_TOKEN"),
+        studio=not args.no_studio,
+        limits=limits,
+        device=args.device,
+        precision=args.precision,
+    )
+    return 0

@@ -1,0 +1,196 @@
+"""The HTTP API: models, translations, health, metrics, and a page that describes it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable
+from importlib.resources import files
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+
+from asterism.data.pictures import PictureFormat, encode, to_depth
+from asterism.serving.hosted import Hosted
+from asterism.serving.limits import Refused
+from asterism.serving.requests import FormRequest, JsonRequest, Order, read_order
+from asterism.serving.service import Service
+
+T = TypeVar("T")
+TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff"}
+PICTURES: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES.values()}
+RESULTS: dict[str, Any] = {
+    "type": "object",
+    "required": ["model", "results"],
+    "properties": {
+        "model": {"type": "string"},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["to", "type", "width", "height", "image"],
+                "properties": {
+                    "to": {"description": "The target as it was given."},
+                    "type": {"type": "string", "enum": list(TYPES.values())},
+                    "width": {"type": "integer"},
+                    "height": {"type": "integer"},
+                    "image": {"type": "string", "contentEncoding": "base64"},
+                },
+            },
+        },
+    },
+}
+ERROR = {"application/json": {"schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}}}
+REASONS = {
+    400: "The request or its picture is malformed.",
+    401: "The service needs its token.",
+    403: "A page of another origin asks.",
+    404: "There is no such model.",
+    406: "The client accepts neither a picture nor JSON.",
+    408: "The request did not arrive in time.",
+    413: "Too many bytes or pixels.",
+    415: "The request is neither a form nor JSON, or the picture is no PNG, JPEG, WebP or TIFF.",
+    421: "The service does not answer to this host name.",
+    422: "A field is missing, unknown or wrong, or the picture cannot be used.",
+    503: "No place is free, or no time was left; ask again after Retry-After seconds.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the schema says of these statuses."""
+    return {status: {"description": REASONS[status], "content": ERROR} for status in (401, 421, 503, *statuses)}
+
+
+def api(service: Service) -> APIRouter:
+    """Return the routes over a service."""
+    router = APIRouter()
+
+    @router.get("/api/models", tags=["models"], responses=errors(), summary="The models of this service")
+    async def models() -> dict[str, list[dict[str, Any]]]:
+        return {"models": [hosted.summary() for hosted in service.models.values()]}
+
+    @router.get("/api/models/{name}", tags=["models"], responses=errors(404), summary="One model: labels, sizes, data, scores")
+    async def model(name: str) -> dict[str, Any]:
+        limits = service.limits
+        bounds = {key: getattr(limits, key) for key in ("upload_bytes", "pixels", "results", "seconds")}
+        return {**service.model(name).description(), "limits": bounds}
+
+    @router.post(
+        "/api/models/{name}/translate",
+        tags=["translate"],
+        summary="Translate a picture",
+        description="One target gives a picture, unless the client accepts JSON only; several targets give JSON.",
+        responses={
+            200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}},
+            **errors(400, 403, 404, 406, 408, 413, 415, 422),
+        },
+        response_class=Response,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {"schema": FormRequest.model_json_schema()},
+                    "application/json": {"schema": JsonRequest.model_json_schema()},
+                },
+            }
+        },
+    )
+    async def translate(name: str, request: Request) -> Response:
+        with service.place():  # Before the body is read: what finds no place costs nothing.
+            hosted = service.model(name)
+            order = await read_order(request, service.limits)
+            as_json = wants_json(request.headers.get("accept"), len(order.wish.to))
+            suffix, kind = output(hosted.translator.model.picture, order)
+
+            def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
+                array = array if suffix == ".tif" or array.shape[2] == 1 and suffix == ".png" else to_depth(array, 8)
+                content = encode(array, suffix, order.quality)
+                return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
+
+            work = service.translate(hosted, order.image, order.wish, write)
+            _, results = await unless_gone(request, work)
+        return answer(hosted, order, kind, results, as_json)
+
+    @router.get("/health", tags=["operation"], summary="The process lives")
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get(
+        "/ready", tags=["operation"], responses={503: {"description": "Not now.", "content": ERROR}}, summary="It serves"
+    )
+    async def ready() -> dict[str, str]:
+        if not service.ready:
+            raise Refused(503, "shutting down" if service.closing else "the models are warming up")
+        return {"status": "ready"}
+
+    @router.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=errors(), summary="For Prometheus")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @router.get("/api", include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse((files("asterism") / "assets" / "api.html").read_text(encoding="utf-8"))
+
+    return router
+
+
+def wants_json(accept: str | None, results: int) -> bool:
+    """Say whether the answer is JSON: for several results, or where the client takes nothing else.
+
+    Raises:
+        Refused: 406, the client takes neither.
+    """
+    taken = [part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")]
+    picture = any(kind in ("*/*", "image/*", *TYPES.values()) for kind in taken)
+    as_json = any(kind in ("*/*", "application/*", "application/json") for kind in taken)
+    if not picture and not as_json or results > 1 and not as_json:
+        raise Refused(406, f"Accept: {', '.join(taken)[:80]}; one result is a picture or JSON, several are JSON")
+    return results > 1 or not picture
+
+
+def output(picture: PictureFormat, order: Order) -> tuple[str, str]:
+    """Return suffix and media type of the results."""
+    wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
+    name = order.format or ("tiff" if wide else "png")
+    if picture.channels > 4 and name != "tiff":
+        raise Refused(422, f"format: {name} cannot hold the {picture.channels} channels of this model; say tiff")
+    return {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}[name], TYPES[name]
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Wait for the work, and stop it when the client goes away."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Refused(408, "the client went away")  # Nobody reads it; it ends the request.
+        return task.result()
+    finally:
+        for each in (task, gone):
+            each.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def answer(
+    hosted: Hosted, order: Order, kind: str, results: list[tuple[bytes | str, tuple[int, ...]]], as_json: bool
+) -> Response:
+    """Return the response for finished results."""
+    headers = {"cache-control": "no-store"}
+    if as_json:
+        listed = [
+            {"to": to, "type": kind, "width": shape[1], "height": shape[0], "image": text}
+            for to, (text, shape) in zip(order.wish.to, results, strict=True)
+        ]
+        return JSONResponse({"model": hosted.name, "results": listed}, headers=headers)
+    ((content, _),) = results
+    (edit, *_) = hosted.translator.parse(order.wish.to[0])
+    headers["content-disposition"] = f"inline; filename*=UTF-8''{quote(edit.name)}.{kind.partition('/')[2]}"
+    return Response(content, media_type=kind, headers=headers)

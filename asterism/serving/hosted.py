@@ -1,0 +1,194 @@
+"""A model as the service shows it: its name, its facts, and how a request's words become a target."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asterism.config import ConfigError
+from asterism.inference import source_labels
+from asterism.inference.styles import Target
+from asterism.inference.translator import Translator
+from asterism.labels import LabelError
+from asterism.model_file import ModelError, find_model, load_model
+from asterism.run_folder import Run, RunError, read_run
+from asterism.serving.limits import Limits, Refused
+from asterism.serving.uploads import read_upload
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of a picture: the arguments of `Translator.translate` as they come over the network.
+
+    Args:
+        to: the targets; one result for each.
+        labels: what is known of the picture's own labels.
+        fit: letterbox or crop.
+        style: seed of a style.
+        like: bytes of a reference picture.
+        truncation, strength, source: as for `Translator.translate`.
+    """
+
+    to: Sequence[str | Mapping[str, Any]]
+    labels: str | Mapping[str, Any] | None = None
+    fit: str = "letterbox"
+    style: int | None = None
+    like: bytes | None = None
+    truncation: float = 1.0
+    strength: float = 1.0
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A loaded model under the name that requests use.
+
+    Args:
+        run: what the files beside the model say; none for a model file alone.
+    """
+
+    name: str
+    translator: Translator
+    run: Run | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of models says of it, as JSON values."""
+        model = self.translator.model
+        picture = model.picture
+        return {
+            "name": self.name,
+            "recipe": model.name,
+            "width": picture.width,
+            "height": picture.height,
+            "channels": picture.channels,
+            "labels": list(model.space.names),
+            "styled": self.translator.recipe.styled,
+        }
+
+    def description(self) -> dict[str, Any]:
+        """Return all that the page of the model says, as JSON values; nothing of it names a file of this machine."""
+        model = self.translator.model
+        space, info = model.space, model.info
+        scores = self.run.scores if self.run else {}
+        return {
+            **self.summary(),
+            "depth": model.picture.depth,
+            "groups": [
+                {"dataset": group.dataset, "kind": group.kind, "labels": list(space.names[span]), "exclusive": sets}
+                for group, span, sets in zip(space.groups, space.spans, self._exclusive(), strict=True)
+            ],
+            "predicts_labels": self.predicts_labels,
+            "device": self.translator.machine.reason,
+            "preset": info.get("preset"),
+            "step": info.get("step"),
+            "data": [{"name": d.get("name"), "pictures": d.get("pictures")} for d in info.get("data") or ()],
+            "licence": info.get("licence"),
+            "version": info.get("version"),
+            "scores": {key: scores[key] for key in ("protocol", "split", "step", "rows", "targets", "units") if key in scores},
+        }
+
+    @property
+    def predicts_labels(self) -> bool:
+        """Whether labels that a target does not name can be told from the picture, or matter at all."""
+        return not self.translator.recipe.classifies or not self.translator.model.missing
+
+    def _exclusive(self) -> list[list[list[str]]]:
+        space = self.translator.model.space
+        return [
+            [
+                [space.names[i] for i in s]
+                for s in space.alternatives
+                if group.kind == "binary" and span.start <= s[0] < span.stop
+            ]
+            for group, span in zip(space.groups, space.spans, strict=True)
+        ]
+
+    def read(self, wish: Wish, limits: Limits) -> tuple[list[Target], dict[int, bool]]:
+        """Turn a wish's words into targets, and what it states of the picture's labels.
+
+        Decodes the reference picture, so it belongs in a thread.
+
+        Raises:
+            Refused: a wish that the model cannot fulfil, with the reason.
+        """
+        translator, space = self.translator, self.translator.model.space
+        if not wish.to:
+            raise Refused(422, f"to: name at least one target made of {', '.join(space.names)}")
+        if len(wish.to) > limits.results:
+            raise Refused(422, f"to: {len(wish.to)} targets are more than one request may ask for, {limits.results}")
+        try:
+            like = wish.like
+            if like is not None:
+                like = read_upload(like, translator.model.picture, limits, letterbox=wish.fit == "letterbox")
+            style = translator.style(
+                seed=wish.style,
+                like=like,
+                truncation=wish.truncation,
+                strength=wish.strength,
+                source=wish.source,
+                fit=wish.fit,
+            )
+            targets = [Target(translator.parse(to), style) for to in wish.to]
+            (known,) = source_labels.stated(space, wish.labels, 1)
+            if not self.predicts_labels:
+                source_labels.complete(space, [known], [target.edits for target in targets], None)
+        except (LabelError, ConfigError, ModelError) as error:
+            raise Refused(422, str(error)) from error
+        return targets, known
+
+
+def load_models(paths: Sequence[str], device: str = "auto", precision: str = "auto") -> dict[str, Hosted]:
+    """Load models for serving: runs, model files or hub names.
+
+    Each is called by its folder's or its file's name, with -2, -3, ... where that is taken.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+        ConfigError: a device that is not there.
+    """
+    hosted: dict[str, Hosted] = {}
+    for given in paths:
+        file = find_model(given)
+        translator = Translator(load_model(file), device, precision)
+        if not translator.recipe.translates:
+            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        stem = _name(given, file)
+        name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
+        hosted[name] = Hosted(name, translator, _run_of(file))
+    return hosted
+
+
+def _name(given: str | os.PathLike[str], file: Path) -> str:
+    """Return a name for addresses: letters, digits, dots, dashes and underscores."""
+    path = Path(given).expanduser()
+    words = path.resolve().name if path.is_dir() else path.stem if path.is_file() else str(given).replace("/", "--")
+    if path.is_file() and path.name == "model.safetensors":
+        words = file.resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-.") or "model"
+
+
+def _run_of(file: Path) -> Run | None:
+    try:
+        return read_run(file.parent) if file.name == "model.safetensors" else None
+    except RunError:
+        return None
+
+
+def warm_up(hosted: Hosted, batch_size: int) -> None:
+    """Translate nothing in particular once, alone and in a full batch, so that the first request does not wait."""
+    picture, space = hosted.translator.model.picture, hosted.translator.model.space
+    target = Target(hosted.translator.parse({_first_choice(hosted): True}))
+    known = {i: False for i in range(space.num_labels)}
+    for count in {1, batch_size}:
+        x = torch.zeros(count, picture.channels, picture.height, picture.width)
+        hosted.translator.each(x, [target] * count, [known] * count)
+
+
+def _first_choice(hosted: Hosted) -> str:
+    return hosted.translator.model.space.names[0]

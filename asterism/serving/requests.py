@@ -1,0 +1,170 @@
+"""Requests to translate, as multipart forms and as JSON, read and checked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from asterism.serving.hosted import Wish
+from asterism.serving.limits import Limits, Refused
+
+Format = Literal["png", "jpeg", "webp", "tiff"]
+Words = Field(max_length=2000)
+
+
+class Fields(BaseModel):
+    """What both kinds of request say beside the picture."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    to: list[str | dict[str, bool]] = Field(
+        min_length=1,
+        max_length=1000,
+        description="The targets, one result each: a label, several with commas (`Blond_Hair,Eyeglasses=no`), or an object "
+        '`{"Blond_Hair": true}`. Labels that it does not name keep the value of the picture.',
+        examples=[["Blond_Hair"]],
+    )
+    labels: str | dict[str, bool] | None = Field(None, description="Labels that the picture has; the others are predicted.")
+    fit: Literal["letterbox", "crop"] = Field("letterbox", description="All of the picture, or its centre pasted back.")
+    style: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a style.")
+    truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
+    strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the picture's own.")
+    source: str | None = Field(None, alias="from", max_length=200, description="With strength: the domain of the picture.")
+    format: Format | None = Field(None, description="Format of the results; without it PNG, or TIFF for what PNG cannot hold.")
+    quality: int = Field(92, ge=1, le=100, description="Of JPEG and WebP.")
+
+
+class JsonRequest(Fields):
+    """A request as JSON; pictures are base64 text, with or without `data:...;base64,` before it."""
+
+    image: str = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"contentEncoding": "base64"})
+    like: str | None = Field(
+        None, description="Models with styles: a picture whose style is taken.", json_schema_extra={"contentEncoding": "base64"}
+    )
+
+
+class FormRequest(Fields):
+    """A request as a form; `to` may be repeated."""
+
+    image: bytes = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"format": "binary"})
+    like: bytes | None = Field(
+        None, description="Models with styles: a picture whose style is taken.", json_schema_extra={"format": "binary"}
+    )
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request that was understood: the picture's file, what to do with it, and how the results are to be written."""
+
+    image: bytes
+    wish: Wish
+    format: Format | None
+    quality: int
+
+
+async def read_order(request: Request, limits: Limits) -> Order:
+    """Read a request to translate.
+
+    Raises:
+        Refused: 400 malformed, 413 too large, 415 neither a form nor JSON, 422 a field that is missing, unknown or wrong.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        given: Mapping[str, Any] = await _form(request, limits)
+        fields, image, like = _checked(FormRequest, given), given.get("image"), given.get("like")
+    elif kind == "application/json":
+        given = await _json(request)
+        fields = _checked(JsonRequest, given)
+        image, like = _decoded("image", fields.image), _decoded("like", fields.like)
+    else:
+        raise Refused(415, "send the picture as multipart/form-data or as application/json with base64")
+    wish = Wish(
+        to=fields.to,
+        labels=fields.labels,
+        fit=fields.fit,
+        style=fields.style,
+        like=like,
+        truncation=fields.truncation,
+        strength=fields.strength,
+        source=fields.source,
+    )
+    assert isinstance(image, bytes)
+    return Order(image, wish, fields.format, fields.quality)
+
+
+def _checked(kind: type[Any], given: Mapping[str, Any]) -> Any:
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        known = [field.alias or name for name, field in kind.model_fields.items()]
+        where = str(first["loc"][0])[:60] if first["loc"] else "the request"
+        hint = f"; the fields are {', '.join(known)}" if first["type"] == "extra_forbidden" else ""
+        raise Refused(422, f"{where}: {first['msg']}{hint}") from error
+
+
+async def _json(request: Request) -> Mapping[str, Any]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "the body is not JSON") from error
+    if not isinstance(given, dict):
+        raise Refused(422, "the JSON is no object; expected image, to and what else the API's page lists")
+    return given
+
+
+def _decoded(name: str, text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(re.sub(r"\Adata:[^,]{0,100},", "", text), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused(400, f"{name}: this is not base64") from error
+
+
+class _InMemory(MultiPartParser):
+    """Keeps files in memory, whose bytes are bounded before they come here; Starlette would write them to disk."""
+
+    spool_max_size = 2**62
+
+
+async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
+    """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        async for chunk in request.stream():
+            yield chunk
+
+    parser = _InMemory(request.headers, stream(), max_files=2, max_fields=limits.results + 20, max_part_size=2**16)
+    try:
+        form = await parser.parse()
+    except (HTTPException, ClientDisconnect):
+        raise
+    except Exception as error:  # The parser's own, and what it lets through: a missing boundary, bytes that are no text.
+        said = getattr(error, "message", "")
+        raise Refused(400, f"the form cannot be read{': ' + said if said else ''}") from error
+    given: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if name in ("image", "like") and isinstance(value, str):
+            raise Refused(422, f"{name}: send it as a file of the form, with a file name")
+        content = value if isinstance(value, str) else value.file.read()
+        if name == "to":
+            given.setdefault("to", []).append(content)
+        elif name in given:
+            raise Refused(422, f"{name[:60]}: given twice; only `to` may be repeated")
+        else:
+            given[name] = content
+    return given

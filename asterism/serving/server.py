@@ -1,0 +1,119 @@
+"""The process: sockets, signals, and an end that finishes what was accepted."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from asterism.config import ConfigError
+from asterism.serving.app import create_app
+from asterism.serving.hosted import load_models
+from asterism.serving.limits import Limits
+from asterism.serving.service import Service
+
+
+def serve(
+    runs: Sequence[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    token: str | None = None,
+    studio: bool = True,
+    limits: Limits | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> None:
+    """Serve models until a signal ends it; what was accepted by then is finished first.
+
+    Args:
+        runs: run folders, model files or hub names.
+        host, port: the address to bind; port 0 takes a free one.
+        token: what every request must bring; needed beyond this machine.
+        studio: with the page at `/`.
+
+    Raises:
+        ConfigError: an address beyond this machine without a token, or one that cannot be had.
+        ModelError: a model that cannot be found or used.
+    """
+    local = is_local(host)
+    if token is not None and len(token) < 16:
+        raise ConfigError(f"the token has {len(token)} characters; take at least 16, such as {secrets.token_urlsafe(24)}")
+    if not local and token is None:
+        raise ConfigError(
+            f"{host} can be reached from other machines, so a token is needed: --token {secrets.token_urlsafe(24)} "
+            "(or the variable ASTERISM_TOKEN); without one, serve on 127.0.0.1"
+        )
+    bound = bind(host, port)
+    try:
+        service = Service(load_models(runs, device, precision), limits)
+        app = create_app(service, local=local, token=token, studio=studio)
+        Server(app, service).run(sockets=[bound])
+    finally:
+        bound.close()
+
+
+def is_local(host: str) -> bool:
+    """Say whether an address belongs to this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take an address.
+
+    Raises:
+        ConfigError: it cannot be had, with the reason.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        return bound
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"cannot serve on {host} port {port}: {reason}; give another --port, or 0 for a free one") from error
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, told to finish what the service accepted, and then not to wait for pages that stay open."""
+
+    def __init__(self, app: object, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,  # type: ignore[arg-type]
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=2,  # For what is left when the service has finished: answers on their way out.
+                limit_concurrency=1000,
+                ws="none",
+            )
+        )
+        self.service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        await super().startup(sockets)
+        for bound in sockets or ():
+            host, port = bound.getsockname()[:2]
+            where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            models = ", ".join(self.service.models)
+            print(f"serving {models} at {where} (API: {where}/api); Ctrl-C ends it", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, finish what was accepted, then close."""
+        for server in self.servers:
+            server.close()
+        if self.service.taken:
+            print(f"finishing {self.service.taken} accepted", file=sys.stderr, flush=True)
+        await self.service.drained()
+        await super().shutdown(sockets)

@@ -1,0 +1,164 @@
+"""The service: bytes and a wish in, finished results out, within its limits. The HTTP API and the studio both use it.
+
+A request takes a place per result from the moment it is accepted until its answer is made or its client is gone. Decoding
+and encoding run in a few threads, the networks in the device's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asterism.inference.images import Picture, fit_in, open_image, to_array
+from asterism.inference.styles import Target
+from asterism.labels import LabelError
+from asterism.serving.hosted import Hosted, Wish, warm_up
+from asterism.serving.limits import Limits, Refused
+from asterism.serving.metrics import Metrics, resident_bytes
+from asterism.serving.uploads import read_upload
+from asterism.serving.worker import DeviceWorker
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Hosted models behind one device.
+
+    Use it from one event loop; `close` finishes what was accepted.
+
+    Args:
+        models: by name, from `load_models`.
+    """
+
+    def __init__(self, models: Mapping[str, Hosted], limits: Limits | None = None) -> None:
+        self.models = dict(models)
+        self.limits = limits or Limits()
+        self.ready = False
+        self.closing = False
+        self.taken = 0
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "asterism_places_taken": ("Results that are waiting or in work.", lambda: self.taken),
+            "asterism_places": ("Results that may be waiting or in work.", lambda: self.limits.places),
+            "asterism_resident_bytes": ("Memory that the process holds.", resident_bytes),
+        }
+        self.metrics = Metrics(gauges)
+        self._worker = DeviceWorker(self.limits.batch_size, self.metrics.batch)
+        threads = max(2, min(8, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="asterism-pictures")
+
+    def model(self, name: str) -> Hosted:
+        """Return the model of that name.
+
+        Raises:
+            Refused: 404; names the models that there are.
+        """
+        if name not in self.models:
+            raise Refused(404, f"there is no model {name[:80]!r}; there are {', '.join(self.models)}")
+        return self.models[name]
+
+    @contextmanager
+    def place(self, count: int = 1) -> Iterator[None]:
+        """Hold places for results.
+
+        Raises:
+            Refused: 503, they are all taken, or the service is closing.
+        """
+        if self.closing:
+            raise Refused(503, "the service is shutting down; ask again when it is back", retry_after=5)
+        if self.taken + count > self.limits.places:
+            raise Refused(503, f"all {self.limits.places} places are taken or would be; ask again in a moment")
+        self.taken += count
+        try:
+            yield
+        finally:
+            self.taken -= count
+
+    async def translate(
+        self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]
+    ) -> tuple[np.ndarray, list[T]]:
+        """Translate an uploaded picture. The caller holds its first place; this takes one for every further result.
+
+        Args:
+            upload: the bytes of a picture's file.
+            finish: turns a result [H, W, C], uint8 or uint16, into what the caller wants; called in a thread.
+
+        Returns:
+            The picture as the model takes it, [H, W, C], and what `finish` made of each target's result.
+
+        Raises:
+            Refused: what cannot be served, or did not become ready in time.
+        """
+        with self.place(len(wish.to) - 1 if wish.to else 0):
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    return await self._translate(hosted, upload, wish, finish)
+            except TimeoutError as error:
+                raise Refused(
+                    503, f"the answer was not ready within {self.limits.seconds:g} s; ask for less, or again"
+                ) from error
+
+    async def _translate(
+        self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]
+    ) -> tuple[np.ndarray, list[T]]:
+        loop, picture = asyncio.get_running_loop(), hosted.translator.model.picture
+
+        def prepare() -> tuple[np.ndarray, Picture, Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, bool]]:
+            targets, known = hosted.read(wish, self.limits)
+            array = read_upload(upload, picture, self.limits, letterbox=wish.fit == "letterbox")
+            image = open_image(array, picture)
+            x, back = fit_in(image, picture, wish.fit, torch.device("cpu"))
+            if wish.fit == "crop":  # Its way back holds the whole picture as floats; stored values are a quarter of that.
+                back = _back_again(image, hosted)
+            return array, image, x, back, targets, known
+
+        def conclude(y: Tensor) -> T:
+            return finish(to_array(back(y[None])[0], picture))
+
+        array, image, x, back, targets, known = await loop.run_in_executor(self._pool, prepare)
+        try:
+            results = await asyncio.wrap_future(self._worker.submit(hosted.translator, x, targets, known))
+        except LabelError as error:
+            raise Refused(422, str(error)) from error
+        except Exception as error:
+            raise Refused(503, "the translation failed on the server, whose log says why; ask again, or for less") from error
+        finished = await asyncio.gather(*(loop.run_in_executor(self._pool, conclude, y) for y in results))
+        self.metrics.translated(hosted.name, len(finished))
+        return array, list(finished)
+
+    async def warm_up(self) -> None:
+        """Make every model run once; then the service is ready."""
+        loop = asyncio.get_running_loop()
+        for hosted in self.models.values():
+            await loop.run_in_executor(self._pool, warm_up, hosted, self.limits.batch_size)
+        self.ready = True
+
+    async def drained(self) -> None:
+        """Take nothing more, and wait until everything that was accepted is answered."""
+        self.closing, self.ready = True, False
+        while self.taken:
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Finish what was accepted and stop the threads."""
+        self.closing, self.ready = True, False
+        self._worker.close()
+        self._pool.shutdown(wait=True)
+
+
+def _back_again(image: Picture, hosted: Hosted) -> Callable[[Tensor], Tensor]:
+    """Return the way back of a cropped picture, made anew from its stored values when it is needed."""
+
+    def back(y: Tensor) -> Tensor:
+        return fit_in(image, hosted.translator.model.picture, "crop", torch.device("cpu"))[1](y)
+
+    return back
