@@ -237,7 +237,7 @@ class Translator:
                 told = [self.model.space.apply(targets[i].edits[number], labels[i : i + 1]) for i in rows]
                 wanted, known_labels, dataset = (torch.cat(parts) for parts in zip(*told, strict=True))
                 batch = Batch(labels=wanted, known=known_labels, dataset=dataset)
-                if any(targets[i].style is not None for i in rows):
+                if self.recipe.styled:
                     batch = batch.extend(s=self._styles(x[rows], [targets[i] for i in rows], wanted))
                 y = self.recipe.translate(x[rows], batch).float().clamp(-1, 1)
                 x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
@@ -263,7 +263,7 @@ class Translator:
         parts: dict[int, list[int]] = {}
         for i, target in enumerate(targets):
             parts.setdefault(id(target), []).append(i)
-        made = [(targets[rows[0]].style or Style()).of(self.recipe, x[rows], wanted[rows]) for rows in parts.values()]
+        made = [(targets[rows[0]].style or Style()).of(self.styles, x[rows], wanted[rows]) for rows in parts.values()]
         order = torch.tensor([i for rows in parts.values() for i in rows], device=x.device)
         return torch.cat(made)[order.argsort()]
 

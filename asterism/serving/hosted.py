@@ -75,7 +75,8 @@ class Hosted:
         """Return all that the page of the model says, as JSON values; nothing of it names a file of this machine."""
         model = self.translator.model
         space, info = model.space, model.info
-        scores = self.run.scores if self.run else {}
+        records = self.run.scores if self.run else {}
+        shown = ("protocol", "split", "checkpoint", "step", "rows", "targets")
         return {
             **self.summary(),
             "depth": model.picture.depth,
@@ -90,7 +91,7 @@ class Hosted:
             "data": [{"name": d.get("name"), "pictures": d.get("pictures")} for d in info.get("data") or ()],
             "licence": info.get("licence"),
             "version": info.get("version"),
-            "scores": {key: scores[key] for key in ("protocol", "split", "step", "rows", "targets", "units") if key in scores},
+            "scores": {name: {key: record[key] for key in shown if key in record} for name, record in records.items()},
         }
 
     @property
