@@ -153,7 +153,8 @@ def split_sections(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], cls: type, where: str) -> list[str]:
     """List the keys whose values differ and that a resumed run may not change, as 'where.key: old -> new'."""
     fixed = [name for name, f in fields_of(cls).items() if not f.metadata.get("resumable")]
-    return [f"{where}.{n}: {old.get(n)} -> {new.get(n)}" for n in fixed if old.get(n) != new.get(n)]
+    before = to_dict(cls()) | dict(old)  # A run of an earlier version lacks what has been added since.
+    return [f"{where}.{n}: {before[n]} -> {new.get(n)}" for n in fixed if before[n] != new.get(n)]
 
 
 def _convert(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> Any:
@@ -191,7 +192,8 @@ def _convert(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> An
 
 
 def _convert_tuple(value: Any, arguments: tuple[Any, ...], limits: Mapping[str, Any], where: str) -> tuple[Any, ...]:
-    items = value.replace("x", ",").split(",") if isinstance(value, str) and arguments[-1] is not Ellipsis else value
+    words = isinstance(value, str) and arguments[0] is not str  # A path may hold a comma.
+    items = [part for part in value.replace("x", ",").split(",") if part] if words else value
     if isinstance(items, (str, int, float)):
         items = [items]
     items = list(items)

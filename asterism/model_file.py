@@ -71,8 +71,8 @@ def save_model(
 ) -> None:
     """Write a model file, whole or not at all.
 
-    Networks named in `recipe.averaged`, which make the translations, are kept in float32; the others, of which only the
-    class head is used later, in float16.
+    Networks named in `recipe.averaged` and those never trained, which make the translations, are kept in float32; the others,
+    of which only the class head is used later, in float16.
 
     Args:
         path: the file to write or replace.
@@ -85,9 +85,10 @@ def save_model(
         ModelError: an incomplete network, or no room on the disk.
     """
     given = {key.partition(".")[0] for key in weights}
-    networks = {n: network for n, network in recipe.networks.items() if n in given or n in recipe.averaged}
+    exact = {n for n in recipe.networks if n in recipe.averaged or n not in recipe.optimizers()}
+    networks = {n: network for n, network in recipe.networks.items() if n in given or n in exact}
     _compare({f"{n}.{key}" for n, network in networks.items() for key in network.state_dict()}, weights)
-    tensors = {key: _stored(t, exact=key.partition(".")[0] in recipe.averaged) for key, t in weights.items()}
+    tensors = {key: _stored(t, exact=key.partition(".")[0] in exact) for key, t in weights.items()}
     metadata = {
         "format": FORMAT,
         "recipe": name,

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from asterism.data.pictures import PictureFormat
 from asterism.engine.finetune import adopt
-from asterism.inference.import_ import import_published, read_state_dict
+from asterism.inference.checkpoint_files import read_state_dict
+from asterism.inference.import_ import import_published
 from asterism.inference.published import export_published
 from asterism.inference.published_stargan import write
 from asterism.inference.translator import Translator, load

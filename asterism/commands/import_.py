@@ -12,8 +12,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("recipe", metavar="RECIPE", help="whose checkpoints they are; the files do not tell")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
-    parser.add_argument("--labels", required=True, metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
-    parser.add_argument("--image-size", required=True, metavar="N", help="pixels in training: 128 or 128x96")
+    names = parser.add_mutually_exclusive_group()
+    names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
+    names.add_argument("--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...]")
+    parser.add_argument("--image-size", metavar="N", help="pixels in training: 128 or 128x96; stargan_v2's files tell")
+    parser.add_argument("--fan", action="store_true", help="stargan_v2: keep the landmark network, for masks of faces")
     parser.add_argument("--licence", default="", metavar="WORDS", help="licence of the weights, kept in the model file")
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the run's folder, new or empty")
 
@@ -23,9 +26,18 @@ def run(args: argparse.Namespace) -> int:
     from asterism.config import DataConfig, build
     from asterism.inference.import_ import import_published
     from asterism.labels import LabelSpace
+    from asterism.model_file import load_model
 
-    size = build(DataConfig, {"size": args.image_size}, where="--image-").size
-    space = LabelSpace.from_text(args.labels)
-    path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence)
-    print(f"{path}\n  asterism translate {args.out} PICTURE --to {space.names[0]} --out DIR")
+    size = build(DataConfig, {"size": args.image_size}, where="--image-").size if args.image_size else None
+    words = f"pictures:one_of:{args.domains}" if args.domains else args.labels
+    space = LabelSpace.from_text(words) if words else None
+    path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, fan=args.fan)
+    model = load_model(path)
+    if model.missing:
+        use = "targets must name every label" if model.recipe.classifies else "translation does not need it"
+        print(f"not among the files: {', '.join(model.missing)}; {use}, training starts it fresh")
+    if getattr(model.config, "high_pass", 0) and model.config.masks == "ones":
+        print("its masks are ones: pictures are not quite the published ones; --fan keeps the landmark network that makes them")
+    print(f"licence of the weights: {model.info['licence']}")
+    print(f"{path}\n  asterism translate {args.out} PICTURE --to {model.space.names[0]} --out DIR")
     return 0

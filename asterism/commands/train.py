@@ -52,14 +52,18 @@ def run(args: argparse.Namespace) -> int:
 def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     """Check all that training would check, and print settings and cost; nothing is written."""
     from asterism.data.dataset import open_data
+    from asterism.engine.checkpoint import find
     from asterism.engine.estimate import expected_cost
     from asterism.engine.run import build, initialise, refuse_changes
 
     refuse_changes(settings, out)
     with waiting("reading the headers of the pictures"):
         datasets = open_data(settings.data)
-    if init is not None:
-        initialise(build(settings, datasets), init, settings.name)
+    if not find(out / "checkpoints"):
+        recipe = build(settings, datasets)
+        if init is not None:
+            initialise(recipe, init, settings.name)
+        recipe.begin(new=True)
     lines, _ = expected_cost(settings, datasets)
     print(json.dumps(settings.to_json(), indent=2))
     print("\n".join(lines))

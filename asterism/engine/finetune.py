@@ -28,7 +28,7 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     axes, notes = recipe.label_axes(), []
     given, own = model.recipe.state_dict(), recipe.state_dict()
     for key, tensor in own.items():
-        if key.split(".")[0] in model.missing:
+        if key.split(".")[0] in model.missing or key.split(".")[0] not in model.recipe.networks:
             continue
         if key not in given:
             raise ModelError(f"--init lacks {key}; {_remedy(recipe, model)}")

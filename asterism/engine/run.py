@@ -25,9 +25,12 @@ from asterism.engine.trainer import Outcome, Trainer
 from asterism.machine import Machine
 from asterism.model_file import FILE_NAME, find_model, load_model, saved_step
 from asterism.recipes import recipe_class
-from asterism.recipes.base import Recipe
+from asterism.recipes.base import Masks, Recipe
 from asterism.recipes.settings import Settings
 from asterism.terminal import waiting
+
+OWN_LICENCE = "the trainer's own; none was stated"
+"""Of the weights of a model trained from scratch."""
 
 
 def train(
@@ -38,6 +41,7 @@ def train(
     preset: str | None = None,
     init: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    masks: Masks | None = None,
 ) -> Outcome:
     """Train a recipe, or go on with the run in `out` where it stopped.
 
@@ -48,6 +52,9 @@ def train(
         preset: named settings of the recipe.
         init: run or model file whose weights a new run starts from.
         overrides: dotted keys, such as {"train.steps": 5000}.
+        masks: for recipes that carry detail over by masks (StarGAN v2 with `recipe.high_pass`): a function from pictures
+            [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1]; called once a step for the sources and once for
+            what is made of them, without gradients. Goes with {"recipe.masks": "given"}.
 
     Returns:
         The last step, and the signal that ended the run if one did.
@@ -58,21 +65,28 @@ def train(
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
     settings = Settings.resolve(recipe, [str(s) for s in sources], preset, overrides)
-    return run(settings, Path(out), init)
+    return run(settings, Path(out), init, masks)
 
 
-def run(settings: Settings, out: Path, init: str | Path | None = None) -> Outcome:
+def run(settings: Settings, out: Path, init: str | Path | None = None, masks: Masks | None = None) -> Outcome:
     """Train with resolved settings; see `train`."""
     refuse_changes(settings, out)
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
-        return start(settings, out, init, machine, processes).train()
+        return start(settings, out, init, machine, processes, masks).train()
     finally:
         processes.leave()
 
 
-def start(settings: Settings, out: Path, init: str | Path | None, machine: Machine, processes: Processes) -> Trainer:
+def start(
+    settings: Settings,
+    out: Path,
+    init: str | Path | None,
+    machine: Machine,
+    processes: Processes,
+    masks: Masks | None = None,
+) -> Trainer:
     """Open the data, build or restore the recipe, and return the trainer ready to train."""
     began = time.perf_counter()
     with waiting("reading the headers of the pictures", quiet=not processes.first):
@@ -90,6 +104,8 @@ def start(settings: Settings, out: Path, init: str | Path | None, machine: Machi
     )
     config = in_steps(settings.train, loader.steps_per_epoch)
     network = build(settings, datasets)
+    if masks is not None:
+        network.mask_by(masks)
     identity = {
         "settings": settings.to_json(),
         "labels": datasets.space.to_json(),
@@ -100,7 +116,7 @@ def start(settings: Settings, out: Path, init: str | Path | None, machine: Machi
         "data": [{"name": s.name, "pictures": len(s)} for s in datasets.splits["train"]],
         "preset": settings.preset,
         "version": __version__,
-        "licence": "the trainer's own; none was stated",
+        "licence": OWN_LICENCE,
     }
     network.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
     trainer = Trainer(
@@ -119,10 +135,16 @@ def start(settings: Settings, out: Path, init: str | Path | None, machine: Machi
             trainer.saved_at = -1
         processes.wait()  # Until all have looked, since the first process is about to write it.
     elif init is not None:
-        for note in initialise(network, init, settings.name):
+        model = load_model(find_model(init))
+        for note in adopt(network, model, settings.name):
             say(f"--init: {note}")
         info["created_from"] = str(init)
+        licence = str(model.info.get("licence", ""))
+        if licence and licence not in (OWN_LICENCE, "not stated"):  # What is derived from weights stays under their licence.
+            info["licence"] = licence
+            say(f"--init: its weights are under {licence}, and so are those of this run")
         trainer.average.load(network.state_dict())
+    network.begin(new=state is None)
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "config.json", settings.to_json())

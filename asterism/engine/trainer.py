@@ -142,7 +142,8 @@ class Trainer:
                 x = zoom(x, getattr(rows, f"window{suffix}"))
             x = mirror(x, getattr(rows, f"mirror{suffix}"))
             rows = rows.extend(**{name: x.contiguous(memory_format=self.machine.memory_format)})
-        return rows
+        with torch.no_grad(), self.machine.arithmetic():
+            return rows.extend(**self.recipe.observe(rows))
 
     def train_batch(self, batch: Batch, total: int) -> None:
         """Make every update that is due; `total` counts the batch's samples over all processes."""

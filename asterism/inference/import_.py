@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asterism.data.pictures import PictureFormat
+from asterism.inference.checkpoint_files import Weights
 from asterism.inference.published import layout
 from asterism.labels import LabelSpace
 from asterism.model_file import FILE_NAME, ModelError, save_model, write_file
@@ -24,10 +24,11 @@ def import_published(
     name: str,
     files: Sequence[str | os.PathLike[str]],
     *,
-    space: LabelSpace,
-    size: tuple[int, int],
+    space: LabelSpace | None = None,
+    size: tuple[int, int] | None = None,
     out: str | os.PathLike[str],
     licence: str = "",
+    fan: bool = False,
 ) -> Path:
     """Make a run from published checkpoints, for `translate`, `evaluate` and `train --init`.
 
@@ -37,11 +38,13 @@ def import_published(
     Args:
         name: the recipe.
         files: its checkpoint files in any order; for StarGAN G, and D where there is one. Without D the labels that a
-            target does not name cannot be predicted.
-        space: the labels in the order of training (`LabelSpace.from_text` reads them from words).
-        size: height and width of the pictures of training.
+            target does not name cannot be predicted. For StarGAN v2 nets_ema or nets, or both.
+        space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 needs none:
+            its domains are then domain_0, domain_1, ...
+        size: height and width of the pictures of training; StarGAN v2 tells them by its shapes.
         out: folder of the run, new or empty.
-        licence: of the weights, if known; kept in the model file.
+        licence: of the weights; none takes that of the authors' files where it is known. Kept in the model file.
+        fan: StarGAN v2: keep the landmark network, which makes the masks of faces.
 
     Returns:
         The model file.
@@ -55,47 +58,26 @@ def import_published(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ModelError(f"{out} is there already and not empty: choose another folder for the run")
     paths = list(dict.fromkeys(Path(file) for file in files))
-    config, channels, networks = layout(name).read({path: read_state_dict(path) for path in paths}, space, size)
-    overrides: dict[str, object] = {f"recipe.{key}": value for key, value in config.items()} | {"data.size": size}
-    binary = [label for group in space.groups if group.kind == "binary" for label in group.labels]
+    found = layout(name).read(paths, space, size, fan)
+    overrides: dict[str, object] = {f"recipe.{key}": value for key, value in found.config.items()} | {"data.size": found.size}
+    binary = [label for group in found.space.groups if group.kind == "binary" for label in group.labels]
     overrides |= {"data.labels": ",".join(binary)}  # Of all columns that a table may have, for evaluation.
     preset = "published" if "published" in recipe_class(name).presets else None
     settings = Settings.resolve(name, preset=preset, overrides=overrides)
     with torch.random.fork_rng(devices=[]):
-        recipe = recipe_class(name)(settings.recipe, space, PictureFormat(channels, *size))
-    for network, (path, weights) in networks.items():
+        recipe = recipe_class(name)(settings.recipe, found.space, PictureFormat(found.channels, *found.size))
+    for network, (path, weights) in found.networks.items():
         _check(path, weights, recipe.networks[network])
-    weights = {f"{network}.{key}": t for network, (_, given) in networks.items() for key, t in given.items()}
+    weights = {f"{network}.{key}": t for network, (_, given) in found.networks.items() for key, t in given.items()}
     step = next((int(m[1]) for path in paths if (m := re.match(r"(\d+)[-_]", path.name))), 0)
-    info = {"step": step, "created_from": [path.name for path in paths], "licence": licence or "not stated"}
+    licence = licence or found.licence or "not stated"
+    info = {"step": step, "created_from": [path.name for path in paths], "licence": licence}
     save_model(out / FILE_NAME, recipe, name, weights, info=info)
     write_file(out / "config.json", (json.dumps(settings.to_json(), indent=2) + "\n").encode())
     return out / FILE_NAME
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a checkpoint that is a bare state dict; nothing in it is executed.
-
-    Raises:
-        ModelError: no such file, a damaged one, or one that holds anything but tensors by name.
-    """
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"there is no file {path}") from None
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds more than tensors, or is no checkpoint. It was not opened, since that may run code"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error
-    if not isinstance(held, dict) or not all(isinstance(t, Tensor) for t in held.values()):
-        what = f"a dict of {', '.join(map(str, list(held)[:4]))}" if isinstance(held, dict) else type(held).__name__
-        raise ModelError(f"{path} is no bare state dict (tensors by name) but {what}")
-    return {str(key): tensor for key, tensor in held.items()}
-
-
-def _check(path: Path, weights: dict[str, Tensor], network: nn.Module) -> None:
+def _check(path: Path, weights: Weights, network: nn.Module) -> None:
     """Raise ModelError unless the file holds exactly the network's parameters."""
     expected = network.state_dict()
     missing, surprising = [k for k in expected if k not in weights], [k for k in weights if k not in expected]

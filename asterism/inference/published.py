@@ -13,12 +13,13 @@ from types import ModuleType
 import torch
 
 from asterism.config import closest
-from asterism.inference import published_stargan
+from asterism.inference import published_stargan, published_stargan_v2
 from asterism.model_file import Model, ModelError, write_file
 
 LAYOUTS: dict[str, ModuleType] = {
     "stargan": published_stargan,
     "fixed_point": published_stargan,  # The same keys and shapes: only the caller can tell which recipe a file is of.
+    "stargan_v2": published_stargan_v2,
 }
 
 
@@ -34,10 +35,11 @@ def layout(name: str) -> ModuleType:
 
 
 def export_published(model: Model, out: str | os.PathLike[str]) -> list[Path]:
-    """Write a model as the published code would have: for StarGAN `{step}-G.ckpt` and `{step}-D.ckpt`.
+    """Write a model as the published code would have: for StarGAN `{step}-G.ckpt` and `{step}-D.ckpt`, for StarGAN v2
+    `{step}_nets_ema.ckpt` and, with the discriminator, `{step}_nets.ckpt`.
 
-    The published loader takes them, strictly. A model file keeps the discriminator in float16, so D comes back rounded to
-    11 bits; G is exact.
+    The published loaders take them, strictly; that of StarGAN v2's high-pass models wants the landmark network as well. A
+    model file keeps the discriminator in float16, so D comes back rounded to 11 bits; the others are exact.
 
     Args:
         model: from `load_model`; networks that it lacks are left out.

@@ -8,38 +8,38 @@ PyTorch's initial values on the way out. Files written by PyTorch 0.3 lack `num_
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from asterism.inference.checkpoint_files import Weights, read_state_dict
+from asterism.inference.published_layout import Found
 from asterism.labels import LabelSpace
 from asterism.model_file import Model, ModelError
-
-Weights = Mapping[str, Tensor]
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def read(
-    files: Mapping[Path, Weights], space: LabelSpace, size: tuple[int, int]
-) -> tuple[dict[str, int], int, dict[str, tuple[Path, Weights]]]:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
     """Tell generator from discriminator and infer what they were built with.
 
     Args:
-        files: one or two state dicts by file, in any order.
+        files: one or two bare state dicts, in any order.
         space: the labels, in the order of training.
         size: height and width of the pictures of training.
-
-    Returns:
-        Values of the recipe's configuration; C, the pictures' channels; by network, its file and parameters.
+        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not StarGAN's, labels of another number, or a size that the class head was not made for.
     """
+    if space is None or size is None:
+        raise ModelError("StarGAN's files tell neither labels nor size: give both, --labels A,B,C --image-size 128")
+    if fan:
+        raise ModelError("StarGAN has no landmark network: leave out --fan")
     networks: dict[str, tuple[Path, Weights]] = {}
-    for path, weights in files.items():
+    for path, weights in ((path, read_state_dict(path)) for path in files):
         name = _network(path, weights)
         if name in networks:
             raise ModelError(
@@ -53,7 +53,7 @@ def read(
         config |= _read_discriminator(*networks["discriminator"], space, size)
     else:  # It is built and never used; it must only take the size.
         config |= {"discriminator_layers": min(6, min(size).bit_length() - 1)}
-    return config, channels, networks
+    return Found(config, space, size, channels, networks)
 
 
 def write(model: Model) -> dict[str, dict[str, Tensor]]:

@@ -24,9 +24,10 @@ from asterism.inference.styles import Between, Look, Style, StyleBook, Target
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.model_file import Model, ModelError, find_model, load_model
+from asterism.recipes.base import Masks
 
 
-def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "auto") -> Translator:
+def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", masks: Masks | None = None) -> Translator:
     """Load a trained model.
 
     Args:
@@ -34,12 +35,17 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
             hardware multiplies it.
+        masks: for models that carry edges over by masks: a function from pictures [N, C, H, W] in [-1, 1], at the model's
+            size and on its device, to two masks [N, 1, h, w] in [0, 1]; it takes the place of the model's own.
 
     Raises:
         ModelError: there is no such model, or it cannot be used.
-        ConfigError: a device that is not there.
+        ConfigError: a device that is not there, or masks for a model that takes none.
     """
-    return Translator(load_model(find_model(path)), device, precision)
+    translator = Translator(load_model(find_model(path)), device, precision)
+    if masks is not None:
+        translator.recipe.mask_by(masks)
+    return translator
 
 
 class Translator:

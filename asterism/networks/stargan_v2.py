@@ -125,7 +125,8 @@ class Generator(nn.Module):
         max_width: channels of the deepest layers; published: 512.
         high_pass: 0, or the divisor of the high-pass filter whose output, masked, is carried over to the decoder
             (a larger value weakens it); published for faces: 1.
-        skip_sizes: spatial sizes at which that happens; the first uses the first mask, the others the second.
+        skip_sizes: spatial sizes at which that happens, smallest first; the first uses the first mask, the others the
+            second. None takes an eighth, a quarter and half of the side; published: 32, 64 and 128 whatever the side.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Generator(nn.Module):
         capacity: int = 2**14,
         max_width: int = 512,
         high_pass: float = 0.0,
-        skip_sizes: Sequence[int] = (32, 64, 128),
+        skip_sizes: Sequence[int] = (),
     ) -> None:
         super().__init__()
         check_size((size, size))
@@ -153,7 +154,7 @@ class Generator(nn.Module):
         self.encode, self.decode = nn.ModuleList(encode), nn.ModuleList(decode)
         norm = nn.InstanceNorm2d(widths[0], affine=True)
         self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], channels, 1))
-        self.high_pass, self.skip_sizes = high_pass, tuple(skip_sizes)
+        self.high_pass, self.skip_sizes = high_pass, tuple(skip_sizes) or skips_of(size)
         kernel = torch.full((3, 3), -1.0)
         kernel[1, 1] = 8.0
         self.register_buffer("kernel", kernel / high_pass if high_pass else kernel, persistent=False)
@@ -184,6 +185,14 @@ class Generator(nn.Module):
         """Filter each channel of x [N, D, H, W] by the 3x3 high-pass kernel, zero padding."""
         kernel = self.kernel.to(x.dtype)[None, None].expand(x.shape[1], 1, 3, 3)
         return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+def skips_of(size: int) -> tuple[int, ...]:
+    """Return the sizes of the high-pass skips where none are asked for: an eighth, a quarter and half of the side.
+
+    Those below 16 are left out: at 8 x 8 the decoder has only begun. At 256 these are the published 32, 64 and 128.
+    """
+    return tuple(side for side in (size // 8, size // 4, size // 2) if side >= 16)
 
 
 class MappingNetwork(nn.Module):

@@ -11,16 +11,20 @@ choice is made in `prepare`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+
+Masks = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From pictures [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1] of any size."""
 
 Terms = dict[str, tuple[float | Tensor, Tensor]]
 """Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
@@ -61,6 +65,7 @@ class Recipe(nn.Module):
     A recipe that only judges pictures sets `translates` to False. One that learns from reference pictures says how many it
     takes per sample: the batch then holds `x_ref`, `x_ref2`, ..., all of a domain drawn for the sample, and `labels_ref`.
     One whose targets have styles sets `styled`, and makes them by `draw_style`, `read_style` and `mean_style`.
+    Networks without an entry in `optimizers` are never trained; they belong to translation.
     `updates` is set by the constructor, since how often an update fires may be configured.
     """
 
@@ -100,13 +105,43 @@ class Recipe(nn.Module):
         """
         raise NotImplementedError
 
+    def begin(self, new: bool) -> None:
+        """Read what training needs beside data and random weights, such as a frozen network's published weights.
+
+        Args:
+            new: a run's first start; else its weights are those of a checkpoint.
+
+        Raises:
+            ConfigError: something that training needs is missing; says what, before training starts.
+        """
+
+    def observe(self, batch: Batch) -> dict[str, Tensor]:
+        """Look at the pictures of a step, once and without gradients, for what several of its updates need.
+
+        Args:
+            batch: prepared, with pictures, on the device, not yet split into micro-batches.
+
+        Returns:
+            Tensors [N, ...] by name, which the batch then holds as well.
+        """
+        return {}
+
+    def mask_by(self, masks: Masks) -> None:
+        """Take the masks of pictures from a function; for recipes that carry detail over by masks.
+
+        Raises:
+            ConfigError: this recipe, or this model of it, takes no masks.
+        """
+        raise ConfigError(f"{type(self).__name__} takes no masks")
+
     def translate(self, x: Tensor, target: Batch) -> Tensor:
         """Translate pictures.
 
         Args:
             x: float32 [N, C, H, W] in [-1, 1].
             target: `labels` [N, L], `known` [N, L], `dataset` [N] of the wanted domains; for a styled recipe also `s`
-                [N, S], else it takes the domain's mean style.
+                [N, S], else it takes the domain's mean style; for one that takes masks, `mask_face` and `mask_core`
+                [N, 1, h, w] where they are given.
 
         Returns:
             float32 [N, C, H, W], raw: the caller clamps to [-1, 1].

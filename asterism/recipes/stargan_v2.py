@@ -9,16 +9,16 @@ every dataset the first.
 
 What differs from the published code, beyond the engine's doing: averages start from the networks' own initial weights,
 the diversity weight is a function of the step, both references are drawn anew for every sample, heads are computed for
-a sample's own domain only, the second style's picture and D's fakes carry no graph, and R1 is taken every few steps with
-its weight multiplied (lazily, arXiv:1912.04958); the presets named after the paper's datasets, and `published`, take it
-on every step.
+a sample's own domain only, the second style's picture and D's fakes carry no graph, R1 is taken every few steps with its
+weight multiplied (lazily, arXiv:1912.04958), and the high-pass skips act at sizes that follow the picture's; the presets
+named after the paper's datasets, and `published`, take R1 on every step and the published skips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -27,11 +27,13 @@ from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.networks.face_masks import face_masks
+from asterism.networks.fan import FAN, read_weights
 from asterism.networks.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder, check_size
 from asterism.objectives.adversarial import logistic_fake, logistic_real
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import r1
-from asterism.recipes.base import Adam, Recipe, Terms, Update
+from asterism.recipes.base import Adam, Masks, Recipe, Terms, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,11 @@ class Config:
     high_pass: float = option(
         0.0, "Divisor of the high-pass filter that carries masked edges over; 0 has no such skips.", low=0
     )
+    skip_sizes: tuple[int, ...] = option((), "Sizes at which they act, such as 32,64,128; none follows the picture's.")
+    masks: Literal["ones", "face", "given"] = option(
+        "ones", "Where they act: everywhere, where the landmark network sees a face, or by masks that the caller gives."
+    )
+    fan: str = option("", "File of the landmark network's published weights, read when training starts.", resumable=True)
     style_weight: float = option(1.0, "Weight of the style term, lambda_sty in Eq. (5).", low=0)
     diversity_weight: float = option(1.0, "Initial weight of the diversity term, lambda_ds in Eq. (5).", low=0)
     diversity_steps: int = option(100_000, "Steps over which the diversity weight falls linearly to 0.", unit="steps", low=1)
@@ -64,6 +71,7 @@ MEAN_OF = 1000
 
 _TRAIN = {"steps": 100_000, "decay_steps": 0, "batch_size": 8, "ema_kimg": 5.54, "ema_ramp": 0}  # 0.999 a step at batch 8.
 _DATA = {"size": 256, "balance": True, "zoom": 0.8}
+_SKIPS = (32, 64, 128)
 
 
 class StarGANv2(Recipe):
@@ -74,9 +82,9 @@ class StarGANv2(Recipe):
     references = 2
     styled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "celeba_hq": {"recipe": {"high_pass": 1.0, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
+        "celeba_hq": {"recipe": {"high_pass": 1.0, "skip_sizes": _SKIPS, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
         "afhq": {"recipe": {"diversity_weight": 2.0, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
-        "published": {"recipe": {"penalty_every": 1}, "data": _DATA, "train": _TRAIN},
+        "published": {"recipe": {"skip_sizes": _SKIPS, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
         "small": {
             "recipe": {
                 "capacity": 2**11,
@@ -99,10 +107,14 @@ class StarGANv2(Recipe):
         latents = torch.randn(MEAN_OF, config.latent_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("latents", latents, persistent=False)
         domains = max(self.domains) + 1
-        self.generator = Generator(picture.channels, size, config.style_dim, *shape, high_pass=config.high_pass)
+        self.generator = Generator(picture.channels, size, config.style_dim, *shape, config.high_pass, config.skip_sizes)
         self.mapping_network = MappingNetwork(domains, config.latent_dim, config.style_dim, config.mapping_width)
         self.style_encoder = StyleEncoder(picture.channels, size, domains, config.style_dim, *shape)
         self.discriminator = Discriminator(picture.channels, size, domains, *shape)
+        _check_skips(config, picture)
+        self._given: tuple[Masks, ...] = ()  # Not an attribute of its own: a module there would become a network.
+        if config.masks == "face":
+            self.fan = FAN()
         lazy = ("penalty", config.penalty_every)
         self.updates = (
             Update("discriminator_latent", trains=("discriminator",), lazy=lazy),
@@ -114,7 +126,8 @@ class StarGANv2(Recipe):
     def optimizers(self) -> dict[str, Adam]:
         """Adam with beta1 = 0 for all, and a hundredth of the rate for the mapping network."""
         settings = {"betas": (0.0, 0.99), "weight_decay": self.config.weight_decay}
-        rates = dict.fromkeys(self.networks, self.config.lr) | {"mapping_network": self.config.mapping_lr}
+        trained = (*self.averaged, "discriminator")
+        rates = dict.fromkeys(trained, self.config.lr) | {"mapping_network": self.config.mapping_lr}
         return {name: Adam(rate, **settings) for name, rate in rates.items()}
 
     @property
@@ -176,10 +189,11 @@ class StarGANv2(Recipe):
     def _generator_terms(self, batch: Batch, s_trg: Tensor, s_trg2: Tensor, progress: Tensor) -> Terms:
         config, masks = self.config, self._masks(batch)
         x_fake = self.generator(batch.x, s_trg, masks)
+        masks_fake = self._masks(batch.extend(**self._look_at(x_fake)))
         with torch.no_grad():  # The diversity term takes the second picture as a constant.
             x_fake2 = self.generator(batch.x, s_trg2, masks)
         s_src = self.style_encoder(batch.x, batch.y_src)
-        x_rec = self.generator(x_fake, s_src, masks)
+        x_rec = self.generator(x_fake, s_src, masks_fake)
         diversity = config.diversity_weight * (1 - progress / config.diversity_steps).clamp(min=0)
         return {
             "adversarial": (1.0, logistic_real(self.discriminator(x_fake, batch.y_trg))),  # Eq. (1)
@@ -188,12 +202,48 @@ class StarGANv2(Recipe):
             "cycle": (config.cycle_weight, l1(x_rec, batch.x)),  # Eq. (4)
         }
 
+    def begin(self, new: bool) -> None:
+        """Read the landmark network's weights for a new run; make sure that masks can be made."""
+        if self.config.masks == "given" and not self._given:
+            raise ConfigError("recipe.masks given: train from Python, asterism.train(..., masks=function)")
+        if self.config.masks == "face" and new and self.config.fan:
+            try:
+                self.fan.load_state_dict(read_weights(self.config.fan))
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"recipe.fan {self.config.fan}: {error}") from error
+        if self.config.masks == "face" and not self.fan.loaded:
+            raise ConfigError(
+                "recipe.masks face needs the landmark network: give --recipe.fan FILE (wing.ckpt), or --init a model with it"
+            )
+
+    def observe(self, batch: Batch) -> dict[str, Tensor]:
+        """Make the masks of the sources, which all four updates use."""
+        return {} if "mask_face" in batch else self._look_at(batch.x)
+
+    def mask_by(self, masks: Masks) -> None:
+        """Take the masks of the high-pass skips from a function, in place of those that the configuration names."""
+        if not self.config.high_pass:
+            raise ConfigError("this model has no high-pass skips (recipe.high_pass 0), so that it takes no masks")
+        self._given = (masks,)
+
+    def _look_at(self, x: Tensor) -> dict[str, Tensor]:
+        """Make the masks of pictures x [N, C, H, W], where they depend on the picture; they carry no gradient."""
+        if not self.config.high_pass or not (self._given or self.config.masks == "face"):
+            return {}
+        with torch.no_grad():
+            face, core = self._given[0](x) if self._given else face_masks(self.fan(x))
+        return {"mask_face": face, "mask_core": core}
+
     def _masks(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """The masks of the high-pass skips: the batch's own, else all ones."""
         if not self.config.high_pass:
             return None
         if "mask_face" in batch:
             return batch.mask_face, batch.mask_core
+        if self.config.masks == "given":
+            raise ConfigError(
+                "this model was trained with masks that the caller gives: load(..., masks=function), or translate --masks DIR"
+            )
         ones = batch.x.new_ones(len(batch), 1, 1, 1)
         return ones, ones
 
@@ -215,7 +265,26 @@ class StarGANv2(Recipe):
     def translate(self, x: Tensor, target: Batch) -> Tensor:
         """Return G(x, s) in the target's styles `s` [N, S], or in the mean style of its domains."""
         s = target.s if "s" in target else self.mean_style(target.labels)
-        return self.generator(x, s, self._masks(target.extend(x=x)))
+        target = target.extend(x=x)
+        return self.generator(x, s, self._masks(target.extend(**self.observe(target))))
+
+
+def _check_skips(config: Config, picture: PictureFormat) -> None:
+    """Raise ConfigError unless the high-pass skips can act as they are asked to."""
+    if not config.high_pass:
+        if config.masks != "ones":
+            raise ConfigError(f"recipe.masks {config.masks} needs high-pass skips: set recipe.high_pass, published 1")
+        return
+    if config.masks == "face" and picture.channels != 3:
+        raise ConfigError(f"recipe.masks face takes RGB pictures; these have {picture.channels} channels")
+    sides = [2**k for k in range(3, picture.height.bit_length())]
+    if config.skip_sizes and not set(config.skip_sizes) & set(sides):
+        raise ConfigError(
+            f"recipe.skip_sizes {','.join(map(str, config.skip_sizes))}: none of them is a size of the generator's features, "
+            f"which are {', '.join(map(str, sides))} at {picture.height} px"
+        )
+    if list(config.skip_sizes) != sorted(set(config.skip_sizes)):
+        raise ConfigError("recipe.skip_sizes: give each size once, the smallest first, which takes the first mask")
 
 
 def _domains(space: LabelSpace) -> list[int]:
