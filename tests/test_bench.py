@@ -66,7 +66,9 @@ def test_rows_of_training(recipe):
     machine = rows.Machine(cpu, Clock(cpu), {torch.float32: 1e11, torch.bfloat16: 1e11})
     made = rows.training(TINY[recipe], {"precision": "float32"}, machine, 0, " here")
     assert len(made) == {"stargan": 3, "stargan_v2": 5}[recipe]
-    assert str(made[-1]).startswith(("StarGAN training cycle 32px batch 2 here: ", "StarGAN v2 training iteration 32px batch 2 "))
+    assert str(made[-1]).startswith(
+        ("StarGAN training cycle 32px batch 2 here: ", "StarGAN v2 training iteration 32px batch 2 ")
+    )
     for row in made:
         assert row.ratio == pytest.approx(row.detail["published_seconds"] / row.detail["seconds"])
         assert 0 < row.detail["share_of_ceiling"] < 1

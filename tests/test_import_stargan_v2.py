@@ -161,7 +161,7 @@ def test_the_landmark_network_comes_along_when_asked(tmp_path: Path) -> None:
         ("generator", "encode.0.norm1.bias", None, "lacks encode.0.norm1.bias"),
         ("generator", "decode.1.extra", torch.zeros(1), "holds decode.1.extra, for which there is no place"),
         ("generator", "to_rgb.2.bias", torch.zeros(4), r"to_rgb.2.bias is \[4\]; expected \[3\]"),
-        ("generator", "encode.0.conv1.weight", None, "3 encoder blocks do not belong to 32x32"),
+        ("generator", "encode.0.conv1.weight", None, "2 encoder blocks do not belong to 32x32"),
         ("mapping_network", "unshared.2.6.bias", None, "lacks unshared.2.6.bias"),
         ("mapping_network", "shared.0.weight", None, "shared.0.weight is missing"),
         ("style_encoder", "unshared.3.weight", torch.zeros(4, 8), "disagree on the number of domains"),

@@ -1,12 +1,28 @@
 """The commands, a file each: ABOUT in words, `add` declares the flags, `run` calls the library."""
 
-from asterism.commands import demo, doctor, evaluate, export, import_, info, list_, report, serve, train, translate
+from asterism.commands import (
+    demo,
+    doctor,
+    evaluate,
+    export,
+    grid,
+    import_,
+    info,
+    interpolate,
+    list_,
+    report,
+    serve,
+    train,
+    translate,
+)
 
 COMMANDS = {
     "demo": demo,
     "doctor": doctor,
     "train": train,
     "translate": translate,
+    "interpolate": interpolate,
+    "grid": grid,
     "evaluate": evaluate,
     "report": report,
     "serve": serve,

@@ -33,6 +33,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
     parser.add_argument("--strength", type=float, default=1.0, help="1: the style; 0: the source's own, a reconstruction")
     parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
+    parser.add_argument(
+        "--masks", action="append", default=[], type=Path, metavar="DIR", help="models with skips: masks of the same names"
+    )
+    parser.add_argument(
+        "--diff",
+        nargs="?",
+        type=float,
+        const=25.0,
+        metavar="PERCENT",
+        help="also draw what changes; this change of the value range in full colour [25]",
+    )
     add_machine(parser)
 
 
@@ -58,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         truncation=args.truncation,
         strength=args.strength,
         source=args.source,
+        masks=args.masks,
+        changes=None if args.diff is None else args.diff / 100,
     )
     print(summary)
     return 0 if summary.written else 1

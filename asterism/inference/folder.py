@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
+from torch import Tensor
 
-from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
-from asterism.inference.images import Picture, open_file, to_array
+from asterism.config import ConfigError
+from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, to_float, write
+from asterism.inference.difference import difference, figure
+from asterism.inference.images import Picture, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
@@ -62,6 +65,8 @@ def translate_folder(
     truncation: float = 1.0,
     strength: float = 1.0,
     source: str | None = None,
+    masks: Sequence[str | os.PathLike[str]] = (),
+    changes: float | None = None,
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
 
@@ -80,12 +85,20 @@ def translate_folder(
         styles, like: for recipes with styles: seeds and reference pictures; every target comes in each of them, written to
             `..._<target>-style7.png` and `..._<target>-like-<reference>.png`.
         truncation, strength, source: as for `Translator.translate`.
+        masks: for models that carry edges over by masks: a folder of masks with the pictures' relative names, or one for the
+            coarsest skip and one for the others.
+        changes: also write `..._<target>-changes.png`, a figure of what the translation changes; the change, as a share of
+            the value range, that it draws in full colour.
 
     Raises:
         FolderError: no such input, no picture in it, two results of one name, results that are there already, or a disk
             that is full.
         LabelError: as for `Translator.translate`.
     """
+    if changes is not None and not 0 < changes <= 1:
+        raise ConfigError(
+            f"the change in full colour is {changes:.0%} of the value range; expected more than 0 and at most 100 %"
+        )
     out, picture = Path(out), translator.model.picture
     shared: dict[str, Any] = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
     looks = [(f"-style{seed}", translator.style(seed=seed, **shared)) for seed in styles]
@@ -97,7 +110,10 @@ def translate_folder(
     suffix = _suffix(picture, format)
     sources = find_pictures([Path(i) for i in inputs], out)
     results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
-    _check_results([path for path, _ in sources], results, out, overwrite)
+    figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
+    masked = _find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
+    expected = results if changes is None else [rows + drawn for rows, drawn in zip(results, figures, strict=True)]
+    check_results([path for path, _ in sources], expected, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
 
     summary = Summary()
@@ -116,16 +132,22 @@ def translate_folder(
             for index, read in enumerate(_ahead(pool, [path for path, _ in sources], picture, batch_size + threads)):
                 try:
                     opened_picture = read.result()
+                    given = open_masks(masked[index], tuple(opened_picture.x.shape[1:])) if masked else None
                 except PictureError as error:
                     summary.skipped.append((sources[index][0], str(error)))
                     continue
                 inside.append(index)
-                yield replace(opened_picture, labels=own)
+                yield replace(opened_picture, labels=own, masks=given)
 
         writing: deque[tuple[Path, Future[None]]] = deque()
-        for done, (_, translations) in enumerate(translator.stream(opened(), targets, fit=fit, batch_size=batch_size), 1):
-            for path, y in zip(results[inside.popleft()], translations, strict=True):
+        for done, (opened_source, translations) in enumerate(
+            translator.stream(opened(), targets, fit=fit, batch_size=batch_size), 1
+        ):
+            index = inside.popleft()
+            for path, y in zip(results[index], translations, strict=True):
                 writing.append((path, pool.submit(_write, path, to_array(y, picture))))
+            for path, y in zip(figures[index], translations, strict=True) if changes is not None else ():
+                writing.append((path, pool.submit(_write_changes, path, opened_source.x, y.cpu(), picture, changes)))
             while len(writing) > 4 * threads:
                 _finish(writing, summary)
             bar.update(task, completed=done + len(summary.skipped))
@@ -177,7 +199,7 @@ def _suffix(picture: PictureFormat, format: str | None) -> str:
     return suffix
 
 
-def _check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], out: Path, overwrite: bool) -> None:
+def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], out: Path, overwrite: bool) -> None:
     """Raise FolderError when two results share a name, one is there already, or `out` is no folder."""
     owner: dict[str, Path] = {}
     for source, paths in zip(sources, results, strict=True):
@@ -210,6 +232,33 @@ def _ahead(pool: ThreadPoolExecutor, paths: Sequence[Path], picture: PictureForm
 def _write(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, array)
+
+
+def _write_changes(path: Path, stored: Tensor, y: Tensor, picture: PictureFormat, full: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    change = difference(to_float(stored[None], picture)[0], y)
+    drawn = figure(stored.permute(1, 2, 0).numpy(), change, picture, full)
+    write(path, np.asarray(drawn))
+
+
+def _find_masks(translator: Translator, folders: Sequence[Path], names: Sequence[str]) -> list[list[Path]]:
+    """Return each picture's mask files; raise FolderError where one is missing or the model takes none."""
+    if not folders:
+        return []
+    if len(folders) > 2 or not all(folder.is_dir() for folder in folders):
+        given = ", ".join(map(str, folders))
+        raise FolderError(f"masks come from a folder, or from two: for the coarsest skip and for the others; given: {given}")
+    if not getattr(translator.model.config, "high_pass", 0):
+        raise FolderError("this model carries no edges over and takes no masks: leave out --masks")
+    found, missing = [], []
+    for name in names:
+        files = [next((f for s in SUFFIXES if (f := folder / f"{name}{s}").is_file()), None) for folder in folders]
+        missing += [folder / name for folder, file in zip(folders, files, strict=True) if file is None]
+        found.append([file for file in files if file])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise FolderError(f"no mask {', '.join(f'{m}.png' for m in missing[:3])}{more}: one for each picture, of the same name")
+    return found
 
 
 def _finish(writing: deque[tuple[Path, Future[None]]], summary: Summary) -> None:

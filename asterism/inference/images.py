@@ -12,7 +12,7 @@ A caller's picture may be a path, a PIL image, an array or a tensor; what comes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +37,14 @@ class Picture:
         x: [C, H, W], stored values (uint8 or uint16 in the model's depth) or float32 in [-1, 1].
         rebuild: makes what the caller gets from the translation, float32 [C, H, W] in [-1, 1].
         labels: what is known of it: label index -> holds.
+        masks: of the picture's own size, float32 [2, H, W] in [0, 1], for models that carry edges over by masks; none leaves
+            them to the model.
     """
 
     x: Tensor
     rebuild: Callable[[Tensor], Any]
     labels: Mapping[int, bool] = field(default_factory=dict)
+    masks: Tensor | None = None
 
 
 def split(images: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
@@ -96,6 +99,39 @@ def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
         PictureError: it cannot be read or converted; the reason, without the file's name.
     """
     return Picture(_to_tensor(read(path, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
+
+
+def open_masks(paths: Sequence[str | os.PathLike[str]], size: tuple[int, int]) -> Tensor:
+    """Read a picture's masks: white where edges are carried over, black where not.
+
+    Args:
+        paths: one file for both masks, or that of the coarsest skip and that of the others.
+        size: height and width of the picture; masks of another size are resized.
+
+    Returns:
+        float32 [2, H, W] in [0, 1].
+
+    Raises:
+        PictureError: a mask that cannot be read; the reason, with the file's name.
+    """
+    masks = []
+    for path in paths:
+        try:
+            stored = read(path, 1)
+        except PictureError as error:
+            raise PictureError(f"mask {os.fspath(path)}: {error}") from error
+        full = float(np.iinfo(stored.dtype).max)
+        masks.append(transforms.resize(torch.from_numpy(stored.astype(np.float32) / full).permute(2, 0, 1)[None], *size)[0])
+    return torch.cat([masks[0], masks[-1]]).clamp(0, 1)
+
+
+def fit_masks(masks: Tensor, picture: PictureFormat, fit: str, device: torch.device) -> Tensor:
+    """Bring masks [2, H, W] to the device and the model's size, the way that `fit_in` takes the picture; [1, 2, h, w]."""
+    x = masks[None].to(device)
+    if x.shape[2:] == (picture.height, picture.width):
+        return x
+    fitted = transforms.fit(x, picture) if fit == "crop" else transforms.letterbox(x, picture.height, picture.width)[0]
+    return fitted.clamp(0, 1)
 
 
 def to_array(y: Tensor, picture: PictureFormat) -> np.ndarray:

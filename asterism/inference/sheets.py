@@ -26,7 +26,7 @@ def contact_sheet(rows: Sequence[Sequence[Any]], titles: Sequence[str] = (), sid
     Returns:
         An RGB image.
     """
-    cells = [[_thumbnail(picture, side) for picture in row] for row in rows]
+    cells = [[thumbnail(picture, side) for picture in row] for row in rows]
     columns = max(len(titles), *(len(row) for row in cells))
     letters = max(11, side // 14)
     font = ImageFont.load_default(size=letters)
@@ -42,8 +42,8 @@ def contact_sheet(rows: Sequence[Sequence[Any]], titles: Sequence[str] = (), sid
     return sheet
 
 
-def _thumbnail(picture: Any, side: int) -> Image.Image:
-    """Return the picture in RGB with its longest side as given."""
+def thumbnail(picture: Any, side: int) -> Image.Image:
+    """Return a picture, as `contact_sheet` takes them, in RGB with its longest side as given."""
     array = from_pil(picture) if isinstance(picture, Image.Image) else picture
     array = array[..., None] if array.ndim == 2 else array
     array = to_depth(array, 8)

@@ -138,6 +138,12 @@ class Each:
         return torch.cat(rows)
 
 
+def line(looks: Sequence[Look], steps: int) -> list[Look]:
+    """Return the styles on the way through `looks`, in order: `steps` from each to the next, and the last."""
+    between = [Between(a, b, k / steps) for a, b in zip(looks[:-1], looks[1:], strict=True) for k in range(steps)]
+    return [*between, looks[-1]]
+
+
 def _by_domain(labels: Tensor, known: Known, make: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the style of each row of labels [N, L]; those not known yet are made and noted."""
     rows = [tuple(row) for row in labels.int().tolist()]

@@ -19,8 +19,8 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
-from asterism.inference.images import Picture, fit_in, open_image, split
-from asterism.inference.styles import Between, Look, Style, StyleBook, Target
+from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
+from asterism.inference.styles import Between, Each, Look, Style, StyleBook, Target, line
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.model_file import Model, ModelError, find_model, load_model
@@ -174,6 +174,51 @@ class Translator:
         """
         return Between(self._look(first, fit), self._look(second, fit), weight)
 
+    def interpolate(
+        self,
+        image: Any,
+        to: str | Mapping[str, Any],
+        styles: Sequence[Any],
+        *,
+        steps: int = 8,
+        labels: str | Mapping[str, Any] | None = None,
+        fit: str = "letterbox",
+        batch_size: int = 16,
+    ) -> Iterator[Any]:
+        """Translate one picture in all the styles on the way from one style to the next, lazily.
+
+        Args:
+            image, to, labels, fit: as for `translate`; one picture.
+            styles: two or more, each as for `between`.
+            steps: from each style to the next; the last comes after them, so that n styles make (n - 1) steps + 1 pictures.
+            batch_size: pictures at once.
+
+        Raises:
+            ConfigError: fewer than two styles, or no steps.
+            As for `translate`.
+        """
+        if len(styles) < 2 or steps < 1:
+            raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(styles)} and {steps}")
+        looks = line([self._look(style, fit) for style in styles], steps)
+        (own,) = source_labels.stated(self.model.space, labels, 1)
+        picture = replace(open_image(image, self.model.picture), labels=own)
+        return map(picture.rebuild, self.in_each(picture, self.parse(to), looks, fit=fit, batch_size=batch_size))
+
+    def in_each(
+        self, picture: Picture, edits: tuple[Edit, ...], looks: Iterable[Look], *, fit: str = "letterbox", batch_size: int = 16
+    ) -> Iterator[Tensor]:
+        """Translate one picture in many styles, in batches.
+
+        Yields:
+            A translation per style, as `stream` gives it.
+        """
+        self._check_styled()
+        remaining = iter(looks)
+        while chunk := list(islice(remaining, batch_size)):
+            target = Target(edits, Each(chunk))
+            for _, (y,) in self.stream([picture] * len(chunk), [target], fit=fit, batch_size=len(chunk)):
+                yield y
+
     def _look(self, given: Any, fit: str) -> Look:
         if isinstance(given, Look):
             return given
@@ -217,7 +262,13 @@ class Translator:
             with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
                 edits = [target.edits for target in targets]
                 labels = source_labels.complete(self.model.space, known, edits, self._classify(x)).to(x.device)
-                results = [self._translate(x, target, labels) for target in targets]
+                given = [p.masks for p in batch]
+                masks = None
+                if any(m is not None for m in given):
+                    masks = torch.cat(
+                        [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given if m is not None]
+                    )
+                results = [self._translate(x, target, labels, masks) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [back(y[row : row + 1])[0] for y in results]
 
@@ -273,11 +324,13 @@ class Translator:
         order = torch.tensor([i for rows in parts.values() for i in rows], device=x.device)
         return torch.cat(made)[order.argsort()]
 
-    def _translate(self, x: Tensor, target: Target, labels: Tensor) -> Tensor:
+    def _translate(self, x: Tensor, target: Target, labels: Tensor, masks: Tensor | None) -> Tensor:
         """Run the passes of one target over x [N, C, h, w] whose labels [N, L] are known as far as it needs them."""
         for edit in target.edits:
             wanted, known, dataset = self.model.space.apply(edit, labels)
             batch = Batch(labels=wanted, known=known, dataset=dataset)
+            if masks is not None:
+                batch = batch.extend(mask_face=masks[:, :1], mask_core=masks[:, 1:])
             if self.recipe.styled:
                 look = target.style or Style()
                 batch = batch.extend(s=look.of(self.styles, x, wanted))

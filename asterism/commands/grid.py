@@ -1,0 +1,59 @@
+"""`asterism grid`: every source in every style, as one picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asterism.commands.flags import add_machine
+
+ABOUT = "draw sources x references or seeds as one PNG"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="sources, a row each: pictures or folders")
+    parser.add_argument("--to", required=True, metavar="TARGET", help="the target, as for translate; references are of it")
+    parser.add_argument(
+        "--like",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PICTURE",
+        help="reference, or a folder of them; a column each",
+    )
+    parser.add_argument("--style", action="append", type=int, default=[], metavar="SEED", help="seed of a style; a column each")
+    parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
+    parser.add_argument("--side", type=int, default=128, metavar="N", help="side of a cell in pixels [128]")
+    parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
+    parser.add_argument(
+        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model [letterbox]"
+    )
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the PNG")
+    add_machine(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the grid."""
+    from asterism.inference.reference_grid import reference_grid
+    from asterism.inference.translator import load
+
+    summary = reference_grid(
+        load(args.run, device=args.device, precision=args.precision),
+        args.images,
+        args.to,
+        args.out,
+        styles=args.style,
+        like=args.like,
+        truncation=args.truncation,
+        side=args.side,
+        fit=args.fit,
+        labels=args.labels,
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+    )
+    print(summary)
+    return 0

@@ -1,0 +1,95 @@
+"""A sequence of pictures as a strip, a GIF, a video or files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from asterism.config import ConfigError
+from asterism.data.pictures import write
+from asterism.inference.sheets import contact_sheet, thumbnail
+
+ENDINGS = {"strip": ".png", "gif": ".gif", "mp4": ".mp4", "frames": ""}
+"""What a sequence can become, and the ending of its file; `frames` makes a folder."""
+
+
+def check_kind(kind: str) -> None:
+    """Make sure that a kind of sequence can be written, before anything is worked out.
+
+    Raises:
+        ConfigError: no such kind, or a video without the extra that writes it.
+    """
+    if kind not in ENDINGS:
+        raise ConfigError(f"a sequence becomes one of {', '.join(ENDINGS)}, not {kind!r}")
+    if kind == "mp4":
+        try:
+            import imageio.v2  # noqa: F401
+            import imageio_ffmpeg  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                'mp4 needs the video extra: pip install "asterism[video]"; gif, strip and frames need nothing more'
+            ) from error
+
+
+def write_sequence(
+    path: Path, pictures: Iterator[np.ndarray], kind: str, *, side: int | None, fps: float, first: np.ndarray | None = None
+) -> list[Path]:
+    """Write a sequence; each file is written whole or not at all.
+
+    Frames and video are written as they come; a strip and a GIF, which is of 256 colours, are put together in memory.
+
+    Args:
+        path: the file, or for `frames` the folder.
+        pictures: uint8 or uint16 [H, W, C], all of one size.
+        kind: one of `ENDINGS`.
+        side: longest side of what is drawn, in pixels; none keeps the pictures' own (for `strip` 256).
+        fps: frames per second, of gif and mp4.
+        first: drawn in front of a strip, such as the source.
+
+    Returns:
+        The files written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "frames":
+        files = []
+        for number, picture in enumerate(pictures, 1):
+            path.mkdir(exist_ok=True)
+            files.append(path / f"{number:04}{'.png' if _fits_png(picture) else '.tif'}")
+            write(files[-1], picture if side is None else np.asarray(thumbnail(picture, side)))
+        return files
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        if kind == "strip":
+            row = [*([] if first is None else [first]), *pictures]
+            contact_sheet([row], side=side or 256).save(temporary)
+        elif kind == "gif":
+            shown = (thumbnail(picture, side or max(picture.shape[:2])) for picture in pictures)
+            drawn = [image.quantize(256, dither=Image.Dither.NONE) for image in shown]
+            drawn[0].save(temporary, save_all=True, append_images=drawn[1:], duration=round(1000 / fps), loop=0)
+        else:
+            _write_video(temporary, pictures, side, fps)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return [path]
+
+
+def _write_video(path: Path, pictures: Iterator[np.ndarray], side: int | None, fps: float) -> None:
+    """Write H.264, which takes even sides only: an odd one is filled up by repeating its last pixels."""
+    import imageio.v2 as imageio
+
+    with imageio.get_writer(
+        path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2
+    ) as video:
+        for picture in pictures:
+            frame = np.asarray(thumbnail(picture, side or max(picture.shape[:2])))
+            odd = ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0))
+            video.append_data(np.pad(frame, odd, mode="edge"))
+
+
+def _fits_png(picture: np.ndarray) -> bool:
+    return picture.shape[2] <= 4 and (picture.dtype == np.uint8 or picture.shape[2] == 1)

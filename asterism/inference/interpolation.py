@@ -1,0 +1,79 @@
+"""Pictures on their way from one style to the next, as strips, GIFs, videos or frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asterism.config import ConfigError
+from asterism.data.pictures import PictureError, to_depth
+from asterism.inference.film import ENDINGS, check_kind, write_sequence
+from asterism.inference.folder import Summary, check_results, find_pictures
+from asterism.inference.images import open_file, to_array
+from asterism.inference.source_labels import stated
+from asterism.inference.styles import Look, line
+from asterism.inference.translator import Translator
+
+
+def interpolate_files(
+    translator: Translator,
+    inputs: Sequence[str | os.PathLike[str]],
+    to: str | Mapping[str, Any],
+    looks: Sequence[Look],
+    out: str | os.PathLike[str],
+    *,
+    kind: str = "strip",
+    steps: int = 8,
+    side: int | None = None,
+    fps: float = 12,
+    fit: str = "letterbox",
+    labels: str | Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+    overwrite: bool = False,
+) -> Summary:
+    """Write, for every picture, its translations on the way through some styles, one picture after the other.
+
+    Writes `<path below the input folder, without suffix>__<target>-styles` with the kind's ending.
+
+    Args:
+        inputs: picture files and folders; folders are searched through.
+        to: the target, as for `Translator.translate`.
+        looks: two or more, in order, from `Translator.style` and `between`.
+        out: folder for the results.
+        kind: `strip` (a PNG row, the source first), `gif`, `mp4`, or `frames` (a folder of pictures).
+        steps: from each style to the next.
+        side: longest side of what is drawn, in pixels; none: the picture's own, for a strip 256.
+        fps: frames per second, of gif and mp4.
+        fit, labels, batch_size, overwrite: as for `translate_folder`.
+
+    Raises:
+        ConfigError: fewer than two styles, no step, an unknown kind, or a video without the extra that writes it.
+        FolderError, LabelError, ModelError: as for `translate_folder`.
+    """
+    check_kind(kind)
+    if len(looks) < 2 or steps < 1:
+        raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(looks)} and {steps}")
+    if fps <= 0 or (side is not None and side < 1):
+        raise ConfigError(f"frames per second and side are positive; given {fps} and {side}")
+    out, picture = Path(out), translator.model.picture
+    edits, way = translator.parse(to), line(looks, steps)
+    (own,) = stated(translator.model.space, labels, 1)
+    sources = find_pictures([Path(i) for i in inputs], out)
+    target = "+".join(edit.name for edit in edits)
+    results = [out / f"{name}__{target}-styles{ENDINGS[kind]}" for _, name in sources]
+    check_results([path for path, _ in sources], [[path] for path in results], out, overwrite)
+    summary = Summary()
+    for (path, _), result in zip(sources, results, strict=True):
+        try:
+            opened = replace(open_file(path, picture), labels=own)
+        except PictureError as error:
+            summary.skipped.append((path, str(error)))
+            continue
+        made = translator.in_each(opened, edits, way, fit=fit, batch_size=batch_size)
+        frames = (to_array(y, picture) for y in made)
+        source = to_depth(opened.x.permute(1, 2, 0).numpy(), picture.depth)
+        summary.written += write_sequence(result, frames, kind, side=side, fps=fps, first=source)
+    return summary
