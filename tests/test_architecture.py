@@ -27,7 +27,7 @@ FLOORS = (
     ("model_file",),
     ("run_folder",),
     ("engine", "metrics", "inference", "report"),
-    ("evaluation",),
+    ("evaluation", "export"),
     ("demo",),
     ("serving",),
     ("commands",),

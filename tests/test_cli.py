@@ -37,7 +37,7 @@ FLAGS = {
     "--from --device --precision",
     "evaluate": "--split --data --device --precision",
     "report": "--out",
-    "export": "--format --out",
+    "export": "--format --precision --data --out --overwrite",
     "import": "--labels --image-size --licence --out",
     "list": "",
     "info": "",

@@ -5,21 +5,41 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-ABOUT = "write a model in another format"
+ABOUT = "write a model in another format, and compare it with the translator"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
-    parser.add_argument("--format", choices=("published",), required=True, help="checkpoints that the published code reads")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the files")
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "pt2", "aoti", "published"),
+        required=True,
+        help="onnx; pt2: torch.export; aoti: that, compiled for this processor; published: checkpoints for the published code",
+    )
+    parser.add_argument(
+        "--precision", choices=("float32", "float16", "int8"), default="float32", help="of the file; int8 for onnx [float32]"
+    )
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="DIR", help="pictures to calibrate and compare on [the run's]"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file; for published, a folder [in RUN/export]")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write published checkpoints."""
+    """Write a model in another format."""
+    if args.format != "published":
+        from asterism.export.job import export
+
+        export(
+            args.run, args.format, precision=args.precision, data=args.data, out=args.out, overwrite=args.overwrite, tell=print
+        )
+        return 0
     from asterism.inference.published import export_published
     from asterism.model_file import find_model, load_model
 
-    for path in export_published(load_model(find_model(args.run)), args.out):
+    model = find_model(args.run)
+    for path in export_published(load_model(model), args.out or model.parent / "export"):
         print(path)
     return 0

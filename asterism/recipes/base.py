@@ -174,6 +174,11 @@ class Recipe(nn.Module):
         """Whether the recipe has a class head."""
         return type(self).classify is not Recipe.classify
 
+    @property
+    def side_multiple(self) -> int | None:
+        """Of what `translate` takes any height and width to be multiples; none where it takes those of training only."""
+        return None
+
     def label_axes(self) -> dict[str, tuple[int, int, bool]]:
         """Say which parameters have an axis that runs over labels, so that a model can move to more labels.
 

@@ -161,6 +161,11 @@ class StarGAN(Recipe):
         """Return the discriminator's class logits [N, L]; x has the training size."""
         return self.discriminator(x)[1]
 
+    @property
+    def side_multiple(self) -> int:
+        """The generator halves twice, and is convolutional throughout."""
+        return 4
+
     def label_axes(self) -> dict[str, tuple[int, int, bool]]:
         """The generator's first convolution reads the code; the class head writes the logits."""
         return {

@@ -135,6 +135,11 @@ class StarGANv2(Recipe):
         """Z, the length of a latent."""
         return self.config.latent_dim
 
+    @property
+    def side_multiple(self) -> int | None:
+        """The generator halves as often as its encoder says; high-pass skips are tied to the size of training."""
+        return None if self.config.high_pass else 2 ** sum(block.downsample for block in self.generator.encode)
+
     def domain(self, labels: Tensor) -> Tensor:
         """Return the domain [N] of each sample, from labels [N, L]: which alternative of its dataset's first set holds."""
         domains = torch.tensor(self.domains, device=labels.device)

@@ -1,0 +1,72 @@
+"""What an exported file tells about itself: all that a program needs to use it without this library.
+
+Every value is JSON text; docs/export.md describes them one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from asterism import __version__
+from asterism.export.graphs import Graph
+from asterism.labels import LabelSpace
+from asterism.model_file import Model
+
+FORMAT = 1
+
+MEANINGS = {
+    "image": "pictures [N, C, H, W] in [-1, 1]",
+    "code": "wanted labels, 1 holds and 0 does not, in the order of `code` [N, n]",
+    "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
+    "latent": "standard normal noise [N, Z]",
+    "domain": "index into `domains` [N]",
+    "translation": "translated pictures [N, C, H, W] in [-1, 1]",
+    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds",
+}
+
+
+def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
+    """Return the metadata of one graph of a model: key -> JSON text."""
+    picture, space, recipe = model.picture, model.space, model.recipe
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "recipe": model.name,
+        "graph": graph.name,
+        "precision": precision,
+        "inputs": {name: MEANINGS[name] for name in graph.inputs},
+        "output": {graph.output: MEANINGS[graph.output]},
+        "labels": space.to_json(),
+        "names": list(space.names),
+        "picture": asdict(picture),
+        "normalization": {"stored": [picture.low, picture.high], "tensor": [-1, 1], "clip": True, "layout": "NCHW"},
+        "side_multiple": graph.side_multiple,
+        "licence": model.info.get("licence") or "not stated",
+        "step": model.info.get("step"),
+        "data": [held.get("name") for held in model.info.get("data") or []],
+        "version": __version__,
+    }
+    if recipe.styled:
+        domains = _domains(model)
+        with torch.no_grad():
+            rows = torch.eye(space.num_labels)[[space.index(name) for name in domains]]
+            means = recipe.mean_style(rows.to(next(recipe.parameters()).device)).float().cpu()
+        facts |= {"domains": domains, "mean_styles": [[round(v, 6) for v in row] for row in means.tolist()]}
+    elif recipe.translates:
+        facts["code"] = code_names(space)
+    return {key: json.dumps(value) for key, value in facts.items()}
+
+
+def code_names(space: LabelSpace) -> list[str]:
+    """Name the entries of a code: the labels, then, of several datasets, the mask bits."""
+    return [*space.names, *(f"mask:{name}" for name in space.datasets)][: space.code_size]
+
+
+def _domains(model: Model) -> list[str]:
+    """Name the domains of a recipe with styles, by number."""
+    numbers: list[int] = model.recipe.domains  # type: ignore[assignment]
+    named = {number: name for number, name in zip(numbers, model.space.names, strict=True) if number >= 0}
+    return [named[number] for number in sorted(named)]

@@ -1,0 +1,65 @@
+"""Static quantisation of an ONNX file to 8 bits: the ranges of activations come from calibration pictures.
+
+Convolutions compute in integers, all but the first and the last, which see and make the picture itself: their rounding would
+show. Transposed convolutions, norms and linear layers stay in float32, as onnxruntime's processors have no integer kernels
+for them. Weights have a scale per channel and 7 bits, since the products of processors without VNNI overflow on 8.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from asterism.export.onnx_file import silence
+from asterism.model_file import write_file
+
+
+def quantize(source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor]], facts: Mapping[str, str]) -> list[str]:
+    """Write the int8 form of an ONNX file.
+
+    Args:
+        source: the float32 file.
+        path: the file to write.
+        calibration: inputs, a batch each.
+        facts: the metadata of the new file.
+
+    Returns:
+        The layers that stay in float32 although they could be integers.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches: Iterator[Mapping[str, Tensor]] = iter(calibration)
+
+        def get_next(self) -> dict[str, object] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {name: x.numpy() for name, x in batch.items()}
+
+    proto = onnx.load(source)
+    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
+    kept = [convolutions[0], convolutions[-1]]
+    with tempfile.TemporaryDirectory() as folder, silence():
+        file = Path(folder) / "int8.onnx"
+        quantize_static(
+            source,
+            file,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=kept,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        proto = onnx.load(file)
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, dict(facts))
+    proto.producer_name = "asterism"
+    write_file(path, proto.SerializeToString())
+    return kept

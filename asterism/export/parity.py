@@ -1,0 +1,131 @@
+"""Whether an exported file does what the translator does, and how fast: measured, on pictures.
+
+Differences are in the range of pictures, [-1, 1]; those of styles and logits are relative to the largest of them, where that
+is above 1.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asterism.export.graphs import Graph
+from asterism.inference.translator import Translator
+from asterism.labels import LabelSpace
+from asterism.model_file import ModelError
+from asterism.recipes.base import Recipe
+
+LARGEST_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
+"""Precision -> the difference from the translator above which an export has failed."""
+LEAST_PSNR = 30.0
+"""Decibels against float32 below which an int8 export has failed."""
+LEAST_REPEATS, SECONDS = 5, 0.5
+"""Of a timing; the fastest counts."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a result is from what it should be.
+
+    Args:
+        largest, mean: of the absolute differences.
+        psnr: peak signal-to-noise ratio in dB, of signals in [-1, 1].
+    """
+
+    largest: float
+    mean: float
+    psnr: float
+
+    @classmethod
+    def of(cls, y: Tensor, truth: Tensor) -> Difference:
+        """Compare two tensors of one shape."""
+        gap = (y.double() - truth.double()).abs() / max(1.0, float(truth.abs().max()))
+        squared = float(gap.square().mean())
+        return cls(float(gap.max()), float(gap.mean()), 10 * math.log10(4 / squared) if squared else math.inf)
+
+    def check(self, name: str, precision: str) -> None:
+        """Refuse a difference above the tolerance of the precision.
+
+        Raises:
+            ModelError: names both, and what to do.
+        """
+        if precision == "int8" and self.psnr < LEAST_PSNR:
+            raise ModelError(
+                f"the int8 {name} is {self.psnr:.1f} dB from float32; at least {LEAST_PSNR:.0f} dB are wanted: calibrate with "
+                "more of the pictures that it will see (--data), or take --precision float16; nothing was written"
+            )
+        most = LARGEST_DIFFERENCE.get(precision, math.inf)
+        if not self.largest <= most:
+            raise ModelError(
+                f"the exported {name} differs from the translator by up to {self.largest:.2g}; at most {most:g} is tolerated "
+                f"for {precision}: nothing was written"
+            )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Pictures with targets: what the translator makes of them, and what a program gives the exported graphs for it.
+
+    Args:
+        inputs: of each graph, by its name; one sample per picture.
+        wanted: what each graph should give, from the translator and its recipe in float32.
+        labels: the wanted labels [M, L].
+    """
+
+    inputs: Mapping[str, Mapping[str, Tensor]]
+    wanted: Mapping[str, Tensor]
+    labels: Tensor
+
+
+def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int = 0) -> Trial:
+    """Draw targets for pictures x [M, C, H, W] and let the translator, on the CPU in float32, translate them."""
+    space, recipe, count = translator.model.space, translator.recipe, len(x)
+    rng = torch.Generator().manual_seed(seed)
+    dataset = torch.arange(count) % space.num_datasets
+    labels = space.sample_uniform(dataset, rng)
+    given: dict[str, Tensor] = {"image": x, "code": space.encode(labels, space.known(dataset), dataset)}
+    wanted: dict[str, Tensor] = {}
+    with torch.no_grad():
+        if recipe.styled:
+            given["domain"] = recipe.domain(labels)  # type: ignore[operator]
+            seeds = [torch.Generator().manual_seed(i) for i in range(count)]
+            given["latent"] = torch.cat([torch.randn(1, recipe.latent_dim, generator=g) for g in seeds])
+            given["style"] = wanted["mapping"] = recipe.draw_style(given["latent"], labels)
+            wanted["style_encoder"] = recipe.read_style(x, labels)
+        if recipe.classifies and not translator.model.missing:
+            wanted["classifier"] = recipe.classify(x)
+    if recipe.translates:
+        targets = [_target(space, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
+        style = range(count) if recipe.styled else [None] * count
+        wanted["translator"] = torch.stack([translator.translate(x[i], targets[i], style=style[i]) for i in range(count)])
+    return Trial({g.name: {name: given[name] for name in g.inputs} for g in graphs}, wanted, labels)
+
+
+def _target(space: LabelSpace, labels: Tensor, dataset: int) -> dict[str, bool]:
+    """Say all labels [L] of one dataset, so that nothing is left to the class head."""
+    span = space.dataset_span(dataset)
+    return {space.names[i]: bool(labels[i]) for i in range(span.start, span.stop)}
+
+
+def found(judge: Recipe, x: Tensor, space: LabelSpace) -> Tensor:
+    """Return the labels [M, L] that a classifier finds in pictures."""
+    with torch.no_grad():
+        return space.decide(judge.classify(x).float())
+
+
+def milliseconds(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+    """Time two functions in turns, so that both meet the same machine; return the fastest of each in ms."""
+    taken: list[tuple[float, float]] = []
+    begun = time.perf_counter()
+    while len(taken) <= LEAST_REPEATS or time.perf_counter() < begun + SECONDS:
+        start = time.perf_counter()
+        first()
+        between = time.perf_counter()
+        second()
+        taken.append((between - start, time.perf_counter() - between))
+    return 1e3 * min(a for a, _ in taken[1:]), 1e3 * min(b for _, b in taken[1:])
