@@ -10,6 +10,7 @@ from asterism.commands import (
     info,
     interpolate,
     list_,
+    pack,
     report,
     serve,
     train,
@@ -19,6 +20,7 @@ from asterism.commands import (
 COMMANDS = {
     "demo": demo,
     "doctor": doctor,
+    "pack": pack,
     "train": train,
     "translate": translate,
     "interpolate": interpolate,

@@ -7,12 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asterism.data.pictures import SUFFIXES
 from asterism.labels import LabelGroup
+
+if TYPE_CHECKING:
+    from asterism.data.pack import Pack
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -21,6 +24,20 @@ SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "va
 
 class DataError(ValueError):
     """Data that cannot be trained on; the message says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a data set, as a folder holds them now or as it did when it was packed.
+
+    Args:
+        name: of the data set: the folder's.
+        pictures, others: names relative to the folder, sorted; see `list_pictures`.
+    """
+
+    name: str
+    pictures: list[str]
+    others: list[str]
 
 
 @dataclass
@@ -41,6 +58,7 @@ class Collection:
         unlabelled: pictures that are there and belong to no label.
         stray: other files.
         notes: sentences on what was chosen.
+        pack: where the pictures' pixels are, if not in files of their own.
     """
 
     name: str
@@ -56,6 +74,7 @@ class Collection:
     unlabelled: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    pack: Pack | None = None
 
     def remarks(self) -> list[str]:
         """Return the notes and what was left out, as sentences for a person."""
@@ -77,8 +96,8 @@ def split_of(file: str) -> str:
     return "train" if share < 90 else "val" if share < 95 else "test"
 
 
-def list_pictures(root: Path) -> tuple[list[str], list[str]]:
-    """List the files below `root`, sorted: names of pictures, and names of everything else.
+def list_pictures(root: Path) -> Listing:
+    """List the files below `root`: names of pictures, and names of everything else.
 
     Hidden folders and what archives leave behind (__MACOSX) are named among the others and not looked into.
     """
@@ -91,7 +110,7 @@ def list_pictures(root: Path) -> tuple[list[str], list[str]]:
         for name in files:
             is_picture = not _is_hidden(name) and name.lower().endswith(SUFFIXES)
             (pictures if is_picture else others).append(prefix + name)
-    return sorted(pictures), sorted(others)
+    return Listing(root.resolve().name, sorted(pictures), sorted(others))
 
 
 def _leads_back(folder: str, name: str) -> bool:

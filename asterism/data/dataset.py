@@ -16,6 +16,7 @@ from torch import Tensor
 
 from asterism.config import DataConfig, closest
 from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.pack import Pack
 from asterism.data.pictures import Header, PictureError, PictureFormat, probe
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
@@ -34,6 +35,7 @@ class PictureSet:
         alternatives: sets of label indices of which exactly one holds, those of this dataset.
         identity: what pictures of the same thing share, or none.
         size: height and width that all the pictures have, in pixels, or none where they differ.
+        pack: where their pixels are, by path, if not in files of their own.
     """
 
     name: str
@@ -44,6 +46,7 @@ class PictureSet:
     alternatives: tuple[tuple[int, ...], ...]
     identity: list[str] | None
     size: tuple[int, int] | None
+    pack: Pack | None = None
 
     @property
     def uniform(self) -> bool:
@@ -108,6 +111,8 @@ def collect(config: DataConfig) -> list[Collection]:
 
 def probe_all(collection: Collection) -> list[Header | PictureError]:
     """Read the headers of all the pictures of a collection, several at a time; an unreadable one gives its error."""
+    if collection.pack is not None:
+        return [collection.pack.header(file) for file in collection.files]
 
     def attempt(file: str) -> Header | PictureError:
         try:
@@ -165,6 +170,8 @@ def _check_crop(
     height, width = config.size
     crop_height, crop_width = (config.crop * side / max(height, width) for side in (height, width))
     for collection, held in zip(collections, headers, strict=True):
+        if collection.pack is not None:  # Cropped already.
+            continue
         small = [
             f"{file} {h.width}x{h.height}"
             for file, h in zip(collection.files, held, strict=True)
@@ -196,6 +203,12 @@ def _picture_format(
             f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
             "colour (transparency is laid on white), 1 for grey"
         )
+    for collection in collections:
+        if collection.pack is not None and collection.pack.depth != depth:
+            raise DataError(
+                f"{collection.root} was packed with {collection.pack.depth} bits, other data of this run have {depth}: pack "
+                "them together, by one asterism pack command"
+            )
     low, high = config.value_range or (0.0, float(2**depth - 1))
     if not low < high:
         raise DataError(f"--data.value_range is {low:g},{high:g}; expected the lower value first")
@@ -221,6 +234,7 @@ def _picture_set(
         alternatives=tuple(choice for choice in space.alternatives if choice[0] in range(span.start, span.stop)),
         identity=[collection.identity[i] for i in rows] if collection.identity else None,
         size=sizes.pop() if len(sizes) == 1 else None,
+        pack=collection.pack,
     )
 
 

@@ -145,6 +145,11 @@ def _decode_all(
     total, done = sum(len(c.files) for c in collections), 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for collection, held in zip(collections, headers, strict=True):
+            if collection.pack is not None:  # Decoded when it was packed.
+                reasons = collection.pack.broken
+                held[:] = [PictureError(reasons[f]) if f in reasons else h for f, h in zip(collection.files, held, strict=True)]
+                done += len(held)
+                continue
             paths = [collection.root / file for file in collection.files]
             for row, result in enumerate(pool.map(attempt, paths, list(held))):
                 held[row] = result

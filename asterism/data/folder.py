@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.collection import SPLIT_WORDS, Collection, DataError, list_pictures, some, split_of
+from asterism.data.collection import SPLIT_WORDS, Collection, DataError, Listing, list_pictures, some, split_of
 from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
 from asterism.labels import LabelGroup
@@ -19,13 +19,17 @@ def is_folder(path: Path) -> bool:
     return path.is_dir()
 
 
-def read_folder(path: Path, config: DataConfig) -> Collection:
+def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
     """Read a folder per domain: one `one_of` group, its labels the folders' names in sorted order.
+
+    Args:
+        packed: the files that the folder held when it was packed into `path`.
 
     Raises:
         DataError: fewer than two domains; where the pictures lie at another level, the likely right path is named.
     """
-    pictures, stray = list_pictures(path)
+    listing = packed or list_pictures(path)
+    pictures = listing.pictures
     if not pictures:
         raise DataError(f"{path} holds no pictures; expected one folder of pictures per domain in it, or a table of labels")
     folders = {name.split("/")[0].lower() for name in pictures if "/" in name}
@@ -40,17 +44,17 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     labels = np.zeros((len(files), len(domains)), np.uint8)
     labels[np.arange(len(files)), [domains.index(parts[level]) for parts in placed.values()]] = 1
     return Collection(
-        name=path.resolve().name,
+        name=listing.name,
         root=path,
         files=files,
-        groups=(LabelGroup(path.resolve().name, tuple(domains), "one_of"),),
+        groups=(LabelGroup(listing.name, tuple(domains), "one_of"),),
         labels=labels,
         known=np.ones(labels.shape, bool),
         split=[SPLIT_WORDS[parts[0].lower()] if has_splits else split_of(name) for name, parts in placed.items()],
         unlabelled=[name for name in pictures if name not in placed],
-        stray=stray,
+        stray=listing.others,
         notes=[some(empty, "folders without pictures, which make no domain")]
-        if (empty := _empty(path, pictures, level))
+        if packed is None and (empty := _empty(path, pictures, level))
         else [],
     )
 

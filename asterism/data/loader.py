@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,16 @@ from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
 from asterism.data.sampling import ReferenceSampler, Sampler, balanced_weights, windows
-from asterism.data.transforms import fit
+from asterism.data.transforms import fit_stored
 
 CACHE_BYTES = 2**30
 """Training sets that decode to no more than this are decoded once, where there are no workers."""
 
 STEPS_AHEAD = 2
-"""Batches that each worker process prepares in advance."""
+"""Batches that each worker prepares in advance."""
+
+RESIDENT_SHARE = 0.25
+"""Of the free memory of a CUDA device, which packed training sets may take to stay there."""
 
 GRACE_SECONDS = 20
 """Time that a worker goes on after SIGTERM, in which the training process finishes its step and saves."""
@@ -58,6 +61,7 @@ class Loader:
         references: reference pictures per sample, all of one domain (an alternative of the dataset's first set of
             alternatives) that is drawn for the sample.
         rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
+        device: where pictures are needed; packed sets without broken pictures that fit there are kept there.
         on_broken: told once of every picture that cannot be decoded, with the reason.
     """
 
@@ -72,14 +76,16 @@ class Loader:
         references: int = 0,
         rank: int = 0,
         world: int = 1,
+        device: torch.device | None = None,
         on_broken: Callable[[Path, str], None],
     ) -> None:
         assert all(len(s) for s in sets), "every dataset needs training pictures"
         self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
-        self._workers = _choose_workers() if data.workers is None else data.workers
+        self._workers = _choose_workers(sets) if data.workers is None else data.workers
         self._steps = _Steps(sets, picture, data, batch_size, seed, references, rank, world, keep=self._workers == 0)
+        self._resident: list[Tensor] = _keep_on(device, sets) if device is not None else []
         self._on_broken, self._reported = on_broken, set[str]()
 
     def iterate(self, first_step: int) -> Generator[list[tuple[Batch, dict[str, Tensor]]], None, None]:
@@ -92,6 +98,9 @@ class Loader:
         and each one's `mirror_ref`, `window_ref`, `mirror_ref2`, ... A picture that cannot be decoded is replaced by the
         next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
         """
+        if self._resident:
+            for step in itertools.count(first_step):
+                yield list(zip(self._steps.describe(step), self._gather(step), strict=True))
         with closing(self._load(first_step)) as loaded:
             for step, parts in enumerate(loaded, start=first_step):
                 for path, reason in (found for _, broken in parts for found in broken):
@@ -101,22 +110,40 @@ class Loader:
                 pictures = [{name: self._tensor(x) for name, x in part.items()} for part, _ in parts]
                 yield list(zip(self._steps.describe(step), pictures, strict=True))
 
+    def _gather(self, step: int) -> list[dict[str, Tensor]]:
+        """Return the pictures of a step from those that the device keeps."""
+        parts = []
+        for stored, rows in zip(self._resident, self._steps.rows(step), strict=True):
+            places = torch.from_numpy(rows)
+            places = (places.pin_memory() if self._pinned else places).to(stored.device, non_blocking=True)
+            taken = [
+                stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
+                for row in places
+            ]
+            parts.append({f"x{suffix}": x for suffix, x in zip(self._steps.suffixes, taken, strict=True)})
+        return parts
+
     def _tensor(self, x: Array) -> Tensor:
         return torch.from_numpy(x).pin_memory() if self._pinned else torch.from_numpy(x)
 
     def _load(self, first_step: int) -> Generator[list[Part], None, None]:
         """Yield the pictures of each step, from this process or from workers that are some steps ahead."""
-        if not self._workers:
+        pool: Executor
+        if self._workers:
+            # Plain pickle, since torch's own would pass tensors through shared memory, of which containers have little.
+            state = pickle.dumps(self._steps)
+            pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start_worker, (state,))
+            load: Callable[[int], list[Part]] = _load_in_worker
+        elif self._pinned:  # The device computes meanwhile, so that a thread has time for what no process is needed for.
+            pool, load = ThreadPoolExecutor(1), self._steps.load
+        else:
             yield from map(self._steps.load, itertools.count(first_step))
             return
-        # Plain pickle, since torch's own would pass tensors through shared memory, of which containers have little.
-        state = pickle.dumps(self._steps)
-        pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start_worker, (state,))
         ahead: deque[Future[list[Part]]] = deque()
         try:
             for step in itertools.count(first_step):
-                ahead.append(pool.submit(_load_in_worker, step))
-                if len(ahead) > STEPS_AHEAD * self._workers:
+                ahead.append(pool.submit(load, step))
+                if len(ahead) > STEPS_AHEAD * max(1, self._workers):
                     yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -144,8 +171,28 @@ def _domains(pictures: PictureSet) -> Array:
     return pictures.labels[:, list(mine[0])].argmax(1).numpy()
 
 
-def _choose_workers() -> int:
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+def _choose_workers(sets: Sequence[PictureSet]) -> int:
+    """Decode in processes beside a GPU; packed pictures are only copied."""
+    packed = all(s.pack is not None for s in sets)
+    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() and not packed else 0
+
+
+def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
+    """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
+    places: list[Array] = []
+    for pictures in sets:
+        if pictures.pack is None:
+            return []
+        try:
+            places.append(np.array([pictures.pack.place(path) for path in pictures.paths]))
+        except PictureError:
+            return []
+    packs = [pictures.pack.pictures for pictures in sets if pictures.pack is not None]
+    needed = sum(len(p) * pack[0].nbytes for p, pack in zip(places, packs, strict=True))
+    room = RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
+    if needed > room:
+        return []
+    return [torch.from_numpy(pack[p]).to(device) for p, pack in zip(places, packs, strict=True)]
 
 
 class _Steps:
@@ -172,7 +219,8 @@ class _Steps:
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
         self.kept: list[Array] = []
-        if keep and all(s.uniform for s in sets) and sum(sizes) <= CACHE_BYTES:
+        packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.
+        if keep and all(s.uniform for s in sets) and sum(sizes) <= CACHE_BYTES and not packed:
             # Memory is taken as it is filled.
             self.kept = [np.empty((len(s), *shape), _dtype(picture)) for s, shape in zip(sets, self.shapes, strict=True)]
         self.held = [np.zeros(len(s), bool) for s in sets]
@@ -210,6 +258,11 @@ class _Steps:
                 loaded[f"x{suffix}"] = x
             parts.append((loaded, broken))
         return parts
+
+    def rows(self, step: int) -> list[Array]:
+        """Return which pictures each dataset's samples of this rank are, int64 [1 + references, n]."""
+        positions = self._positions(step)[self.local]
+        return [self._rows(index, positions)[0] for index in range(len(self.sets))]
 
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
         """Return the pictures and mirror flags of one dataset, [1 + references, N] each: sources, then references."""
@@ -277,7 +330,7 @@ def _read_or_replace(
         if not torch.equal(pictures.labels[candidate, domain], pictures.labels[row, domain]):
             break  # The nearest that is left is of another domain: training would learn it under this one's name.
         try:
-            return _read(pictures, candidate, picture, fitted)
+            return read_picture(pictures, candidate, picture, fitted)
         except PictureError as error:
             broken.append((str(pictures.paths[candidate]), str(error)))
     raise DataError(
@@ -293,15 +346,21 @@ def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
     yield from np.lexsort((distance, differs.sum(1).numpy())).tolist()[1:]
 
 
-def _read(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool) -> Array:
+def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool) -> Array:
+    """Read one picture of a set: uint8 or uint16 [C, H, W], cropped and resized if `fitted` or packed.
+
+    Raises:
+        PictureError: it cannot be decoded, or is not of the size that its header said.
+    """
+    if pictures.pack is not None:
+        return pictures.pack.pictures[pictures.pack.place(pictures.paths[row])]
     array = to_depth(read(pictures.paths[row], picture.channels), picture.depth)
     if pictures.size is not None and array.shape[:2] != pictures.size:
         raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, not what its header said")
     array = array.transpose(2, 0, 1)
     if not fitted:
         return array
-    x = fit(torch.from_numpy(array.astype(np.float32))[None], picture)[0]
-    return np.rint(x.numpy()).astype(array.dtype)
+    return fit_stored(torch.from_numpy(np.ascontiguousarray(array))[None], picture)[0].numpy().astype(array.dtype)
 
 
 def _dtype(picture: PictureFormat) -> type[np.unsignedinteger[Any]]:

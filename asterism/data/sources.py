@@ -8,11 +8,13 @@ from pathlib import Path
 from asterism.config import DataConfig
 from asterism.data.collection import Collection, DataError
 from asterism.data.folder import is_folder, read_folder
+from asterism.data.pack import is_pack, read_pack
 from asterism.data.table import is_table, read_table
 
 __all__ = ["SOURCES", "Collection", "DataError", "read_source"]
 
 SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collection]], ...] = (
+    (is_pack, read_pack),
     (is_table, read_table),
     (is_folder, read_folder),
 )
@@ -20,7 +22,7 @@ SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collec
 
 
 def read_source(path: str | Path, config: DataConfig) -> Collection:
-    """Read one data set from a folder or table.
+    """Read one data set from a folder, a table or a pack.
 
     Raises:
         DataError: nothing there, or data that this kind of source cannot take.

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig, closest
-from asterism.data.collection import SPLIT_WORDS, Collection, DataError, list_pictures, some, split_of
+from asterism.data.collection import SPLIT_WORDS, Collection, DataError, Listing, list_pictures, some, split_of
 from asterism.data.exclusive import exclusive_sets
 from asterism.labels import LabelGroup
 
@@ -40,26 +40,29 @@ class Table:
 
 def is_table(path: Path) -> bool:
     """Say whether this source reads `path`: a table, or a folder that holds one."""
-    return path.suffix.lower() in (".csv", ".txt") if path.is_file() else bool(_find_tables(path))
+    return path.suffix.lower() in (".csv", ".txt") if path.is_file() else bool(find_tables(path))
 
 
-def read_table(path: Path, config: DataConfig) -> Collection:
+def read_table(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
     """Read a table of labels with the pictures that it names.
 
     Label columns are, in this order of preference: those that `config.labels` names; the text column `domain`; the
     attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one group, each text column
     a `one_of` group.
 
+    Args:
+        packed: the files that were there when the table and its pictures were packed.
+
     Raises:
         DataError: several tables, a malformed table, no label column, or no row with a picture.
     """
-    tables = [path] if path.is_file() else _find_tables(path)
+    tables = find_tables(path)
     if len(tables) > 1:
         raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
     table = _read(tables[0])
     root = tables[0].parent
-    pictures, stray = list_pictures(root)
-    present = set(pictures)
+    listing = packed or list_pictures(root)
+    present = set(listing.pictures)
     found = [next((f for base in PICTURE_FOLDERS if (f := base + _plain(file)) in present), None) for file in table.files]
     rows = [i for i, file in enumerate(found) if file is not None]
     files = [file for file in found if file is not None]
@@ -73,14 +76,13 @@ def read_table(path: Path, config: DataConfig) -> Collection:
         raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
 
     columns = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
-    name = root.resolve().name
     notes: list[str] = []
     chosen = _label_columns(table, columns, config, notes)
-    groups, labels, known = _read_labels(name, table.path, {c: columns[c] for c in chosen}, config, notes)
+    groups, labels, known = _read_labels(listing.name, table.path, {c: columns[c] for c in chosen}, config, notes)
     identity = next((columns[c] for c in IDENTITY_COLUMNS if c in columns), None)
     tables_there = {t.relative_to(root).as_posix() for t in (table.path, root / CELEBA_LIST)}
     return Collection(
-        name=name,
+        name=listing.name,
         root=root,
         files=files,
         groups=groups,
@@ -91,7 +93,7 @@ def read_table(path: Path, config: DataConfig) -> Collection:
         columns=tuple(c for c in columns if c not in ("split", *IDENTITY_COLUMNS)),
         missing=[file for file, there in zip(table.files, found, strict=True) if there is None],
         unlabelled=sorted(present - set(files)),
-        stray=[file for file in stray if file not in tables_there],
+        stray=[file for file in listing.others if file not in tables_there],
         notes=notes,
     )
 
@@ -99,8 +101,10 @@ def read_table(path: Path, config: DataConfig) -> Collection:
 # -- finding and reading -----------------------------------------------------------------------------------------------
 
 
-def _find_tables(folder: Path) -> list[Path]:
-    """Return the table that a folder is read by, or all that it could be."""
+def find_tables(folder: Path) -> list[Path]:
+    """Return the table that a folder is read by, or all that it could be; a table is read by itself."""
+    if folder.is_file():
+        return [folder]
     for name in ("manifest.csv", CELEBA_LIST):
         if (folder / name).is_file():
             return [folder / name]

@@ -44,6 +44,16 @@ def fit(x: Tensor, picture: PictureFormat) -> Tensor:
     return resize(x[:, :, top : top + height, left : left + width], picture.height, picture.width)
 
 
+def fit_stored(stored: Tensor, picture: PictureFormat) -> Tensor:
+    """Crop and resize stored values, uint8 or uint16 [N, C, H, W], to whole values again, float32 where they changed.
+
+    Rounded, so that a picture is the same whether it is fitted on its way into a pack, for a preview or for a step.
+    """
+    if stored.shape[2:] == (picture.height, picture.width):
+        return stored
+    return fit(stored.to(torch.float32), picture).round_()
+
+
 def paste(x: Tensor, y: Tensor, box: Box) -> Tensor:
     """Return x [N, C, H, W] with y [N, C, h, w], resized, in the area `box`: the way back from `fit`."""
     result = x.clone()

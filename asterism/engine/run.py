@@ -100,6 +100,7 @@ def start(
         references=recipe_class(settings.name).references,
         rank=processes.rank,
         world=processes.world,
+        device=machine.device if machine.device.type == "cuda" else None,
         on_broken=lambda path, reason: trainer.display.say(f"left out: {path}: {reason}"),
     )
     config = in_steps(settings.train, loader.steps_per_epoch)

@@ -16,7 +16,7 @@ from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.loader import Loader
 from asterism.data.pictures import to_float
-from asterism.data.transforms import fit, mirror, zoom
+from asterism.data.transforms import fit_stored, mirror, zoom
 from asterism.engine import checkpoint
 from asterism.engine.average import Average
 from asterism.engine.display import Display
@@ -136,7 +136,8 @@ class Trainer:
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
         rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
         for name, pictures in stored.items():  # x, and x_ref, x_ref2 where the recipe takes references.
-            x = fit(to_float(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture), self.recipe.picture)
+            stored = fit_stored(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture)
+            x = to_float(stored, self.recipe.picture)
             suffix = name.removeprefix("x")
             if f"window{suffix}" in rows:
                 x = zoom(x, getattr(rows, f"window{suffix}"))

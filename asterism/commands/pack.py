@@ -1,0 +1,44 @@
+"""`asterism pack`: decode, crop and resize pictures once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asterism.commands.flags import add_keys
+from asterism.terminal import counting, space
+
+ABOUT = "decode, crop and resize pictures once, so that training never waits for them"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument(
+        "data", nargs="+", metavar="DATA", help="folder or table; several, which will be joined, make a pack each"
+    )
+    parser.add_argument("--out", required=True, metavar="PACK", help="the pack's folder; for several DATA a folder of packs")
+    parser.add_argument("--recipe", default="stargan", help="recipe whose preset gives the data.* keys [stargan]")
+    parser.add_argument("--preset", help="named settings of the recipe")
+    add_keys(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write packs."""
+    from asterism.config import ConfigError
+    from asterism.data.packing import pack
+    from asterism.recipes.settings import Settings
+
+    for key in args.overrides:
+        if not key.startswith("data."):
+            raise ConfigError(f"{key} has no part in packing; pack takes data.* keys")
+    settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
+    with counting("packing pictures") as progress:
+        packs = pack(settings.data, Path(args.out), progress)
+    for folder, size, broken in packs:
+        for reason in broken:
+            print(f"cannot be decoded: {reason}")
+        print(f"{folder}: {space(size)}")
+    height, width = settings.data.size
+    keys = f"--data.size {height}x{width}" + (f" --data.crop {settings.data.crop}" if settings.data.crop else "")
+    print("train with " + " ".join(f"--data {folder}" for folder, _, _ in packs) + " " + keys)
+    return 0

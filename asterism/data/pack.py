@@ -1,0 +1,152 @@
+"""A pack: the pictures of one data set, read, cropped and resized once, in one memory-mapped array.
+
+A pack is a folder:
+
+    pack.json      what it holds: the listing of the data set's files, size, depth, and which pictures are broken
+    pictures.npy   uint8 or uint16 [M, C, H, W], the values that training would have made of the files
+    tables         copies of the data set's label tables, where it has some
+
+Labels and splits are not packed: they are read from the listing and the tables by the code that reads the data set itself,
+so a pack understands every option of the data section that the files do, except those that made the pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asterism.config import DataConfig
+from asterism.data.collection import Collection, DataError, Listing
+from asterism.data.folder import read_folder
+from asterism.data.pictures import Header, PictureError
+from asterism.data.table import read_table
+
+FORMAT = 1
+DESCRIPTION = "pack.json"
+PIXELS = "pictures.npy"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The pixels of one data set.
+
+    Args:
+        folder: of the pack.
+        listing: the files that the data set had.
+        table: the copied table that labels come from; none for a folder per domain.
+        size, crop: height and width in pixels, and side of the centre crop, that the pictures were fitted by.
+        channels, depth: C, and bits of a stored value.
+        files: the pictures whose header could be read, in the order of the array.
+        broken: file -> reason, of pictures that cannot be decoded; one that is not among `files` has a broken header.
+    """
+
+    folder: Path
+    listing: Listing
+    table: str | None
+    size: tuple[int, int]
+    crop: int
+    channels: int
+    depth: int
+    files: tuple[str, ...]
+    broken: dict[str, str]
+
+    @classmethod
+    def open(cls, folder: Path) -> Pack:
+        """Read a pack's description.
+
+        Raises:
+            DataError: an unknown format, or an array that does not fit its description.
+        """
+        try:
+            held: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): pack the data again") from error
+        if held.get("format") != FORMAT:
+            raise DataError(
+                f"{folder} is a pack of format {held.get('format')}, this version reads {FORMAT}: pack the data again"
+            )
+        pack = cls(
+            folder=folder,
+            listing=Listing(held["name"], held["pictures"], held["others"]),
+            table=held["table"],
+            size=(held["size"][0], held["size"][1]),
+            crop=held["crop"],
+            channels=held["channels"],
+            depth=held["depth"],
+            files=tuple(held["files"]),
+            broken=held["broken"],
+        )
+        try:
+            found = pack.pictures
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder / PIXELS} cannot be read ({error}): pack the data again") from error
+        wanted = (len(pack.files), pack.channels, *pack.size)
+        if found.shape != wanted or found.dtype.itemsize * 8 != pack.depth:
+            raise DataError(
+                f"{folder / PIXELS} holds {found.dtype} {list(found.shape)}, not the {list(wanted)} of {DESCRIPTION}: pack the "
+                "data again"
+            )
+        return pack
+
+    @cached_property
+    def pictures(self) -> np.ndarray[Any, Any]:
+        """The pixels [M, C, H, W], memory-mapped."""
+        return np.load(self.folder / PIXELS, mmap_mode="r")
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {file: place for place, file in enumerate(self.files)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the mapping out: another process maps the file itself."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("pictures", "_places")}
+
+    def header(self, file: str) -> Header | PictureError:
+        """Return what a file's header says now, or said that could not be read."""
+        if file not in self._places:
+            return PictureError(self.broken.get(file, "it was not there when the data were packed"))
+        return Header(self.size[1], self.size[0], self.channels, self.depth)
+
+    def place(self, path: Path) -> int:
+        """Return where the picture of a path in the pack is in the array.
+
+        Raises:
+            PictureError: it could not be decoded when the data were packed; the reason.
+        """
+        file = path.relative_to(self.folder).as_posix()
+        if file in self.broken:
+            raise PictureError(self.broken[file])
+        return self._places[file]
+
+
+def is_pack(path: Path) -> bool:
+    """Say whether this source reads `path`."""
+    return (path / DESCRIPTION).is_file() and (path / PIXELS).is_file()
+
+
+def read_pack(path: Path, config: DataConfig) -> Collection:
+    """Read a packed data set as the data set itself would be read.
+
+    Raises:
+        DataError: a damaged pack; another size, crop or number of channels than it was packed with; and what the data set
+            itself would raise.
+    """
+    pack = Pack.open(path)
+    height, width = pack.size
+    asked = {"size": config.size, "crop": config.crop, "channels": config.channels or pack.channels}
+    held = {"size": pack.size, "crop": pack.crop, "channels": pack.channels}
+    for key, value in held.items():
+        if asked[key] != value:
+            words, given = (f"{v[0]}x{v[1]}" if isinstance(v, tuple) else v for v in (value, asked[key]))
+            raise DataError(
+                f"{path} was packed with --data.{key} {words}, this run asks for {given}: give --data.{key} {words}, or pack "
+                f"the data again with --data.{key} {given}"
+            )
+    if pack.table is None:
+        return replace(read_folder(path, config, pack.listing), pack=pack)
+    return replace(read_table(path / pack.table, config, pack.listing), pack=pack)

@@ -1,0 +1,148 @@
+"""Making packs: every picture of every data set decoded, cropped and resized once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from asterism.config import DataConfig
+from asterism.data.collection import SPLITS, Collection, DataError, list_pictures
+from asterism.data.dataset import PictureSet, collect, join, probe_all
+from asterism.data.loader import read_picture
+from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
+from asterism.data.pictures import PictureError, PictureFormat
+from asterism.data.table import CELEBA_LIST, find_tables, is_table
+
+CHUNK = 256
+"""Pictures that are decoded side by side before they are written."""
+
+
+def pack(
+    config: DataConfig, out: Path, progress: Callable[[int, int], None] | None = None
+) -> list[tuple[Path, int, list[str]]]:
+    """Write a pack of every data set that `config` names: `out` itself, or a folder in it for each of several.
+
+    Several data sets that will be joined are packed together, since they share channels and depth. A pack is written beside
+    its place and then moved there: it is whole or not there.
+
+    Args:
+        progress: told (pictures done, pictures in all).
+
+    Returns:
+        For each data set the pack's folder, its bytes, and a sentence for every picture that cannot be decoded.
+
+    Raises:
+        DataError: what training on these data would raise; `out` is there already, or a source is a pack.
+        OSError: the disk is full or not writable.
+    """
+    collections = collect(config)
+    for collection in collections:
+        if collection.pack is not None:
+            raise DataError(f"{collection.root} is a pack already; pack the data that it was made of")
+    targets = [out] if len(collections) == 1 else [out / c.name for c in collections]
+    for target in targets:
+        if target.exists():
+            raise DataError(f"{target} is there already: give another --out, or remove it")
+    datasets = join(collections, [probe_all(c) for c in collections], config)
+    total, done = sum(len(s) for sets in datasets.splits.values() for s in sets), itertools.count(1)
+
+    def told() -> None:
+        if progress is not None:
+            progress(next(done), total)
+
+    results = []
+    for index, (collection, target) in enumerate(zip(collections, targets, strict=True)):
+        sets = [datasets.splits[split][index] for split in SPLITS]
+        unreadable = {
+            path.relative_to(collection.root).as_posix(): reason
+            for path, reason in datasets.broken
+            if path.is_relative_to(collection.root)
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            partial.mkdir()
+            broken = _write(partial, config.sources[index], collection, sets, datasets.picture, unreadable, told)
+            os.replace(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        size = sum(f.stat().st_size for f in target.iterdir())
+        results.append((target, size, [f"{file}: {reason}" for file, reason in broken.items()]))
+    return results
+
+
+def _write(
+    folder: Path,
+    source: str,
+    collection: Collection,
+    sets: list[PictureSet],
+    picture: PictureFormat,
+    unreadable: dict[str, str],
+    told: Callable[[], None],
+) -> dict[str, str]:
+    """Write the three parts of a pack; return the broken pictures with the reason."""
+    given = Path(source).expanduser()
+    tables = find_tables(given) if is_table(given) else []
+    for table in {*tables, *(t for t in [collection.root / CELEBA_LIST] if tables and t.is_file())}:
+        shutil.copyfile(table, folder / table.name)
+    broken = dict(unreadable)
+    shape = (sum(map(len, sets)), picture.channels, picture.height, picture.width)
+    dtype = np.dtype(np.uint8 if picture.depth == 8 else np.uint16)
+    with open(folder / PIXELS, "wb") as file:  # By writes, not through a map: a full disk is then an error, not a signal.
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        )
+        for path, pixels in _decoded(sets, picture):
+            if isinstance(pixels, PictureError):
+                broken[path.relative_to(collection.root).as_posix()] = str(pixels)
+                pixels = np.zeros(shape[1:], dtype)
+            file.write(pixels.tobytes())
+            told()
+        _settle(file)
+    listing = list_pictures(collection.root)
+    description = {
+        "format": FORMAT,
+        "name": listing.name,
+        "table": tables[0].name if tables else None,
+        "size": [picture.height, picture.width],
+        "crop": picture.crop,
+        "channels": picture.channels,
+        "depth": picture.depth,
+        "files": [path.relative_to(collection.root).as_posix() for s in sets for path in s.paths],
+        "broken": broken,
+        "pictures": listing.pictures,
+        "others": listing.others,
+    }
+    with open(folder / DESCRIPTION, "wb") as file:
+        file.write(json.dumps(description, ensure_ascii=False).encode())
+        _settle(file)
+    return broken
+
+
+def _decoded(sets: list[PictureSet], picture: PictureFormat) -> Iterator[tuple[Path, np.ndarray[Any, Any] | PictureError]]:
+    """Yield every picture, fitted, or why it cannot be decoded; in order, several at a time."""
+
+    def attempt(place: tuple[PictureSet, int]) -> np.ndarray[Any, Any] | PictureError:
+        try:
+            return read_picture(*place, picture, fitted=True)
+        except PictureError as error:
+            return error
+
+    places = ((s, row) for s in sets for row in range(len(s)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while chunk := list(itertools.islice(places, CHUNK)):
+            yield from zip((s.paths[row] for s, row in chunk), pool.map(attempt, chunk), strict=True)
+
+
+def _settle(file: BinaryIO) -> None:
+    """Bring what was written to the disk before the pack takes its name."""
+    file.flush()
+    os.fsync(file.fileno())
