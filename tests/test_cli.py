@@ -32,6 +32,7 @@ SHORT = [*NARROW, "--train.steps", "2", "--train.log_every", "1"]
 FLAGS = {
     "demo": "--out",
     "doctor": "--recipe --preset --json",
+    "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --device --dry-run",
     "translate": "--to --out --labels --fit --format --batch-size --overwrite --style --count --like --truncation --strength "
     "--from --device --precision",
