@@ -317,5 +317,5 @@ def test_a_jpeg_that_is_cut_off_or_turned(tmp_path):
     turned = np.rot90(read(tmp_path / "turned.jpg"))
     assert np.abs(turned.astype(int) - upright).max() <= 4
     path.write_bytes(path.read_bytes()[:400])
-    with pytest.raises(PictureError, match="truncated"):
+    with pytest.raises(PictureError, match="(?i)truncated"):
         read(path)
