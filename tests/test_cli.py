@@ -38,7 +38,7 @@ FLAGS = {
     "--from --device --precision",
     "evaluate": "--split --data --device --precision",
     "report": "--out",
-    "export": "--format --precision --data --out --overwrite",
+    "export": "--format --precision --data --out --push --overwrite",
     "import": "--labels --image-size --licence --out",
     "list": "",
     "info": "",

@@ -13,9 +13,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
     parser.add_argument(
         "--format",
-        choices=("onnx", "pt2", "aoti", "published"),
+        choices=("onnx", "pt2", "aoti", "hub", "published"),
         required=True,
-        help="onnx; pt2: torch.export; aoti: that, compiled for this processor; published: checkpoints for the published code",
+        help="onnx; pt2: torch.export; aoti: that, compiled for this processor; hub: a folder with a model card; "
+        "published: checkpoints for the published code",
     )
     parser.add_argument(
         "--precision", choices=("float32", "float16", "int8"), default="float32", help="of the file; int8 for onnx [float32]"
@@ -23,12 +24,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", action="append", default=[], metavar="DIR", help="pictures to calibrate and compare on [the run's]"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the file; for published, a folder [in RUN/export]")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file; for hub and published, a folder [in RUN/export]")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="hub: upload the folder; a new repository is private")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write a model in another format."""
+    if args.format == "hub":
+        return _to_hub(args)
+    if args.push:
+        args.parser.error("--push goes with --format hub")
     if args.format != "published":
         from asterism.export.job import export
 
@@ -42,4 +48,17 @@ def run(args: argparse.Namespace) -> int:
     model = find_model(args.run)
     for path in export_published(load_model(model), args.out or model.parent / "export"):
         print(path)
+    return 0
+
+
+def _to_hub(args: argparse.Namespace) -> int:
+    """Write the model's folder, and upload it where that is asked for."""
+    from asterism.inference.hub import push_to_hub, save_pretrained
+    from asterism.model_file import find_model
+
+    if args.out or not args.push:
+        folder = args.out or find_model(args.run).parent / "export" / "hub"
+        print(save_pretrained(args.run, folder, name=args.push, overwrite=args.overwrite))
+    if args.push:
+        print(push_to_hub(args.run, args.push))
     return 0

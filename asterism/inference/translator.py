@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +43,9 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         ModelError: there is no such model, or it cannot be used.
         ConfigError: a device that is not there, or masks for a model that takes none.
     """
-    translator = Translator(load_model(find_model(path)), device, precision)
+    file = find_model(path)
+    translator = Translator(load_model(file), device, precision)
+    translator.path = file
     if masks is not None:
         translator.recipe.mask_by(masks)
     return translator
@@ -58,6 +61,7 @@ class Translator:
     Attributes:
         model: recipe, label space, picture format, and what the file tells about itself.
         machine: device, precision, and the reason for the choice.
+        path: the model file that it was loaded from, if it was.
     """
 
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
@@ -66,6 +70,39 @@ class Translator:
         model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
         self.recipe = model.recipe
         self.styles = StyleBook(self.recipe)
+        self.path: Path | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", masks: Masks | None = None
+    ) -> Translator:
+        """Load a trained model; `load` by the name that other libraries give it."""
+        return load(path, device, precision, masks)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the model's folder, with its card; as `asterism.inference.hub.save_pretrained`.
+
+        Raises:
+            ModelError: the model was not loaded from a file, or as there.
+        """
+        from asterism.inference.hub import save_pretrained
+
+        return save_pretrained(self._file(), folder, overwrite=overwrite)
+
+    def push_to_hub(self, name: str, *, private: bool = True) -> str:
+        """Upload the model's folder to the hub and return its page; as `asterism.inference.hub.push_to_hub`.
+
+        Raises:
+            ModelError: the model was not loaded from a file, or as there.
+        """
+        from asterism.inference.hub import push_to_hub
+
+        return push_to_hub(self._file(), name, private=private)
+
+    def _file(self) -> Path:
+        if self.path is None:
+            raise ModelError("this translator was not loaded from a file; asterism.load gives one that can be saved")
+        return self.path
 
     @property
     def labels(self) -> tuple[str, ...]:

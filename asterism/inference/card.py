@@ -1,0 +1,180 @@
+"""The model card: what a model is, what it was trained on, what was measured, and what it is and is not for.
+
+Written from the files of a run; what they do not say is not claimed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asterism.config import ConfigError
+from asterism.recipes import recipe_class
+from asterism.run_folder import Run
+
+HUB_LICENCES = (
+    "apache-2.0 bsd-3-clause cc-by-4.0 cc-by-nc-4.0 cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-sa-4.0 cc0-1.0 gpl-3.0 mit openrail"
+).split()
+"""Licences by the identifiers that the hub knows; any other is `other`, with its name."""
+
+
+def write_card(run: Run, name: str, picture: str | None) -> str:
+    """Return the text of README.md.
+
+    Args:
+        run: from `read_run`, with a model file.
+        name: how `asterism.load` finds the model: owner/name, or a folder.
+        picture: path of the sample picture beside the card, if there is one.
+    """
+    title, info = name.rpartition("/")[2], run.model["info"]
+    parts = [_front_matter(run), f"# {title}", _about(run)]
+    if picture:
+        parts.append(f"![Pictures and their translations]({picture})\n\n*{_caption(run)}*")
+    parts += [
+        "## Use",
+        _use(run, name),
+        "## Training",
+        _table(("", ""), list(_training(run).items())),
+        "## Scores",
+        _scores(run),
+    ]
+    parts += ["## Intended use and limits", _limits(run), "## Licence", _licence_words(str(info.get("licence") or ""))]
+    return "\n\n".join(parts) + "\n"
+
+
+def hub_licence(words: str) -> dict[str, str]:
+    """Return a licence as the front matter of a card says it: `CC BY-NC 4.0` -> {"license": "cc-by-nc-4.0"}."""
+    if not words or "not stated" in words or "none was stated" in words:
+        return {"license": "unknown"}
+    slug = re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+    found = next(
+        (known for known in sorted(HUB_LICENCES, key=len, reverse=True) if re.match(rf"{re.escape(known)}(?![\w.])", slug)),
+        None,
+    )
+    return {"license": found} if found else {"license": "other", "license_name": slug[:64]}
+
+
+def _front_matter(run: Run) -> str:
+    tags = ["image-to-image", "gan", "multi-domain", str(run.model["recipe"]).replace("_", "-")]
+    facts: dict[str, Any] = {"library_name": "asterism", "pipeline_tag": "image-to-image", "tags": tags}
+    facts |= hub_licence(str(run.model["info"].get("licence") or ""))
+    lines = [f"{key}: {json.dumps(value) if isinstance(value, list) else value}" for key, value in facts.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _about(run: Run) -> str:
+    picture, paper = run.model["picture"], _paper(run.model["recipe"])
+    kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
+    said = [
+        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
+        f"of them. Recipe: {paper}.",
+        *(_group(group) for group in run.model["labels"]),
+    ]
+    return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    single = [label for label in group["labels"] if not any(label in names for names in group["exclusive"])]
+    sets = [f"one of {', '.join(names)}" for names in group["exclusive"]]
+    if group["kind"] == "one_of":
+        sets, single = [f"one of {', '.join(group['labels'])}"], []
+    return f"{group['dataset']}: " + "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])])
+
+
+def _paper(name: str) -> str:
+    """Name a recipe as the head of its file does."""
+    try:
+        text = inspect.getdoc(sys.modules[recipe_class(name).__module__]) or name
+    except ConfigError:  # Written by a version that had another recipe.
+        return name
+    head = text.partition("\n\n")[0].replace("\n", " ")
+    return re.split(r"(?<=[.)])(?:\.|$)\s*", head)[0].rstrip(".")
+
+
+def _use(run: Run, name: str) -> str:
+    target = run.model["labels"][0]["labels"][0]
+    lines = [
+        "import asterism",
+        "",
+        f'model = asterism.load("{name}")',
+        f'model.translate("picture.jpg", to="{target}").save("translated.png")',
+    ]
+    return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
+
+
+def _training(run: Run) -> dict[str, str]:
+    info, config = run.model["info"], run.config
+    facts = {"recipe": f"{run.model['recipe']}" + (f", preset {config['preset']}" if config.get("preset") else "")}
+    held = [f"{d['name']}, {d['pictures']:,} pictures" for d in info.get("data") or ()]
+    facts["data"] = "; ".join(held) or "not known: the weights were imported"
+    if info.get("created_from"):
+        facts["made from"] = ", ".join(map(str, info["created_from"]))
+    if info.get("step"):
+        facts["steps"] = f"{info['step']:,}"
+    if run.log:
+        facts["pictures seen"] = f"{run.log[-1]['images']:,}"
+    train = config.get("train") or {}
+    if held and "batch_size" in train:
+        facts["batch size"] = str(train["batch_size"])
+    facts["parameters"] = ", ".join(f"{network} {count:,}" for network, count in run.model["parameters"].items())
+    facts["written by"] = f"asterism {info.get('version', '')}".strip()
+    return facts
+
+
+def _scores(run: Run) -> str:
+    if not run.scores:
+        return "This model was not evaluated. `asterism evaluate RUN --data DATA` measures it."
+    parts = []
+    for name, record in run.scores.items():
+        metrics = list(dict.fromkeys(metric for row in record["rows"] for metric in row["values"]))
+        units = {metric: about.get("unit") for metric, about in record.get("metrics", {}).items()}
+        rows = [(row["name"], *(_number(row["values"].get(m), units.get(m)) for m in metrics)) for row in record["rows"]]
+        parts.append(f"`{name}`, {record['split']} pictures, step {record['step']:,}:\n\n" + _table(("", *metrics), rows))
+        meanings = [
+            f"- {metric}: {about['meaning']}" for metric, about in record.get("metrics", {}).items() if about.get("meaning")
+        ]
+        parts += ["\n".join(meanings)] if meanings else []
+        if record.get("classifier", {}).get("void"):
+            parts.append("The classifier that judged was not accurate enough on real pictures: nothing that it says counts.")
+    return "\n\n".join(parts)
+
+
+def _number(value: float | None, unit: str | None) -> str:
+    return "" if value is None else f"{value:.1%}" if unit == "share" else f"{value:.4g}"
+
+
+def _limits(run: Run) -> str:
+    info = run.model["info"]
+    about = " and ".join(d["name"] for d in info.get("data") or ()) or "its training data"
+    lines = [
+        f"Made for pictures like those of {about}; on others results are not known and often worse.",
+        "A translation shows what the model learned that a domain looks like, biases of the data included. It is no evidence "
+        "of how a person, a place or an organ looks or would look.",
+        "Attributes are changed together where they went together in the data; what a target does not name may change too.",
+        "Not for deceiving: say that a published translation is one. Pictures of people: only with their consent.",
+        "Not for medical or legal decisions.",
+    ]
+    if not run.scores:
+        lines.append("How well it works was not measured.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _licence_words(words: str) -> str:
+    if hub_licence(words) == {"license": "unknown"}:
+        return "No licence of the weights was stated. The library's own licence does not cover them; ask who trained the model."
+    more = " Commercial use is not allowed." if "-nc" in hub_licence(words)["license"] else ""
+    return f"The weights are under {words}.{more} The library has a licence of its own."
+
+
+def _caption(run: Run) -> str:
+    sheet = run.held_out or run.previews[-1]
+    return f"{', '.join(sheet.columns)}: {sheet.caption}" if sheet.columns else sheet.caption
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
