@@ -27,7 +27,10 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
         raise ModelError(f"--init is a model of recipe {model.name}; this run trains {name}")
     axes, notes = recipe.label_axes(), []
     given, own = model.recipe.state_dict(), recipe.state_dict()
+    moved = _move_parts(recipe, model, own, given) if recipe.space != model.space else set()
     for key, tensor in own.items():
+        if key in moved:
+            continue
         if key.split(".")[0] in model.missing or key.split(".")[0] not in model.recipe.networks:
             continue
         if key not in given:
@@ -47,6 +50,24 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     if model.missing:
         notes.append(f"not in the model file, start fresh: {', '.join(model.missing)}")
     return notes
+
+
+def _move_parts(recipe: Recipe, model: Model, own: dict[str, Tensor], given: dict[str, Tensor]) -> set[str]:
+    """Copy what belongs to the labels that both have; return the parameters that belong to labels, which are done with."""
+    old, new = model.recipe.label_parts(), recipe.label_parts()
+    names = model.space.names
+    for index, parts in new.items():
+        name = recipe.space.names[index]
+        theirs = old.get(names.index(name), []) if name in names else []
+        for (key, row), (source, source_row) in zip(parts, theirs, strict=False):
+            if key.split(".")[0] not in model.missing:
+                to = own[key] if row is None else own[key][row]
+                value = given[source] if source_row is None else given[source][source_row]
+                if value.shape != to.shape:
+                    shapes = f"{list(value.shape)}, this run {list(to.shape)}"
+                    raise ModelError(f"--init has {source} of shape {shapes}; {_remedy(recipe, model)}")
+                to.copy_(value)
+    return {key for parts in new.values() for key, _ in parts}
 
 
 def _remedy(recipe: Recipe, model: Model) -> str:

@@ -170,7 +170,8 @@ def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews
     """Preview validation pictures, or training pictures where a dataset has no validation picture that can be decoded."""
     val, train = datasets.splits["val"], datasets.splits["train"]
     try:
-        return Previews(trainer.run, val if all(map(len, val)) else train, trainer.recipe, trainer.machine.device, seed)
+        sets = val if all(map(len, val)) else train
+        return Previews(trainer.run, sets, trainer.recipe, trainer.machine.device, seed, more=train)
     except DataError:
         trainer.display.say("previews show training pictures, since no validation picture can be decoded")
         return Previews(trainer.run, train, trainer.recipe, trainer.machine.device, seed)
@@ -214,6 +215,11 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     if trainer.step >= config.steps:
         say(f"nothing left to train: the run is at step {trainer.step} of {config.steps}; a larger --train.steps goes on")
         return
+    if config.batch_size < trainer.recipe.advised_batch:
+        say(
+            f"note: batches of {config.batch_size} are known to spoil {settings.name}'s results; take "
+            f"{trainer.recipe.advised_batch} or more: --train.accumulate computes them in parts where memory is short"
+        )
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
     say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; ready in {seconds:.1f} s")
 

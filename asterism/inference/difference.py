@@ -78,8 +78,9 @@ def figure(stored: Array, change: Array, picture: PictureFormat, full: float = F
     low, high = picture.low, picture.high
     where = np.unravel_index(np.abs(change).argmax(), change.shape)
     words = [
-        f"largest change {100 * change[where]:+.1f} % of the range {low:g} to {high:g}, at x {where[1]}, y {where[0]}",
+        f"largest change {100 * change[where]:+.1f} %, at x {where[1]}, y {where[0]}",
         f"mean change {100 * np.abs(change).mean():.2f} %",
+        f"100 % is the range {low:g} to {high:g}",
     ]
     text = "\n".join(_fitted(line, font, panel[0] - gap) for line in words)
     ImageDraw.Draw(sheet).multiline_text((gap, panel[1] + gap), text, fill="black", font=font, spacing=gap // 2)

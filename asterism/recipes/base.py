@@ -65,7 +65,8 @@ class Recipe(nn.Module):
     A recipe that only judges pictures sets `translates` to False. One that learns from reference pictures says how many it
     takes per sample: the batch then holds `x_ref`, `x_ref2`, ..., all of a domain drawn for the sample, and `labels_ref`.
     One whose targets have styles sets `styled`, and makes them by `draw_style`, `read_style` and `mean_style`.
-    Networks without an entry in `optimizers` are never trained; they belong to translation.
+    Networks without an entry in `optimizers` are never trained; they belong to translation. Results are known to suffer from
+    batches smaller than `advised_batch`, which the engine says.
     `updates` is set by the constructor, since how often an update fires may be configured.
     """
 
@@ -75,6 +76,7 @@ class Recipe(nn.Module):
     translates: ClassVar[bool] = True
     references: ClassVar[int] = 0
     styled: ClassVar[bool] = False
+    advised_batch: ClassVar[int] = 1
     updates: tuple[Update, ...]
 
     def __init__(self, config: Any, space: LabelSpace, picture: PictureFormat) -> None:
@@ -178,6 +180,14 @@ class Recipe(nn.Module):
     def side_multiple(self) -> int | None:
         """Of what `translate` takes any height and width to be multiples; none where it takes those of training only."""
         return None
+
+    def label_parts(self) -> dict[int, list[tuple[str, int | None]]]:
+        """Say which parameters belong to one label each, so that a model can move to other labels.
+
+        Returns:
+            Label index -> its parameters in an order that all labels share: (name, its row, or none for the whole).
+        """
+        return {}
 
     def label_axes(self) -> dict[str, tuple[int, int, bool]]:
         """Say which parameters have an axis that runs over labels, so that a model can move to more labels.

@@ -81,6 +81,7 @@ class StarGANv2(Recipe):
     averaged = ("generator", "mapping_network", "style_encoder")
     references = 2
     styled = True
+    advised_batch = 8
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba_hq": {"recipe": {"high_pass": 1.0, "skip_sizes": _SKIPS, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
         "afhq": {"recipe": {"diversity_weight": 2.0, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
@@ -266,6 +267,23 @@ class StarGANv2(Recipe):
             [self.mapping_network.styles(self.latents, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
         )
         return means[self.domain(labels)]
+
+    def label_parts(self) -> dict[int, list[tuple[str, int | None]]]:
+        """A domain has a branch of the mapping network, a head of the style encoder and a row of the discriminator's."""
+        parts: dict[int, list[tuple[str, int | None]]] = {}
+        head = f"discriminator.main.{len(self.discriminator.main) - 1}"
+        for index, domain in enumerate(self.domains):
+            if domain >= 0:
+                own = [
+                    f"mapping_network.unshared.{domain}.{n}"
+                    for n, _ in self.mapping_network.unshared[domain].named_parameters()
+                ]
+                own += [
+                    f"style_encoder.unshared.{domain}.{n}" for n, _ in self.style_encoder.unshared[domain].named_parameters()
+                ]
+                rows = [(f"{head}.weight", domain), (f"{head}.bias", domain)]
+                parts[index] = [*((name, None) for name in own), *rows]
+        return parts
 
     def translate(self, x: Tensor, target: Batch) -> Tensor:
         """Return G(x, s) in the target's styles `s` [N, S], or in the mean style of its domains."""
