@@ -337,6 +337,22 @@ class Translator:
                 x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
         return x
 
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the labels [N, L], each 0 or 1, that the class head reads in pictures of the model's size.
+
+        Args:
+            x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
+
+        Raises:
+            ModelError: the model has no class head.
+        """
+        x = x.to(self.machine.device).contiguous(memory_format=self.machine.memory_format)
+        classify = self._classify(x) if self.recipe.classifies else None
+        if classify is None:
+            raise ModelError(f"this model of {self.model.name} has no class head to tell a picture's labels")
+        with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
+            return self.model.space.decide(classify().float().cpu())
+
     def _own_labels(self, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
         """Return the labels [N, L] of x as far as each one's target depends on them; one run of the class head at most."""
         classify, logits = self._classify(x), []

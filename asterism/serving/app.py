@@ -55,7 +55,12 @@ def create_app(service: Service, *, local: bool = True, token: str | None = None
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         return _error(422, "; ".join(str(e["msg"]) for e in error.errors()))
 
-    app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, local=local, token=token)
+    uploads: dict[str, int] = {}
+    if studio:
+        from asterism.serving.studio import add_studio  # Gradio takes seconds to import.
+
+        uploads = add_studio(app, service)
+    app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, local=local, token=token, uploads=uploads)
     return app
 
 

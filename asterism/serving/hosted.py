@@ -13,7 +13,7 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.inference import source_labels
-from asterism.inference.styles import Target
+from asterism.inference.styles import Look, Target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
 from asterism.model_file import ModelError, find_model, load_model
@@ -33,6 +33,8 @@ class Wish:
         style: seed of a style.
         like: bytes of a reference picture.
         truncation, strength, source: as for `Translator.translate`.
+        toward, toward_like: a second style, by seed or by the bytes of a picture; without them the domain's mean.
+        weight: 0 is the first style, 1 the second, between them the straight line.
     """
 
     to: Sequence[str | Mapping[str, Any]]
@@ -43,6 +45,9 @@ class Wish:
     truncation: float = 1.0
     strength: float = 1.0
     source: str | None = None
+    toward: int | None = None
+    toward_like: bytes | None = None
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Hosted:
         model = self.translator.model
         space, info = model.space, model.info
         records = self.run.scores if self.run else {}
-        shown = ("protocol", "split", "checkpoint", "step", "rows", "targets")
+        shown = ("protocol", "split", "checkpoint", "step", "rows", "targets", "metrics")
         return {
             **self.summary(),
             "depth": model.picture.depth,
@@ -93,6 +98,19 @@ class Hosted:
             "version": info.get("version"),
             "scores": {name: {key: record[key] for key in shown if key in record} for name, record in records.items()},
         }
+
+    def _style(self, wish: Wish, seed: int | None, like: bytes | None, limits: Limits) -> Look | None:
+        translator, reference = self.translator, None
+        if like is not None:
+            reference = read_upload(like, translator.model.picture, limits, letterbox=wish.fit == "letterbox")
+        return translator.style(
+            seed=seed,
+            like=reference,
+            truncation=wish.truncation,
+            strength=wish.strength,
+            source=wish.source,
+            fit=wish.fit,
+        )
 
     @property
     def predicts_labels(self) -> bool:
@@ -124,17 +142,10 @@ class Hosted:
         if len(wish.to) > limits.results:
             raise Refused(422, f"to: {len(wish.to)} targets are more than one request may ask for, {limits.results}")
         try:
-            like = wish.like
-            if like is not None:
-                like = read_upload(like, translator.model.picture, limits, letterbox=wish.fit == "letterbox")
-            style = translator.style(
-                seed=wish.style,
-                like=like,
-                truncation=wish.truncation,
-                strength=wish.strength,
-                source=wish.source,
-                fit=wish.fit,
-            )
+            style: Look | None = self._style(wish, wish.style, wish.like, limits)
+            if wish.weight > 0 or wish.toward is not None or wish.toward_like is not None:
+                second = self._style(wish, wish.toward, wish.toward_like, limits)
+                style = translator.between(style, second, wish.weight)
             targets = [Target(translator.parse(to), style) for to in wish.to]
             (known,) = source_labels.stated(space, wish.labels, 1)
             if not self.predicts_labels:

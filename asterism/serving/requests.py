@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -19,7 +20,9 @@ from asterism.serving.hosted import Wish
 from asterism.serving.limits import Limits, Refused
 
 Format = Literal["png", "jpeg", "webp", "tiff"]
-Words = Field(max_length=2000)
+LIKE = "Models with styles: a picture whose style is taken."
+TOWARD = "Models with styles: a picture whose style is the second one."
+FILES = ("image", "like", "toward_like")
 
 
 class Fields(BaseModel):
@@ -40,6 +43,8 @@ class Fields(BaseModel):
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
     strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the picture's own.")
     source: str | None = Field(None, alias="from", max_length=200, description="With strength: the domain of the picture.")
+    toward: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a second style.")
+    weight: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="0: the first style; 1: the second.")
     format: Format | None = Field(None, description="Format of the results; without it PNG, or TIFF for what PNG cannot hold.")
     quality: int = Field(92, ge=1, le=100, description="Of JPEG and WebP.")
 
@@ -48,18 +53,16 @@ class JsonRequest(Fields):
     """A request as JSON; pictures are base64 text, with or without `data:...;base64,` before it."""
 
     image: str = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"contentEncoding": "base64"})
-    like: str | None = Field(
-        None, description="Models with styles: a picture whose style is taken.", json_schema_extra={"contentEncoding": "base64"}
-    )
+    like: str | None = Field(None, description=LIKE, json_schema_extra={"contentEncoding": "base64"})
+    toward_like: str | None = Field(None, description=TOWARD, json_schema_extra={"contentEncoding": "base64"})
 
 
 class FormRequest(Fields):
     """A request as a form; `to` may be repeated."""
 
     image: bytes = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"format": "binary"})
-    like: bytes | None = Field(
-        None, description="Models with styles: a picture whose style is taken.", json_schema_extra={"format": "binary"}
-    )
+    like: bytes | None = Field(None, description=LIKE, json_schema_extra={"format": "binary"})
+    toward_like: bytes | None = Field(None, description=TOWARD, json_schema_extra={"format": "binary"})
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,11 @@ async def read_order(request: Request, limits: Limits) -> Order:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         given: Mapping[str, Any] = await _form(request, limits)
-        fields, image, like = _checked(FormRequest, given), given.get("image"), given.get("like")
+        fields = _checked(FormRequest, given)
+        pictures = {name: given.get(name) for name in FILES}
     elif kind == "application/json":
-        given = await _json(request)
-        fields = _checked(JsonRequest, given)
-        image, like = _decoded("image", fields.image), _decoded("like", fields.like)
+        fields = _checked(JsonRequest, await _json(request))
+        pictures = {name: _decoded(name, getattr(fields, name)) for name in FILES}
     else:
         raise Refused(415, "send the picture as multipart/form-data or as application/json with base64")
     wish = Wish(
@@ -93,12 +96,16 @@ async def read_order(request: Request, limits: Limits) -> Order:
         labels=fields.labels,
         fit=fields.fit,
         style=fields.style,
-        like=like,
+        like=pictures["like"],
         truncation=fields.truncation,
         strength=fields.strength,
         source=fields.source,
+        toward=fields.toward,
+        toward_like=pictures["toward_like"],
+        weight=fields.weight,
     )
-    assert isinstance(image, bytes)
+    image = pictures["image"]
+    assert image is not None  # Required by both kinds.
     return Order(image, wish, fields.format, fields.quality)
 
 
@@ -141,24 +148,33 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
-    """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`."""
+async def read_form(request: Request, max_files: int, max_fields: int) -> FormData:
+    """Read a multipart form without touching the disk.
+
+    Raises:
+        Refused: 400, it is malformed or has more files or fields than that.
+    """
 
     async def stream() -> AsyncIterator[bytes]:
         async for chunk in request.stream():
             yield chunk
 
-    parser = _InMemory(request.headers, stream(), max_files=2, max_fields=limits.results + 20, max_part_size=2**16)
+    parser = _InMemory(request.headers, stream(), max_files=max_files, max_fields=max_fields, max_part_size=2**16)
     try:
-        form = await parser.parse()
+        return await parser.parse()
     except (HTTPException, ClientDisconnect):
         raise
     except Exception as error:  # The parser's own, and what it lets through: a missing boundary, bytes that are no text.
         said = getattr(error, "message", "")
         raise Refused(400, f"the form cannot be read{': ' + said if said else ''}") from error
+
+
+async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
+    """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`."""
+    form = await read_form(request, len(FILES), limits.results + 20)
     given: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if name in ("image", "like") and isinstance(value, str):
+        if name in FILES and isinstance(value, str):
             raise Refused(422, f"{name}: send it as a file of the form, with a file name")
         content = value if isinstance(value, str) else value.file.read()
         if name == "to":

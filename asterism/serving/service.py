@@ -135,6 +135,25 @@ class Service:
         self.metrics.translated(hosted.name, len(finished))
         return array, list(finished)
 
+    async def labels(self, hosted: Hosted, upload: bytes, fit: str = "letterbox") -> dict[str, bool]:
+        """Return what the model's class head reads in a picture: label -> holds; nothing where there is no class head.
+
+        Raises:
+            Refused: as for `translate`.
+        """
+        translator = hosted.translator
+        if not translator.recipe.classifies or translator.model.missing:
+            return {}
+
+        def prepare() -> Tensor:
+            array = read_upload(upload, translator.model.picture, self.limits, letterbox=fit == "letterbox")
+            return fit_in(open_image(array, translator.model.picture), translator.model.picture, fit, torch.device("cpu"))[0]
+
+        with self.place():
+            x = await asyncio.get_running_loop().run_in_executor(self._pool, prepare)
+            (labels,) = await asyncio.wrap_future(self._worker.call(lambda: translator.predict(x).tolist()))
+        return {name: held > 0.5 for name, held in zip(translator.labels, labels, strict=True)}
+
     async def warm_up(self) -> None:
         """Make every model run once; then the service is ready."""
         loop = asyncio.get_running_loop()

@@ -35,14 +35,7 @@ def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbo
         Refused: 400 an empty file, 413 too many bytes or pixels, 415 another kind of file, 422 a broken picture, an
             animation, or one that the model cannot take.
     """
-    if not data:
-        raise Refused(400, "the picture is empty: 0 bytes arrived")
-    if len(data) > limits.upload_bytes:
-        raise Refused(413, f"the picture has {len(data):,} bytes; at most {limits.upload_bytes:,} are taken")
-    kind = _kind(data)
-    _check_size(*_size(data, kind), picture, limits, letterbox)
-    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
-        raise Refused(422, f"the JPEG has more than {MAX_SCANS} scans; save it again as a plain JPEG or a PNG")
+    kind = check_upload(data, picture, limits, letterbox=letterbox)
     try:
         array = decode(data, kind, picture.channels)
     except PictureError as error:
@@ -51,6 +44,23 @@ def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbo
         raise Refused(413, "the picture needs more memory than there is; send a smaller one") from error
     _check_size(array.shape[1], array.shape[0], picture, limits, letterbox)
     return array
+
+
+def check_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbox: bool = True) -> str:
+    """Do what `read_upload` does before it decodes; return which of KINDS the picture is.
+
+    Raises:
+        Refused: as `read_upload`.
+    """
+    if not data:
+        raise Refused(400, "the picture is empty: 0 bytes arrived")
+    if len(data) > limits.upload_bytes:
+        raise Refused(413, f"the picture has {len(data):,} bytes; at most {limits.upload_bytes:,} are taken")
+    kind = _kind(data)
+    _check_size(*_size(data, kind), picture, limits, letterbox)
+    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+        raise Refused(422, f"the JPEG has more than {MAX_SCANS} scans; save it again as a plain JPEG or a PNG")
+    return kind
 
 
 def _kind(data: bytes) -> str:

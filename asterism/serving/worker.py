@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +21,16 @@ from torch import Tensor
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Call:
+    """Something else that needs the device."""
+
+    work: Callable[[], Any]
+    future: Future[Any]
 
 
 @dataclass(eq=False)
@@ -48,6 +58,7 @@ class DeviceWorker:
         self.batch_size = batch_size
         self._observe = observe
         self._jobs: deque[_Job] = deque()
+        self._calls: deque[_Call] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="asterism-device", daemon=True)
@@ -78,6 +89,16 @@ class DeviceWorker:
         job.future.add_done_callback(lambda future: self._forget(job) if future.cancelled() else None)
         return job.future
 
+    def call(self, work: Callable[[], T]) -> Future[T]:
+        """Ask for something else that needs the device, such as reading a picture's labels, between two batches."""
+        call = _Call(work, Future())
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("the device worker is closed")
+            self._calls.append(call)
+            self._changed.notify()
+        return call.future
+
     def waiting(self) -> int:
         """Return how many translations have not been started."""
         with self._changed:
@@ -96,7 +117,11 @@ class DeviceWorker:
                 self._jobs.remove(job)
 
     def _run(self) -> None:
-        while rows := self._take():
+        while (rows := self._take()) or self._calls:
+            while self._calls:
+                _answer(self._calls.popleft())
+            if not rows:
+                continue
             start = time.perf_counter()
             translations = self._translate(rows)
             self._observe(len(rows), time.perf_counter() - start)
@@ -112,7 +137,7 @@ class DeviceWorker:
     def _take(self) -> list[tuple[_Job, int]]:
         """Wait for work, and return the next batch: rows of the oldest job's model, in order. None: closed and done."""
         with self._changed:
-            while not self._jobs and not self._closing:
+            while not self._jobs and not self._calls and not self._closing:
                 self._changed.wait()
             rows: list[tuple[_Job, int]] = []
             for job in [job for job in self._jobs if job.translator is self._jobs[0].translator]:
@@ -138,6 +163,14 @@ class DeviceWorker:
                 return self._translate(rows[:half]) + self._translate(rows[half:])
             log.exception("a picture could not be translated")
             return [error]
+
+
+def _answer(call: _Call) -> None:
+    if call.future.set_running_or_notify_cancel():
+        try:
+            call.future.set_result(call.work())
+        except Exception as error:
+            call.future.set_exception(error)
 
 
 def _fail(job: _Job, error: Exception) -> None:
