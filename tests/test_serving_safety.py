@@ -19,6 +19,7 @@ from PIL import Image
 
 from asterism.cli import main
 from asterism.config import ConfigError
+from asterism.inference.mixed import translate_each
 from asterism.inference.styles import Target
 from asterism.serving.app import create_app
 from asterism.serving.limits import Limits, Refused
@@ -131,17 +132,16 @@ def test_names_in_a_request_are_never_opened(tmp_path: Any, monkeypatch: pytest.
 
 
 class Slow:
-    """A translator that waits until it is told to go on; it notes how many pictures each batch held."""
+    """Holds back the device until it is told to go on; notes how many pictures each batch held."""
 
-    def __init__(self) -> None:
-        self.real, self.go, self.batches = translator(), threading.Event(), []
-        self.model, self.recipe, self.machine = self.real.model, self.real.recipe, self.real.machine
-        self.parse, self.style = self.real.parse, self.real.style
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.batches = threading.Event(), []
+        monkeypatch.setattr("asterism.serving.worker.translate_each", self.each)
 
-    def each(self, x: torch.Tensor, targets: Any, known: Any) -> torch.Tensor:
+    def each(self, model: Any, x: torch.Tensor, targets: Any, known: Any) -> torch.Tensor:
         self.batches.append(len(x))
         assert self.go.wait(30)
-        return self.real.each(x, targets, known)
+        return translate_each(model, x, targets, known)
 
 
 async def until(condition: Any) -> None:
@@ -152,12 +152,12 @@ async def until(condition: Any) -> None:
     raise AssertionError("it did not come about within 10 s")
 
 
-def crowd(limits: Limits, story: Any) -> None:
+def crowd(monkeypatch: pytest.MonkeyPatch, limits: Limits, story: Any) -> None:
     """Run a story of asynchronous clients against a service whose device waits for `slow.go`."""
 
     async def tell() -> None:
-        slow = Slow()
-        served = service(limits, faces=slow)  # type: ignore[arg-type]
+        slow = Slow(monkeypatch)
+        served = service(limits)
         transport = httpx.ASGITransport(create_app(served, studio=False))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as web:
             served.ready = True
@@ -173,7 +173,7 @@ def crowd(limits: Limits, story: Any) -> None:
     asyncio.run(tell())
 
 
-def test_a_full_queue_answers_503_and_what_waits_becomes_one_batch() -> None:
+def test_a_full_queue_answers_503_and_what_waits_becomes_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(slow: Slow, served: Any, ask: Any) -> None:
         first = ask()
         await until(lambda: slow.batches == [1])
@@ -185,10 +185,10 @@ def test_a_full_queue_answers_503_and_what_waits_becomes_one_batch() -> None:
         assert [answer.status_code for answer in await asyncio.gather(first, *waiting)] == [200] * 6
         assert slow.batches == [1, 4, 1] and served.taken == 0
 
-    crowd(Limits(places=6, results=6, batch_size=4), story)
+    crowd(monkeypatch, Limits(places=6, results=6, batch_size=4), story)
 
 
-def test_one_request_for_several_results_takes_as_many_places() -> None:
+def test_one_request_for_several_results_takes_as_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(slow: Slow, served: Any, ask: Any) -> None:
         first = ask(["Glasses", "happy", "sad"])
         await until(lambda: slow.batches == [3])
@@ -197,10 +197,10 @@ def test_one_request_for_several_results_takes_as_many_places() -> None:
         slow.go.set()
         assert (await first).status_code == 200
 
-    crowd(Limits(places=4, results=4), story)
+    crowd(monkeypatch, Limits(places=4, results=4), story)
 
 
-def test_a_client_that_goes_frees_its_place() -> None:
+def test_a_client_that_goes_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(slow: Slow, served: Any, ask: Any) -> None:
         first = ask()
         await until(lambda: slow.batches == [1])
@@ -212,19 +212,19 @@ def test_a_client_that_goes_frees_its_place() -> None:
         slow.go.set()
         assert (await first).status_code == 200 and slow.batches == [1]
 
-    crowd(Limits(places=4, results=4), story)
+    crowd(monkeypatch, Limits(places=4, results=4), story)
 
 
-def test_a_request_that_takes_too_long_is_answered_503() -> None:
+def test_a_request_that_takes_too_long_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(slow: Slow, served: Any, ask: Any) -> None:
         answer = await ask()
         assert answer.status_code == 503 and "within 0.3 s" in answer.json()["error"] and served.taken == 0
         slow.go.set()
 
-    crowd(Limits(seconds=0.3), story)
+    crowd(monkeypatch, Limits(seconds=0.3), story)
 
 
-def test_shutting_down_finishes_what_was_accepted() -> None:
+def test_shutting_down_finishes_what_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(slow: Slow, served: Any, ask: Any) -> None:
         accepted = [ask(), ask()]
         await until(lambda: served.taken == 2 and slow.batches)
@@ -236,24 +236,24 @@ def test_shutting_down_finishes_what_was_accepted() -> None:
         assert [answer.status_code for answer in await asyncio.gather(*accepted)] == [200, 200]
         await end
 
-    crowd(Limits(), story)
+    crowd(monkeypatch, Limits(), story)
 
 
-def test_what_cannot_be_translated_fails_alone() -> None:
+def test_what_cannot_be_translated_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that fails is tried in halves: the others get their results."""
     real = translator()
 
-    class Fragile:
-        def each(self, x: torch.Tensor, targets: Any, known: Any) -> torch.Tensor:
-            if bool((x == 0.25).all(dim=(1, 2, 3)).any()):
-                raise RuntimeError("out of memory, say")
-            return real.each(x, targets, known)
+    def fragile(model: Any, x: torch.Tensor, targets: Any, known: Any) -> torch.Tensor:
+        if bool((x == 0.25).all(dim=(1, 2, 3)).any()):
+            raise RuntimeError("out of memory, say")
+        return translate_each(model, x, targets, known)
 
-    gate, fragile = threading.Event(), Fragile()
+    monkeypatch.setattr("asterism.serving.worker.translate_each", fragile)
+    gate = threading.Event()
     worker = DeviceWorker(8, lambda pictures, seconds: None if gate.wait(10) else None)
     target = Target(real.parse("Glasses,Black_Hair"))
     pictures = [torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.25), torch.ones(1, 3, 32, 32)]
-    futures: list[Future[Any]] = [worker.submit(fragile, x, [target], {}) for x in (pictures[0], *pictures)]  # type: ignore[arg-type]
+    futures: list[Future[Any]] = [worker.submit(real, x, [target], {}) for x in (pictures[0], *pictures)]
     gate.set()
     assert [future.exception(10) is None for future in futures] == [True, True, False, True]
     worker.close()

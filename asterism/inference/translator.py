@@ -298,7 +298,7 @@ class Translator:
             known = [picture.labels for picture in batch]
             with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
                 edits = [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self._classify(x)).to(x.device)
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x)).to(x.device)
                 given = [p.masks for p in batch]
                 masks = None
                 if any(m is not None for m in given):
@@ -308,74 +308,6 @@ class Translator:
                 results = [self._translate(x, target, labels, masks) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [back(y[row : row + 1])[0] for y in results]
-
-    def each(self, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
-        """Translate pictures of the model's size, each to a target of its own, as one batch.
-
-        Args:
-            x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
-            targets: per picture its target; pictures with the very same Target object share the making of its style.
-            known: per picture what is stated of its labels: label index -> holds.
-
-        Returns:
-            float32 [N, C, h, w] in [-1, 1], on the translator's device.
-
-        Raises:
-            LabelError: as for `translate`.
-        """
-        x = x.to(self.machine.device).contiguous(memory_format=self.machine.memory_format)
-        with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
-            labels = self._own_labels(x, targets, known).to(x.device)
-            for number in range(max(len(target.edits) for target in targets)):
-                rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
-                told = [self.model.space.apply(targets[i].edits[number], labels[i : i + 1]) for i in rows]
-                wanted, known_labels, dataset = (torch.cat(parts) for parts in zip(*told, strict=True))
-                batch = Batch(labels=wanted, known=known_labels, dataset=dataset)
-                if self.recipe.styled:
-                    batch = batch.extend(s=self._styles(x[rows], [targets[i] for i in rows], wanted))
-                y = self.recipe.translate(x[rows], batch).float().clamp(-1, 1)
-                x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
-        return x
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Return the labels [N, L], each 0 or 1, that the class head reads in pictures of the model's size.
-
-        Args:
-            x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
-
-        Raises:
-            ModelError: the model has no class head.
-        """
-        x = x.to(self.machine.device).contiguous(memory_format=self.machine.memory_format)
-        classify = self._classify(x) if self.recipe.classifies else None
-        if classify is None:
-            raise ModelError(f"this model of {self.model.name} has no class head to tell a picture's labels")
-        with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
-            return self.model.space.decide(classify().float().cpu())
-
-    def _own_labels(self, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
-        """Return the labels [N, L] of x as far as each one's target depends on them; one run of the class head at most."""
-        classify, logits = self._classify(x), []
-
-        def row(index: int) -> Callable[[], Tensor] | None:
-            def logits_of() -> Tensor:
-                if not logits:
-                    logits.append(classify().float().cpu())
-                return logits[0][index : index + 1]
-
-            return None if classify is None else logits_of
-
-        complete, space = source_labels.complete, self.model.space
-        return torch.cat([complete(space, [known[i]], [t.edits], row(i)) for i, t in enumerate(targets)])
-
-    def _styles(self, x: Tensor, targets: Sequence[Target], wanted: Tensor) -> Tensor:
-        """Return the styles [N, S] for x with target labels `wanted` [N, L]; each target's style is made once."""
-        parts: dict[int, list[int]] = {}
-        for i, target in enumerate(targets):
-            parts.setdefault(id(target), []).append(i)
-        made = [(targets[rows[0]].style or Style()).of(self.styles, x[rows], wanted[rows]) for rows in parts.values()]
-        order = torch.tensor([i for rows in parts.values() for i in rows], device=x.device)
-        return torch.cat(made)[order.argsort()]
 
     def _translate(self, x: Tensor, target: Target, labels: Tensor, masks: Tensor | None) -> Tensor:
         """Run the passes of one target over x [N, C, h, w] whose labels [N, L] are known as far as it needs them."""
@@ -390,7 +322,7 @@ class Translator:
             x = self.recipe.translate(x, batch).float().clamp(-1, 1)
         return x
 
-    def _classify(self, x: Tensor) -> Callable[[], Tensor] | None:
+    def classifier(self, x: Tensor) -> Callable[[], Tensor] | None:
         """Return what predicts the labels of x, or none where the model file lacks its class head.
 
         A recipe without one is told nothing but the domain, so that the other labels do not matter.

@@ -13,6 +13,7 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.inference import source_labels
+from asterism.inference.mixed import translate_each
 from asterism.inference.styles import Look, Target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
@@ -199,7 +200,7 @@ def warm_up(hosted: Hosted, batch_size: int) -> None:
     known = {i: False for i in range(space.num_labels)}
     for count in {1, batch_size}:
         x = torch.zeros(count, picture.channels, picture.height, picture.width)
-        hosted.translator.each(x, [target] * count, [known] * count)
+        translate_each(hosted.translator, x, [target] * count, [known] * count)
 
 
 def _first_choice(hosted: Hosted) -> str:

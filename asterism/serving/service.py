@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from asterism.inference.images import Picture, fit_in, open_image, to_array
+from asterism.inference.mixed import predict_labels
 from asterism.inference.styles import Target
 from asterism.labels import LabelError
 from asterism.serving.hosted import Hosted, Wish, warm_up
@@ -151,7 +152,7 @@ class Service:
 
         with self.place():
             x = await asyncio.get_running_loop().run_in_executor(self._pool, prepare)
-            (labels,) = await asyncio.wrap_future(self._worker.call(lambda: translator.predict(x).tolist()))
+            (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
         return {name: held > 0.5 for name, held in zip(translator.labels, labels, strict=True)}
 
     async def warm_up(self) -> None:

@@ -165,12 +165,14 @@ class Studio:
     ) -> None:
         hosted, switches = controls.hosted, [component for _, component in controls.switches]
 
-        async def read(name: str, picture: bytes | None) -> list[Any]:
+        async def read(name: str, picture: bytes | None) -> Any:
             """Set the switches to what the picture shows."""
             if picture is None or name != hosted.name:
-                return [{}, *(gr.skip() for _ in switches)]
-            own = await self._asked(self.service.labels(hosted, picture))
-            return [own, *(own.get(label, False) for label, _ in controls.switches)]
+                own, shown = {}, [gr.skip() for _ in switches]
+            else:
+                own = await self._asked(self.service.labels(hosted, picture))
+                shown = [own.get(label, False) for label, _ in controls.switches]
+            return [own, *shown] if switches else own
 
         async def one(picture: bytes | None, own: dict[str, bool], *values: Any) -> str:
             wish = _wish(controls, picture, values, own)

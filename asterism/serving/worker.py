@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from asterism.inference.mixed import translate_each
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
@@ -155,7 +156,7 @@ class DeviceWorker:
         translator = rows[0][0].translator
         try:
             x = torch.cat([job.x for job, _ in rows])
-            y = translator.each(x, [job.targets[i] for job, i in rows], [job.known for job, _ in rows])
+            y = translate_each(translator, x, [job.targets[i] for job, i in rows], [job.known for job, _ in rows])
             return list(y.cpu())
         except Exception as error:
             if len(rows) > 1:

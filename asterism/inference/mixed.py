@@ -1,0 +1,92 @@
+"""Pictures that share a batch and nothing else: each has a target of its own. What serving needs.
+
+Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from asterism.data.batch import Batch
+from asterism.inference import source_labels
+from asterism.inference.styles import Style, Target
+from asterism.inference.translator import Translator
+from asterism.model_file import ModelError
+
+
+def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+    """Translate pictures of the model's size, each to a target of its own, as one batch.
+
+    Args:
+        x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
+        targets: per picture its target; pictures with the very same Target object share the making of its style.
+        known: per picture what is stated of its labels: label index -> holds.
+
+    Returns:
+        float32 [N, C, h, w] in [-1, 1], on the translator's device.
+
+    Raises:
+        LabelError: as for `Translator.translate`.
+    """
+    machine, space, recipe = translator.machine, translator.model.space, translator.recipe
+    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    with torch.no_grad(), machine.products(), machine.arithmetic():
+        labels = _own_labels(translator, x, targets, known).to(x.device)
+        for number in range(max(len(target.edits) for target in targets)):
+            rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
+            told = [space.apply(targets[i].edits[number], labels[i : i + 1]) for i in rows]
+            wanted, stated, dataset = (torch.cat(parts) for parts in zip(*told, strict=True))
+            batch = Batch(labels=wanted, known=stated, dataset=dataset)
+            if recipe.styled:
+                batch = batch.extend(s=_styles(translator, x[rows], [targets[i] for i in rows], wanted))
+            y = recipe.translate(x[rows], batch).float().clamp(-1, 1)
+            x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
+    return x
+
+
+def predict_labels(translator: Translator, x: Tensor) -> Tensor:
+    """Return the labels [N, L], each 0 or 1, that the class head reads in pictures of the model's size.
+
+    Args:
+        x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
+
+    Raises:
+        ModelError: the model has no class head.
+    """
+    machine = translator.machine
+    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    classify = translator.classifier(x) if translator.recipe.classifies else None
+    if classify is None:
+        raise ModelError(f"this model of {translator.model.name} has no class head to tell a picture's labels")
+    with torch.no_grad(), machine.products(), machine.arithmetic():
+        return translator.model.space.decide(classify().float().cpu())
+
+
+def _own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+    """Return the labels [N, L] of x as far as each one's target depends on them; one run of the class head at most."""
+    classify, logits = translator.classifier(x), []
+
+    def row(index: int) -> Callable[[], Tensor] | None:
+        def logits_of() -> Tensor:
+            assert classify is not None
+            if not logits:
+                logits.append(classify().float().cpu())
+            return logits[0][index : index + 1]
+
+        return None if classify is None else logits_of
+
+    complete, space = source_labels.complete, translator.model.space
+    return torch.cat([complete(space, [known[i]], [t.edits], row(i)) for i, t in enumerate(targets)])
+
+
+def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], wanted: Tensor) -> Tensor:
+    """Return the styles [N, S] for x with target labels `wanted` [N, L]; each target's style is made once."""
+    parts: dict[int, list[int]] = {}
+    for i, target in enumerate(targets):
+        parts.setdefault(id(target), []).append(i)
+    made = [(targets[rows[0]].style or Style()).of(translator.styles, x[rows], wanted[rows]) for rows in parts.values()]
+    order = torch.tensor([i for rows in parts.values() for i in rows], device=x.device)
+    return torch.cat(made)[order.argsort()]
