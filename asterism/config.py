@@ -78,6 +78,11 @@ class TrainConfig:
     decay_epochs: float | None = option(None, "Decay in passes; replaces decay_steps.", unit="epochs", low=0)
     batch_size: int = option(16, "Pictures per step and dataset, over all processes and micro-batches.", low=1)
     accumulate: int = option(1, "Micro-batches that one batch is split into to save memory.", low=1, resumable=True)
+    checkpoint_activations: bool = option(
+        False,
+        "Compute each network's activations twice instead of keeping them: less memory, about a third more time.",
+        resumable=True,
+    )
     seed: int = option(0, "Every random choice is a function of it, the step and the sample's position.", low=0)
     ema_kimg: float = option(10.0, "Half-life of the averaged weights; 0 keeps no average.", unit="thousand pictures", low=0)
     ema_ramp: float = option(

@@ -10,9 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.dataset import Datasets
 from asterism.data.loader import Loader
+from asterism.engine import memory
 from asterism.engine.processes import Processes
 from asterism.engine.run import build, in_steps
 from asterism.engine.trainer import Trainer
@@ -26,6 +28,9 @@ PROBE = 2
 
 PATIENCE_SECONDS = 10.0
 """The whole micro-batch is timed if that takes no longer; else one twice as large as the first, and the line through both."""
+
+SAFE_SHARE = 0.9
+"""Of the free memory, which an estimate may take: libraries need some for themselves."""
 
 BYTES_PER_PARAMETER = 20
 """Weight, gradient, two Adam moments and the average, float32 each."""
@@ -41,6 +46,8 @@ class Estimate:
         memory: bytes at the peak: weights, optimiser state and what the largest update keeps for its backward pass.
         parameters: by network.
         machine: device, precision and the reason.
+        available: bytes that the device has free; none where nothing tells.
+        fits: whether the run fits there, or what makes it fit.
     """
 
     seconds: float
@@ -48,6 +55,25 @@ class Estimate:
     memory: int
     parameters: dict[str, int]
     machine: str
+    available: int | None
+    fits: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that updates keep for their backward pass, at most: as they are written, and with activations computed twice."""
+
+    plain: int = 0
+    again: int = 0
+
+    def most(self, other: Kept) -> Kept:
+        """Return the larger of each."""
+        return Kept(max(self.plain, other.plain), max(self.again, other.again))
+
+    def beyond(self, smaller: Kept, factor: float) -> Kept:
+        """Go on along the line from a smaller batch's bytes."""
+        pairs = ((self.plain, smaller.plain), (self.again, smaller.again))
+        return Kept(*(more + round(factor * max(0, more - less)) for more, less in pairs))
 
 
 def estimate(settings: Settings, datasets: Datasets) -> Estimate:
@@ -71,15 +97,43 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     more_seconds, more_kept = measure(recipe, settings, datasets, machine, larger)
     beyond = (micro - larger) / max(1, larger - count)
     seconds = more_seconds + beyond * max(0.0, more_seconds - seconds)
-    kept = more_kept + round(beyond * max(0, more_kept - kept))
+    kept = more_kept.beyond(kept, beyond)
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
     steps = 1000 * datasets.space.num_datasets * -(-batch_size // micro)
-    memory = sum(parameters.values()) * BYTES_PER_PARAMETER + kept
-    return Estimate(seconds * steps, config.steps, memory, parameters, machine.reason)
+    state = sum(parameters.values()) * BYTES_PER_PARAMETER
+    room = memory.available(machine.device)
+    needed = state + (kept.again if config.checkpoint_activations else kept.plain)
+    advice = what_fits(config, state, kept, micro, room)
+    return Estimate(seconds * steps, config.steps, needed, parameters, machine.reason, room, advice)
 
 
-def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Machine, count: int) -> tuple[float, int]:
-    """Return the seconds of a mean step on `count` pictures and the bytes that its largest update keeps."""
+def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int | None) -> str:
+    """Say whether training fits into `room` bytes, or which keys make it fit; nothing where the room is not known.
+
+    Args:
+        state: bytes that do not depend on the batch.
+        kept: what a micro-batch of `micro` pictures keeps.
+    """
+    if room is None:
+        return ""
+    limit, again = SAFE_SHARE * room - state, config.checkpoint_activations
+    if (kept.again if again else kept.plain) <= limit:
+        return "it fits"
+    for recomputed in (False, True)[again:]:
+        each = (kept.again if recomputed else kept.plain) / micro
+        pictures = int(limit // each)
+        if pictures >= 1:
+            parts = -(-config.batch_size // pictures)
+            keys = f"--train.accumulate {parts}" if parts > config.accumulate else ""
+            keys += " --train.checkpoint_activations yes" if recomputed and not again else ""
+            return f"it does not fit; with {keys.strip()}, the same batch in smaller parts, it takes about " + space(
+                state + round(each * -(-config.batch_size // parts))
+            )
+    return "it does not fit, not even one picture at a time: a smaller --data.size or narrower networks would"
+
+
+def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Machine, count: int) -> tuple[float, Kept]:
+    """Return the seconds of a mean step on `count` pictures and what its largest update keeps."""
     data, config = replace(settings.data, workers=0), replace(settings.train, batch_size=count, accumulate=1)
     loader = Loader(
         datasets.splits["train"][:1],
@@ -94,33 +148,46 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
     trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
     with closing(loader.iterate(0)) as batches, machine.products():
         batch = trainer.prepare(*next(batches)[0])
-        mean, most = 0.0, 0
+        mean, most = 0.0, Kept()
         for update in recipe.updates:
             plain, kept = timed(trainer, update, batch, count, step=0)
             if update.lazy and update.lazy[1] > 1:  # Every k-th step also takes the costly table.
                 lazy, kept = timed(trainer, update, batch, count, step=update.lazy[1] - 1)
                 plain += (lazy - plain) / update.lazy[1]
-            mean, most = mean + plain / update.every, max(most, kept)
+            mean, most = mean + plain / update.every, most.most(kept)
     return mean, most
 
 
-def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int) -> tuple[float, int]:
+def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int) -> tuple[float, Kept]:
     """Make an update as at a step, a second time after a warm-up; return its seconds and the bytes that its graph keeps."""
     trainer.step = step
     progress = torch.tensor(float(step), device=trainer.machine.device)
-    saved: dict[int, int] = {}
+    saved: list[dict[int, int]] = [{}]  # Outside of networks first, then by call of a network.
 
     def note(tensor: Tensor) -> Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        saved[calls[-1]][tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
+    def enter(*_: object) -> None:
+        calls.append(len(saved))
+        saved.append({})
+
+    calls = [0]
+    networks = trainer.recipe.networks.values()
+    hooks = [n.register_forward_pre_hook(enter) for n in networks]
+    hooks += [n.register_forward_hook(lambda *_: calls.pop() and None, always_call=True) for n in networks]
+    memory.recompute_activations(trainer.recipe, False)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         trainer.apply(update, batch, count, progress)
+    for hook in hooks:
+        hook.remove()
+    memory.recompute_activations(trainer.recipe, trainer.config.checkpoint_activations)
     float(trainer.optimizers.skipped)  # Waits for the device.
     began = time.perf_counter()
     trainer.apply(update, batch, count, progress)
     float(trainer.optimizers.skipped)
-    return time.perf_counter() - began, sum(saved.values())
+    outside, *inside = (sum(held.values()) for held in saved)
+    return time.perf_counter() - began, Kept(outside + sum(inside), outside + max(inside, default=0))
 
 
 def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
@@ -133,6 +200,6 @@ def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], di
         f"parameters: {parameters}",
         f"time: about {duration(cost.seconds)} per 1,000 steps, {duration(cost.seconds * cost.steps / 1000)} for all "
         f"{cost.steps:,}, without data loading",
-        f"memory: about {space(cost.memory)}",
+        f"memory: about {space(cost.memory)}" + (f" of {space(cost.available)} free: {cost.fits}" if cost.available else ""),
     ]
     return lines, vars(cost)

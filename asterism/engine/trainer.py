@@ -17,7 +17,7 @@ from asterism.data.batch import Batch
 from asterism.data.loader import Loader
 from asterism.data.pictures import to_float
 from asterism.data.transforms import fit_stored, mirror, zoom
-from asterism.engine import checkpoint
+from asterism.engine import checkpoint, memory
 from asterism.engine.average import Average
 from asterism.engine.display import Display
 from asterism.engine.log import Log
@@ -25,7 +25,7 @@ from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
 from asterism.engine.processes import Processes
 from asterism.engine.statistics import Statistics
 from asterism.machine import Machine
-from asterism.recipes.base import Recipe, Update
+from asterism.recipes.base import Recipe, Terms, Update
 
 STOP_CHECK_STEPS = 10
 """Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
@@ -79,6 +79,7 @@ class Trainer:
         self.recipe, self.loader, self.config, self.run = recipe, loader, config, run
         self.machine, self.processes = machine, processes
         self.identity, self.previews, self.info = identity, previews, info
+        memory.recompute_activations(recipe, config.checkpoint_activations)
         self.optimizers = Optimizers(recipe, machine.device)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.statistics = Statistics(machine.device)
@@ -100,6 +101,7 @@ class Trainer:
         self.log = Log(self.run, self.step) if self.processes.first else None
         self.started, self.logged_at = time.perf_counter(), self.step
         batches = self.loader.iterate(self.step)
+        drawn: list[tuple[Batch, dict[str, Tensor]]] = []
         self.display.start(self.step)
         try:
             with stop_signals(self), self.machine.products():
@@ -111,22 +113,25 @@ class Trainer:
                     asked = time.perf_counter()
                     drawn = next(batches)
                     self.waited += time.perf_counter() - asked
-                    self.rates = self.optimizers.set_rates(rate_factor(self.step, self.config.steps, self.config.decay_steps))
-                    for whole, stored in drawn:  # One batch per dataset, in order.
-                        self.train_batch(self.prepare(whole, stored), len(whole))
-                    pictures = sum(len(whole) for whole, _ in drawn)
-                    self.step += 1
-                    self.average.update(self.step * pictures, pictures)
+                    self.train_step(drawn)
                     self.display.advance(self.step)
-        except torch.OutOfMemoryError as error:
-            parts = self.config.accumulate * 2
-            raise TrainingError(
-                f"out of memory at step {self.step} ({error}). The same command with --train.accumulate {parts} computes the "
-                "same batch in smaller parts and resumes from the last checkpoint"
-            ) from error
+        except RuntimeError as error:
+            if not memory.ran_out(error):
+                raise
+            error.__traceback__ = None  # Its frames hold the tensors that filled the memory.
+            raise TrainingError(f"out of memory at step {self.step} ({error}). {memory.what_fits(self, drawn)}") from error
         finally:
             batches.close()
             self.display.stop()
+
+    def train_step(self, drawn: list[tuple[Batch, dict[str, Tensor]]]) -> None:
+        """Train on the batches of one step, one per dataset, in order."""
+        self.rates = self.optimizers.set_rates(rate_factor(self.step, self.config.steps, self.config.decay_steps))
+        for whole, stored in drawn:
+            self.train_batch(self.prepare(whole, stored), len(whole))
+        pictures = sum(len(whole) for whole, _ in drawn)
+        self.step += 1
+        self.average.update(self.step * pictures, pictures)
 
     def prepare(self, whole: Batch, stored: dict[str, Tensor]) -> Batch:
         """Return this process's rows of a batch on the device, with every random choice of the step made.
@@ -136,8 +141,8 @@ class Trainer:
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
         rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
         for name, pictures in stored.items():  # x, and x_ref, x_ref2 where the recipe takes references.
-            stored = fit_stored(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture)
-            x = to_float(stored, self.recipe.picture)
+            fitted = fit_stored(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture)
+            x = to_float(fitted, self.recipe.picture)
             suffix = name.removeprefix("x")
             if f"window{suffix}" in rows:
                 x = zoom(x, getattr(rows, f"window{suffix}"))
@@ -155,18 +160,24 @@ class Trainer:
 
     def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
-        freeze_others(self.recipe, update.trains)
-        tables = [(update.name, 1)]
-        if update.lazy and (self.step + 1) % update.lazy[1] == 0:
-            tables.append(update.lazy)
+        lazy = update.lazy is not None and (self.step + 1) % update.lazy[1] == 0
         for micro in split(batch, self.config.accumulate):
-            for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
-                with self.machine.arithmetic():
-                    terms = getattr(self.recipe, f"{name}_terms")(micro, progress)
-                loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
-                loss.backward()
+            for terms in self.differentiate(update, micro, total, progress, lazy):
                 self.statistics.add(update.name, terms)
         self.optimizers.step(update.trains, self.processes)
+
+    def differentiate(self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool) -> list[Terms]:
+        """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too."""
+        freeze_others(self.recipe, update.trains)
+        tables = [(update.name, 1), *([update.lazy] if update.lazy and lazy else [])]
+        result = []
+        for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
+            with self.machine.arithmetic():
+                terms = getattr(self.recipe, f"{name}_terms")(micro, progress)
+            loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
+            loss.backward()
+            result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})
+        return result
 
     # -- between steps ---------------------------------------------------------------------------------------------
 
