@@ -26,7 +26,7 @@ FLOORS = (
     ("recipes",),
     ("model_file",),
     ("run_folder",),
-    ("engine", "metrics", "inference", "report"),
+    ("engine", "metrics", "inference", "report", "packing"),
     ("evaluation", "export"),
     ("demo",),
     ("serving",),

@@ -14,17 +14,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from asterism import packing
 from asterism.cli import main
 from asterism.config import DataConfig, build
-from asterism.data import packing
 from asterism.data.collection import DataError
 from asterism.data.dataset import open_data
 from asterism.data.doctor import examine
 from asterism.data.loader import Loader, load_rows
-from asterism.data.packing import pack
 from asterism.data.pictures import to_float
 from asterism.data.transforms import fit_stored
 from asterism.engine.run import train
+from asterism.packing import pack
 
 SIZE = 24  # The drawn pictures have 32 pixels: they are resized.
 TINY = {

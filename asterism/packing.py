@@ -1,4 +1,4 @@
-"""Making packs: every picture of every data set decoded, cropped and resized once."""
+"""The job of `asterism pack`: every picture of every data set decoded, cropped and resized once."""
 
 from __future__ import annotations
 
