@@ -94,6 +94,16 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)
     log_every: int = option(50, "Steps between lines of the log.", unit="steps", low=1, resumable=True)
     preview_every: int = option(1000, "Steps between previews.", unit="steps", low=1, resumable=True)
+    evaluate_every: int = option(
+        1000,
+        "Steps between measurements by the quick protocol, which choose the best checkpoint; 0 measures nothing.",
+        unit="steps",
+        low=0,
+        resumable=True,
+    )
+    patience: int = option(
+        0, "Measurements without a better one after which the run ends; 0 never ends it early.", low=0, resumable=True
+    )
     checkpoint_every: int = option(
         1000, "Steps between checkpoints: the most that a kill can lose.", unit="steps", low=1, resumable=True
     )

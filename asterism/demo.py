@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asterism.engine.run import train
-from asterism.evaluation import evaluate
+from asterism.evaluation.evaluate import evaluate
+from asterism.evaluation.training import train
 from asterism.report import write_report
 
 SAMPLE = Path(__file__).parent / "sample" / "avatars"
@@ -43,8 +43,10 @@ def demo(out: Path) -> int:
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; asterism demo goes on from there")
         return 128 + outcome.signal
-    scores = evaluate(out, classifier=CLASSIFIER)
-    hair = next(row["values"] for row in scores["rows"] if row["name"] == "translated, Hair")
+    records = evaluate(out, protocols=("stargan", "truth"), classifier=CLASSIFIER).values()
+    hair: dict[str, float] = {}
+    for record in records:
+        hair |= next(row["values"] for row in record["rows"] if row["name"] == "translated, Hair")
     report = write_report([out])
     worked = hair["reached"] >= WANTED_REACHED and hair["error ratio"] < WANTED_RATIO
     print(

@@ -10,6 +10,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start; the tests themselves run side by side.
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,28 @@ def draw(rng: random.Random, colour: tuple[int, int, int], border: bool = False)
     if border:
         pen.rectangle((0, 0, 31, 31), outline=(0, 0, 0), width=2)
     return picture
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own, for them and the processes that they start."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("ASTERISM_CACHE")
+    os.environ["ASTERISM_CACHE"] = str(folder)
+    yield folder
+    os.environ.pop("ASTERISM_CACHE")
+    if before is not None:
+        os.environ["ASTERISM_CACHE"] = before
+
+
+@pytest.fixture
+def small_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the classifier that judges small, for tests that cannot say so by its settings."""
+    from asterism.evaluation import judge
+
+    usual = judge.classifier_settings
+    small = {"recipe.width": 4, "recipe.lr": 3e-3, "train.steps": 60, "train.decay_steps": 60}
+    monkeypatch.setattr(judge, "classifier_settings", lambda settings, count, own: usual(settings, count, small | own))
 
 
 @pytest.fixture(scope="session")

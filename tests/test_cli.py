@@ -17,9 +17,6 @@ from asterism.commands import list_
 from asterism.config import DataConfig
 from asterism.data.dataset import open_data
 from asterism.engine import checkpoint
-from asterism.evaluation import trained_classifier
-from asterism.machine import Machine
-from asterism.recipes.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "stargan"
 
@@ -36,7 +33,7 @@ FLAGS = {
     "train": "--data --out --preset --init --device --dry-run",
     "translate": "--to --out --labels --fit --format --batch-size --overwrite --style --count --like --truncation --strength "
     "--from --device --precision",
-    "evaluate": "--split --data --device --precision",
+    "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device --precision",
     "report": "--out",
     "export": "--format --precision --data --out --push --overwrite",
     "import": "--labels --image-size --licence --out",
@@ -62,15 +59,15 @@ def run(table_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run with a classifier; not to be written to."""
     out = tmp_path_factory.mktemp("runs") / "run"
     assert train(table_dir, out) == 0
-    settings = Settings.from_json(json.loads((out / "config.json").read_text()))
-    trained_classifier(out, settings, Machine.choose("cpu", "float32"), {"recipe.width": 2, "train.epochs": 1})
     return out
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------------
 
 
-def test_from_data_to_report(run: Path, table_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_data_to_report(
+    run: Path, table_dir: Path, tmp_path: Path, small_judge: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = Path(shutil.copytree(run, tmp_path / "run"))
     assert train(table_dir, out) == 0
     assert "nothing left to train: the run is at step 2 of 2" in capsys.readouterr().out
@@ -99,9 +96,11 @@ def test_from_data_to_report(run: Path, table_dir: Path, tmp_path: Path, capsys:
         "deep/grey__no-Border+Blue.png": (50, 20),
     }
 
-    assert main(["evaluate", str(out), "--split", "val", "--precision", "float32"]) == 0
+    assert main(["evaluate", str(out), "--split", "val", "--protocol", "quick"]) == 0
     told = capsys.readouterr().out
-    assert "val pictures, step 3" in told and "copy the input" in told and max(map(len, told.splitlines())) < 128
+    assert (
+        "val pictures, last checkpoint, step 3" in told and "copy the input" in told and max(map(len, told.splitlines())) < 128
+    )
     assert main(["info", str(out)]) == 0
     assert "copy the input: reached" in capsys.readouterr().out
 

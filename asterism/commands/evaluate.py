@@ -5,22 +5,62 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asterism.commands.flags import add_machine
-
 ABOUT = "measure a run on held-out pictures"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="stargan, stargan_v2, truth or quick; repeat for several [what suits the recipe and the data]",
+    )
     parser.add_argument("--split", choices=("val", "test"), default="test", help="which pictures [test]")
+    parser.add_argument(
+        "--checkpoint",
+        default="model",
+        metavar="WHICH",
+        help="model, best, last, all or a step [model: the best, else the last]",
+    )
+    parser.add_argument(
+        "--extractor",
+        default="classifier",
+        metavar="NAME",
+        help="whose features are compared: classifier, inception, FILE.pt2 or module:Class [classifier]",
+    )
+    parser.add_argument("--pictures", type=int, metavar="N", help="source pictures, drawn once; 0 takes all [the protocol's]")
+    parser.add_argument("--outputs", type=int, metavar="K", help="translations of each picture, with styles [the protocol's]")
+    parser.add_argument("--random", action="store_true", help="measure the untrained generator too, for orientation")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="outputs at once [32]")
     parser.add_argument("--data", action="append", metavar="DATA", help="where the data are now, if not where they were")
-    add_machine(parser)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute [auto]")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="float32",
+        help="float32 gives the same numbers on every machine [float32]",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure a run."""
-    from asterism.evaluation import evaluate
+    from asterism.evaluation.evaluate import evaluate
 
-    evaluate(Path(args.run), split=args.split, data=args.data, device=args.device, precision=args.precision)
+    given = {"pictures": args.pictures, "outputs": args.outputs}
+    evaluate(
+        Path(args.run),
+        protocols=args.protocol,
+        split=args.split,
+        checkpoint=args.checkpoint,
+        features=args.extractor,
+        parameters={name: value for name, value in given.items() if value is not None},
+        random=args.random,
+        batch=args.batch_size,
+        data=args.data,
+        device=args.device,
+        precision=args.precision,
+    )
     return 0

@@ -33,6 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train or resume."""
     from asterism.engine.run import run
+    from asterism.evaluation.training import quick_evaluation
     from asterism.recipes.settings import Settings
 
     if args.device:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return rehearse(settings, Path(args.out), args.init)
     out = Path(args.out)
-    outcome = run(settings, out, args.init)
+    outcome = run(settings, out, args.init, evaluation=quick_evaluation)
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal

@@ -15,6 +15,9 @@ from typing import Any
 
 import torch
 
+BEST = "best.pt"
+"""The checkpoint with the best evaluation, beside the last ones."""
+
 PATTERN = re.compile(r"step_(\d{8,})\.pt")
 
 

@@ -30,12 +30,22 @@ class Log:
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; a value that is not finite becomes null, which JSON can hold."""
-        clean = {**line, "terms": {k: v if math.isfinite(v) else None for k, v in line["terms"].items()}}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(clean) + "\n")
+        self._append({**line, "terms": {k: v if math.isfinite(v) else None for k, v in line["terms"].items()}})
         if self.board is not None:
             for name, value in line["terms"].items():
                 self.board.add_scalar(name, value, line["step"])
+
+    def write_scores(self, step: int, scores: dict[str, float | None], seconds: float) -> None:
+        """Append what an evaluation measured, as a line of the step's own that readers join with its other one."""
+        self._append({"step": step, "scores": scores, "evaluation_seconds": round(seconds, 3)})
+        if self.board is not None:
+            for name, value in scores.items():
+                if value is not None:
+                    self.board.add_scalar(f"scores/{name}", value, step)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def _tensorboard(run: Path, step: int) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets, open_data
 from asterism.data.loader import Loader
 from asterism.engine import checkpoint
+from asterism.engine.best import Best, Evaluation
 from asterism.engine.finetune import adopt
 from asterism.engine.preview import Previews
 from asterism.engine.processes import Processes
@@ -32,6 +33,9 @@ from asterism.terminal import waiting
 OWN_LICENCE = "the trainer's own; none was stated"
 """Of the weights of a model trained from scratch."""
 
+MakeEvaluation = Callable[[Path, Settings, Datasets, Machine, Callable[[str], None]], Evaluation | None]
+"""From the run's folder, its settings, data, machine and what is told to a person; none where nothing can be measured."""
+
 
 def train(
     recipe: str,
@@ -42,6 +46,7 @@ def train(
     init: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     masks: Masks | None = None,
+    evaluation: MakeEvaluation | None = None,
 ) -> Outcome:
     """Train a recipe, or go on with the run in `out` where it stopped.
 
@@ -55,6 +60,7 @@ def train(
         masks: for recipes that carry detail over by masks (StarGAN v2 with `recipe.high_pass`): a function from pictures
             [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1]; called once a step for the sources and once for
             what is made of them, without gradients. Goes with {"recipe.masks": "given"}.
+        evaluation: makes what measures the run while it trains; none measures nothing.
 
     Returns:
         The last step, and the signal that ended the run if one did.
@@ -65,16 +71,22 @@ def train(
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
     settings = Settings.resolve(recipe, [str(s) for s in sources], preset, overrides)
-    return run(settings, Path(out), init, masks)
+    return run(settings, Path(out), init, masks, evaluation)
 
 
-def run(settings: Settings, out: Path, init: str | Path | None = None, masks: Masks | None = None) -> Outcome:
+def run(
+    settings: Settings,
+    out: Path,
+    init: str | Path | None = None,
+    masks: Masks | None = None,
+    evaluation: MakeEvaluation | None = None,
+) -> Outcome:
     """Train with resolved settings; see `train`."""
     refuse_changes(settings, out)
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
-        return start(settings, out, init, machine, processes, masks).train()
+        return start(settings, out, init, machine, processes, masks, evaluation).train()
     finally:
         processes.leave()
 
@@ -86,6 +98,7 @@ def start(
     machine: Machine,
     processes: Processes,
     masks: Masks | None = None,
+    evaluation: MakeEvaluation | None = None,
 ) -> Trainer:
     """Open the data, build or restore the recipe, and return the trainer ready to train."""
     began = time.perf_counter()
@@ -132,7 +145,9 @@ def start(
                 f"another run with --init {out}"
             )
         trainer.load_state_dict(state)
-        if saved_step(out / FILE_NAME) != trainer.step:  # A kill came between checkpoint and model file: write both again.
+        if trainer.best.step is not None:
+            restore_model(trainer)
+        elif saved_step(out / FILE_NAME) != trainer.step:  # A kill came between checkpoint and model file: write both again.
             trainer.saved_at = -1
         processes.wait()  # Until all have looked, since the first process is about to write it.
     elif init is not None:
@@ -151,8 +166,24 @@ def start(
         write_json(out / "config.json", settings.to_json())
         if network.translates:
             trainer.previews = choose_previews(trainer, datasets, settings.train.seed)
+        ahead = trainer.step < trainer.config.steps and 0 < trainer.config.evaluate_every <= trainer.config.steps
+        if evaluation is not None and network.translates and ahead:
+            trainer.evaluation = evaluation(out, settings, datasets, machine, say)
         announce(trainer, settings, datasets, time.perf_counter() - began)
     return trainer
+
+
+def restore_model(trainer: Trainer) -> None:
+    """Write the model file again from the best checkpoint, where a kill or a hand took the file away."""
+    if trainer.processes.first and saved_step(trainer.run / FILE_NAME) is None:
+        path = trainer.run / "checkpoints" / checkpoint.BEST
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # A damaged file surfaces as many kinds of error.
+            trainer.display.say(f"{path} cannot be read ({type(error).__name__}): the search for the best starts anew")
+            trainer.best, trainer.saved_at = Best(), -1
+            return
+        trainer.write_model(state["networks"] | state["average"])
 
 
 def build(settings: Settings, datasets: Datasets) -> Recipe:

@@ -19,6 +19,7 @@ from asterism.data.pictures import to_float
 from asterism.data.transforms import fit_stored, mirror, zoom
 from asterism.engine import checkpoint, memory
 from asterism.engine.average import Average
+from asterism.engine.best import Best, Evaluation
 from asterism.engine.display import Display
 from asterism.engine.log import Log
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
@@ -84,6 +85,9 @@ class Trainer:
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.statistics = Statistics(machine.device)
         self.display = Display(config.steps, quiet=not processes.first)
+        self.evaluation: Evaluation | None = None
+        self.best = Best()
+        self.exhausted = False
         self.step = 0
         self.signal: int | None = None
         self.waited = 0.0
@@ -102,13 +106,14 @@ class Trainer:
         self.started, self.logged_at = time.perf_counter(), self.step
         batches = self.loader.iterate(self.step)
         drawn: list[tuple[Batch, dict[str, Tensor]]] = []
+        self.exhausted = self.patience_is_over()  # A run that ended early does so again, unless it was given more patience.
         self.display.start(self.step)
         try:
             with stop_signals(self), self.machine.products():
                 while True:
                     last = self.step >= self.config.steps or self.stopping()
                     self.maintain(last)
-                    if last:
+                    if last or self.exhausted:
                         return Outcome(self.step, self.signal)
                     asked = time.perf_counter()
                     drawn = next(batches)
@@ -186,12 +191,47 @@ class Trainer:
         if self.step > self.logged_at and (last or self.step % self.config.log_every == 0):
             self.write_log()
         resumed = self.saved_at == self.step
+        if not resumed and self.evaluation_is_due():
+            self.evaluate()
+            last = last or self.exhausted
         if not resumed and (last or (self.step and self.step % self.config.checkpoint_every == 0)):
             self.save()
-        finished = self.step >= self.config.steps
+        finished = self.exhausted or self.step >= self.config.steps
         if self.previews and self.processes.first and not resumed and (finished or self.step % self.config.preview_every == 0):
             with self.average.applied(), self.machine.arithmetic(), torch.no_grad():
                 self.previews.draw(self.recipe, self.step)
+
+    def evaluation_is_due(self) -> bool:
+        """Say whether this step is measured: every so many, and the last one of a run that long; the same in all processes."""
+        every, finished = self.config.evaluate_every, self.step >= self.config.steps
+        return self.recipe.translates and 0 < every <= self.step and (finished or self.step % every == 0)
+
+    def patience_is_over(self) -> bool:
+        """Say whether too many evaluations in a row were no better than the best."""
+        return 0 < self.config.patience <= self.best.waited
+
+    def evaluate(self) -> None:
+        """Measure the averaged weights, keep them if they are the best so far, and see whether patience is at its end."""
+        if self.step > self.logged_at:  # So that the speed of training is that of training alone.
+            self.write_log()
+        if self.evaluation is not None and self.log is not None:
+            began = time.perf_counter()
+            with self.average.applied():
+                scores = self.evaluation.measure(self.recipe)
+            seconds = time.perf_counter() - began
+            self.log.write_scores(self.step, scores, seconds)
+            better = self.best.take(self.step, scores, self.evaluation.criterion, self.evaluation.better)
+            values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
+            verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"
+            self.display.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
+            if better:
+                checkpoint.write(self.run / "checkpoints" / checkpoint.BEST, self.state_dict())
+                self.write_model(self.recipe.state_dict() | self.average.weights)
+            self.started += time.perf_counter() - began
+            self.exhausted = self.patience_is_over()
+            if self.exhausted:
+                self.display.say(f"stopping early: no better one in {self.best.waited} measurements (train.patience)")
+        self.exhausted = self.processes.any(self.exhausted, self.machine.device)
 
     def write_log(self) -> None:
         """Read the statistics back, print and write them, and stop a run whose steps are all skipped."""
@@ -225,21 +265,23 @@ class Trainer:
             )
 
     def save(self) -> None:
-        """Write the checkpoint and the model file."""
+        """Write the checkpoint, and the model file unless it holds a better one."""
         if self.processes.first:
             folder = self.run / "checkpoints"
             checkpoint.write(folder / f"step_{self.step:08d}.pt", self.state_dict())
             checkpoint.prune(folder, self.config.keep)
-            weights = self.recipe.state_dict() | self.average.weights
-            model_file.save_model(
-                self.run / "model.safetensors",
-                self.recipe,
-                self.identity["settings"]["name"],
-                weights,
-                info=self.info | {"step": self.step},
-            )
+            if self.best.step is None:  # Else the model file holds the best.
+                self.write_model(self.recipe.state_dict() | self.average.weights)
         self.saved_at = self.step
         self.processes.wait()
+
+    def write_model(self, weights: dict[str, Tensor]) -> None:
+        """Write the model file: of the best evaluation, with what was measured, else of this step."""
+        facts: dict[str, Any] = {"step": self.step}
+        if self.best.step is not None:
+            facts = {"step": self.best.step, "scores": self.best.scores, "criterion": self.best.criterion}
+        name = self.identity["settings"]["name"]
+        model_file.save_model(self.run / model_file.FILE_NAME, self.recipe, name, weights, info=self.info | facts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on."""
@@ -248,6 +290,7 @@ class Trainer:
             "networks": self.recipe.state_dict(),
             "average": self.average.weights,
             "optimizers": self.optimizers.state_dict(),
+            "best": self.best.state_dict(),
             **self.identity,
         }
 
@@ -257,6 +300,8 @@ class Trainer:
         self.recipe.load_state_dict(state["networks"])
         self.average.load(state["average"])
         self.optimizers.load_state_dict(state["optimizers"])
+        if "best" in state:  # Checkpoints of older versions have none.
+            self.best.load_state_dict(state["best"])
 
     def stopping(self) -> bool:
         """Say whether a signal asked to stop; several processes agree on the step."""

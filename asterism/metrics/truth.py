@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from asterism.metrics.structure import RANGE
+
 
 class Partners:
     """Finds, for a picture and wanted labels, the true picture.
@@ -33,9 +35,22 @@ class Partners:
         return [self._rows.get(self._key(self.identity[r], w)) for r, w in zip(rows, wanted, strict=True)]
 
 
-def squared_error(x: Tensor, y: Tensor) -> Tensor:
-    """Mean squared difference per picture, float64 [N], of pictures [N, C, H, W] in [-1, 1]."""
-    return (x.double() - y.double()).square().flatten(1).mean(1)
+def region(x: Tensor, truth: Tensor, threshold: float) -> Tensor:
+    """Return where an edit should change pictures x [N, C, H, W] to their true partners: bool [N, 1, H, W].
+
+    Args:
+        threshold: share of the full range that any channel must differ by, above what compression leaves.
+    """
+    return (x - truth).abs().amax(1, keepdim=True) > threshold * RANGE
+
+
+def masked_error(y: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean absolute error over the pixels of a mask [N, 1, H, W], as a share of the full range: float64 [N].
+
+    NaN where the mask is empty.
+    """
+    error = (y.double() - truth.double()).abs().mean(1, keepdim=True) / RANGE
+    return (error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1)
 
 
 def error_ratio(error: Tensor, unchanged: Tensor) -> float:

@@ -31,6 +31,14 @@ class ResNet18(nn.Module):
         """Return [N, 8 * width] features, the mean over positions, of pictures [N, C, H, W] in [-1, 1]."""
         return self.blocks(self.stem(x)).mean((2, 3))
 
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Return what the four stages make of pictures [N, C, H, W]: [N, width 2^l, H / 2^(l + 1), W / 2^(l + 1)]."""
+        x, found = self.stem(x), []
+        for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+            x = second(first(x))
+            found.append(x)
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """Return raw logits [N, outputs]."""
         return self.head(self.features(x))

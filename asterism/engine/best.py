@@ -1,0 +1,61 @@
+"""The best checkpoint of a run: by which number, where it stands, and when there is no better one to be hoped for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from asterism.recipes.base import Recipe
+
+
+class Evaluation(Protocol):
+    """Measures a recipe while it trains; nothing that it does may change the recipe or the random numbers of the run."""
+
+    criterion: str
+    better: str
+
+    def measure(self, recipe: Recipe) -> dict[str, float | None]:
+        """Return numbers by name, for the weights that the recipe now has."""
+
+
+@dataclass
+class Best:
+    """The best of the evaluations so far; a part of every checkpoint.
+
+    Args:
+        step: at which it was, or none while there was none.
+        scores: what was measured there.
+        criterion: the number that decides.
+        waited: evaluations since then.
+    """
+
+    step: int | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+    criterion: str = ""
+    waited: int = 0
+
+    def take(self, step: int, scores: Mapping[str, float | None], criterion: str, better: str) -> bool:
+        """Say whether an evaluation is the best so far, and remember it. A number that is missing or not finite is worst."""
+
+        def value(of: Mapping[str, float | None]) -> float:
+            found = of.get(criterion)
+            if found is None or not math.isfinite(found):
+                return -math.inf
+            return found if better == "higher" else -found
+
+        if self.step is not None and value(scores) <= value(self.scores):
+            self.waited += 1
+            return False
+        self.step, self.scores, self.criterion, self.waited = step, dict(scores), criterion, 0
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return values that checkpoints hold."""
+        return asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.step, self.scores = state["step"], dict(state["scores"])
+        self.criterion, self.waited = state["criterion"], state["waited"]

@@ -1,0 +1,59 @@
+"""Which weights of a run are measured: those of the model file, of its best or last checkpoint, of one step, or of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from asterism.config import ConfigError
+from asterism.engine import checkpoint
+from asterism.model_file import Model, find_model, load_model
+from asterism.recipes.base import Recipe
+
+
+def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator[tuple[str, int, Recipe]]]:
+    """Return a run's model, and what is to be measured: the checkpoint's name, its step, and the recipe with its weights.
+
+    Args:
+        which: `model`, what the model file holds (the best checkpoint, else the last); `best`; `last`; `all`; or a step.
+
+    Raises:
+        ConfigError: no such checkpoint; says which there are.
+    """
+    model = load_model(find_model(run), device)
+    folder = run / "checkpoints"
+    kept = {int(path.stem[5:]): path for path in checkpoint.find(folder)}
+    best = folder / checkpoint.BEST
+    step = int(model.info.get("step", 0))
+    if which == "model" or (which == "last" and not kept) or (which in ("best", "last") and not folder.exists()):
+        name = "best" if model.info.get("scores") else "last"
+        return model, iter([(name, step, model.recipe)])
+    if which == "best" and not best.exists():
+        raise ConfigError(
+            f"{run} has no best checkpoint: it was not evaluated while it trained (train.evaluate_every); use --checkpoint last"
+        )
+    if which == "all":
+        files = [(f"step_{number:08d}", path) for number, path in sorted(kept.items())]
+        files += [("best", best)] if best.exists() else []
+    elif which == "best":
+        files = [("best", best)]
+    elif which == "last":
+        files = [("last", kept[max(kept)])]
+    elif which.isdigit() and int(which) in kept:
+        files = [(f"step_{int(which):08d}", kept[int(which)])]
+    else:
+        there = ", ".join(["model", *(["best"] if best.exists() else []), "last", "all", *map(str, sorted(kept))])
+        raise ConfigError(f"{run} has no checkpoint {which!r}; choose one of {there}")
+
+    def load() -> Iterator[tuple[str, int, Recipe]]:
+        for name, path in files:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                model.recipe.load_state_dict(state["networks"] | state["average"])
+            except Exception as error:  # A damaged file surfaces as many kinds of error.
+                raise ConfigError(f"{path} cannot be read ({type(error).__name__}); choose another --checkpoint") from error
+            yield name, int(state["step"]), model.recipe
+
+    return model, load()

@@ -1,0 +1,304 @@
+"""The job of `asterism evaluate`: measure a run by protocols, print tables, keep the records."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from asterism.config import ConfigError
+from asterism.data.dataset import PictureSet, open_data
+from asterism.evaluation.cache import digest_of, digest_of_weights
+from asterism.evaluation.checkpoints import chosen
+from asterism.evaluation.extractors import Extractor, extractor, perceptual
+from asterism.evaluation.judge import Judge, accuracy, trained_judge, verdict
+from asterism.evaluation.measures import Bench, FeatureSet
+from asterism.evaluation.pictures import Pictures, spread, take
+from asterism.evaluation.protocols import protocol as named
+from asterism.evaluation.protocols.base import Parameters, Protocol
+from asterism.evaluation.real import RealFeatures
+from asterism.evaluation.scores import keep, key
+from asterism.evaluation.session import System, measure
+from asterism.evaluation.sheets import draw
+from asterism.evaluation.summary import broken_orders, summarise
+from asterism.evaluation.systems import Copy, Generator, Real, untrained
+from asterism.evaluation.table import show
+from asterism.labels import LabelSpace
+from asterism.machine import Machine
+from asterism.metrics.truth import Partners
+from asterism.recipes.base import Recipe
+from asterism.recipes.settings import Settings
+from asterism.terminal import counting
+
+BATCH = 32
+
+
+def evaluate(
+    run: Path,
+    *,
+    protocols: Sequence[str] = (),
+    split: str = "test",
+    checkpoint: str = "model",
+    features: str = "classifier",
+    parameters: dict[str, Any] | None = None,
+    random: bool = False,
+    batch: int = BATCH,
+    data: Sequence[str] | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    classifier: dict[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Measure a run; print tables, and write `scores.json` and `samples/` into it.
+
+    The same call goes on where it was interrupted.
+
+    Args:
+        run: the run's folder.
+        protocols: names; none chooses by the recipe and the data: `stargan`, or `stargan_v2` for recipes with styles, and
+            `truth` where the data have the true pictures of edits.
+        split: "val" or "test".
+        checkpoint: `model` (the model file's weights), `best`, `last`, `all`, or a step.
+        features: the extractor, see `asterism.evaluation.extractors`.
+        parameters: what differs from the protocols' own, by name (see `Parameters`).
+        random: measure the untrained generator too.
+        batch: outputs at once; changes no number beyond rounding.
+        data: where the data are now; none where the run found them.
+        device, precision: as in training, but float32 by default, so that numbers compare over machines.
+        classifier: dotted settings of the classifier's training, for small data.
+
+    Returns:
+        The records as written, by name.
+
+    Raises:
+        ConfigError: not a run of a translation recipe, no pictures in the split, an unknown protocol or extractor.
+    """
+    if batch < 1:
+        raise ConfigError(f"the batch size is {batch}; expected at least 1")
+    asked = [named(name) for name in protocols]
+    settings = settings_of(run, data)
+    datasets = open_data(settings.data)
+    machine = Machine.choose(device, precision)
+    model, weights = chosen(run, checkpoint, machine.device)
+    space = datasets.space
+    if layout(model.space) != layout(space):
+        raise ConfigError(
+            f"the data of {', '.join(settings.data.sources)} have the labels {', '.join(space.names)}; the model knows "
+            f"{', '.join(model.space.names)}, in that order"
+        )
+    held_out = [s for s in datasets.splits[split] if len(s)]
+    if not held_out:
+        found = ", ".join(f"{name} {sum(map(len, sets)):,}" for name, sets in datasets.splits.items())
+        raise ConfigError(
+            f"no picture is in the split {split!r} ({found}); splits come from the table, the folders or the file names"
+        )
+    judge = trained_judge(run, settings, datasets.splits["train"], machine, classifier or {})
+    # The model's own labels, which may exclude others than the table's words do, decide what is an edit.
+    floor = Floor(space, held_out, datasets.splits["train"], judge, machine, model.picture, features, batch)
+    asked = asked or floor.usual(model.recipe)
+    said = verdict(accuracy(judge, floor.sets, space, batch), judge)
+    records = {}
+    for name, step, recipe in weights:
+        for protocol in asked:
+            facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
+            record = one(run, floor, protocol, recipe, model.name, facts, parameters or {}, random)
+            records[key(record)] = record
+            show(record, Console())
+    return records
+
+
+def one(
+    run: Path,
+    floor: Floor,
+    protocol: Protocol,
+    recipe: Recipe,
+    recipe_name: str,
+    facts: dict[str, Any],
+    parameters: dict[str, Any],
+    random: bool,
+) -> dict[str, Any]:
+    """Measure one recipe by one protocol, and keep the record in the run."""
+    began = time.perf_counter()
+    settled = settle(protocol, parameters)
+    head = {
+        "protocol": protocol.name,
+        "version": protocol.version,
+        "parameters": dataclasses.asdict(settled) | {"diversity": f"{floor.perceptual.name} {floor.perceptual.digest}"},
+        "extractor": floor.extractor.about(),
+        "data": digest_of(*(pictures.digest for pictures in floor.sets), floor.training_digest(protocol, settled)),
+        "precision": str(floor.machine.dtype).removeprefix("torch."),
+        "model": digest_of_weights(recipe),
+    } | facts
+    kept = run / "samples" / f".partial-{digest_of(json.dumps(head, sort_keys=True), str(random))}"
+    systems: list[System] = [Generator("translated", recipe, floor.machine, floor.sets, settled.seed)]
+    if random:
+        blank = untrained(recipe, recipe_name, settled.seed, floor.machine)
+        systems.append(Generator("random", blank, floor.machine, floor.sets, settled.seed))
+    record = head | floor.measure(protocol, settled, recipe, systems, folder=kept, show_progress=True)
+    generator = systems[0]
+    assert isinstance(generator, Generator)
+    results = record.pop("results")
+    record["cases"] = draw(run, key(record), floor.bench(settled), generator, results)
+    record["notes"] += [f"order: {sentence}" for sentence in broken_orders(record)]
+    record["seconds"] = round(time.perf_counter() - began, 1)
+    keep(run, record)
+    shutil.rmtree(kept, ignore_errors=True)
+    return record
+
+
+def settle(protocol: Protocol, parameters: dict[str, Any]) -> Parameters:
+    """Return a protocol's parameters with what differs from its own."""
+    low = {"pictures": 0, "real_pictures": 0, "outputs": 1}
+    for name, value in parameters.items():
+        if value < low.get(name, 0):
+            raise ConfigError(f"{name} is {value}; expected at least {low.get(name, 0)}")
+    return dataclasses.replace(protocol.parameters, **parameters)
+
+
+class Floor:
+    """The pictures and networks that all protocols of an evaluation share.
+
+    Args:
+        space: the labels.
+        held_out: the sets that are translated, none empty.
+        training: the real pictures that features are compared with, one set per dataset.
+        features: name of the extractor.
+        batch: outputs at once.
+        say: told what a person should know.
+    """
+
+    def __init__(
+        self,
+        space: LabelSpace,
+        held_out: Sequence[PictureSet],
+        training: Sequence[PictureSet],
+        judge: Judge,
+        machine: Machine,
+        picture: Any,
+        features: str,
+        batch: int,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.space, self.judge, self.machine, self.picture, self.batch, self.say = space, judge, machine, picture, batch, say
+        self.extractor: Extractor = extractor(features, judge, machine, picture.channels, (picture.height, picture.width))
+        self.perceptual = perceptual(judge, machine, picture.channels)
+        self.sets = [Pictures(s, picture, say) for s in held_out]
+        self.partners = [Partners(s.set.identity, s.labels) for s in self.sets]
+        self.training = list(training)
+        self._gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Any]] = {}
+        self._training: dict[tuple[int, int], Pictures] = {}
+        self._real: dict[tuple[int, int], RealFeatures] = {}
+
+    def usual(self, recipe: Recipe) -> list[Protocol]:
+        """Return the protocols that suit a recipe and the data."""
+        found = [named("stargan_v2" if recipe.styled else "stargan")]
+        true = any(
+            row is not None
+            for pictures, partners in zip(self.sets, self.partners, strict=True)
+            for _, wanted in self.space.single_edits(pictures.labels, pictures.set.dataset)
+            for row in partners.find(range(len(pictures)), wanted)
+        )
+        return found + [named("truth")] * true
+
+    def training_digest(self, protocol: Protocol, parameters: Parameters) -> str:
+        """Return a hash of the training pictures that a protocol compares with; empty where it compares with none."""
+        if not protocol.compares:
+            return ""
+        datasets = dict.fromkeys(pictures.set.dataset for pictures in self.sets)
+        return digest_of(*(self._training_pictures(d, parameters.real_pictures).digest for d in datasets))
+
+    def bench(self, parameters: Parameters) -> Bench:
+        """Return what measures may use."""
+        return Bench(
+            space=self.space,
+            sets=self.sets,
+            partners=self.partners,
+            judge=self.judge,
+            extractor=self.extractor,
+            perceptual=self.perceptual,
+            parameters=parameters,
+            batch=self.batch,
+            gallery=self._gallery,
+        )
+
+    def measure(
+        self,
+        protocol: Protocol,
+        parameters: Parameters,
+        recipe: Recipe,
+        systems: list[System],
+        *,
+        folder: Path | None = None,
+        show_progress: bool = False,
+        kinds: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """Return the measured parts of a record, and under `results` what they were made of.
+
+        Args:
+            systems: beside those for orientation that the protocol asks for.
+            kinds: the rows that are wanted, if not all of the protocol's.
+        """
+        bench = self.bench(parameters)
+        tasks = protocol.tasks(self.sets, self.space, self.partners, recipe, parameters)
+        wanted = protocol.kinds if kinds is None else kinds
+        orientation: list[System] = [Copy()] if "copy" in wanted else []
+        orientation += [Real(self.sets, self.partners, parameters.seed)] if "real" in wanted else []
+        everything = [s for s in [*systems, *orientation]]
+
+        def real(number: int, index: int, value: bool) -> FeatureSet:
+            held = self._real_features(self.sets[number].set.dataset, parameters.real_pictures).of(index, value)
+            made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
+            if len(held):
+                made.add(held)
+            return made
+
+        if protocol.compares:
+            for pictures in self.sets:
+                self._real_features(pictures.set.dataset, parameters.real_pictures)
+        with counting(f"{protocol.name}: translating and measuring") as bar:
+            tell = bar if show_progress else lambda done, total: None
+            first = [task for task in tasks if task.mode != "reference"]
+            results = measure(protocol, bench, tasks, everything[:1], folder=folder, progress=tell)
+            # Rows for orientation need one mode only: copies and real pictures have none.
+            results += measure(protocol, bench, first, everything[1:], folder=folder, progress=tell)
+        return summarise(protocol, bench, results, real) | {"results": results}
+
+    def _training_pictures(self, dataset: int, limit: int) -> Pictures:
+        if (dataset, limit) not in self._training:
+            whole = self.training[dataset]
+            self._training[dataset, limit] = Pictures(take(whole, spread(len(whole), limit)), self.picture, self.say)
+        return self._training[dataset, limit]
+
+    def _real_features(self, dataset: int, limit: int) -> RealFeatures:
+        if (dataset, limit) not in self._real:
+            pictures = self._training_pictures(dataset, limit)
+            self._real[dataset, limit] = RealFeatures(pictures, self.extractor, self.batch, self.say)
+        return self._real[dataset, limit]
+
+
+def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
+    """Return the settings of a run, its data where they are now.
+
+    Raises:
+        ConfigError: not a run, or its data are gone.
+    """
+    if not (run / "config.json").exists():
+        raise ConfigError(f"{run} is no run: it has no config.json")
+    settings = Settings.from_json(json.loads((run / "config.json").read_text(encoding="utf-8")))
+    if data:
+        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, sources=tuple(data)))
+    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
+    if gone or not settings.data.sources:
+        where = f"its data are no longer at {gone[0]}" if gone else "it came without data"
+        raise ConfigError(f"{run} cannot be measured, since {where}: say where they are by --data")
+    return settings
+
+
+def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
+    """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
+    return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]

@@ -1,0 +1,203 @@
+"""Networks whose features FID and its relatives compare; a name and a hash of the weights stand with every number.
+
+`classifier` is the dataset's own and always there; `inception` is the published FID network; anything else that the user
+names is a file or a class of theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asterism.config import ConfigError
+from asterism.evaluation.cache import digest_of_file, digest_of_weights, weights_folder
+from asterism.evaluation.judge import Judge
+from asterism.machine import Machine
+from asterism.metrics.perceptual import Stages
+from asterism.networks.alexnet import CHANNELS, AlexNet
+
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
+ALEXNET = "alexnet-owt-7be5be79.pth"
+LPIPS = "lpips_alex.pth"
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that makes features [N, D] of pictures [N, C, H, W] in [-1, 1].
+
+    Args:
+        name: as the user calls it.
+        digest: hash of its weights.
+        dims: D.
+        compute: pictures on the machine's device to features; the caller moves, the callee chooses its own precision.
+    """
+
+    name: str
+    digest: str
+    dims: int
+    compute: Callable[[Tensor], Tensor]
+    machine: Machine
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return features, float32 [N, D] on the CPU."""
+        with torch.inference_mode():
+            return self.compute(x.to(self.machine.device)).float().flatten(1).cpu()
+
+    def about(self) -> dict[str, Any]:
+        """Return what scores.json says of it."""
+        return {"name": self.name, "digest": self.digest, "dims": self.dims}
+
+
+def extractor(name: str, judge: Judge, machine: Machine, channels: int, size: tuple[int, int]) -> Extractor:
+    """Return the extractor of a name: `classifier`, `inception`, an exported program's file, or `module:Class`.
+
+    Args:
+        judge: the dataset's classifier.
+        channels, size: of the pictures that it will be given.
+
+    Raises:
+        ConfigError: no such extractor, its weights or its package are missing, or it does not give one vector per picture.
+    """
+    if name == "classifier":
+        network = judge.network
+
+        def features(x: Tensor) -> Tensor:
+            with machine.arithmetic():
+                return network.features(x)
+
+        return Extractor(name, judge.digest, network.head.in_features, features, machine)
+    if name == "inception":
+        return _inception(machine, channels)
+    if name.endswith(".pt2"):
+        compute, digest = _exported(Path(name).expanduser(), machine)
+        name = Path(name).name
+    elif ":" in name:
+        compute, digest = _module(name, machine)
+    else:
+        raise ConfigError(
+            f"no extractor {name!r}: classifier, inception, a file written by torch.export.save (NAME.pt2), or module:Class "
+            "of a torch.nn.Module that takes pictures [N, C, H, W] in [-1, 1]"
+        )
+    return Extractor(name, digest, _dims(name, compute, machine, channels, size), compute, machine)
+
+
+def _dims(name: str, compute: Callable[[Tensor], Tensor], machine: Machine, channels: int, size: tuple[int, int]) -> int:
+    """Ask a user's extractor for the features of three pictures, and say what is wrong with the answer."""
+    try:
+        with torch.inference_mode():
+            made = compute(torch.zeros(3, channels, *size, device=machine.device))
+    except Exception as error:
+        raise ConfigError(
+            f"extractor {name} cannot take pictures [3, {channels}, {size[0]}, {size[1]}]: {error}. Export it for this size, "
+            "with a first dimension of any length"
+        ) from error
+    if not isinstance(made, Tensor) or len(made) != 3 or made.ndim < 2:
+        raise ConfigError(f"extractor {name} must give one tensor [N, ...], a row of features per picture")
+    return made.flatten(1).shape[1]
+
+
+def _exported(path: Path, machine: Machine) -> tuple[Callable[[Tensor], Tensor], str]:
+    if not path.is_file():
+        raise ConfigError(f"there is no extractor file {path}")
+    try:
+        module = torch.export.load(str(path)).module().to(machine.device)
+    except Exception as error:  # A damaged archive surfaces as many kinds of error.
+        raise ConfigError(f"{path} is no exported program: {error}. Write it by torch.export.save") from error
+    return module, digest_of_file(path)
+
+
+def _module(name: str, machine: Machine) -> tuple[Callable[[Tensor], Tensor], str]:
+    where, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(where), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"extractor {name}: {error}; expected module:Class that Python can import from here") from error
+    module = made() if isinstance(made, type) else made
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"extractor {name} is no torch.nn.Module")
+    module = module.eval().requires_grad_(False).to(machine.device)
+    return module, digest_of_weights(module)
+
+
+def _inception(machine: Machine, channels: int) -> Extractor:
+    """Return the published FID network, Inception-v3 of 2015 with TensorFlow's resizing, through torch-fidelity."""
+    if channels not in (1, 3):
+        raise ConfigError(f"inception takes pictures of 1 or 3 channels, not {channels}: use --extractor classifier")
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except Exception as error:  # Not installed, or what it needs is broken.
+        raise ConfigError(
+            f'the inception extractor needs torch-fidelity ({error}): pip install "asterism[inception]"; '
+            "--extractor classifier needs nothing"
+        ) from error
+    path = weights_folder() / INCEPTION
+    if not path.is_file():
+        raise ConfigError(
+            f"the weights of the inception extractor are not at {path}: they are the file {INCEPTION} of the releases of "
+            "torch-fidelity (github.com/toshas/torch-fidelity). Put it there, or into the folder weights of another cache that "
+            "ASTERISM_CACHE names"
+        )
+    network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path)).to(machine.device)
+
+    def features(x: Tensor) -> Tensor:
+        x = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return network(x.expand(-1, 3, -1, -1))[0]
+
+    return Extractor("inception", digest_of_file(path), 2048, features, machine)
+
+
+@dataclass(frozen=True)
+class Perceptual:
+    """What the diversity of outputs is measured by: feature maps and the weights of their channels.
+
+    Args:
+        name: `lpips`, or the extractor whose maps count alike.
+    """
+
+    name: str
+    digest: str
+    stages: Stages
+    weights: Sequence[Tensor] | None
+
+
+def perceptual(judge: Judge, machine: Machine, channels: int) -> Perceptual:
+    """Return LPIPS where both its weight files are in the cache and pictures have colours, else the classifier's stages."""
+    backbone, linear = weights_folder() / ALEXNET, weights_folder() / LPIPS
+    if channels == 3 and backbone.is_file() and linear.is_file():
+        stages, weights = load_lpips(backbone, linear)
+        stages.to(machine.device)
+        weights = [w.to(machine.device) for w in weights]
+        return Perceptual("lpips", digest_of_file(backbone)[:8] + digest_of_file(linear)[:8], stages, weights)
+    return Perceptual("classifier", judge.digest, judge.network.stages, None)
+
+
+def load_lpips(backbone: Path, linear: Path) -> tuple[AlexNet, list[Tensor]]:
+    """Read AlexNet's published weights and LPIPS's linear layers.
+
+    Args:
+        backbone: torchvision's file, with keys such as features.0.weight.
+        linear: weights/v0.1/alex.pth of LPIPS, keys lin0.model.1.weight [1, C_l, 1, 1] and so on.
+
+    Raises:
+        ConfigError: a file that does not hold these tensors.
+    """
+    network = AlexNet().eval().requires_grad_(False)
+    try:
+        state = torch.load(backbone, map_location="cpu", weights_only=True)
+        network.load_state_dict({key: state[key] for key in network.state_dict()})
+        state = torch.load(linear, map_location="cpu", weights_only=True)
+        weights = [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(CHANNELS))]
+    except Exception as error:
+        raise ConfigError(
+            f"the weights of LPIPS cannot be read ({type(error).__name__}: {error}): {backbone} must be torchvision's AlexNet, "
+            f"{linear} the file lpips/weights/v0.1/alex.pth of github.com/richzhang/PerceptualSimilarity"
+        ) from error
+    if [len(w) for w in weights] != list(CHANNELS):
+        raise ConfigError(f"{linear} weighs {[len(w) for w in weights]} channels; LPIPS of AlexNet weighs {list(CHANNELS)}")
+    return network, weights

@@ -1,0 +1,154 @@
+"""The classifier that judges translations: a ResNet-18, trained once per dataset on its real training pictures.
+
+StarGAN (arXiv:1711.09020), Section 5.4. A trained one is kept in the cache under the hash of what it was trained on, so
+that all runs on the same data are judged by the same network and their numbers compare.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asterism.config import fields_of, to_dict
+from asterism.data.dataset import PictureSet
+from asterism.engine.processes import Processes
+from asterism.engine.run import refuse_changes, start
+from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
+from asterism.evaluation.pictures import Pictures
+from asterism.labels import LabelSpace
+from asterism.machine import Machine
+from asterism.model_file import FILE_NAME, ModelError, load_model, write_file
+from asterism.recipes.base import Recipe
+from asterism.recipes.settings import Settings
+
+EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
+NEEDED = 0.85
+"""Balanced accuracy on real pictures below which a classifier's verdicts are void."""
+
+
+class Judge:
+    """A trained classifier.
+
+    Args:
+        recipe: with `classify`, on the machine's device.
+        machine: where and how it computes.
+    """
+
+    def __init__(self, recipe: Recipe, machine: Machine) -> None:
+        self.recipe, self.machine = recipe, machine
+        self.network: Any = recipe.networks["classifier"]
+        self.digest = digest_of_weights(self.network)
+
+    def decide(self, x: Tensor) -> Tensor:
+        """Return the labels [N, L] that it finds in pictures [N, C, H, W]; on the CPU."""
+        with torch.inference_mode(), self.machine.arithmetic():
+            return self.recipe.space.decide(self.recipe.classify(x.to(self.machine.device)).float().cpu())
+
+
+def trained_judge(
+    run: Path, settings: Settings, training: Sequence[PictureSet], machine: Machine, overrides: dict[str, Any]
+) -> Judge:
+    """Return the classifier of a run's data, from the cache or, the first time, trained in the run's folder.
+
+    Args:
+        settings: the run's; its data are what the classifier is trained on.
+        training: the training pictures, one set per dataset.
+        overrides: dotted settings of the classifier's training, for small data.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped the training; it goes on from its checkpoint the next time.
+    """
+    judge = classifier_settings(settings, sum(map(len, training)), overrides)
+    key = digest_of(json.dumps(what_matters(judge), sort_keys=True), *(content_of(pictures) for pictures in training))
+    shared = cache_folder() / "classifiers" / f"{key}.safetensors"
+    try:
+        return Judge(load_model(shared, machine.device).recipe, machine)
+    except ModelError as error:
+        if shared.exists():
+            print(f"{error}; training it again")
+    folder = run / "classifier"
+    fresh(folder, judge)
+    print("training the classifier that judges the translations (once per dataset)")
+    # Not `engine.run.run`, which would join the processes of a distributed run: this is the work of one.
+    fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
+    outcome = start(judge, folder, None, fast, Processes()).train()
+    if outcome.signal is not None:
+        (folder / FILE_NAME).unlink(missing_ok=True)  # Half-trained; its checkpoint goes on.
+        raise KeyboardInterrupt
+    write_file(shared, (folder / FILE_NAME).read_bytes())
+    return Judge(load_model(shared, machine.device).recipe, machine)
+
+
+def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, Any]) -> Settings:
+    """Return the settings of the classifier's training on a run's data."""
+    small = max(settings.data.size) < 128  # Where half of ResNet-18's width is plenty, and a quarter of the time.
+    steps = max(LEAST_STEPS, min(MOST_STEPS, math.ceil(EPOCHS * pictures / BATCH)))
+    chosen = {"train.steps": steps, "train.decay_steps": steps, "train.batch_size": BATCH, "train.ema_kimg": 0}
+    chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 1000, "train.log_every": 100}
+    chosen |= {"train.keep": 1, "train.evaluate_every": 0, "data.zoom": 1.0}
+    judge = Settings.resolve("classifier", overrides=chosen | overrides)
+    return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0))
+
+
+def what_matters(judge: Settings) -> dict[str, Any]:
+    """Return the settings that the trained classifier depends on: not where files lie, nor device and log."""
+    matters: dict[str, Any] = {"steps": judge.train.steps}
+    for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
+        fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
+        matters[name] = {field: to_dict(section)[field] for field in fixed}
+    return matters
+
+
+def fresh(folder: Path, judge: Settings) -> None:
+    """Clear a folder that holds a classifier of other settings or a finished one, which the cache no longer has."""
+    if folder.exists():
+        try:
+            refuse_changes(judge, folder)
+            finished = (folder / FILE_NAME).exists()
+        except ValueError:
+            finished = True
+        if finished:
+            shutil.rmtree(folder)
+
+
+def content_of(pictures: PictureSet) -> str:
+    """Return a hash of the files' contents and their labels."""
+    return digest_of(
+        *(digest_of(path.read_bytes()) for path in pictures.paths),
+        pictures.labels.numpy().tobytes(),
+        pictures.known.numpy().tobytes(),
+    )
+
+
+def accuracy(judge: Judge, sets: Sequence[Pictures], space: LabelSpace, batch: int) -> dict[str, float]:
+    """Return, per label, the balanced accuracy on real pictures: the mean share right of those with and those without it.
+
+    Labels that no picture of the sets is known to have or lack are left out.
+    """
+    right = torch.zeros(2, space.num_labels, dtype=torch.float64)
+    count = torch.zeros(2, space.num_labels, dtype=torch.float64)
+    for pictures in sets:
+        for begin in range(0, len(pictures), batch):
+            rows = range(begin, min(begin + batch, len(pictures)))
+            labels, known = pictures.labels[begin : rows.stop], pictures.known[begin : rows.stop]
+            same = (judge.decide(pictures.load(rows)) == labels).double()
+            for value in (0, 1):
+                counts = known * (labels == value)
+                right[value] += (same * counts).sum(0)
+                count[value] += counts.sum(0)
+    shares = right / count
+    return {name: float(shares[:, i].nanmean()) for i, name in enumerate(space.names) if count[:, i].sum() > 0}
+
+
+def verdict(per_label: dict[str, float], judge: Judge) -> dict[str, Any]:
+    """Return what scores.json says of the classifier."""
+    mean = sum(per_label.values()) / len(per_label) if per_label else 0.0
+    return {"digest": judge.digest, "accuracy": mean, "labels": per_label, "needed": NEEDED, "void": mean < NEEDED}

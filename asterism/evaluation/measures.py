@@ -1,0 +1,333 @@
+"""The measures that protocols choose from: what each says, and how it is computed from a batch or from two sets of features.
+
+Shapes: N sources, K outputs of each; a measure of pictures gives [N K] values, NaN where it does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asterism.evaluation.extractors import Extractor, Perceptual
+from asterism.evaluation.judge import Judge
+from asterism.evaluation.pictures import Pictures
+from asterism.evaluation.tasks import Task
+from asterism.labels import LabelSpace
+from asterism.metrics.accuracy import agreement, reached
+from asterism.metrics.kernel import kernel_distance
+from asterism.metrics.moments import Moments, frechet_distance
+from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
+from asterism.metrics.perceptual import diversity
+from asterism.metrics.structure import absolute_error, psnr, squared_error, ssim
+from asterism.metrics.truth import Partners, masked_error, region
+
+
+@dataclass
+class Bench:
+    """What all measures may use.
+
+    Args:
+        gallery: gives, for a set and wanted labels, the rows and features of the pictures that have just these labels.
+    """
+
+    space: LabelSpace
+    sets: Sequence[Pictures]
+    partners: Sequence[Partners]
+    judge: Judge
+    extractor: Extractor
+    perceptual: Perceptual
+    parameters: Any
+    batch: int
+    gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Tensor]]
+
+
+class Outputs:
+    """One batch of a task: sources x [N, C, H, W] and what a system made of them, y [N K, C, H, W]."""
+
+    def __init__(
+        self, bench: Bench, task: Task, system: Any, rows: Sequence[int], wanted: Tensor, x: Tensor, y: Tensor
+    ) -> None:
+        self.bench, self.task, self.system, self.rows, self.y, self.sources = bench, task, system, rows, y, x
+        pictures = bench.sets[task.pictures]
+        self.dataset, repeat = pictures.set.dataset, task.outputs
+        self.x = x.repeat_interleave(repeat, 0)
+        self.labels = pictures.labels[list(rows)].repeat_interleave(repeat, 0)
+        self.known = pictures.known[list(rows)].repeat_interleave(repeat, 0)
+        self.wanted = wanted.repeat_interleave(repeat, 0)
+        found = bench.partners[task.pictures].find(rows, wanted)
+        self.true_rows = [row for row in found for _ in range(repeat)]
+        self.held = torch.tensor([row is not None for row in self.true_rows])
+
+    @cached_property
+    def decided(self) -> Tensor:
+        """The labels that the classifier finds in y, [N K, L]."""
+        return self.bench.judge.decide(self.y)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """The extractor's features of y, [N K, D]."""
+        return self.bench.extractor(self.y)
+
+    @cached_property
+    def back(self) -> Tensor:
+        """The cycle: y translated back to the source's labels."""
+        result: Tensor = self.system.back(self.x, self.y, self.labels, self.dataset)
+        return result
+
+    @cached_property
+    def truth(self) -> Tensor:
+        """The true pictures, [N K, C, H, W]; the source where there is none, so that shapes hold."""
+        pictures = self.bench.sets[self.task.pictures]
+        rows = [true if true is not None else self.rows[i // self.task.outputs] for i, true in enumerate(self.true_rows)]
+        return pictures.load(rows)
+
+    def where_true(self, values: Tensor) -> Tensor:
+        """Return values [N K], NaN where there is no true picture."""
+        return torch.where(self.held, values.double(), torch.nan)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number per row of the table.
+
+    Args:
+        better: higher or lower.
+        unit: `share`, `dB` or nothing.
+        meaning: one sentence.
+        of_pictures: [N K] values, or [N K, 2] whose sums are divided by one another.
+        of_features: the number from real and generated `FeatureSet`s.
+        own: measured where the target is the picture's own labels, and only there.
+        kinds: rows that it makes sense for.
+    """
+
+    name: str
+    better: str
+    unit: str
+    meaning: str
+    of_pictures: Callable[[Outputs], Tensor] | None = None
+    of_features: Callable[[FeatureSet, FeatureSet, Any], float | None] | None = None
+    own: bool = False
+    kinds: tuple[str, ...] = ("translated", "copy", "real", "random")
+
+
+class FeatureSet:
+    """Features of many pictures in little room: their moments, and some of them, evenly spaced, for measures of neighbours.
+
+    Args:
+        dims: D.
+        count: pictures that will come.
+        keep: features kept.
+    """
+
+    def __init__(self, dims: int, count: int, keep: int) -> None:
+        self.moments, self.kept, self.count, self.keep = Moments(dims), torch.empty(0, dims), count, keep
+        self._pairs: dict[str, Pair] = {}
+
+    def once(self, name: str, compute: Callable[[], Pair]) -> Pair:
+        """Return two numbers that are found together, computed when the first is asked for."""
+        if name not in self._pairs:
+            self._pairs[name] = compute()
+        return self._pairs[name]
+
+    def add(self, features: Tensor) -> None:
+        """Take in features [N, D]."""
+        first = self.moments.count
+        at = torch.arange(first, first + len(features))
+        if self.keep < self.count:
+            chosen = (at + 1) * self.keep // self.count > at * self.keep // self.count
+            self.kept = torch.cat([self.kept, features[chosen]])
+        else:
+            self.kept = torch.cat([self.kept, features])
+        self.moments.add(features)
+
+
+def _reached(o: Outputs) -> Tensor:
+    assert o.task.index is not None
+    return reached(o.decided, o.wanted, o.task.index).double()
+
+
+def _failed(o: Outputs) -> Tensor:
+    return 1 - _reached(o)
+
+
+def _preserved(o: Outputs) -> Tensor:
+    assert o.task.index is not None
+    kept, index = o.known.clone(), o.task.index
+    kept[:, [index, *(j for choice in o.bench.space.alternatives if index in choice for j in choice)]] = 0
+    values = agreement(o.decided, o.labels, kept).double()
+    values[kept.sum(1) == 0] = torch.nan  # No other label is known: there is nothing to preserve.
+    return o.where_true(values) if o.system.kind == "real" else values
+
+
+def _region(o: Outputs) -> Tensor:
+    return region(o.x, o.truth, o.bench.parameters.region)
+
+
+def _retrieved(o: Outputs) -> Tensor:
+    values = torch.full((len(o.y),), torch.nan, dtype=torch.float64)
+    for i, true in enumerate(o.true_rows):
+        if true is None:
+            continue
+        rows, features = gallery(o.bench, o.task.pictures, o.wanted[i])
+        if len(rows) > 1:  # One candidate is always found.
+            values[i] = float(rows[int(nearest(o.features[i : i + 1], features))] == true)
+    return values
+
+
+def gallery(bench: Bench, number: int, wanted: Tensor) -> tuple[list[int], Tensor]:
+    """Return the rows of a set whose labels are just the wanted ones [L], and their features [m, D]."""
+    key = (number, tuple(wanted.int().tolist()))
+    if key not in bench.gallery:
+        pictures = bench.sets[number]
+        rows = (pictures.labels == wanted).all(1).nonzero()[:, 0].tolist()
+        parts = [bench.extractor(pictures.load(rows[i : i + bench.batch])) for i in range(0, len(rows), bench.batch)]
+        bench.gallery[key] = rows, torch.cat(parts)
+    return bench.gallery[key]
+
+
+def _diversity(o: Outputs) -> Tensor:
+    if o.task.outputs < 2:
+        return torch.full((len(o.y),), torch.nan)
+    how, device = o.bench.perceptual, o.bench.judge.machine.device
+    with torch.inference_mode():
+        found = diversity(o.y.unflatten(0, (-1, o.task.outputs)).to(device), how.stages, how.weights).cpu()
+    return found.repeat_interleave(o.task.outputs)
+
+
+Pair = tuple[float | None, float | None]
+
+
+def _kid(real: FeatureSet, fake: FeatureSet, p: Any) -> Pair:
+    rng = torch.Generator().manual_seed(p.seed)
+    return fake.once("kid", lambda: kernel_distance(real.kept, fake.kept, subsets=p.kid_subsets, size=p.kid_size, rng=rng))
+
+
+def _precision(real: FeatureSet, fake: FeatureSet, p: Any) -> Pair:
+    return fake.once("precision", lambda: precision_recall(real.kept, fake.kept))
+
+
+def _density(real: FeatureSet, fake: FeatureSet, p: Any) -> Pair:
+    return fake.once("density", lambda: density_coverage(real.kept, fake.kept))
+
+
+MADE = ("translated", "copy", "random")
+
+REACHED = Measure("reached", "higher", "share", "the classifier finds the wanted label", _reached)
+ERROR = Measure(
+    "classification error", "lower", "share", "the classifier does not find the wanted label (StarGAN, Table 3)", _failed
+)
+PRESERVED = Measure(
+    "preserved", "higher", "share", "the share of the other labels that the classifier finds unchanged", _preserved
+)
+FID = Measure(
+    "fid",
+    "lower",
+    "",
+    "Fréchet distance between the features of outputs and of real training pictures of the target",
+    of_features=lambda real, fake, p: frechet_distance(real.moments, fake.moments),
+)
+KID = Measure(
+    "kid",
+    "lower",
+    "",
+    "squared maximum mean discrepancy of the same features, unbiased at any number of pictures",
+    of_features=lambda real, fake, p: _kid(real, fake, p)[0],
+)
+KID_SPREAD = Measure(
+    "kid spread",
+    "",
+    "",
+    "standard deviation of kid over random subsets: differences below it say nothing",
+    of_features=lambda real, fake, p: _kid(real, fake, p)[1],
+)
+PRECISION = Measure(
+    "precision",
+    "higher",
+    "share",
+    "outputs that lie among real pictures of the target",
+    of_features=lambda real, fake, p: _precision(real, fake, p)[0],
+)
+RECALL = Measure(
+    "recall",
+    "higher",
+    "share",
+    "real pictures of the target that lie among outputs",
+    of_features=lambda real, fake, p: _precision(real, fake, p)[1],
+)
+DENSITY = Measure(
+    "density",
+    "higher",
+    "",
+    "real neighbourhoods that an output lies in, relative to their size; may exceed 1",
+    of_features=lambda real, fake, p: _density(real, fake, p)[0],
+)
+COVERAGE = Measure(
+    "coverage",
+    "higher",
+    "share",
+    "real neighbourhoods that hold an output",
+    of_features=lambda real, fake, p: _density(real, fake, p)[1],
+)
+DIVERSITY = Measure(
+    "diversity", "higher", "", "perceptual distance between outputs of one input, mean over all pairs", _diversity
+)
+CYCLE_PSNR = Measure(
+    "cycle psnr",
+    "higher",
+    "dB",
+    "likeness of a picture to its translation there and back",
+    lambda o: psnr(o.back, o.x),
+    kinds=MADE,
+)
+CYCLE_SSIM = Measure(
+    "cycle ssim",
+    "higher",
+    "",
+    "structural likeness of a picture to its translation there and back",
+    lambda o: ssim(o.back, o.x),
+    kinds=MADE,
+)
+IDENTITY = Measure(
+    "identity error",
+    "lower",
+    "share",
+    "mean absolute change of pictures translated to what they are already, as a share of the range",
+    lambda o: absolute_error(o.y, o.x),
+    own=True,
+    kinds=MADE,
+)
+ERROR_RATIO = Measure(
+    "error ratio",
+    "lower",
+    "",
+    "squared error to the true picture of the edit, relative to leaving the input as it is",
+    lambda o: torch.stack([o.where_true(squared_error(o.y, o.truth)), o.where_true(squared_error(o.x, o.truth))], 1),
+)
+PSNR = Measure("psnr", "higher", "dB", "likeness to the true picture", lambda o: o.where_true(psnr(o.y, o.truth)))
+SSIM = Measure("ssim", "higher", "", "structural likeness to the true picture", lambda o: o.where_true(ssim(o.y, o.truth)))
+INSIDE = Measure(
+    "error inside",
+    "lower",
+    "share",
+    "mean absolute error where the edit should change the picture, as a share of the range",
+    lambda o: o.where_true(masked_error(o.y, o.truth, _region(o))),
+)
+OUTSIDE = Measure(
+    "error outside",
+    "lower",
+    "share",
+    "mean absolute error where the edit should change nothing, as a share of the range",
+    lambda o: o.where_true(masked_error(o.y, o.truth, ~_region(o))),
+)
+RETRIEVED = Measure(
+    "retrieved",
+    "higher",
+    "share",
+    "among the real pictures with the wanted labels, the true partner is the nearest in feature space",
+    _retrieved,
+)

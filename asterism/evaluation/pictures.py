@@ -1,0 +1,105 @@
+"""The pictures of an evaluation: read as they are needed, at any batch size, broken ones left out by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from asterism.data.collection import DataError
+from asterism.data.dataset import PictureSet
+from asterism.data.loader import load_rows
+from asterism.data.pictures import PictureFormat, to_float
+from asterism.terminal import counting
+
+KEPT_BYTES = 2**28
+"""Decoded pictures that a set keeps; the others are read again."""
+
+
+class Pictures:
+    """The M pictures of a set that can be decoded.
+
+    Training takes another picture in the place of a broken one; a measurement must not count it.
+
+    Args:
+        held: the set.
+        picture: what its pictures become.
+        say: told of every picture that is left out, and why.
+
+    Raises:
+        DataError: none can be decoded.
+    """
+
+    def __init__(self, held: PictureSet, picture: PictureFormat, say: Callable[[str], None]) -> None:
+        self.picture = picture
+        self._stored: dict[int, Tensor] = {}
+        self._room = KEPT_BYTES
+        self.set = held
+        rows, reason = [], DataError(f"{held.name} holds no pictures")
+        stored: dict[int, Tensor] = {}
+        whole = hashlib.sha256(repr(picture).encode())
+        with counting(f"reading {held.name}") as progress:
+            for row in range(len(held)):
+                try:
+                    x = self._decode(row)
+                except DataError as error:
+                    reason = error
+                    say(f"left out: {error}")
+                else:
+                    whole.update(held.paths[row].read_bytes())
+                    if x.nbytes <= self._room:
+                        stored[len(rows)], self._room = x, self._room - x.nbytes
+                    rows.append(row)
+                progress(row + 1, len(held))
+        if not rows:
+            raise reason
+        self.set, self._stored = take(held, rows), stored
+        whole.update(self.set.labels.numpy().tobytes() + self.set.known.numpy().tobytes())
+        self.digest = whole.hexdigest()[:16]
+        """Hash of the files' contents, their labels and the format that they are brought to."""
+
+    def __len__(self) -> int:
+        return len(self.set)
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels, float32 [M, L] in {0, 1}."""
+        return self.set.labels
+
+    @property
+    def known(self) -> Tensor:
+        """Which labels are known, float32 [M, L] in {0, 1}."""
+        return self.set.known
+
+    def load(self, rows: Sequence[int]) -> Tensor:
+        """Return pictures as float32 [len(rows), C, H, W] in [-1, 1]."""
+        return to_float(torch.cat([self._decode(int(row)) for row in rows]), self.picture)
+
+    def _decode(self, row: int) -> Tensor:
+        if row in self._stored:
+            return self._stored[row]
+        return load_rows(take(self.set, [row]), [0], self.picture)
+
+
+def take(pictures: PictureSet, rows: Sequence[int]) -> PictureSet:
+    """Return some pictures of a set."""
+    return dataclasses.replace(
+        pictures,
+        paths=[pictures.paths[row] for row in rows],
+        labels=pictures.labels[list(rows)],
+        known=pictures.known[list(rows)],
+        identity=[pictures.identity[row] for row in rows] if pictures.identity else None,
+    )
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Return `wanted` of the numbers below `count`, drawn once and for all; all of them for 0 or where there are no more.
+
+    Drawn, since numbers at even distances may all fall on the same place of a pattern that a table's rows follow.
+    """
+    if not wanted or wanted >= count:
+        return list(range(count))
+    return sorted(torch.randperm(count, generator=torch.Generator().manual_seed(0))[:wanted].tolist())

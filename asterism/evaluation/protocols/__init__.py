@@ -1,0 +1,20 @@
+"""The protocols, a small file each; adding one is a file and a line here."""
+
+from __future__ import annotations
+
+from asterism.config import ConfigError, closest
+from asterism.evaluation.protocols import quick, stargan, stargan_v2, truth
+from asterism.evaluation.protocols.base import Protocol
+
+PROTOCOLS = {module.PROTOCOL.name: module.PROTOCOL for module in (stargan, stargan_v2, truth, quick)}
+
+
+def protocol(name: str) -> Protocol:
+    """Return the protocol of that name.
+
+    Raises:
+        ConfigError: no such protocol; names the closest.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigError(f"no protocol {name!r}: {closest(name, PROTOCOLS)}")
+    return PROTOCOLS[name]

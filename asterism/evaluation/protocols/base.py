@@ -1,0 +1,71 @@
+"""What a protocol is: tasks, measures with the order that each must have, and parameters, under a name and a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from asterism.evaluation.measures import Measure
+from asterism.evaluation.pictures import Pictures
+from asterism.evaluation.tasks import Task
+from asterism.labels import LabelSpace
+from asterism.metrics.truth import Partners
+from asterism.recipes.base import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Everything that a protocol's numbers depend on beside the data and the networks; stored with the scores.
+
+    Args:
+        seed: of every random draw.
+        pictures: source pictures of each set (`stargan_v2`: of each domain), drawn once; 0 takes all.
+        real_pictures: training pictures of each set whose features are compared with, drawn once; 0 takes all.
+        outputs: translations of each source, for recipes with styles.
+        kept: features kept for measures of neighbours and kernels, evenly spaced.
+        kid_subsets, kid_size: random subsets for KID, and pictures of each side in one.
+        region: difference of a pixel, as a share of the range, above which an edit is said to change it.
+    """
+
+    seed: int = 0
+    pictures: int = 0
+    real_pictures: int = 10_000
+    outputs: int = 1
+    kept: int = 1000
+    kid_subsets: int = 50
+    kid_size: int = 500
+    region: float = 0.05
+
+
+Order = tuple[tuple[str, str], ...]
+"""Pairs of row kinds of which the first must be better than the second, or the measure says nothing."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol.
+
+    Args:
+        name: as the user calls it.
+        version: raised by every change that changes numbers.
+        parameters: the defaults.
+        tasks: (sets, space, partners, recipe, parameters) to what is translated to what.
+        measures: each with its order.
+        kinds: rows that are always there.
+        pairs: whether its tasks are ordered pairs of domains, so that every measure has a matrix.
+        about: one sentence.
+    """
+
+    name: str
+    version: int
+    parameters: Parameters
+    tasks: Callable[[Sequence[Pictures], LabelSpace, Sequence[Partners], Recipe, Parameters], list[Task]]
+    measures: tuple[tuple[Measure, Order], ...]
+    about: str
+    kinds: tuple[str, ...] = ("translated", "copy", "real")
+    pairs: bool = False
+
+    @property
+    def compares(self) -> bool:
+        """Whether features of outputs are compared with those of real pictures."""
+        return any(measure.of_features for measure, _ in self.measures)

@@ -1,0 +1,151 @@
+"""Runs a protocol: task by task, picture by picture, in constant memory; what is done already survives an interruption."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+import torch
+from torch import Tensor
+
+from asterism.evaluation.measures import Bench, FeatureSet, Outputs
+from asterism.evaluation.protocols.base import Protocol
+from asterism.evaluation.tasks import Task
+from asterism.metrics.moments import Moments
+from asterism.model_file import write_file
+
+SAVE_SECONDS = 30
+"""The most work that an interruption costs."""
+
+
+class System(Interface):
+    """Turns sources into outputs; see `asterism.evaluation.systems`."""
+
+    kind: str
+
+    def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor | None:
+        """Return outputs [N K, C, H, W] of sources [N, C, H, W]; none where there are none."""
+
+
+@dataclass
+class Result:
+    """What one system gave in one task.
+
+    Args:
+        values: per measure of pictures one value per source, float64 [n] or [n, 2] (see `Measure`).
+        features: of the outputs, where the protocol compares features.
+        done: sources so far.
+    """
+
+    task: Task
+    kind: str
+    values: dict[str, Tensor] = field(default_factory=dict)
+    features: FeatureSet | None = None
+    done: int = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes back; loads with weights_only."""
+        held = self.features
+        return {
+            "done": self.done,
+            "values": self.values,
+            "features": {"moments": held.moments.state(), "kept": held.kept} if held else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.done, self.values = state["done"], state["values"]
+        if self.features is not None:
+            self.features.moments = Moments.from_state(state["features"]["moments"])
+            self.features.kept = state["features"]["kept"]
+
+
+def measure(
+    protocol: Protocol,
+    bench: Bench,
+    tasks: Sequence[Task],
+    systems: Sequence[System],
+    *,
+    folder: Path | None,
+    progress: Callable[[int, int], None],
+) -> list[Result]:
+    """Let every system do every task.
+
+    Args:
+        folder: where what is done is kept, so that the same call goes on there after an interruption; none keeps nothing.
+        progress: told how many sources of how many are done.
+    """
+    results, total, done = [], len(systems) * sum(len(task.rows) for task in tasks), 0
+    for number, task in enumerate(tasks):
+        for system in systems:
+            file = folder / f"{number:04}_{system.kind}.pt" if folder else None
+            before = done
+
+            def tell(count: int, before: int = before) -> None:
+                progress(before + count, total)
+
+            results.append(_do(protocol, bench, task, system, file, tell))
+            done += len(task.rows)
+            progress(done, total)
+    return results
+
+
+def _do(protocol: Protocol, bench: Bench, task: Task, system: System, file: Path | None, tell: Callable[[int], None]) -> Result:
+    p, count = bench.parameters, len(task.rows)
+    own = task.index is None
+    measures = [m for m, _ in protocol.measures if m.own == own and m.of_pictures and system.kind in m.kinds]
+    compares = protocol.compares and not own
+    result = Result(task, system.kind)
+    if compares:
+        result.features = FeatureSet(bench.extractor.dims, count * task.outputs, p.kept)
+    if file is not None and (state := _load(file)) is not None:
+        result.restore(state)
+    if not measures and not compares:
+        return result
+    saved, size = time.monotonic(), max(1, bench.batch // task.outputs)
+    while result.done < count:
+        part = slice(result.done, min(result.done + size, count))
+        rows, wanted = task.rows[part], task.wanted[part]
+        x = bench.sets[task.pictures].load(rows)
+        y = system.outputs(task, rows, x, wanted)
+        if y is not None:
+            with torch.inference_mode():
+                o = Outputs(bench, task, system, rows, wanted, x, y)
+                for m in measures:
+                    assert m.of_pictures is not None
+                    made = _per_source(m.of_pictures(o).double(), task.outputs)
+                    held = result.values.get(m.name)
+                    result.values[m.name] = made if held is None else torch.cat([held, made])
+                if result.features is not None:
+                    result.features.add(o.features)
+        result.done = part.stop
+        tell(result.done)
+        if file is not None and (result.done == count or time.monotonic() - saved > SAVE_SECONDS):
+            _save(file, result.state())
+            saved = time.monotonic()
+    return result
+
+
+def _per_source(values: Tensor, outputs: int) -> Tensor:
+    """Return the mean over each source's outputs: [N K] or [N K, 2] to [N] or [N, 2]."""
+    return values.unflatten(0, (-1, outputs)).mean(1)
+
+
+def _save(file: Path, state: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_file(file, buffer.getvalue())
+
+
+def _load(file: Path) -> dict[str, Any] | None:
+    """Return a kept state; none where there is none or it is damaged, since it can be computed again."""
+    try:
+        state: dict[str, Any] = torch.load(file, weights_only=True)
+        return state
+    except Exception:  # A damaged file surfaces as many kinds of error.
+        return None

@@ -1,0 +1,119 @@
+"""Sheets of pictures that belong to the scores: held-out pictures x targets, the best and the worst cases, styles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asterism.data.pictures import write
+from asterism.data.sheets import grid
+from asterism.evaluation.measures import Bench
+from asterism.evaluation.session import Result
+from asterism.evaluation.systems import Generator
+
+ROWS, CASES = 6, 8
+
+
+def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Write the sheets of a record below `samples/` of the run; return what scores.json says of them."""
+    folder = Path("samples") / re.sub(r"[^\w.-]+", "-", key)
+    (run / folder).mkdir(parents=True, exist_ok=True)
+    cases = []
+
+    def keep(name: str, title: str, rows: Tensor, columns: list[str], caption: str) -> None:
+        file = folder / f"{name}.png"
+        write(run / file, grid(rows))
+        cases.append({"title": title, "file": file.as_posix(), "columns": columns, "caption": caption})
+
+    keep("held_out", "held-out pictures", *_held_out(bench, system))
+    ranked = _ranked(results)
+    if ranked is not None:
+        how, order = ranked
+        keep("best", "best cases", *_cases(bench, system, order[:CASES], f"best by {how}"))
+        keep("worst", "worst cases", *_cases(bench, system, order[::-1][:CASES], f"worst by {how}"))
+    styles = [r for r in results if r.task.outputs > 1]
+    if styles:
+        keep("styles", "several outputs of one input", *_styles(bench, system, styles))
+    return cases
+
+
+def _held_out(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
+    """Return held-out pictures x targets; where all their true pictures exist, these stand in the row below."""
+    pictures, partners = bench.sets[0], bench.partners[0]
+    seen: dict[str, int] = {}
+    for row in range(len(pictures)):
+        seen.setdefault(pictures.set.identity[row] if pictures.set.identity else str(row), row)
+    every = max(1, len(seen) // ROWS)
+    rows = list(seen.values())[::every][:ROWS]
+    x, labels = pictures.load(rows), pictures.labels[rows]
+    names, made, true = ["source"], [x], [x]
+    complete = pictures.set.identity is not None
+    for name, wanted in bench.space.single_edits(labels, pictures.set.dataset):
+        names.append(name)
+        made.append(system.translate(x, wanted, pictures.set.dataset))
+        found = [row for row in partners.find(rows, wanted) if row is not None]
+        complete = complete and len(found) == len(rows)
+        if complete:
+            true.append(pictures.load(found))
+    sheet = torch.stack(made, 1)
+    if not complete:
+        return sheet, names, "one source a row, then its translations"
+    both = torch.stack([sheet, torch.stack(true, 1)], 1).flatten(0, 1)
+    return both, names, "each source with its translations, and in the row below the true pictures"
+
+
+def _ranked(results: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]] | None:
+    """Return the translations from the best to the worst, and by what: the error to the truth, else reaching and the cycle."""
+    scored: list[tuple[float, Result, int]] = []
+    how = "error to the true picture, relative to leaving the input as it is"
+    for result in results:
+        if result.task.index is None or result.kind != "translated":
+            continue
+        if "error ratio" in result.values:
+            above, below = result.values["error ratio"].unbind(1)
+            score = -above / below
+        elif "cycle ssim" in result.values:
+            how = "reaching the target, then likeness after translation there and back"
+            score = result.values["reached"] * 10 + result.values["cycle ssim"]
+        else:
+            return None
+        scored += [(value, result, i) for i, value in enumerate(score.tolist()) if value == value]
+    scored.sort(key=lambda item: -item[0])  # Stable, so that equal scores keep the order of the pictures.
+    return (how, [(result, i) for _, result, i in scored]) if scored else None
+
+
+def _cases(bench: Bench, system: Generator, chosen: Sequence[tuple[Result, int]], how: str) -> tuple[Tensor, list[str], str]:
+    """Return one case a column: source, translation, and the true picture where all have one."""
+    columns, names, true = [], [], []
+    for result, i in chosen:
+        task = result.task
+        pictures, row, wanted = bench.sets[task.pictures], task.rows[i], task.wanted[i : i + 1]
+        x = pictures.load([row])
+        y = system.outputs(task, [row], x, wanted)[:1]
+        found = bench.partners[task.pictures].find([row], wanted)[0]
+        true += [] if found is None else [pictures.load([found])]
+        columns.append([x, y])
+        names.append(task.name)
+    caption = f"{how}; above the source, below its translation"
+    if len(true) == len(columns):
+        columns = [[*column, partner] for column, partner in zip(columns, true, strict=True)]
+        caption += ", then the true picture"
+    return torch.stack([torch.cat(column) for column in columns], 1), names, caption
+
+
+def _styles(bench: Bench, system: Generator, results: Sequence[Result]) -> tuple[Tensor, list[str], str]:
+    """Return the outputs of the first source of some tasks, a task a row."""
+    every = max(1, len(results) // ROWS)
+    rows = []
+    for result in list(results)[::every][:ROWS]:
+        task = result.task
+        x = bench.sets[task.pictures].load(task.rows[:1])
+        rows.append(torch.cat([x, system.outputs(task, task.rows[:1], x, task.wanted[:1])]))
+    count = results[0].task.outputs
+    shown = "; ".join(f"{r.task.name}, {r.task.mode}" for r in list(results)[::every][:ROWS])
+    return torch.stack(rows), ["source", *map(str, range(1, count + 1))], f"one source a row in {count} styles: {shown}"

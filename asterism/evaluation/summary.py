@@ -1,0 +1,181 @@
+"""From the results of a protocol to the record that scores.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from asterism.evaluation.measures import Bench, FeatureSet, Measure
+from asterism.evaluation.protocols.base import Protocol
+from asterism.evaluation.session import Result
+from asterism.evaluation.systems import NAMES
+
+Real = Callable[[int, int, bool], FeatureSet]
+"""(set, label, value) to the features of the real training pictures of a target."""
+Values = dict[str, float | None]
+
+
+def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result], real: Real) -> dict[str, Any]:
+    """Return the parts of a record that say what was measured: metrics, rows, targets, matrices and notes."""
+    notes = _absent(bench)
+    per_task = [_of_features(protocol, bench, result, real, notes) for result in results]
+    everything = list(zip(results, per_task, strict=True))
+    translated = [(r, f) for r, f in everything if r.kind == "translated"]
+    modes = list(dict.fromkeys(r.task.mode for r, _ in translated))
+
+    def row(name: str, kind: str, parts: list[tuple[Result, Values]]) -> dict[str, Any]:
+        pictures = sum(len(r.task.rows) * r.task.outputs for r, _ in parts if r.task.index is not None)
+        return {"name": name, "kind": kind, "pictures": pictures, "values": _values(protocol, kind, parts)}
+
+    rows = []
+    for mode in modes:
+        parts = [(r, f) for r, f in translated if r.task.mode == mode]
+        of_mode = "" if mode == "label" else f", {mode}"
+        if not protocol.pairs:
+            for choice in bench.space.alternatives:
+                names = [bench.space.names[i] for i in choice]
+                group = [(r, f) for r, f in parts if r.task.index in choice]
+                if group:
+                    rows.append(row(f"translated, {_common_name(names)}", "translated", group))
+        rows.append(row(f"translated, all targets{of_mode}", "translated", parts))
+    for kind in ("copy", "real", "random"):
+        parts = [(r, f) for r, f in everything if r.kind == kind]
+        if parts:
+            rows.append(row(NAMES[kind], kind, parts))
+    targets: dict[str, dict[str, Any]] = {}
+    for r, f in translated:
+        if r.task.index is not None:
+            made = row("", "translated", [(r, f)])
+            targets[_target(r)] = {"pictures": made["pictures"], "values": made["values"]}
+    return {
+        "metrics": {
+            m.name: {"better": m.better, "unit": m.unit, "meaning": m.meaning, "order": [list(pair) for pair in order]}
+            for m, order in protocol.measures
+        },
+        "rows": rows,
+        "targets": targets,
+        "matrices": _matrices(protocol, bench, translated),
+        "notes": list(dict.fromkeys(notes)),
+    }
+
+
+def _absent(bench: Bench) -> list[str]:
+    """Say which domains have no picture in the split: no sources, no references, no real ones to show."""
+    notes = []
+    for pictures in bench.sets:
+        span = bench.space.dataset_span(pictures.set.dataset)
+        for choice in bench.space.alternatives:
+            absent = [
+                bench.space.names[i] for i in choice if i in range(span.start, span.stop) and not pictures.labels[:, i].any()
+            ]
+            if absent:
+                notes.append(f"no picture of {', '.join(absent)} is in the split: nothing is translated from there")
+    return notes
+
+
+def broken_orders(record: dict[str, Any]) -> list[str]:
+    """Say which metrics fail an order that their protocol states, such as 'fid: real 3.1 is not better than copy 2.9'.
+
+    Rows of several kinds are compared by their last, which is over all targets; an order with a missing value holds.
+    """
+    values = {row["kind"]: row["values"] for row in record["rows"]}
+    found = []
+    for name, about in record["metrics"].items():
+        for first, second in about["order"]:
+            a, b = (values.get(kind, {}).get(name) for kind in (first, second))
+            if a is not None and b is not None and not (a > b if about["better"] == "higher" else a < b):
+                found.append(f"{name}: {first} {a:.4g} is not better than {second} {b:.4g}")
+    return found
+
+
+def _of_features(protocol: Protocol, bench: Bench, result: Result, real: Real, notes: list[str]) -> Values:
+    """Return the measures that compare features, of one task."""
+    measures = [m for m, _ in protocol.measures if m.of_features and result.kind in m.kinds]
+    task, made = result.task, result.features
+    if made is None or task.index is None:
+        return {}
+    held = real(task.pictures, task.index, task.value)
+    values: Values = {}
+    for m in measures:
+        assert m.of_features is not None
+        values[m.name] = m.of_features(held, made, bench.parameters) if made.moments.count and held.moments.count else None
+    if result.kind == "translated":
+        few, count = min(made.moments.count, held.moments.count), (made.moments.count, held.moments.count)
+        missing = [name for name, value in values.items() if value is None]
+        if missing:
+            notes.append(f"{_target(result)}: no {', '.join(missing)} of {count[0]} outputs and {count[1]} real pictures")
+        elif few <= bench.extractor.dims:
+            notes.append(
+                f"fid of as few as the {bench.extractor.dims} features' number of pictures is too high: compare it at equal "
+                "numbers only; kid is not"
+            )
+    return values
+
+
+def _values(protocol: Protocol, kind: str, parts: list[tuple[Result, Values]]) -> Values:
+    """Return every measure over some tasks: the mean over pictures, or over tasks where features are compared."""
+    values: Values = {}
+    for m, _ in protocol.measures:
+        if m.of_features:
+            found = [f[m.name] for _, f in parts if f.get(m.name) is not None]
+            values[m.name] = sum(found) / len(found) if found else None  # type: ignore[arg-type]
+        else:
+            values[m.name] = _mean(m, [r.values[m.name] for r, _ in parts if m.name in r.values])
+    return values
+
+
+def _mean(measure: Measure, parts: Iterable[torch.Tensor]) -> float | None:
+    held = list(parts)
+    if not held:
+        return None
+    values = torch.cat(held)
+    values = values[~values.isnan().any(1) if values.ndim == 2 else ~values.isnan()]
+    if not len(values):
+        return None
+    if values.ndim == 2:
+        above, below = values.sum(0).tolist()
+        return above / below if below > 0 else None
+    return float(values.mean())
+
+
+def _target(result: Result) -> str:
+    return result.task.name + ("" if result.task.mode == "label" else f", {result.task.mode}")
+
+
+def _matrices(protocol: Protocol, bench: Bench, translated: list[tuple[Result, Values]]) -> dict[str, Any]:
+    """Return sources x targets of every measure: domains are the alternatives; null where there is no such task."""
+    names = [bench.space.names[i] for choice in bench.space.alternatives for i in choice]
+    place = {bench.space.index(name): k for k, name in enumerate(names)}
+    found: dict[str, Any] = {}
+
+    def put(name: str, source: int, target: int, value: float | None) -> None:
+        if value is not None:
+            empty = {"rows": names, "columns": names, "values": [[None] * len(names) for _ in names]}
+            found.setdefault(name, empty)["values"][place[source]][place[target]] = value
+
+    for result, of_features in translated:
+        task = result.task
+        if task.index not in place:
+            continue
+        assert task.index is not None
+        suffix = "" if task.mode == "label" else f", {task.mode}"
+        if task.source is not None:
+            for name, value in _values(protocol, "translated", [(result, of_features)]).items():
+                put(name + suffix, task.source, task.index, value)
+            continue
+        labels = bench.sets[task.pictures].labels[list(task.rows)]
+        choice = next(c for c in bench.space.alternatives if task.index in c)
+        for m, _ in protocol.measures:
+            for source in choice:
+                rows = labels[:, source] > 0
+                if m.name in result.values and rows.any():
+                    put(m.name, source, task.index, _mean(m, [result.values[m.name][rows]]))
+    return found
+
+
+def _common_name(names: list[str]) -> str:
+    """Name a set of alternatives by the ending that its labels share (Hair), else by the labels."""
+    endings = {n.rpartition("_")[2] for n in names}
+    return endings.pop() if len(endings) == 1 else ", ".join(names)

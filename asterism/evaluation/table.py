@@ -1,0 +1,65 @@
+"""The scores as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+SHOWN = 5
+"""Measures in the table of targets; the report has them all."""
+
+
+def show(record: dict[str, Any], console: Console) -> None:
+    """Print a record: measures x kinds of rows, then targets x the first measures, then what must be known to read them."""
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    about = record["extractor"]
+    console.print(
+        f"\n{record['protocol']}, version {record['version']}: {record['split']} pictures, {record['checkpoint']} checkpoint, "
+        f"step {record['step']}; features of {about['name']} {about['digest']}",
+        highlight=False,
+    )
+    whole = [row for row in record["rows"] if row["kind"] != "translated" or "all targets" in row["name"]]
+    parts = [row for row in record["rows"] if row not in whole]
+    table = _table("", *(row["name"].replace(", all targets", "") for row in whole))
+    for name, metric in record["metrics"].items():
+        arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
+        table.add_row(name + arrow, *(_number(row["values"].get(name), metric["unit"]) for row in whole))
+    console.print(table)
+    named = [m for m in record["metrics"] if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]
+    table = _table("target", "n", *named)
+    for row in [*({"name": n} | t for n, t in record["targets"].items()), None, *parts]:
+        if row is None:
+            table.add_section()
+        else:
+            cells = (_number(row["values"].get(m), record["metrics"][m]["unit"]) for m in named)
+            table.add_row(row["name"], f"{row['pictures']:,}", *cells)
+    console.print(table)
+    judge = record["classifier"]
+    lines = [
+        f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (balanced; at "
+        f"least {judge['needed']:.0%} is needed)"
+    ]
+    if judge["void"]:
+        lines.append("VOID: it is worse than that, so nothing that it says counts")
+    for line in [*lines, *record["notes"], *(f"{name}: {m['meaning']}" for name, m in record["metrics"].items())]:
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    if unit == "share":
+        return f"{value:.1%}"
+    return f"{value:.2f} {unit}" if unit else f"{value:.4g}"

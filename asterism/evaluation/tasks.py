@@ -1,0 +1,129 @@
+"""What is translated to what: edits of single labels (StarGAN), ordered pairs of domains (StarGAN v2), a picture's own labels.
+
+Every random draw of a task is a function of the seed, the task, the picture's row and the draw's number, so that neither
+batches nor interruptions change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asterism.evaluation.pictures import Pictures, spread
+from asterism.labels import LabelSpace
+from asterism.metrics.truth import Partners
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pictures of one set, and what each is translated to.
+
+    Args:
+        name: in words that a target of `asterism translate` may have; with the source where that is fixed.
+        pictures: index of the set.
+        rows: the sources, in order.
+        wanted: full labels [n, L] of the targets.
+        index: the label that is edited; none where the target is the picture's own labels.
+        value: what it is to become.
+        source: index of the label that all sources have, where the task is a pair of domains.
+        mode: `label`, or for recipes with styles `latent` or `reference`.
+        outputs: translations of each source.
+    """
+
+    name: str
+    pictures: int
+    rows: tuple[int, ...]
+    wanted: Tensor
+    index: int | None
+    value: bool = True
+    source: int | None = None
+    mode: str = "label"
+    outputs: int = 1
+
+    def generator(self, seed: int, row: int) -> torch.Generator:
+        """Return the generator of the draws for one source."""
+        whole = hashlib.sha256(f"{seed}|{self.name}|{self.mode}|{self.pictures}|{row}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(whole[:8], "big") >> 1)
+
+
+def edits(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]:
+    """Return the published list of StarGAN's test targets: every label of a picture's dataset that it does not have.
+
+    An alternative replaces the one that holds; any other label is switched, on and off in two tasks.
+
+    Args:
+        limit: sources of each set, drawn once; 0 takes all.
+    """
+    tasks = []
+    for number, pictures in enumerate(sets):
+        rows = torch.tensor(spread(len(pictures), limit))
+        labels = pictures.labels[rows]
+        for name, wanted in space.single_edits(labels, pictures.set.dataset):
+            index = space.index(name)
+            changed = (wanted != labels).any(1) & (pictures.known[rows, index] > 0)
+            for value in (True, False):
+                chosen = changed & (wanted[:, index] == float(value))
+                if chosen.any():
+                    label = name if value else f"{name}=no"
+                    tasks.append(Task(label, number, tuple(rows[chosen].tolist()), wanted[chosen], index, value))
+    return tasks
+
+
+def own_labels(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]:
+    """Return the tasks whose target is what the pictures are already."""
+    tasks = []
+    for number, pictures in enumerate(sets):
+        rows = spread(len(pictures), limit)
+        tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
+    return tasks
+
+
+def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int, modes: Sequence[str]) -> list[Task]:
+    """Return every ordered pair of domains, K (K - 1) per dataset: StarGAN v2 (arXiv:1912.01865), Section 4.
+
+    The domains of a dataset are its first set of alternatives. There are no references of a domain without pictures.
+
+    Args:
+        limit: sources of each domain, drawn once; 0 takes all.
+    """
+    tasks = []
+    for number, pictures in enumerate(sets):
+        span = space.dataset_span(pictures.set.dataset)
+        choice = next((c for c in space.alternatives if span.start <= c[0] < span.stop), ())
+        for source in choice:
+            held = ((pictures.labels[:, source] > 0) & (pictures.known[:, source] > 0)).nonzero()[:, 0]
+            rows = held[spread(len(held), limit)]
+            for target in choice:
+                if target == source or not len(rows):
+                    continue
+                wanted = pictures.labels[rows].clone()
+                wanted[:, list(choice)] = 0
+                wanted[:, target] = 1
+                name = f"{space.names[source]} to {space.names[target]}"
+                has = (pictures.labels[:, target] * pictures.known[:, target]).any()
+                tasks += [
+                    Task(name, number, tuple(rows.tolist()), wanted, target, True, source, mode, outputs)
+                    for mode in modes
+                    if has or mode != "reference"
+                ]
+    return tasks
+
+
+def partnered(tasks: Sequence[Task], partners: Sequence[Partners]) -> list[Task]:
+    """Return the tasks with those sources only that have a true partner.
+
+    Args:
+        partners: of each set.
+    """
+    result = []
+    for task in tasks:
+        true = partners[task.pictures].find(task.rows, task.wanted)
+        held = [i for i, row in enumerate(true) if row is not None]
+        if held:
+            rows = tuple(task.rows[i] for i in held)
+            result.append(Task(task.name, task.pictures, rows, task.wanted[held], task.index, task.value, task.source))
+    return result

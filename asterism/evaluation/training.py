@@ -1,0 +1,83 @@
+"""Evaluation while a run trains: the quick protocol on validation pictures, by which the best checkpoint is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asterism.data.dataset import Datasets
+from asterism.engine import run as engine
+from asterism.engine.trainer import Outcome
+from asterism.evaluation.evaluate import BATCH, Floor
+from asterism.evaluation.judge import accuracy, trained_judge, verdict
+from asterism.evaluation.protocols.quick import CRITERION, PROTOCOL
+from asterism.evaluation.systems import Generator
+from asterism.machine import Machine
+from asterism.recipes.base import Masks, Recipe
+from asterism.recipes.settings import Settings
+
+
+class QuickEvaluation:
+    """Measures a recipe while it trains; what the engine asks for at intervals.
+
+    Attributes:
+        criterion: the metric by which checkpoints are compared.
+        better: `higher` or `lower`.
+    """
+
+    criterion = CRITERION
+    better = next(m.better for m, _ in PROTOCOL.measures if m.name == CRITERION)
+
+    def __init__(self, floor: Floor, machine: Machine) -> None:
+        self.floor, self.machine = floor, machine
+
+    def measure(self, recipe: Recipe) -> dict[str, float | None]:
+        """Return the quick protocol's means over all targets, for a recipe with the weights that it now has."""
+        parameters = PROTOCOL.parameters
+        system = Generator("translated", recipe, self.machine, self.floor.sets, parameters.seed)
+        record = self.floor.measure(PROTOCOL, parameters, recipe, [system], kinds=())
+        return next(row["values"] for row in record["rows"] if row["name"] == "translated, all targets")
+
+
+def quick_evaluation(
+    run: Path, settings: Settings, datasets: Datasets, machine: Machine, say: Callable[[str], None]
+) -> QuickEvaluation | None:
+    """Return the evaluation of a run that is about to train; None, with the reason said, where there can be none.
+
+    The first run on some data trains the classifier that judges.
+    """
+    sets = [pictures for pictures in datasets.splits["val"] if len(pictures)]
+    if not sets:
+        say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
+        return None
+    judge = trained_judge(run, settings, datasets.splits["train"], machine, {})
+    floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, "classifier", BATCH, say)
+    said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
+    if said["void"]:
+        say(
+            f"the classifier is right on {said['accuracy']:.1%} of the labels of validation pictures, {said['needed']:.0%} are "
+            "needed: nothing is measured while training, and the last checkpoint is kept"
+        )
+        return None
+    say(f"measuring {sum(map(len, sets)):,} validation pictures' worth by {PROTOCOL.name} at intervals; best by {CRITERION}")
+    return QuickEvaluation(floor, machine)
+
+
+def train(
+    recipe: str,
+    data: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    preset: str | None = None,
+    init: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    masks: Masks | None = None,
+) -> Outcome:
+    """Train a recipe, or go on with the run in `out` where it stopped; measured at intervals, the best checkpoint kept.
+
+    Arguments, result and errors are those of `asterism.engine.run.train`.
+    """
+    return engine.train(
+        recipe, data, out, preset=preset, init=init, overrides=overrides, masks=masks, evaluation=quick_evaluation
+    )
