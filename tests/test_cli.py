@@ -33,7 +33,8 @@ FLAGS = {
     "train": "--data --out --preset --init --device --dry-run",
     "translate": "--to --out --labels --fit --format --batch-size --overwrite --style --count --like --truncation --strength "
     "--from --device --precision",
-    "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device --precision",
+    "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
+    "--precision",
     "report": "--out",
     "export": "--format --precision --data --out --push --overwrite",
     "import": "--labels --image-size --licence --out",

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
+from asterism.data.pictures import PictureError
 from asterism.engine.processes import Processes
 from asterism.engine.run import refuse_changes, start
 from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
@@ -120,9 +121,16 @@ def fresh(folder: Path, judge: Settings) -> None:
 
 
 def content_of(pictures: PictureSet) -> str:
-    """Return a hash of the files' contents and their labels."""
+    """Return a hash of the files' contents, or of the pixels where they are packed, and of the labels."""
+
+    def content(path: Path) -> bytes:
+        try:
+            return path.read_bytes() if pictures.pack is None else pictures.pack.pictures[pictures.pack.place(path)].tobytes()
+        except PictureError:  # Broken when it was packed: training takes another in its place.
+            return b""
+
     return digest_of(
-        *(digest_of(path.read_bytes()) for path in pictures.paths),
+        *(digest_of(content(path)) for path in pictures.paths),
         pictures.labels.numpy().tobytes(),
         pictures.known.numpy().tobytes(),
     )

@@ -6,13 +6,14 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
-from asterism.data.loader import load_rows
-from asterism.data.pictures import PictureFormat, to_float
+from asterism.data.loader import read_picture
+from asterism.data.pictures import PictureError, PictureFormat, to_float
 from asterism.terminal import counting
 
 KEPT_BYTES = 2**28
@@ -45,11 +46,11 @@ class Pictures:
             for row in range(len(held)):
                 try:
                     x = self._decode(row)
-                except DataError as error:
-                    reason = error
-                    say(f"left out: {error}")
+                except PictureError as error:
+                    reason = DataError(f"{held.paths[row]}: {error}; no picture of {held.name} can be decoded")
+                    say(f"left out: {held.paths[row]}: {error}")
                 else:
-                    whole.update(held.paths[row].read_bytes())
+                    whole.update(x.view(torch.uint8).numpy().tobytes())
                     if x.nbytes <= self._room:
                         stored[len(rows)], self._room = x, self._room - x.nbytes
                     rows.append(row)
@@ -59,7 +60,7 @@ class Pictures:
         self.set, self._stored = take(held, rows), stored
         whole.update(self.set.labels.numpy().tobytes() + self.set.known.numpy().tobytes())
         self.digest = whole.hexdigest()[:16]
-        """Hash of the files' contents, their labels and the format that they are brought to."""
+        """Hash of the pixels as stored, of the format and of the labels; the same for packed pictures and for files."""
 
     def __len__(self) -> int:
         return len(self.set)
@@ -81,7 +82,7 @@ class Pictures:
     def _decode(self, row: int) -> Tensor:
         if row in self._stored:
             return self._stored[row]
-        return load_rows(take(self.set, [row]), [0], self.picture)
+        return torch.from_numpy(np.array(read_picture(self.set, row, self.picture, fitted=True)))[None]
 
 
 def take(pictures: PictureSet, rows: Sequence[int]) -> PictureSet:
