@@ -29,7 +29,7 @@ from asterism.evaluation.tasks import Task
 from asterism.inference.import_ import import_published
 from asterism.labels import LabelSpace
 from asterism.metrics.accuracy import agreement
-from asterism.networks.alexnet import CHANNELS, AlexNet
+from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.run_folder import read_scores, unlike
 from tests.conftest import COLOURS, draw
 from tests.test_engine import small

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.metrics.kernel import discrepancy, kernel, kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
 from asterism.metrics.perceptual import diversity, stage_distance, unit_length
 from asterism.metrics.structure import EQUAL, psnr, ssim
 from asterism.metrics.truth import masked_error, region
-from asterism.networks.alexnet import CHANNELS, AlexNet
 
 
 def rng(seed: int = 0) -> torch.Generator:

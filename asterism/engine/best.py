@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from asterism.recipes.base import Recipe
 
@@ -50,12 +50,3 @@ class Best:
             return False
         self.step, self.scores, self.criterion, self.waited = step, dict(scores), criterion, 0
         return True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return values that checkpoints hold."""
-        return asdict(self)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.step, self.scores = state["step"], dict(state["scores"])
-        self.criterion, self.waited = state["criterion"], state["waited"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from dataclasses import dataclass
@@ -290,7 +291,7 @@ class Trainer:
             "networks": self.recipe.state_dict(),
             "average": self.average.weights,
             "optimizers": self.optimizers.state_dict(),
-            "best": self.best.state_dict(),
+            "best": dataclasses.asdict(self.best),
             **self.identity,
         }
 
@@ -301,7 +302,7 @@ class Trainer:
         self.average.load(state["average"])
         self.optimizers.load_state_dict(state["optimizers"])
         if "best" in state:  # Checkpoints of older versions have none.
-            self.best.load_state_dict(state["best"])
+            self.best = Best(**state["best"])
 
     def stopping(self) -> bool:
         """Say whether a signal asked to stop; several processes agree on the step."""

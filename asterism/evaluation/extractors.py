@@ -19,8 +19,8 @@ from asterism.config import ConfigError
 from asterism.evaluation.cache import digest_of_file, digest_of_weights, weights_folder
 from asterism.evaluation.judge import Judge
 from asterism.machine import Machine
+from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.metrics.perceptual import Stages
-from asterism.networks.alexnet import CHANNELS, AlexNet
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 ALEXNET = "alexnet-owt-7be5be79.pth"
