@@ -99,7 +99,7 @@ def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tup
     """Yield the rows that have a label, in an order of chance, set after set."""
     for held in sets:
         rows = torch.nonzero(held.labels[:, index] > 0).flatten()
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + 1))
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + 1 + index))
         yield from ((held, int(row)) for row in rows[order])
 
 
