@@ -39,7 +39,9 @@ def by(evaluation: Scripted) -> Callable[..., Scripted]:
 
 def settings(**own: Any) -> dict[str, Any]:
     every = {"train__steps": 8, "train__evaluate_every": 2, "train__checkpoint_every": 4, "train__log_every": 3}
-    return small(**every, train__ema_kimg=1, train__decay_steps=0) | {key.replace("__", "."): value for key, value in own.items()}
+    return small(**every, train__ema_kimg=1, train__decay_steps=0) | {
+        key.replace("__", "."): value for key, value in own.items()
+    }
 
 
 def test_the_best_is_kept_beside_the_last_and_the_model_is_the_best(table_dir: Path, tmp_path: Path) -> None:

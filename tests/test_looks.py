@@ -191,6 +191,16 @@ def test_translate_draws_what_changes_beside_each_result(channels: int, depth: i
     assert grey[0] == grey[1] == grey[2] and abs(grey[0] - 191) <= 1, "the source at the left"
 
 
+@pytest.mark.parametrize("fit", ["letterbox", "crop"])
+def test_blur_of_resampling_is_no_change(fit: str, tmp_path: Path) -> None:
+    """A model that changes nothing, and a picture of another size and shape, all edges: the map is white."""
+    translator = negative()
+    translator.recipe.translate = lambda x, target: x
+    write(tmp_path / "in.png", np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8))
+    _, drawn = translate_folder(translator, [tmp_path / "in.png"], ["Male"], tmp_path / "out", fit=fit, changes=0.01).written
+    assert (read(drawn)[:300, 300:] == 255).all()
+
+
 def test_the_scale_must_be_a_share(tmp_path: Path) -> None:
     for wrong in (0.0, 1.5):
         with pytest.raises(ConfigError, match="of the value range"):

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, to_float, write
+from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
-from asterism.inference.images import Picture, open_file, open_masks, to_array
+from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
@@ -147,7 +148,7 @@ def translate_folder(
             for path, y in zip(results[index], translations, strict=True):
                 writing.append((path, pool.submit(_write, path, to_array(y, picture))))
             for path, y in zip(figures[index], translations, strict=True) if changes is not None else ():
-                writing.append((path, pool.submit(_write_changes, path, opened_source.x, y.cpu(), picture, changes)))
+                writing.append((path, pool.submit(_write_changes, path, opened_source, y.cpu(), picture, fit, changes)))
             while len(writing) > 4 * threads:
                 _finish(writing, summary)
             bar.update(task, completed=done + len(summary.skipped))
@@ -234,10 +235,11 @@ def _write(path: Path, array: np.ndarray) -> None:
     write(path, array)
 
 
-def _write_changes(path: Path, stored: Tensor, y: Tensor, picture: PictureFormat, full: float) -> None:
+def _write_changes(path: Path, source: Picture, y: Tensor, picture: PictureFormat, fit: str, full: float) -> None:
+    """Compare with what the model saw, at the picture's size: what resampling alone blurs is no change."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    change = difference(to_float(stored[None], picture)[0], y)
-    drawn = figure(stored.permute(1, 2, 0).numpy(), change, picture, full)
+    x, back = fit_in(source, picture, fit, torch.device("cpu"))
+    drawn = figure(source.x.permute(1, 2, 0).numpy(), difference(back(x)[0], y), picture, full)
     write(path, np.asarray(drawn))
 
 
