@@ -14,9 +14,9 @@ import asterism
 from asterism.cli import main
 from asterism.data.batch import Batch
 from asterism.export import archive, job, parity
-from asterism.export.graphs import graphs_of
+from asterism.export.graphs import graphs_of, traced
 from asterism.export.samples import find_samples, make_pictures
-from asterism.model_file import ModelError, load_model, save_model
+from asterism.model_file import Model, ModelError, load_model, save_model
 from asterism.recipes import RECIPES
 from tests.test_recipes import SIZE, SPACES, tiny
 
@@ -102,6 +102,19 @@ def test_the_graphs_beside_it_give_labels_and_styles(models: dict[str, Path], ex
     ):
         (y,) = opened.run(None, {"image": x[:1].numpy(), "style": style})
         np.testing.assert_allclose(y, expected, atol=1e-4)
+
+
+def test_masks_of_the_caller_are_inputs(tmp_path: Path) -> None:
+    recipe = tiny("stargan_v2", SPACES["folders"], high_pass=1.0, masks="given")
+    save_model(tmp_path / "model.safetensors", recipe, "stargan_v2", recipe.state_dict(), info={})
+    exported = job.export(tmp_path / "model.safetensors", out=tmp_path / "faces.onnx")
+    opened = session(exported.files["translator"])
+    assert [given.name for given in opened.get_inputs()] == ["image", "style", "mask_face", "mask_core"]
+    assert facts(opened)["side_multiple"] is None
+    x = make_pictures(1, recipe.picture).numpy()
+    style, full, none = np.zeros((1, 4), np.float32), np.ones_like(x[:, :1]), np.zeros_like(x[:, :1])
+    results = [opened.run(None, {"image": x, "style": style, "mask_face": m, "mask_core": m})[0] for m in (full, none)]
+    assert np.abs(results[0] - results[1]).max() > 0.01
 
 
 def test_float16_halves_the_file_and_int8_computes_in_integers(models: dict[str, Path], tmp_path: Path) -> None:
@@ -205,6 +218,14 @@ def test_pictures_come_from_the_run_the_user_or_are_made(shapes_dir: Path, model
     )
     held = find_samples(tmp_path, picture)
     assert "pictures of" in held.origin and "made" not in held.origin
+
+
+def test_high_pass_skips_leave_the_batch_free() -> None:
+    recipe = tiny("stargan_v2", SPACES["folders"], high_pass=1.0).eval()
+    graph = graphs_of(Model(recipe, "stargan_v2", recipe.space, recipe.picture, recipe.config, {}))[0]
+    x, s = make_pictures(3, recipe.picture), torch.ones(3, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(graph).module()(x, s), graph.module(x, s))
 
 
 def test_graphs_take_a_batch_of_any_size_and_sides_as_promised(models: dict[str, Path]) -> None:

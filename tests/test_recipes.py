@@ -26,10 +26,11 @@ TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "l
 COUNT = 6
 
 
-def tiny(name: str, space: LabelSpace, channels: int = 3):
+def tiny(name: str, space: LabelSpace, channels: int = 3, **settings):
     """Build a recipe as small as its configuration allows: every width and depth that it has is lowered."""
     recipe = recipe_class(name)
-    config = recipe.Config(**{k: v for k, v in TINY.items() if k in {f.name for f in dataclasses.fields(recipe.Config)}})
+    known = {f.name for f in dataclasses.fields(recipe.Config)}
+    config = recipe.Config(**{k: v for k, v in TINY.items() if k in known}, **settings)
     torch.manual_seed(0)
     return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
 

@@ -24,6 +24,9 @@ MEANINGS = {
     "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
     "domain": "index into `domains` [N]",
+    "mask_face": "where the coarsest edges of the picture are carried over [N, 1, h, w] in [0, 1]",
+    "mask_core": "where its finer edges are carried over [N, 1, h, w] in [0, 1]",
+    "masks": "mask_face and mask_core, one channel each [N, 2, h, w] in [0, 1]",
     "translation": "translated pictures [N, C, H, W] in [-1, 1]",
     "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds",
 }

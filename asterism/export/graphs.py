@@ -4,10 +4,11 @@
     classifier      image -> logits, which tell the labels that a target does not name
     mapping         latent, domain -> style
     style_encoder   image, domain -> style
+    masks           image -> masks, where the translator also takes `mask_face` and `mask_core` and finds them itself
 
 Shapes: image float32 [N, C, H, W] in [-1, 1]; code float32 [N, n], labels and mask bits; style float32 [N, S]; latent
-float32 [N, Z], standard normal; domain int64 [N]; logits float32 [N, L], raw. In every precision these are the types: a
-float16 graph converts on its way in and out.
+float32 [N, Z], standard normal; domain int64 [N]; logits float32 [N, L], raw; masks float32 [N, 2, h, w] in [0, 1], face and
+core. In every precision these are the types: a float16 graph converts on its way in and out.
 """
 
 from __future__ import annotations
@@ -90,8 +91,11 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
 
     graphs = []
     if recipe.translates and recipe.styled:
-        s = recipe.mean_style(y).float()
-        graphs.append(graph("translator", _translate_to_style, "translation", recipe.side_multiple, image=x, style=s))
+        told = {"style": recipe.mean_style(y).float()}
+        if recipe.masked:
+            masks = masks_of(model.recipe, x) or (x[:, :1], x[:, :1])  # The caller's are of the picture's size.
+            told |= dict(zip(("mask_face", "mask_core"), masks, strict=True))
+        graphs.append(graph("translator", _translate_to_style, "translation", recipe.side_multiple, image=x, **told))
     elif recipe.translates:
         c = torch.zeros(2, space.code_size)
         graphs.append(graph("translator", _translate_to_code, "translation", recipe.side_multiple, image=x, code=c))
@@ -101,6 +105,8 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
         z = torch.zeros(2, recipe.latent_dim)
         graphs.append(graph("mapping", lambda recipe, z, y: recipe.draw_style(z, y), "style", latent=z, domain=y))
         graphs.append(graph("style_encoder", lambda recipe, x, y: recipe.read_style(x, y), "style", image=x, domain=y))
+        if recipe.masked and masks_of(model.recipe, x):
+            graphs.append(graph("masks", lambda recipe, x: torch.cat(masks_of(recipe, x), 1), "masks", image=x))
     return graphs
 
 
@@ -126,5 +132,11 @@ def _translate_to_code(recipe: Recipe, x: Tensor, c: Tensor) -> Tensor:
     return recipe.translate(x, Batch(labels=c, known=c, dataset=c)).clamp(-1, 1)
 
 
-def _translate_to_style(recipe: Recipe, x: Tensor, s: Tensor) -> Tensor:
-    return recipe.translate(x, Batch(labels=s, known=s, dataset=s, s=s)).clamp(-1, 1)
+def _translate_to_style(recipe: Recipe, x: Tensor, s: Tensor, *masks: Tensor) -> Tensor:
+    given = dict(zip(("mask_face", "mask_core"), masks, strict=False))
+    return recipe.translate(x, Batch(labels=s, known=s, dataset=s, s=s, **given)).clamp(-1, 1)
+
+
+def masks_of(recipe: Recipe, x: Tensor) -> tuple[Tensor, ...]:
+    """Return the two masks [N, 1, h, w] that a recipe finds in pictures x [N, C, H, W]; none where the caller gives them."""
+    return tuple(recipe.observe(Batch(labels=x, x=x)).values())

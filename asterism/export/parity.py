@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asterism.export.graphs import Graph
+from asterism.export.graphs import Graph, masks_of
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
 from asterism.model_file import ModelError
@@ -60,9 +60,10 @@ class Difference:
                 "more of the pictures that it will see (--data), or take --precision float16; nothing was written"
             )
         most = LARGEST_DIFFERENCE.get(precision, math.inf)
-        if not self.largest <= most:
+        worst = self.mean if name == "masks" else self.largest  # Masks have a threshold: rounding may turn single pixels over.
+        if not worst <= most:
             raise ModelError(
-                f"the exported {name} differs from the translator by up to {self.largest:.2g}; at most {most:g} is tolerated "
+                f"the exported {name} differs from the translator by up to {worst:.2g}; at most {most:g} is tolerated "
                 f"for {precision}: nothing was written"
             )
 
@@ -97,6 +98,14 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
             given["latent"] = torch.cat([torch.randn(1, recipe.latent_dim, generator=g) for g in seeds])
             given["style"] = wanted["mapping"] = recipe.draw_style(given["latent"], labels)
             wanted["style_encoder"] = recipe.read_style(x, labels)
+        if recipe.masked:
+            pairs = [masks_of(recipe, x[i : i + 1]) for i in range(count)]
+            if all(pairs):
+                wanted["masks"] = torch.cat([torch.cat(pair, 1) for pair in pairs])
+            else:
+                recipe.mask_by(_some_masks)
+                pairs = [_some_masks(x)]
+            given |= {f"mask_{name}": torch.cat([pair[i] for pair in pairs]) for i, name in enumerate(("face", "core"))}
         if recipe.classifies and not translator.model.missing:
             wanted["classifier"] = recipe.classify(x)
     if recipe.translates:
@@ -104,6 +113,12 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
         style = range(count) if recipe.styled else [None] * count
         wanted["translator"] = torch.stack([translator.translate(x[i], targets[i], style=style[i]) for i in range(count)])
     return Trial({g.name: {name: given[name] for name in g.inputs} for g in graphs}, wanted, labels)
+
+
+def _some_masks(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Make masks for a model whose caller gives them: the bright parts, and the dark ones."""
+    bright = (x.mean(1, keepdim=True) + 1) / 2
+    return bright, 1 - bright
 
 
 def _target(space: LabelSpace, labels: Tensor, dataset: int) -> dict[str, bool]:

@@ -69,7 +69,7 @@ class Coordinates(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve [N, inputs, side, side] with the coordinates beside it."""
-        return self.conv(torch.cat([x, self.coordinates.to(x.dtype).expand(len(x), -1, -1, -1)], dim=1))
+        return self.conv(torch.cat([x, self.coordinates.to(x.dtype).expand(x.shape[0], -1, -1, -1)], dim=1))
 
 
 class Hourglass(nn.Module):

@@ -177,6 +177,11 @@ class Recipe(nn.Module):
         return type(self).classify is not Recipe.classify
 
     @property
+    def masked(self) -> bool:
+        """Whether `translate` depends on masks that are made from the picture, by the recipe's `observe` or by the caller."""
+        return False
+
+    @property
     def side_multiple(self) -> int | None:
         """Of what `translate` takes any height and width to be multiples; none where it takes those of training only."""
         return None

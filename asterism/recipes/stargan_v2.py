@@ -137,6 +137,11 @@ class StarGANv2(Recipe):
         return self.config.latent_dim
 
     @property
+    def masked(self) -> bool:
+        """Skips that act everywhere need no masks."""
+        return bool(self.config.high_pass) and self.config.masks != "ones"
+
+    @property
     def side_multiple(self) -> int | None:
         """The generator halves as often as its encoder says; high-pass skips are tied to the size of training."""
         return None if self.config.high_pass else 2 ** sum(block.downsample for block in self.generator.encode)
@@ -250,7 +255,7 @@ class StarGANv2(Recipe):
             raise ConfigError(
                 "this model was trained with masks that the caller gives: load(..., masks=function), or translate --masks DIR"
             )
-        ones = batch.x.new_ones(len(batch), 1, 1, 1)
+        ones = batch.x.new_ones(batch.x.shape[0], 1, 1, 1)
         return ones, ones
 
     def draw_style(self, z: Tensor, labels: Tensor) -> Tensor:
