@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: .venv demo test lint bench clean
+.PHONY: .venv demo test lint bench example clean
 
 .venv: .venv/.ready
 
@@ -30,6 +30,10 @@ bench: .venv
 lint: .venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+# The browser example; needs Node.js and npm.
+example:
+	cd examples/browser && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
