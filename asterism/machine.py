@@ -58,8 +58,8 @@ class Machine:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """The layout of pictures and kernels: channels last on CUDA; on CPUs the plain layout measured faster."""
-        return torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+        """The layout of pictures and kernels: channels last where convolutions are faster with it."""
+        return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """The context in which networks and terms are computed: autocast where the precision is bfloat16."""

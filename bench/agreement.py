@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.cases import Case, Ours, plain, published
+from bench.published_step import Published
 
 FLOAT32 = 1e-4
 """Of a loss, relative to 1 or its size; of a network's whole gradient, as its distance over its length."""
@@ -79,10 +81,10 @@ def check(case: Case, options: Mapping[str, str]) -> dict[str, Differences]:
             if ours.machine.dtype == torch.bfloat16:
                 with torch.autocast(device.type, torch.bfloat16):
                     terms = rounded.updates[update.name](plain(ours.batch))
-                autocast = difference(expected, exact.optimizers, terms, rounded.optimizers, update.trains)
+                autocast = difference(expected, states(exact), terms, states(rounded), update.trains)
             ours.update(update.name)
-            mine = {name: ours.optimizer(name) for name in update.trains}
-            found = difference(expected, exact.optimizers, ours.losses(), mine, update.trains)
+            mine = ours.trainer.optimizers.state_dict()["adam"]
+            found = difference(expected, states(exact), ours.losses(), mine, update.trains)
             above = exceeded(found, autocast)
             if not above:
                 agreed.setdefault(update.name, found)
@@ -98,12 +100,12 @@ def check(case: Case, options: Mapping[str, str]) -> dict[str, Differences]:
 
 def difference(
     expected: Mapping[str, float],
-    optimizers: Mapping[str, torch.optim.Optimizer],
+    optimizers: Mapping[str, dict[str, Any]],
     losses: Mapping[str, float],
-    others: Mapping[str, torch.optim.Optimizer],
+    others: Mapping[str, dict[str, Any]],
     networks: tuple[str, ...],
 ) -> Differences:
-    """Return how far losses and gradients are from the expected ones."""
+    """Return how far losses and gradients, in the optimisers' states, are from the expected ones."""
     assert losses.keys() == expected.keys(), (losses.keys(), expected.keys())
     gradients = {}
     for name in networks:
@@ -112,10 +114,15 @@ def difference(
     return Differences({k: abs(losses[k] - v) / max(1.0, abs(v)) for k, v in expected.items()}, gradients)
 
 
-def gradient(optimizer: torch.optim.Optimizer) -> Tensor:
+def states(side: Published) -> dict[str, dict[str, Any]]:
+    """Return the state of every optimiser of the published side."""
+    return {name: optimizer.state_dict() for name, optimizer in side.optimizers.items()}
+
+
+def gradient(state: dict[str, Any]) -> Tensor:
     """Return all that an optimiser's first step was made from as one vector: its first moments, over 1 - beta1."""
-    group = optimizer.param_groups[0]
-    return torch.cat([optimizer.state[p]["exp_avg"].flatten().double() for p in group["params"]]) / (1 - group["betas"][0])
+    (group,) = state["param_groups"]
+    return torch.cat([state["state"][i]["exp_avg"].flatten().double() for i in group["params"]]) / (1 - group["betas"][0])
 
 
 def exceeded(found: Differences, autocast: Differences | None) -> str:

@@ -68,8 +68,9 @@ def check_step(recipe, trainer, golden, network: str, letter: str) -> None:
     """Gradients (Adam's first moment holds half of them, beta1 being 0.5) and weights after the step."""
     parameters = dict(recipe.networks[network].named_parameters())
     largest = max(t.norm() for k, t in golden.items() if k.startswith(f"{letter}_grad."))
-    for key, parameter in parameters.items():
-        gradient = 2 * trainer.optimizers.by_network[network].state[parameter]["exp_avg"]
+    moments = trainer.optimizers.state_dict()["adam"][network]["state"]
+    for index, (key, parameter) in enumerate(parameters.items()):
+        gradient = 2 * moments[index]["exp_avg"]
         expected = golden[f"{letter}_grad.{key}"]
         # 1e-5 of the network's largest gradient: what is left of biases in front of a norm is rounding noise.
         close(gradient, expected, relative=1e-3, absolute=1e-5 * float(largest))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from asterism.engine.processes import Processes
 from asterism.recipes.base import Recipe
@@ -15,16 +16,20 @@ class Optimizers:
     """One fused Adam per network, stepped together by update.
 
     Fused Adam takes a flag on the device (`found_inf`) that turns its step into nothing, its step counter included, so
-    skipping needs no synchronisation.
+    skipping needs no synchronisation. It sees every parameter as a vector in the order of its memory: of tensors with
+    several dimensions, the CPU's kernel copies those whose layout is channels last, and steps wrongly without a word where
+    parameter, gradient and moments differ in layout (PyTorch 2.13).
     """
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self.by_network: dict[str, torch.optim.Adam] = {}
+        self.parameters: dict[str, list[nn.Parameter]] = {}
         self.base_rates: dict[str, float] = {}
         for name, adam in recipe.optimizers().items():
-            parameters = list(recipe.networks[name].parameters())
+            self.parameters[name] = list(recipe.networks[name].parameters())
+            vectors = [nn.Parameter(vector(p.detach(), p)) for p in self.parameters[name]]
             self.by_network[name] = torch.optim.Adam(
-                parameters, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True
+                vectors, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True
             )
             self.base_rates[name] = adam.lr
         self.skipped = torch.zeros((), device=device)
@@ -40,15 +45,19 @@ class Optimizers:
 
     def step(self, names: Sequence[str], processes: Processes) -> None:
         """Add the gradients of the named networks over processes, step all of them or none, and clear the gradients."""
-        parameters = [p for name in names for p in self.by_network[name].param_groups[0]["params"]]
+        parameters = [p for name in names for p in self.parameters[name]]
         gradients = [p.grad for p in parameters if p.grad is not None]
         processes.sum_(gradients)
         bad = (~torch.isfinite(torch.nn.utils.get_total_norm(gradients))).float()
         for name in names:
+            for parameter, stepped in zip(self.parameters[name], self.by_network[name].param_groups[0]["params"], strict=True):
+                stepped.grad = None if parameter.grad is None else vector(parameter.grad, parameter)
             self.by_network[name].grad_scale, self.by_network[name].found_inf = None, bad
             self.by_network[name].step()
+            self.by_network[name].zero_grad()
         for parameter in parameters:
             parameter.grad = None
+        torch.autograd.graph.increment_version(parameters)  # Written through other tensors: what is kept of them is outdated.
         self.skipped += bad
         self.skipped_in_a_row = (self.skipped_in_a_row + bad) * bad
         self.worst_row = torch.maximum(self.worst_row, self.skipped_in_a_row)
@@ -56,7 +65,9 @@ class Optimizers:
     def state_dict(self) -> dict[str, Any]:
         """Return moments, step counts and the count of skipped steps."""
         return {
-            "adam": {name: optimizer.state_dict() for name, optimizer in self.by_network.items()},
+            "adam": {
+                name: self._moments(name, optimizer.state_dict(), tensor_of) for name, optimizer in self.by_network.items()
+            },
             "skipped": self.skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
         }
@@ -64,9 +75,28 @@ class Optimizers:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         for name, optimizer in self.by_network.items():
-            optimizer.load_state_dict(state["adam"][name])
+            optimizer.load_state_dict(self._moments(name, state["adam"][name], vector))
         self.skipped = state["skipped"].to(self.skipped.device)
         self.skipped_in_a_row = state["skipped_in_a_row"].to(self.skipped.device)
+
+    def _moments(self, name: str, state: dict[str, Any], convert: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
+        """Return the state of a network's Adam with the moments of each parameter converted; step counts stay."""
+
+        def converted(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {k: v if k == "step" else convert(v, parameter) for k, v in values.items()}
+
+        return state | {"state": {i: converted(self.parameters[name][i], values) for i, values in state["state"].items()}}
+
+
+def vector(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return a tensor of a parameter's shape as a vector in the order of the parameter's memory, a view where it can be."""
+    last = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return (tensor.permute(0, 2, 3, 1) if last else tensor).reshape(-1)
+
+
+def tensor_of(values: Tensor, parameter: Tensor) -> Tensor:
+    """Return what `vector` made a vector of, in the parameter's shape and layout."""
+    return torch.empty_like(parameter).copy_(values.as_strided(parameter.shape, parameter.stride()))
 
 
 def rate_factor(step: int, steps: int, decay_steps: int) -> float:

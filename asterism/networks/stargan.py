@@ -9,9 +9,10 @@ Shapes: N batch, C picture channels, n code length, L labels, P patches.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asterism.networks.convolution import Conv2d
+from asterism.networks.normalization import InstanceNorm2d
 from asterism.networks.sizes import SizeError
 
 SLOPE = 0.01
@@ -40,7 +41,7 @@ class Generator(nn.Module):
         layers += [ResidualBlock(width * 4) for _ in range(blocks)]
         for depth in (2, 1):
             layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
-        layers.append(nn.Conv2d(width, channels, 7, 1, 3, bias=False))
+        layers.append(Conv2d(width, channels, 7, 1, 3, bias=False))
         self.main = nn.Sequential(*layers)
         self.residual = residual
 
@@ -50,7 +51,8 @@ class Generator(nn.Module):
         H and W are multiples of 4.
         """
         planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
-        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1))
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout))
         return torch.tanh(x + y if self.residual else y)
 
 
@@ -60,7 +62,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         first, second = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
-        self.main = nn.Sequential(*_block(first), second, nn.InstanceNorm2d(channels, affine=True))
+        self.main = nn.Sequential(*_block(first), second, InstanceNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, channels, H, W] to the same shape."""
@@ -85,11 +87,11 @@ class Discriminator(nn.Module):
         super().__init__()
         trunk: list[nn.Module] = []
         for depth in range(layers):
-            trunk += [nn.Conv2d(channels if depth == 0 else width << depth - 1, width << depth, 4, 2, 1), nn.LeakyReLU(SLOPE)]
+            trunk += [Conv2d(channels if depth == 0 else width << depth - 1, width << depth, 4, 2, 1), nn.LeakyReLU(SLOPE)]
         top = width << layers - 1
         self.main = nn.Sequential(*trunk)
-        self.conv1 = nn.Conv2d(top, 1, 3, 1, 1, bias=False)  # source head: [N, 1, H / 2**layers, W / 2**layers]
-        self.conv2 = nn.Conv2d(top, num_labels, (size[0] >> layers, size[1] >> layers), bias=False)  # class head: [N, L, 1, 1]
+        self.conv1 = Conv2d(top, 1, 3, 1, 1, bias=False)  # source head: [N, 1, H / 2**layers, W / 2**layers]
+        self.conv2 = Conv2d(top, num_labels, (size[0] >> layers, size[1] >> layers), bias=False)  # class head: [N, L, 1, 1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return patch logits [N, P] and class logits [N, L], both raw, of pictures [N, C, H, W] in [-1, 1]."""
@@ -114,18 +116,18 @@ class Discriminator(nn.Module):
                     gains.append(torch.where(h > 0, h.new_ones(()), h.new_full((), SLOPE)))
                 else:
                     h = layer(h)
-        g = F.conv_transpose2d(torch.ones_like(h[:, :1]), self.conv1.weight, padding=1)
+        g = self.conv1.transpose(torch.ones_like(h[:, :1]), h.shape[2:])
         for layer, gain, shape in zip(reversed(self.main[::2]), reversed(gains), reversed(shapes), strict=True):
-            odd = tuple(
-                full - 2 * half for full, half in zip(shape, gain.shape[2:], strict=True)
-            )  # What floor division dropped.
-            g = F.conv_transpose2d(g * gain, layer.weight, stride=2, padding=1, output_padding=odd)
+            g = layer.transpose(g * gain, shape)
         return g
 
 
 def _block(convolution: nn.Module) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Convolution, instance norm without running statistics (so that train and eval agree), ReLU."""
-    return convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU()
+    """Convolution, and instance norm without running statistics (so that train and eval agree) with its ReLU.
+
+    The last holds the index that the published ReLU has.
+    """
+    return convolution, InstanceNorm2d(convolution.out_channels, slope=0.0), nn.Identity()
 
 
 def check_size(size: tuple[int, int], layers: int) -> None:

@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asterism.networks.convolution import Conv2d
+from asterism.networks.normalization import InstanceNorm2d, instance_norm
+from asterism.networks.resampling import DoublingConv2d, HalvingConv2d
 from asterism.networks.sizes import SizeError
 
 SLOPE = 0.2
@@ -29,56 +32,53 @@ class ResidualBlock(nn.Module):
 
     Args:
         inputs, outputs: channels.
-        normalize: instance norm before the activations.
-        downsample: average pooling by 2, after the first convolution and after the shortcut's.
+        normalize: instance norm before the activations (`norm1` and `norm2` are norm and activation).
+        downsample: average pooling by 2, after the first convolution (folded in) and after the shortcut's (before it).
     """
 
     def __init__(self, inputs: int, outputs: int, normalize: bool = False, downsample: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, inputs, 3, 1, 1)
-        self.conv2 = nn.Conv2d(inputs, outputs, 3, 1, 1)
-        self.norm1 = nn.InstanceNorm2d(inputs, affine=True) if normalize else nn.Identity()
-        self.norm2 = nn.InstanceNorm2d(inputs, affine=True) if normalize else nn.Identity()
-        self.conv1x1 = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        self.conv1 = HalvingConv2d(inputs, inputs) if downsample else Conv2d(inputs, inputs, 3, 1, 1)
+        self.conv2 = Conv2d(inputs, outputs, 3, 1, 1)
+        self.norm1 = InstanceNorm2d(inputs, SLOPE) if normalize else nn.LeakyReLU(SLOPE)
+        self.norm2 = InstanceNorm2d(inputs, SLOPE) if normalize else nn.LeakyReLU(SLOPE)
+        self.conv1x1 = Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H, W], or half that height and width."""
-        shortcut = self.conv1x1(x)
-        h = self.conv1(F.leaky_relu(self.norm1(x), SLOPE))
-        if self.downsample:
-            shortcut, h = F.avg_pool2d(shortcut, 2), F.avg_pool2d(h, 2)
-        h = self.conv2(F.leaky_relu(self.norm2(h), SLOPE))
-        return (shortcut + h) * HALF
+        h = self.conv1(self.norm1(x))
+        return (self._shortcut(x) + self.conv2(self.norm2(h))) * HALF
 
     def gains(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the block's output and the slopes of its two activations at x; without norms only."""
         h = self.conv1(F.leaky_relu(x, SLOPE))
-        h = F.avg_pool2d(h, 2) if self.downsample else h
-        shortcut = F.avg_pool2d(self.conv1x1(x), 2) if self.downsample else self.conv1x1(x)
-        return (shortcut + self.conv2(F.leaky_relu(h, SLOPE))) * HALF, slopes(x), slopes(h)
+        return (self._shortcut(x) + self.conv2(F.leaky_relu(h, SLOPE))) * HALF, slopes(x), slopes(h)
 
     def input_gradient(self, g: Tensor, gain1: Tensor, gain2: Tensor) -> Tensor:
         """Return the gradient with respect to the input, from that with respect to the output and the slopes."""
         g = g * HALF
-        residual = F.conv_transpose2d(g, self.conv2.weight, padding=1) * gain2
-        shortcut = F.conv_transpose2d(g, self.conv1x1.weight) if isinstance(self.conv1x1, nn.Conv2d) else g
-        if self.downsample:
-            residual, shortcut = spread(residual), spread(shortcut)
-        return shortcut + F.conv_transpose2d(residual, self.conv1.weight, padding=1) * gain1
+        residual = self.conv2.transpose(g, g.shape[2:]) * gain2
+        shortcut = self.conv1x1.transpose(g, g.shape[2:]) if isinstance(self.conv1x1, Conv2d) else g
+        shortcut = spread(shortcut) if self.downsample else shortcut
+        return shortcut + self.conv1.transpose(residual, gain1.shape[2:]) * gain1
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        """A 1x1 convolution commutes with average pooling: it is done on the small side."""
+        return self.conv1x1(F.avg_pool2d(x, 2) if self.downsample else x)
 
 
 class AdaIN(nn.Module):
-    """Instance norm whose scale and shift come from the style: (1 + gamma(s)) IN(x) + beta(s) (arXiv:1703.06868)."""
+    """Instance norm whose scale and shift come from the style, and the leaky ReLU that follows (arXiv:1703.06868)."""
 
     def __init__(self, style_dim: int, channels: int) -> None:
         super().__init__()
         self.fc = nn.Linear(style_dim, channels * 2)
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
-        """Map [N, channels, H, W] and styles [N, S] to [N, channels, H, W]."""
-        gamma, beta = self.fc(s)[:, :, None, None].chunk(2, dim=1)
-        return (1 + gamma) * F.instance_norm(x) + beta
+        """Return act((1 + gamma(s)) IN(x) + beta(s)) of maps [N, channels, H, W] and styles [N, S]."""
+        gamma, beta = self.fc(s).chunk(2, dim=1)
+        return instance_norm(x, 1 + gamma, beta, SLOPE)
 
 
 class StyledBlock(nn.Module):
@@ -87,25 +87,22 @@ class StyledBlock(nn.Module):
     Args:
         inputs, outputs: channels.
         style_dim: S.
-        upsample: nearest upsampling by 2, before the first convolution and before the shortcut's.
+        upsample: nearest upsampling by 2, before the first convolution (folded in) and before the shortcut's (after it).
         shortcut: without it the block is its residual path alone, as published for the high-pass generator.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, upsample: bool = False, shortcut: bool = True) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.conv1 = DoublingConv2d(inputs, outputs) if upsample else Conv2d(inputs, outputs, 3, 1, 1)
+        self.conv2 = Conv2d(outputs, outputs, 3, 1, 1)
         self.norm1 = AdaIN(style_dim, inputs)
         self.norm2 = AdaIN(style_dim, outputs)
-        self.conv1x1 = nn.Conv2d(inputs, outputs, 1, bias=False) if shortcut and inputs != outputs else nn.Identity()
+        self.conv1x1 = Conv2d(inputs, outputs, 1, bias=False) if shortcut and inputs != outputs else nn.Identity()
         self.upsample, self.shortcut = upsample, shortcut
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """Map [N, inputs, H, W] and styles [N, S] to [N, outputs, H, W], or twice that height and width."""
-        h = F.leaky_relu(self.norm1(x, s), SLOPE)
-        if self.upsample:
-            h = F.interpolate(h, scale_factor=2, mode="nearest")
-        h = self.conv2(F.leaky_relu(self.norm2(self.conv1(h), s), SLOPE))
+        h = self.conv2(self.norm2(self.conv1(self.norm1(x, s)), s))
         if not self.shortcut:
             return h
         x = self.conv1x1(x)  # A 1x1 convolution commutes with nearest upsampling: done on the small side.
@@ -144,7 +141,7 @@ class Generator(nn.Module):
         halvings = size.bit_length() - 1 - 4 + (1 if high_pass else 0)
         first = max(1, capacity // size)
         widths = [first, *(min(first << depth, max_width) for depth in range(1, halvings + 1))]
-        self.from_rgb = nn.Conv2d(channels, widths[0], 3, 1, 1)
+        self.from_rgb = Conv2d(channels, widths[0], 3, 1, 1)
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         top, plain = widths[-1], not high_pass
         encode = [ResidualBlock(a, b, normalize=True, downsample=True) for a, b in pairs]
@@ -152,8 +149,8 @@ class Generator(nn.Module):
         decode = [StyledBlock(top, top, style_dim, shortcut=plain) for _ in range(2)]
         decode += [StyledBlock(b, a, style_dim, upsample=True, shortcut=plain) for a, b in reversed(pairs)]
         self.encode, self.decode = nn.ModuleList(encode), nn.ModuleList(decode)
-        norm = nn.InstanceNorm2d(widths[0], affine=True)
-        self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], channels, 1))
+        # The second holds the index of the published activation, which the norm includes.
+        self.to_rgb = nn.Sequential(InstanceNorm2d(widths[0], SLOPE), nn.Identity(), Conv2d(widths[0], channels, 1))
         self.high_pass, self.skip_sizes = high_pass, tuple(skip_sizes) or skips_of(size)
         kernel = torch.full((3, 3), -1.0)
         kernel[1, 1] = 8.0
@@ -166,13 +163,28 @@ class Generator(nn.Module):
         Args:
             masks: with `high_pass`, two masks [N, 1, h, w] in [0, 1] of any size.
         """
-        if self.high_pass and masks is None:
-            raise ValueError("a generator with high-pass skips needs masks: without them it has neither skip nor shortcut")
+        return self.render(self.features(x), s, masks)
+
+    def features(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return what the encoder makes of pictures [N, C, H, W]: it does not see the style, so styles may share it.
+
+        Returns:
+            The deepest maps [N, top, h, w], and by size the maps that high-pass skips carry over.
+        """
         h, kept = self.from_rgb(x), {}
         for block in self.encode:
             if self.high_pass and h.shape[2] in self.skip_sizes:
                 kept[h.shape[2]] = h
             h = block(h)
+        return h, kept
+
+    def render(
+        self, features: tuple[Tensor, dict[int, Tensor]], s: Tensor, masks: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Return pictures [N, C, H, W] from `features` and styles [N, S]; masks as for `forward`."""
+        if self.high_pass and masks is None:
+            raise ValueError("a generator with high-pass skips needs masks: without them it has neither skip nor shortcut")
+        h, kept = features
         for block in self.decode:
             h = block(h, s)
             if masks is not None and h.shape[2] in kept:
@@ -260,7 +272,7 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int, size: int, num_domains: int, capacity: int = 2**14, max_width: int = 512) -> None:
         super().__init__()
         trunk, top = _trunk(channels, size, capacity, max_width)
-        self.main = nn.Sequential(*trunk, nn.Conv2d(top, num_domains, 1))
+        self.main = nn.Sequential(*trunk, Conv2d(top, num_domains, 1))
         initialize(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -283,22 +295,22 @@ class Discriminator(nn.Module):
                 kept.append(gains)
             before, after = slopes(h), slopes(last(F.leaky_relu(h, SLOPE)))
         g = head.weight[y].to(after.dtype) * after  # [N, top, 1, 1]
-        g = F.conv_transpose2d(g, last.weight) * before
+        g = last.transpose(g, before.shape[2:]) * before
         for block, gains in zip(reversed(blocks), reversed(kept), strict=True):
             g = block.input_gradient(g, *gains)
-        return F.conv_transpose2d(g, first.weight, padding=1)
+        return first.transpose(g, g.shape[2:])
 
 
 def _trunk(channels: int, size: int, capacity: int, max_width: int) -> tuple[list[nn.Module], int]:
     """Return what style encoder and discriminator share up to their heads, and its last width; H = W = 1 there."""
     check_size((size, size))
     width = max(1, capacity // size)
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1)]
+    layers: list[nn.Module] = [Conv2d(channels, width, 3, 1, 1)]
     for _ in range(size.bit_length() - 1 - 2):
         wider = min(width * 2, max_width)
         layers.append(ResidualBlock(width, wider, downsample=True))
         width = wider
-    return [*layers, nn.LeakyReLU(SLOPE), nn.Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)], width
+    return [*layers, nn.LeakyReLU(SLOPE), Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)], width
 
 
 def of_domain(h: Tensor, heads: Sequence[nn.Module], y: Tensor) -> Tensor:

@@ -199,10 +199,11 @@ class StarGANv2(Recipe):
 
     def _generator_terms(self, batch: Batch, s_trg: Tensor, s_trg2: Tensor, progress: Tensor) -> Terms:
         config, masks = self.config, self._masks(batch)
-        x_fake = self.generator(batch.x, s_trg, masks)
+        features = self.generator.features(batch.x)  # Both styles share them.
+        x_fake = self.generator.render(features, s_trg, masks)
         masks_fake = self._masks(batch.extend(**self._look_at(x_fake)))
         with torch.no_grad():  # The diversity term takes the second picture as a constant.
-            x_fake2 = self.generator(batch.x, s_trg2, masks)
+            x_fake2 = self.generator.render(features, s_trg2, masks)
         s_src = self.style_encoder(batch.x, batch.y_src)
         x_rec = self.generator(x_fake, s_src, masks_fake)
         diversity = config.diversity_weight * (1 - progress / config.diversity_steps).clamp(min=0)

@@ -1,0 +1,91 @@
+"""Instance norm with its activation, in one forward and one backward.
+
+PyTorch's instance norm leaves the channels-last layout on CPUs, so that maps are copied before and after it, and the layers
+around it are slowed by mixed layouts. Its batch norm keeps it: one picture at a time, batch norm is instance norm, and with a
+picture's own scale and shift it is AdaIN. Its parts are put together here with the activation, whose backward needs the
+output alone.
+
+Shapes: x [N, C, H, W]; weight, bias [C], or [N, C] where every picture has its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asterism.networks import handwritten
+
+EPSILON = 1e-5
+"""Added to the variance, as PyTorch's layer does."""
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """PyTorch's layer with scale and shift and without running statistics, and the activation that follows.
+
+    Args:
+        channels: C.
+        slope: of the activation for negative values: 0 is ReLU; none has no activation.
+    """
+
+    def __init__(self, channels: int, slope: float | None = None) -> None:
+        super().__init__(channels, affine=True)
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the same shape."""
+        return instance_norm(x, self.weight, self.bias, self.slope)
+
+
+def instance_norm(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None = None) -> Tensor:
+    """Return act(weight (x - mean) / sqrt(var + eps) + bias), mean and variance over each picture's channel.
+
+    Instance norm (arXiv:1607.08022, Eq. 1), AdaIN (arXiv:1703.06868, Eq. 8) with weight and bias of each picture's own.
+
+    Args:
+        slope: of the leaky ReLU; 0 is ReLU, none is no activation.
+    """
+    if handwritten.applies(x) and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last):
+        return _Norm.apply(x, weight, bias, slope)
+    if weight.ndim == 1:
+        y = F.instance_norm(x, weight=weight, bias=bias, eps=EPSILON)
+    else:
+        y = weight[:, :, None, None] * F.instance_norm(x, eps=EPSILON) + bias[:, :, None, None]
+    return y if slope is None else F.relu(y) if slope == 0 else F.leaky_relu(y, slope)
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float | None) -> Tensor:
+        ctx.slope, ctx.shared, ctx.dtype = slope, weight.ndim == 1, weight.dtype
+        wide = torch.promote_types(x.dtype, torch.float32)  # Of the statistics, and of scale and shift.
+        weight, bias = weight.to(wide).expand(x.shape[:2]), bias.to(wide).expand(x.shape[:2])
+        y, mean, scale = torch.empty_like(x), x.new_empty(x.shape[:2], dtype=wide), x.new_empty(x.shape[:2], dtype=wide)
+        for i in range(len(x)):
+            out = (y[i : i + 1], mean[i], scale[i])
+            torch.native_batch_norm(x[i : i + 1], weight[i], bias[i], None, None, True, 0.0, EPSILON, out=out)
+        if slope is not None:
+            F.leaky_relu_(y, slope)
+        ctx.save_for_backward(x, weight, mean, scale, y if slope is not None else None)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, scale, y = ctx.saved_tensors
+        g = g.contiguous(memory_format=torch.channels_last)
+        if y is not None:
+            g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, True)
+        of_x = torch.empty_like(x)
+        of_weight, of_bias = torch.empty_like(mean), torch.empty_like(mean)
+        wanted = [ctx.needs_input_grad[0], True, True]
+        for i in range(len(x)):
+            of_x_i, of_weight[i], of_bias[i] = torch.ops.aten.native_batch_norm_backward(
+                g[i : i + 1], x[i : i + 1], weight[i], None, None, mean[i], scale[i], True, EPSILON, wanted
+            )
+            if wanted[0]:
+                of_x[i : i + 1] = of_x_i
+        own = [(grad.sum(0) if ctx.shared else grad).to(ctx.dtype) for grad in (of_weight, of_bias)]
+        return of_x if wanted[0] else None, *own, None
