@@ -25,11 +25,12 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture made of columns: the file, the columns' titles, what to write below."""
+    """A picture made of columns: the file, the columns' titles, what to write below, and what kind of sheet it is."""
 
     file: Path
     columns: tuple[str, ...]
     caption: str
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def read_log(file: Path) -> list[dict[str, Any]]:
 def _sheets(folder: Path, record: Mapping[str, Any]) -> Iterator[Sheet]:
     for case in record.get("cases", ()):
         if (folder / case["file"]).exists():
-            yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"])
+            yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"], case.get("title", "cases"))
 
 
 def _read_json(file: Path) -> Any:

@@ -1,10 +1,11 @@
-// The curves of a report: line charts with values on hover, lines that can be hidden, linear or logarithmic values.
+// What a report can do beyond being read: charts with values on hover, lines that can be hidden, logarithmic scales; pictures
+// enlarged. The charts are redrawn in the width that there is.
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 250;
 const PAD = { left: 52, right: 10, top: 8, bottom: 24 };
-const DASHES = ["", "6 4", "1.5 4", "9 4 2 4"];
+const FEW = 40;  // Up to so many points are marked one by one.
 
 function element(name, attributes = {}, ...children) {
   const made = name.startsWith("svg:") ? document.createElementNS(SVG, name.slice(4)) : document.createElement(name);
@@ -19,7 +20,13 @@ function short(value) {
   return size !== 0 && size < 1e-3 ? (+value.toPrecision(2)).toExponential() : String(+value.toPrecision(3));
 }
 
-function exact(value) {
+// A tick as the report's own drawing labels it.
+function label(value, unit) {
+  return unit === "share" ? `${+(value * 100).toPrecision(3)}%` : short(value);
+}
+
+function exact(value, unit) {
+  if (unit === "share") return `${(value * 100).toFixed(1)}%`;
   return Math.abs(value) >= 1e-3 || value === 0 ? String(+value.toPrecision(4)) : value.toExponential(2);
 }
 
@@ -54,17 +61,21 @@ function valueAxis(values, logarithmic) {
   return { scale: symlog(knee), low, high, ticks: ticks.filter((tick) => tick >= low && tick <= high) };
 }
 
+function colour(series) {
+  return `var(--c${series.colour})`;
+}
+
 class Chart {
   constructor(figure, chart) {
     this.figure = figure;
     this.chart = chart;
-    this.terms = [...new Set(chart.series.map((series) => series.name))];
     this.hidden = new Set();
     this.logarithmic = false;
-    this.svg = element("svg:svg", { role: "img", "aria-label": `${chart.title}: ${this.terms.join(", ")}` });
+    this.svg = element("svg:svg", { role: "img", "aria-label": figure.querySelector("svg").getAttribute("aria-label") });
     this.tip = element("div", { class: "tip", hidden: "" });
     const caption = element("figcaption", {}, element("span", {}, chart.title), this.scaleButtons());
-    figure.append(caption, this.svg, this.legend(), this.tip);
+    const named = figure.querySelector(".legend") ? [this.legend()] : [];
+    figure.replaceChildren(caption, this.svg, ...named, this.tip);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerleave", () => this.leave());
     new ResizeObserver(() => this.draw()).observe(figure);
@@ -85,17 +96,13 @@ class Chart {
   }
 
   legend() {
-    const entries = this.terms.map((term, i) => [`term ${term}`, term, { stroke: `var(--c${i % 8})` }]);
-    if (this.chart.runs.length > 1) {
-      this.chart.runs.forEach((run, i) => entries.push([`run ${i}`, run, { stroke: "currentColor", "stroke-dasharray": DASHES[i % 4] }]));
-    }
     const list = element("div", { class: "legend" });
-    for (const [key, name, look] of entries) {
-      const swatch = element("svg:svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, element("svg:path", { d: "M1 4H19", "stroke-width": 2.4, ...look }));
-      const button = element("button", { type: "button", "aria-pressed": "true" }, swatch, name);
+    for (const series of this.chart.series) {
+      const swatch = element("i", { class: "swatch", style: `--colour:${colour(series)}` });
+      const button = element("button", { type: "button", "aria-pressed": "true" }, swatch, series.name);
       button.addEventListener("click", () => {
-        if (!this.hidden.delete(key)) this.hidden.add(key);
-        button.setAttribute("aria-pressed", String(!this.hidden.has(key)));
+        if (!this.hidden.delete(series)) this.hidden.add(series);
+        button.setAttribute("aria-pressed", String(!this.hidden.has(series)));
         this.draw();
       });
       list.append(button);
@@ -104,11 +111,7 @@ class Chart {
   }
 
   visible() {
-    return this.chart.series.filter((series) => !this.hidden.has(`term ${series.name}`) && !this.hidden.has(`run ${series.run}`));
-  }
-
-  colour(series) {
-    return `var(--c${this.terms.indexOf(series.name) % 8})`;
+    return this.chart.series.filter((series) => !this.hidden.has(series));
   }
 
   draw() {
@@ -124,14 +127,22 @@ class Chart {
     for (const tick of axis.ticks) {
       const y = this.y(tick).toFixed(1);
       parts.push(element("svg:line", { class: tick === 0 ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: y, y2: y }));
-      parts.push(element("svg:text", { x: PAD.left - 8, y: +y + 4, "text-anchor": "end" }, short(tick)));
+      parts.push(element("svg:text", { x: PAD.left - 8, y: +y + 4, "text-anchor": "end" }, label(tick, this.chart.unit)));
     }
     for (const tick of last > first ? evenTicks(first, last, Math.max(2, width / 110)) : [first]) {
       parts.push(element("svg:text", { x: this.x(tick), y: HEIGHT - 5, "text-anchor": "middle" }, short(tick)));
     }
+    for (const mark of this.chart.marks.filter((mark) => mark.step >= first && mark.step <= last)) {
+      const x = this.x(mark.step), style = `stroke:${colour(mark)}`;
+      parts.push(element("svg:line", { class: "mark", x1: x, x2: x, y1: PAD.top, y2: HEIGHT - PAD.bottom, style }));
+    }
     for (const series of shown) {
-      const d = series.points.map(([step, value], i) => `${i ? "L" : "M"}${this.x(step).toFixed(1)} ${this.y(value).toFixed(1)}`).join("");
-      parts.push(element("svg:path", { class: "line", d, stroke: this.colour(series), "stroke-dasharray": DASHES[series.run % 4] }));
+      const places = series.points.map(([step, value]) => [this.x(step).toFixed(1), this.y(value).toFixed(1)]);
+      const d = `M${places.map((place) => place.join(" ")).join("L")}`;
+      parts.push(element("svg:path", { class: "line", d, style: `stroke:${colour(series)}` }));
+      if (places.length <= FEW) {
+        for (const [cx, cy] of places) parts.push(element("svg:circle", { cx, cy, r: 2.4, style: `fill:${colour(series)}` }));
+      }
     }
     this.cross = element("svg:g");
     this.svg.replaceChildren(...parts, this.cross);
@@ -147,10 +158,12 @@ class Chart {
     const x = this.x(step), marks = [element("svg:line", { class: "cross", x1: x, x2: x, y1: PAD.top, y2: HEIGHT - PAD.bottom })];
     const rows = [element("div", {}, element("span", {}, "step"), element("b", {}, step.toLocaleString("en")))];
     for (const [series, [at, value]] of near) {
-      marks.push(element("svg:circle", { cx: this.x(at), cy: this.y(value), r: 3.2, fill: this.colour(series) }));
-      const run = this.chart.runs.length > 1 ? ` · ${this.chart.runs[series.run]}` : "";
-      const dot = element("i", { style: `background:${this.colour(series)}` });
-      rows.push(element("div", {}, element("span", {}, dot, series.name + run), element("span", {}, exact(value))));
+      marks.push(element("svg:circle", { cx: this.x(at), cy: this.y(value), r: 3.6, style: `fill:${colour(series)}` }));
+      const dot = element("i", { class: "swatch", style: `--colour:${colour(series)}` });
+      rows.push(element("div", {}, element("span", {}, dot, series.name), element("span", {}, exact(value, this.chart.unit))));
+    }
+    for (const mark of this.chart.marks) {
+      if (mark.step === step) rows.push(element("div", {}, mark.name));
     }
     this.cross.replaceChildren(...marks);
     this.tip.replaceChildren(...rows);
@@ -166,12 +179,27 @@ class Chart {
   }
 }
 
-const charts = JSON.parse(document.getElementById("curves").textContent);
+const charts = JSON.parse(document.getElementById("charts").textContent);
 document.querySelectorAll(".chart").forEach((figure, i) => new Chart(figure, charts[i]));
 
 const dialog = document.querySelector("dialog");
 dialog.addEventListener("click", () => dialog.close());
-document.querySelectorAll(".sheet img").forEach((picture) => picture.addEventListener("click", () => {
-  dialog.replaceChildren(picture.closest("figure").cloneNode(true));
-  dialog.showModal();
-}));
+document.querySelectorAll(".sheet img").forEach((picture) => {
+  const enlarge = () => {
+    dialog.replaceChildren(picture.closest("figure").cloneNode(true));
+    dialog.showModal();
+  };
+  picture.tabIndex = 0;
+  picture.addEventListener("click", enlarge);
+  picture.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") enlarge();
+  });
+});
+
+// Paper has no way to open what is folded.
+let opened = [];
+window.addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  opened.forEach((details) => { details.open = true; });
+});
+window.addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
