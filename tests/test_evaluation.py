@@ -154,6 +154,20 @@ def test_every_metric_orders_copy_real_and_random_as_its_protocol_states(run: Pa
             assert about["order"] and values(record, "translated")[metric] is not None, metric
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_trained_model_keeps_every_order_that_the_protocols_state(discs: Path, tmp_path: Path) -> None:
+    """Not the oracle but the real thing: colours and borders of discs, learned in 400 steps."""
+    wide = {"recipe.conv_dim": 16, "recipe.discriminator_conv_dim": 16, "train.steps": 400, "train.decay_steps": 200}
+    wide |= {"train.batch_size": 8, "train.evaluate_every": 0, "recipe.generator_lr": 1e-3, "recipe.discriminator_lr": 2e-3}
+    wide |= {"recipe.penalty_patches": "sum", "recipe.critic_steps": 1, "recipe.targets": "permutation"}
+    train("stargan", discs, tmp_path / "run", overrides=small() | wide)
+    for record in evaluate(tmp_path / "run", protocols=["stargan", "truth", "stargan_v2"], random=True, **CPU).values():
+        assert broken_orders(record) == []
+        if record["protocol"] == "stargan":
+            assert values(record, "translated")["reached"] > 0.5
+
+
 def test_copying_reaches_nothing_and_keeps_everything(run: Path) -> None:
     stargan, truth = evaluate(run, random=True, **CPU).values()
     copy, real = values(stargan, "copy"), values(stargan, "real")

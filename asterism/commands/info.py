@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]
+        if key == "scores":  # Of the quick protocol, at the step that was kept.
+            value = [f"{name} {number:.4g}" for name, number in value.items() if number is not None]
         if value not in (None, "", []):
             lines.append((key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     if model.missing:

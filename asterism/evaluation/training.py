@@ -60,7 +60,10 @@ def quick_evaluation(
             "needed: nothing is measured while training, and the last checkpoint is kept"
         )
         return None
-    say(f"measuring {sum(map(len, sets)):,} validation pictures' worth by {PROTOCOL.name} at intervals; best by {CRITERION}")
+    say(
+        f"every {settings.train.evaluate_every:,} steps {PROTOCOL.name} measures {PROTOCOL.parameters.pictures} validation "
+        f"pictures of each dataset; the checkpoint with the best {CRITERION} is kept (asterism evaluate measures it in full)"
+    )
     return QuickEvaluation(floor, machine)
 
 
