@@ -134,7 +134,7 @@ def test_a_grid_shows_references_on_top_and_sources_at_the_left(
 
 
 def test_a_sheet_of_any_length_is_written_without_being_held(tmp_path: Path) -> None:
-    """600 MB of rows pass through a few MB of memory, and come out as they were."""
+    """120 MB of rows pass through a few MB of memory, and come out as they were."""
     rng = np.random.default_rng(0)
     bands = [rng.integers(0, 256, (8, 250, 3), np.uint8) for _ in range(3)]
     with PngRows(tmp_path / "small.png", 250) as sheet:

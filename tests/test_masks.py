@@ -19,6 +19,7 @@ from asterism.model_file import load_model, save_model
 from asterism.networks.face_masks import face_masks
 from asterism.networks.fan import FAN, LANDMARKS, chosen_weights, read_weights
 from asterism.networks.stargan_v2 import Generator
+from asterism.recipes.settings import Settings
 from asterism.recipes.stargan_v2 import StarGANv2
 from tests.test_recipes import COUNT, SPACES, TINY, batch_of, trainer_of
 
@@ -87,6 +88,10 @@ def test_skips_act_at_these_sizes_and_the_first_takes_the_first_mask(size: int, 
 
 
 def test_skip_sizes_are_part_of_the_configuration() -> None:
+    words = Settings.resolve("stargan_v2", ["pets"], None, {"recipe.high_pass": "1", "recipe.skip_sizes": "16,32"})
+    assert words.recipe.skip_sizes == (16, 32)
+    older = words.to_json() | {"recipe": {k: v for k, v in words.to_json()["recipe"].items() if k not in ("masks", "fan")}}
+    assert words.changed_since(older) == [], "a run of a version that had no such keys can be resumed"
     assert build(64, skip_sizes=(8, 32)).generator.skip_sizes == (8, 32)
     assert StarGANv2.presets["celeba_hq"]["recipe"]["skip_sizes"] == (32, 64, 128)
     with pytest.raises(ConfigError, match="none of them is a size of the generator's features, which are 8, 16, 32 at 32 px"):
