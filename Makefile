@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: .venv demo test lint bench example clean
+.PHONY: .venv demo test lint bench example docs clean
 
 .venv: .venv/.ready
 
@@ -26,6 +26,11 @@ test: .venv
 # make bench BENCH="--recipe stargan --size 128 --batch 16": one case instead of the table's rows.
 bench: .venv
 	.venv/bin/python -m bench $(BENCH)
+
+# The site, in build/site; a warning is an error. Needs no network once the environment is there.
+docs: .venv
+	.venv/bin/python -m sphinx -q -W --keep-going -d build/doctrees docs build/site
+	@echo build/site/index.html
 
 lint: .venv
 	.venv/bin/ruff check .
