@@ -43,7 +43,8 @@ def escape(line: str, section: bool = False) -> str:
     pieces = re.split(r"(`[^`]+`)", line)
     for i, piece in enumerate(pieces):
         if i % 2:
-            pieces[i] = f"`{piece}`"
+            grown = pieces[i + 1][:1].isalnum()  # The plural of a name: an escaped space, which is not shown, ends the literal.
+            pieces[i] = f"`{piece}`" + "\\ " * grown
         else:
             pieces[i] = re.sub(r"([\\*|`])|(?<=\w)_(?!\w)", lambda found: "\\" + found[0], piece)
     return "".join(pieces)
