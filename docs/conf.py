@@ -42,7 +42,6 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 pygments_style = "friendly"
 highlight_language = "text"  # Of blocks that name none: shapes, trees of files.
-smartquotes = False  # They would make one dash of the two of --data.
 
 
 def setup(app: Sphinx) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docutils import nodes
@@ -60,8 +61,9 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
             row = nodes.row()
             for i, text in enumerate(line):
                 code = i < 2 and isinstance(part, nodes.tbody)
-                paragraph = nodes.paragraph("", "", nodes.literal(text=text) if code else nodes.Text(text))
-                row += nodes.entry("", paragraph)
+                pieces = ["", text] if code else re.split(r"(?<!\S)(--[\w.]+)", text)  # A flag is code as well.
+                parts = [nodes.literal(text=p) if k % 2 else nodes.Text(p) for k, p in enumerate(pieces)]
+                row += nodes.entry("", nodes.paragraph("", "", *parts))
             part += row
         group += part
     return nodes.table("", group, classes=["keys"])

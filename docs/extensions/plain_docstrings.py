@@ -27,6 +27,7 @@ def to_markup(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
     section = verbatim = False
     before = ""
     for line in lines:
+        line = re.sub(r"(?<![`\w-])(--[a-z][\w.-]*\w)(?!`)", r"`\1`", line)  # A flag is code, and keeps its two dashes.
         blank, indented = not line.strip(), line.startswith("    ")
         if not blank and not indented:
             section, verbatim = line.strip() in SECTIONS, False
