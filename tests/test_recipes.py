@@ -132,6 +132,32 @@ def test_four_micro_batches_equal_one_batch(name):
         torch.testing.assert_close(tensor, states[1][key], rtol=1e-4, atol=1e-6)
 
 
+def test_what_updates_share_changes_nothing_but_the_work(name):
+    """A step whose updates share tensors equals its updates one by one, and runs the generator less often."""
+    ends, passes = [], []
+    for together in (True, False):
+        recipe = tiny(name, SPACES["joint"])
+        if not any(update.shares for update in recipe.updates):
+            pytest.skip(f"{name} has nothing to share")
+        trainer, batch, count = trainer_of(recipe), batch_of(recipe), []
+        trainer.step = trainer.config.steps - 1
+        first = next(module for module in recipe.generator.modules() if isinstance(module, torch.nn.Conv2d))
+        first.register_forward_hook(lambda *_, count=count: count.append(1))
+        for update in recipe.updates:
+            assert (trainer.step + 1) % update.every == 0, "the last step makes every update"
+        if together:
+            trainer.train_batch(batch, COUNT)
+        else:
+            for update in recipe.updates:
+                trainer.apply(update, batch, COUNT, torch.tensor(float(trainer.step)))
+        ends.append(recipe.state_dict())
+        passes.append(len(count))
+    for key, tensor in ends[0].items():
+        # Gradients of two uses of a weight may be added in another order; Adam's first step is the gradient's sign.
+        torch.testing.assert_close(tensor, ends[1][key], rtol=1e-4, atol=1e-6)
+    assert passes[0] < passes[1]
+
+
 def test_translate_keeps_shape_and_makes_pictures(name, space):
     recipe = tiny(name, space)
     batch = batch_of(recipe)
@@ -195,3 +221,24 @@ def test_a_label_with_unknown_value_changes_no_loss_of_its_own(name):
         terms = [getattr(recipe, f"{u.name}_terms")(prepared, torch.zeros(())) for u in recipe.updates]
         losses.append(torch.stack([v.sum() for t in terms for _, v in t.values()]))
     torch.testing.assert_close(losses[0], losses[1])
+
+
+READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "nonzero")
+
+
+def test_a_step_reads_nothing_back_from_the_device(name, monkeypatch):
+    """A GPU runs ahead of the program as long as nobody asks it for a value: not in a step, only where the log is written."""
+    recipe = tiny(name, SPACES["joint"])
+    trainer, batch = trainer_of(recipe), batch_of(recipe)
+    read = []
+    for method in READS:
+        real = getattr(torch.Tensor, method)
+        monkeypatch.setattr(
+            torch.Tensor, method, lambda *a, real=real, method=method, **k: read.append(method) or real(*a, **k)
+        )
+    trainer.step = trainer.config.steps - 1  # Where every update is due.
+    trainer.train_batch(batch, COUNT)
+    trainer.average.update(COUNT, COUNT)
+    assert not read
+    trainer.statistics.drain(trainer.processes)
+    assert read

@@ -160,9 +160,14 @@ class Trainer:
     def train_batch(self, batch: Batch, total: int) -> None:
         """Make every update that is due; `total` counts the batch's samples over all processes."""
         progress = torch.tensor(float(self.step), device=self.machine.device)
-        for update in self.recipe.updates:
-            if (self.step + 1) % update.every == 0:
-                self.apply(update, batch, total, progress)
+        due = [update for update in self.recipe.updates if (self.step + 1) % update.every == 0]
+        for update in due[1:]:
+            if update.shares and self.config.accumulate == 1:
+                freeze_others(self.recipe, update.trains)
+                with self.machine.arithmetic():
+                    batch = batch.extend(**self.recipe.share(batch))
+        for update in due:
+            self.apply(update, batch, total, progress)
 
     def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""

@@ -40,12 +40,15 @@ class Update:
         every: n fires on the n-th, 2n-th, ... training step.
         lazy: (name, k) adds the table of `<name>_terms` to every k-th step, k times as heavy: a regulariser that is too
             costly for each step (arXiv:1912.04958, Section 3.1).
+        shares: it begins with tensors that earlier updates of the same step need as well, and the networks that make them
+            are not trained in between: `share` makes them once, with their graph, and the batch holds them.
     """
 
     name: str
     trains: tuple[str, ...]
     every: int = 1
     lazy: tuple[str, int] | None = None
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,14 @@ class Recipe(nn.Module):
             ConfigError: this recipe, or this model of it, takes no masks.
         """
         raise ConfigError(f"{type(self).__name__} takes no masks")
+
+    def share(self, batch: Batch) -> dict[str, Tensor]:
+        """Return by name the tensors [N, ...] that an update `shares`, each the one that the update itself would make.
+
+        Earlier updates of the step find them in the batch and detach them. They are not there where an update comes alone
+        or a batch is divided into micro-batches, whose graphs would all be kept.
+        """
+        raise NotImplementedError
 
     def translate(self, x: Tensor, target: Batch) -> Tensor:
         """Translate pictures.

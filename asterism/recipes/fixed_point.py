@@ -94,7 +94,7 @@ class FixedPointGAN(Recipe):
         )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
-            Update("generator", trains=("generator",), every=config.critic_steps),
+            Update("generator", trains=("generator",), every=config.critic_steps, shares=True),
         )
 
     def optimizers(self) -> dict[str, Adam]:
@@ -117,10 +117,14 @@ class FixedPointGAN(Recipe):
             "alpha": torch.rand(len(batch), 1, 1, 1, generator=rng),
         }
 
+    def share(self, batch: Batch) -> dict[str, Tensor]:
+        """The translations, which the discriminator's last update and the generator's both begin with."""
+        return {"x_fake": batch.x_fake if "x_fake" in batch else self.generator(batch.x, batch.c_trg)}
+
     def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """The discriminator's objective, as StarGAN's: only cross-domain fakes reach it."""
         with torch.no_grad():
-            x_fake = self.generator(batch.x, batch.c_trg).to(batch.x.dtype)
+            x_fake = self.share(batch)["x_fake"].detach().to(batch.x.dtype)
         patches, classes = self.discriminator(torch.cat([batch.x, x_fake]))
         (real, fake), (real_classes, _) = patches.chunk(2), classes.chunk(2)
         gradient = self.discriminator.score_gradient(torch.lerp(x_fake, batch.x, batch.alpha))
@@ -136,7 +140,7 @@ class FixedPointGAN(Recipe):
     def generator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """The generator's objective: each term for the translation to another domain and for that to the own one."""
         config = self.config
-        x_fake = self.generator(batch.x, batch.c_trg)
+        x_fake = self.share(batch)["x_fake"]
         x_same = self.generator(batch.x, batch.c_src)
         patches, classes = self.discriminator(torch.cat([x_fake, x_same]))
         (fake, same), (fake_classes, same_classes) = patches.chunk(2), classes.chunk(2)

@@ -100,7 +100,7 @@ class StarGAN(Recipe):
         )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
-            Update("generator", trains=("generator",), every=config.critic_steps),
+            Update("generator", trains=("generator",), every=config.critic_steps, shares=True),
         )
 
     def optimizers(self) -> dict[str, Adam]:
@@ -123,10 +123,14 @@ class StarGAN(Recipe):
             "alpha": torch.rand(len(batch), 1, 1, 1, generator=rng),
         }
 
+    def share(self, batch: Batch) -> dict[str, Tensor]:
+        """The translations, which the discriminator's last update and the generator's both begin with."""
+        return {"x_fake": batch.x_fake if "x_fake" in batch else self.generator(batch.x, batch.c_trg)}
+
     def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Eq. (5) with the Wasserstein form of Eq. (8)."""
         with torch.no_grad():
-            x_fake = self.generator(batch.x, batch.c_trg).to(batch.x.dtype)
+            x_fake = self.share(batch)["x_fake"].detach().to(batch.x.dtype)
         patches, classes = self.discriminator(torch.cat([batch.x, x_fake]))
         (real, fake), (real_classes, _) = patches.chunk(2), classes.chunk(2)
         gradient = self.discriminator.score_gradient(torch.lerp(x_fake, batch.x, batch.alpha))
@@ -141,7 +145,7 @@ class StarGAN(Recipe):
 
     def generator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Eq. (6) with the Wasserstein form of Eq. (8)."""
-        x_fake = self.generator(batch.x, batch.c_trg)
+        x_fake = self.share(batch)["x_fake"]
         x_rec = self.generator(x_fake, batch.c_src)
         patches, classes = self.discriminator(x_fake)
         return {

@@ -120,7 +120,11 @@ class StarGANv2(Recipe):
         self.updates = (
             Update("discriminator_latent", trains=("discriminator",), lazy=lazy),
             Update("discriminator_reference", trains=("discriminator",), lazy=lazy),
-            Update("generator_latent", trains=("generator", "mapping_network", "style_encoder")),
+            Update(
+                "generator_latent",
+                trains=("generator", "mapping_network", "style_encoder"),
+                shares=not config.high_pass,  # The maps that skips carry over are no single tensor.
+            ),
             Update("generator_reference", trains=("generator",)),  # As published: here F and E rest.
         )
 
@@ -161,22 +165,35 @@ class StarGANv2(Recipe):
             "z_trg2": torch.randn(shape, generator=rng),
         }
 
+    def share(self, batch: Batch) -> dict[str, Tensor]:
+        """The encoded pictures, and their translations in styles from noise: both D updates and the first of G's use them."""
+        features, kept = self.generator.features(batch.x)
+        s_trg = self.mapping_network(batch.z_trg, batch.y_trg)
+        return {"features": features, "x_fake": self.generator.render((features, kept), s_trg)}
+
+    def _features(self, batch: Batch) -> tuple[Tensor, dict[int, Tensor]]:
+        """The encoded pictures of the updates up to the first that trains the generator."""
+        return (batch.features, {}) if "features" in batch else self.generator.features(batch.x)
+
     def discriminator_latent_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Eq. (1), the fake in a style from noise."""
+        if "x_fake" in batch:
+            return self._discriminator_terms(batch, batch.x_fake.detach())
         with torch.no_grad():
             s_trg = self.mapping_network(batch.z_trg, batch.y_trg)
-        return self._discriminator_terms(batch, s_trg)
+            x_fake = self.generator(batch.x, s_trg, self._masks(batch))
+        return self._discriminator_terms(batch, x_fake)
 
     def discriminator_reference_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Eq. (1), the fake in a reference's style."""
         with torch.no_grad():
             s_trg = self.style_encoder(batch.x_ref, batch.y_trg)
-        return self._discriminator_terms(batch, s_trg)
+            x_fake = self.generator.render(self._features(batch), s_trg, self._masks(batch))
+        return self._discriminator_terms(batch, x_fake)
 
-    def _discriminator_terms(self, batch: Batch, s_trg: Tensor) -> Terms:
-        with torch.no_grad():
-            x_fake = self.generator(batch.x, s_trg, self._masks(batch)).to(batch.x.dtype)
-        logits = self.discriminator(torch.cat([batch.x, x_fake]), torch.cat([batch.y_src, batch.y_trg]))
+    def _discriminator_terms(self, batch: Batch, x_fake: Tensor) -> Terms:
+        pictures, domains = torch.cat([batch.x, x_fake.to(batch.x.dtype)]), torch.cat([batch.y_src, batch.y_trg])
+        logits = self.discriminator(pictures, domains)
         real, fake = logits.chunk(2)
         return {"real": (1.0, logistic_real(real)), "fake": (1.0, logistic_fake(fake))}
 
@@ -189,18 +206,28 @@ class StarGANv2(Recipe):
         s_trg = self.mapping_network(batch.z_trg, batch.y_trg)
         with torch.no_grad():
             s_trg2 = self.mapping_network(batch.z_trg2, batch.y_trg)
-        return self._generator_terms(batch, s_trg, s_trg2, progress)
+        features = self._features(batch)
+        x_fake = batch.x_fake if "x_fake" in batch else self.generator.render(features, s_trg, self._masks(batch))
+        return self._generator_terms(batch, features, x_fake, s_trg, s_trg2, progress)
 
     def generator_reference_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Eq. (5), styles from references."""
         with torch.no_grad():
             s_trg, s_trg2 = (self.style_encoder(x, batch.y_trg) for x in (batch.x_ref, batch.x_ref2))
-        return self._generator_terms(batch, s_trg, s_trg2, progress)
+        features = self.generator.features(batch.x)  # Anew: the generator has been trained since.
+        x_fake = self.generator.render(features, s_trg, self._masks(batch))
+        return self._generator_terms(batch, features, x_fake, s_trg, s_trg2, progress)
 
-    def _generator_terms(self, batch: Batch, s_trg: Tensor, s_trg2: Tensor, progress: Tensor) -> Terms:
+    def _generator_terms(
+        self,
+        batch: Batch,
+        features: tuple[Tensor, dict[int, Tensor]],
+        x_fake: Tensor,
+        s_trg: Tensor,
+        s_trg2: Tensor,
+        progress: Tensor,
+    ) -> Terms:
         config, masks = self.config, self._masks(batch)
-        features = self.generator.features(batch.x)  # Both styles share them.
-        x_fake = self.generator.render(features, s_trg, masks)
         masks_fake = self._masks(batch.extend(**self._look_at(x_fake)))
         with torch.no_grad():  # The diversity term takes the second picture as a constant.
             x_fake2 = self.generator.render(features, s_trg2, masks)
