@@ -34,9 +34,10 @@ def recompute_activations(recipe: Recipe, again: bool) -> None:
     the networks is random. Without it, calls keep what they need, as they are written.
     """
     for network in recipe.networks.values():
-        network.__dict__.pop("forward", None)  # The wrapper of an earlier call, in front of the class's own.
-        if again:
-            network.__dict__["forward"] = partial(_recomputed, network.forward)
+        for method in getattr(network, "passes", ("forward",)):
+            network.__dict__.pop(method, None)  # The wrapper of an earlier call, in front of the class's own.
+            if again:
+                network.__dict__[method] = partial(_recomputed, getattr(network, method))
 
 
 def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -157,6 +157,9 @@ class Generator(nn.Module):
         self.register_buffer("kernel", kernel / high_pass if high_pass else kernel, persistent=False)
         initialize(self)
 
+    passes = ("features", "render")
+    """What is called on its own, and `forward` through it."""
+
     def forward(self, x: Tensor, s: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return pictures [N, C, H, W], unbounded, from pictures [N, C, H, W] in [-1, 1] and styles [N, S].
 
