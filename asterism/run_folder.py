@@ -100,7 +100,7 @@ def read_scores(file: Path) -> dict[str, Mapping[str, Any]]:
 def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
     """Say why the numbers of two records of scores must not be compared; None where they may be.
 
-    Numbers depend on the protocol with all its parameters, on the extractor's weights, and on the pictures.
+    Numbers depend on the protocol with all its parameters, on the weights of extractor and classifier, and on the pictures.
     """
     for what in ("protocol", "version", "split"):
         if first[what] != second[what]:
@@ -108,6 +108,9 @@ def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
     ours, theirs = first["extractor"], second["extractor"]
     if (ours["name"], ours["digest"]) != (theirs["name"], theirs["digest"]):
         return f"extractor {ours['name']} {ours['digest']} and {theirs['name']} {theirs['digest']}"
+    judges = [(record.get("classifier") or {}).get("digest") for record in (first, second)]
+    if judges[0] != judges[1]:
+        return f"classifier {judges[0]} and {judges[1]}"
     for name in sorted({*first["parameters"], *second["parameters"]}):
         values = [record["parameters"].get(name) for record in (first, second)]
         if values[0] != values[1]:

@@ -285,6 +285,10 @@ def tables(page: Page) -> list[str]:
         ({"extractor": {"name": "classifier", "digest": "ffff", "dims": 256}}, "extractor classifier 0123456789abcdef and"),
         ({"parameters": {"pictures": 64}}, "pictures None and 64"),
         ({"data": "def"}, "other pictures"),
+        (
+            {"classifier": {"accuracy": 0.9, "labels": {}, "needed": 0.85, "void": False, "digest": "b"}},
+            "classifier None and b",
+        ),
         ({"version": 2}, "version 1 and 2"),
     ],
 )

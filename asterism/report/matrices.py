@@ -38,12 +38,14 @@ def _metric(name: str, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _scale(shown_together: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> tuple[float, float]:
-    """Return (worst, best): 0 and 1 for shares of which more is better, else what occurs."""
+    """Return (worst, best): 0 and 1 for shares of which more is better, what occurs and 0 for others, else what occurs."""
     if about["unit"] == "share" and about["better"] == "higher":
         return 0.0, 1.0
     values = [v for m in shown_together for row in m["values"] for v in row if v is not None and math.isfinite(v)]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    return (high, low) if about["better"] == "lower" else (low, high)
+    if about["better"] == "lower":
+        return high, 0.0 if about["unit"] == "share" else low
+    return low, high
 
 
 def _heat_map(name: str, title: Html, matrix: Mapping[str, Any], about: Mapping[str, Any], scale: tuple[float, float]) -> Html:
@@ -55,7 +57,7 @@ def _heat_map(name: str, title: Html, matrix: Mapping[str, Any], about: Mapping[
             if value is None or not math.isfinite(value):
                 cells.append(tag("td", Html("<span>·</span>"), class_="none"))
                 continue
-            share = min(abs((value - worst) / (best - worst)), 1.0) if best != worst else 0.5
+            share = min(abs((value - worst) / (best - worst)), 1.0) if best != worst else 1.0
             text = (
                 f"{value * 100:.0f}"
                 if about["unit"] == "share" and about["better"] == "higher"

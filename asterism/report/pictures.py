@@ -70,8 +70,9 @@ def _figure(sheet: Sheet, *heading: Html) -> Html:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=92, subsampling=0)  # Colour at full resolution: it is what the edits change.
     coded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    look = {"columns": len(sheet.columns), "longest": max(map(len, sheet.columns), default=0)}
-    style = f"max-width:{picture.width * 1.5:.0f}px;" + ";".join(f"--{name}:{value}" for name, value in look.items())
+    look: dict[str, object] = {"columns": len(sheet.columns), "longest": max(map(len, sheet.columns), default=0)}
+    look |= {"width": f"{picture.width * 1.5:.0f}px", "shape": f"{picture.width / picture.height:.3f}"}
+    style = ";".join(f"--{name}:{value}" for name, value in look.items())
     return tag(
         "figure",
         *([tag("p", *heading, class_="heading")] if heading else []),

@@ -201,6 +201,8 @@ def _strip(metric: str, about: Mapping[str, Any], columns: Sequence[Column]) -> 
     if len(set(shown_apart)) < 2:
         shown_apart = [v for _, v in values]
     low, high = min(shown_apart, default=0.0), max(shown_apart, default=0.0)
+    if about["unit"] == "share" and about["better"] == "higher":  # Else 99.8% and 99.9% would stand at the two ends.
+        low, high = 0.0, 1.0
     if about["better"] not in ("higher", "lower") or low == high:
         return Html()
     parts = [tag("line", x1=6, x2=134, y1=9, y2=9, class_="axis")]
