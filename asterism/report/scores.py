@@ -16,6 +16,7 @@ from asterism.report.matrices import matrices
 from asterism.run_folder import Run, unlike
 
 KINDS = ("translated", "copy", "real", "random")  # Columns from left to right.
+MANY = 6  # Columns beyond which paper has room for numbers only.
 SHORT = {"copy": "copy the input", "real": "real pictures", "random": "random weights"}
 
 
@@ -150,7 +151,12 @@ def _orientation(table: Sequence[Entry]) -> Html:
         strip = tag("td", _strip(name, about, columns), class_="strip")
         lines.append(tag("tr", tag("th", *title, scope="row"), strip, *cells))
     head = tag("thead", tag("tr", tag("td"), scale, *heads))
-    return tag("div", tag("table", head, tag("tbody", join(lines)), class_="scores"), class_="scroll", tabindex=0)
+    return tag(
+        "div",
+        tag("table", head, tag("tbody", join(lines)), class_="scores many" if len(columns) > MANY else "scores"),
+        class_="scroll",
+        tabindex=0,
+    )
 
 
 def _columns(table: Sequence[Entry]) -> list[Column]:
