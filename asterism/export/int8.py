@@ -1,8 +1,9 @@
 """Static quantisation of an ONNX file to 8 bits: the ranges of activations come from calibration pictures.
 
 Convolutions compute in integers, all but the first and the last, which see and make the picture itself: their rounding would
-show. Transposed convolutions, norms and linear layers stay in float32, as onnxruntime's processors have no integer kernels
-for them. Weights have a scale per channel and 7 bits, since the products of processors without VNNI overflow on 8.
+show. Where that is not enough, more of them stay in float32 (`exemptions`). Transposed convolutions, norms and linear layers
+stay there too, as onnxruntime's processors have no integer kernels for them. Weights have a scale per channel and 7 bits,
+since the products of processors without VNNI overflow on 8.
 """
 
 from __future__ import annotations
@@ -17,7 +18,28 @@ from asterism.export.onnx_file import silence
 from asterism.model_file import write_file
 
 
-def quantize(source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor]], facts: Mapping[str, str]) -> list[str]:
+def exemptions(source: Path) -> list[list[str]]:
+    """Return which convolutions of a float32 file may stay in float32, ever more of them.
+
+    First those that see and make the picture; then those of one pixel, which carry the sum that blocks add to and no norm
+    ever evens out; then their neighbours at both ends.
+    """
+    import onnx
+
+    graph = onnx.load(source).graph
+    sizes = {weights.name: list(weights.dims) for weights in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
+    names = [node.name for node in nodes]
+    points = [node.name for node in nodes if sizes.get(node.input[1], [0])[2:] == [1, 1]]
+    ends = {names[0], names[-1]}
+    steps = [ends, ends | set(points), ends | set(points) | {*names[:2], *names[-4:]}]
+    distinct = [step for i, step in enumerate(steps) if step not in steps[:i]]
+    return [[name for name in names if name in step] for step in distinct]
+
+
+def quantize(
+    source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor]], facts: Mapping[str, str], kept: Sequence[str]
+) -> None:
     """Write the int8 form of an ONNX file.
 
     Args:
@@ -25,9 +47,7 @@ def quantize(source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor
         path: the file to write.
         calibration: inputs, a batch each.
         facts: the metadata of the new file.
-
-    Returns:
-        The layers that stay in float32 although they could be integers.
+        kept: convolutions that stay in float32, one of `exemptions`.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -40,9 +60,6 @@ def quantize(source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor
             batch = next(self.batches, None)
             return None if batch is None else {name: x.numpy() for name, x in batch.items()}
 
-    proto = onnx.load(source)
-    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
-    kept = [convolutions[0], convolutions[-1]]
     with tempfile.TemporaryDirectory() as folder, silence():
         file = Path(folder) / "int8.onnx"
         quantize_static(
@@ -51,7 +68,7 @@ def quantize(source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=kept,
+            nodes_to_exclude=list(kept),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -62,4 +79,3 @@ def quantize(source: Path, path: Path, calibration: Sequence[Mapping[str, Tensor
     onnx.helper.set_model_props(proto, dict(facts))
     proto.producer_name = "asterism"
     write_file(path, proto.SerializeToString())
-    return kept

@@ -15,7 +15,7 @@ from asterism.export import archive, int8, onnx_file
 from asterism.export.facts import facts_of
 from asterism.export.graphs import Graph, graphs_of
 from asterism.export.onnx_file import Run, require
-from asterism.export.parity import Difference, Trial, found, milliseconds, trial
+from asterism.export.parity import WANTED_PSNR, Difference, Trial, found, milliseconds, trial
 from asterism.export.samples import Samples, find_samples
 from asterism.inference.translator import Translator
 from asterism.model_file import FILE_NAME, Model, ModelError, find_model, load_model
@@ -157,11 +157,19 @@ def _quantized(
     exact = onnx_file.open_onnx(path)(tried.inputs[graph.name])
     calibration = trial(translator, [graph], samples.calibration, seed=1).inputs[graph.name]
     batches = [{name: x[i : i + 1] for name, x in calibration.items()} for i in range(len(samples.calibration))]
-    kept = int8.quantize(path, path, batches, facts_of(translator.model, graph, "int8"))
-    rounded = onnx_file.open_onnx(path)(tried.inputs[graph.name])
-    difference = Difference.of(rounded, exact)
-    tell(f"int8: calibrated on {len(batches)} pictures; the first and the last convolution stay in float32 ({', '.join(kept)})")
-    tell(f"int8: {difference.psnr:.1f} dB PSNR against float32")
+    rounded, difference, source = exact, Difference.of(exact, exact), path.with_suffix(".float32")
+    os.replace(path, source)
+    for kept in int8.exemptions(source):
+        int8.quantize(source, path, batches, facts_of(translator.model, graph, "int8"), kept)
+        rounded = onnx_file.open_onnx(path)(tried.inputs[graph.name])
+        difference = Difference.of(rounded, exact)
+        tell(
+            f"int8: {difference.psnr:.1f} dB PSNR against float32, calibrated on {len(batches)} pictures; in float32 stay "
+            f"{len(kept)} convolutions: {', '.join(kept)}"
+        )
+        if difference.psnr >= WANTED_PSNR:
+            break
+    source.unlink()
     difference.check(graph.name, "int8")
     judge = _judge(translator.model, folder)
     if judge is None or not translator.recipe.translates:

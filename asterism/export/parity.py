@@ -24,6 +24,8 @@ LARGEST_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
 """Precision -> the difference from the translator above which an export has failed."""
 LEAST_PSNR = 30.0
 """Decibels against float32 below which an int8 export has failed."""
+WANTED_PSNR = 35.0
+"""Decibels up to which more layers are left in float32."""
 LEAST_REPEATS, SECONDS = 5, 0.5
 """Of a timing; the fastest counts."""
 
