@@ -16,9 +16,14 @@ from asterism.cli import main
 from asterism.config import DataConfig
 from asterism.data import sources
 from asterism.data.dataset import open_data
+from asterism.engine.run import train
+from asterism.evaluation.evaluate import evaluate
+from asterism.evaluation.protocols import PROTOCOLS
+from asterism.evaluation.summary import broken_orders
 from asterism.recipes import RECIPES
 from tests import test_recipes as contract
 from tests.test_docs import ROOT, blocks
+from tests.test_engine import small
 
 EXAMPLES = {code.splitlines()[0].removeprefix("# "): code for code in blocks(ROOT / "docs" / "adding.md", "python")}
 
@@ -46,6 +51,8 @@ def test_every_example_is_run() -> None:
         "asterism/objectives/least_squares.py",
         "asterism/recipes/least_squares.py",
         "asterism/data/json_lines.py",
+        "asterism/metrics/frame.py",
+        "asterism/evaluation/protocols/frame.py",
     }
 
 
@@ -94,7 +101,31 @@ def test_the_source_reads_its_kind_and_refuses_with_reasons(
         open_data(DataConfig(sources=(str(table),), size=(32, 32)))
 
 
+def test_the_metric_is_of_the_frame_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame_change = added("asterism/metrics/frame.py", monkeypatch).frame_change
+    x = torch.zeros(2, 3, 8, 6)
+    y = x.clone()
+    y[0, :, 2:-2, 2:-2] = 1.0  # All but the frame.
+    y[1, :, 0, :] = 1.0  # One side of it: 6 of 40 pixels, by half of the range.
+    assert frame_change(x, y).tolist() == pytest.approx([0.0, 6 / 40 / 2])
+
+
+def test_the_protocol_measures_a_run_in_the_order_that_it_states(
+    shapes_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added("asterism/metrics/frame.py", monkeypatch)
+    frame = added("asterism/evaluation/protocols/frame.py", monkeypatch).PROTOCOL
+    monkeypatch.setitem(PROTOCOLS, frame.name, frame)
+    train("stargan", shapes_dir, tmp_path / "run", overrides=small(train__steps=1))
+    judge = {"recipe.width": 2, "train.steps": 1, "train.decay_steps": 1}
+    (record,) = evaluate(tmp_path / "run", protocols=["frame"], random=True, device="cpu", classifier=judge).values()
+    rows = {row["kind"]: row["values"]["frame change"] for row in record["rows"]}
+    assert record["protocol"] == "frame" and rows["copy"] == 0 < rows["random"]
+    assert not [words for words in broken_orders(record) if words.startswith("frame change")]
+
+
 def test_the_lists_that_the_page_names_are_there() -> None:
-    for name in ("asterism.recipes:RECIPES", "asterism.data.sources:SOURCES", "asterism.inference.published:LAYOUTS"):
+    lists = ("recipes:RECIPES", "data.sources:SOURCES", "inference.published:LAYOUTS", "evaluation.protocols:PROTOCOLS")
+    for name in (f"asterism.{where}" for where in (*lists, "commands:COMMANDS")):
         module, _, attribute = name.partition(":")
         assert len(getattr(importlib.import_module(module), attribute)) > 1

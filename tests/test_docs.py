@@ -70,6 +70,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target, heading in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", prose(text)):
         file = page.parent / target if target else page
         assert file.exists(), f"{name_of(page)} points to {target}"
+        if page.is_relative_to(DOCS):
+            assert file.resolve().is_relative_to(DOCS), f"{name_of(page)} points to {target}, which the site does not hold"
         if heading:
             assert heading in headings(file), f"{name_of(page)} points to {target}#{heading}; {sorted(headings(file))}"
 
