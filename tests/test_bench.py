@@ -7,7 +7,8 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.recipes import stargan
-from bench import gpu, memory, rows
+from asterism.recipes.settings import Settings
+from bench import gpu, memory, quality, rows
 from bench.agreement import DisagreementError, check
 from bench.arithmetic import needed
 from bench.cases import Case
@@ -110,3 +111,20 @@ def test_goals_name_rows_that_are_measured():
     assert gpu.GOALS.keys() == names
     row = rows.Row("StarGAN training cycle 128px batch 16", 6.5, {"share_of_ceiling": 0.3})
     assert gpu.verdict(row).endswith("missed")
+
+
+def test_quality_compares_means_over_seeds():
+    """Single runs may differ by more than their means."""
+    values = [{"accuracy": a, "ratio": r, "preserved": 0.9} for a, r in ((0.80, 0.50), (0.84, 0.54), (0.82, 0.52))]
+    fine = quality.compare({"fast": values, "plain": values[::-1]})
+    assert fine["passed"] and fine["means"]["fast"]["accuracy"] == pytest.approx(0.82)
+    for key, by in (("accuracy", 0.021), ("ratio", 0.051)):
+        worse = [v | {key: v[key] + by} for v in values]
+        assert not quality.compare({"fast": values, "plain": worse})["passed"]
+
+
+def test_quality_trains_both_paths_by_the_same_settings():
+    plain = quality.settings(32, 600, seed=2) | quality.PLAIN
+    resolved = Settings.resolve("stargan", ["data"], "small", plain)
+    assert resolved.train.precision == "float32" and resolved.train.seed == 2 and resolved.data.size == (32, 32)
+    assert quality.PATHS["fast"] == {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,13 +126,33 @@ def test_the_format_holds_what_the_model_makes(tmp_path: Path, channels: int, de
 
 
 def test_a_full_disk_is_explained_and_leaves_whole_files(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(path: Path, array: np.ndarray) -> None:
+    def fill(path: Path, array: np.ndarray, **options: int) -> None:
         if path.name.startswith("d"):
             raise OSError(28, "No space left on device")
-        write(path, array)
+        write(path, array, **options)
 
     monkeypatch.setattr(folder_module, "write", fill)
     with pytest.raises(FolderError, match=r"d__Male.png: No space left on device; free some space"):
         translate_folder(negative(), [album], ["Male"], tmp_path / "out", batch_size=1)
     for path in (p for p in (tmp_path / "out").rglob("*") if p.is_file()):
         assert read(path).size
+
+
+def test_fitting_and_encoding_happen_in_other_threads(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that runs the model leaves to others what comes before and after it."""
+    seen: dict[str, set[str]] = {"fit_in": set(), "to_array": set(), "write": set()}
+
+    def watched(name: str) -> Callable[..., Any]:
+        work = getattr(folder_module, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            seen[name].add(threading.current_thread().name)
+            return work(*arguments, **options)
+
+        return call
+
+    for name in seen:
+        monkeypatch.setattr(folder_module, name, watched(name))
+    translate_folder(negative(), [album], ["Male"], tmp_path / "out", batch_size=2)
+    for name, threads in seen.items():
+        assert threads and threading.main_thread().name not in threads, name

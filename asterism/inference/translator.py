@@ -289,11 +289,23 @@ class Translator:
             Each picture with its translations, one per target: float32 [C, H, W] in [-1, 1] at the picture's own size,
             on the translator's device.
         """
+        for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
+            yield picture, [back(y)[0] for y in rows]
+
+    def batches(
+        self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
+    ) -> Iterator[tuple[Picture, list[Tensor], Callable[[Tensor], Tensor]]]:
+        """Translate pictures as they arrive, and leave the way back to their own size to the caller's threads.
+
+        Yields:
+            Each picture with its translations at the model's size, one [1, C, h, w] per target, float32 in [-1, 1] on the
+            translator's device, and the function that brings one of them to the picture's own size.
+        """
         if batch_size < 1:
             raise ConfigError(f"the batch size is {batch_size}; expected at least 1")
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
-            fitted = [fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
+            fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
             x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
             known = [picture.labels for picture in batch]
             with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
@@ -307,7 +319,7 @@ class Translator:
                     )
                 results = [self._translate(x, target, labels, masks) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
-                yield picture, [back(y[row : row + 1])[0] for y in results]
+                yield picture, [y[row : row + 1] for y in results], back
 
     def _translate(self, x: Tensor, target: Target, labels: Tensor, masks: Tensor | None) -> Tensor:
         """Run the passes of one target over x [N, C, h, w] whose labels [N, L] are known as far as it needs them."""
