@@ -101,7 +101,7 @@ def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, 
 
 def what_matters(judge: Settings) -> dict[str, Any]:
     """Return the settings that the trained classifier depends on: not where files lie, nor device and log."""
-    matters: dict[str, Any] = {"steps": judge.train.steps}
+    matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
