@@ -5,7 +5,7 @@ Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.styles import Style, Target
 from asterism.inference.translator import Translator
+from asterism.labels import Edit, LabelSpace
 from asterism.model_file import ModelError
 
 
@@ -37,11 +38,9 @@ def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target],
         labels = _own_labels(translator, x, targets, known).to(x.device)
         for number in range(max(len(target.edits) for target in targets)):
             rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
-            told = [space.apply(targets[i].edits[number], labels[i : i + 1]) for i in rows]
-            wanted, stated, dataset = (torch.cat(parts) for parts in zip(*told, strict=True))
-            batch = Batch(labels=wanted, known=stated, dataset=dataset)
+            batch = _batch(space, [targets[i].edits[number] for i in rows], labels[rows])
             if recipe.styled:
-                batch = batch.extend(s=_styles(translator, x[rows], [targets[i] for i in rows], wanted))
+                batch = batch.extend(s=_styles(translator, x[rows], [targets[i] for i in rows], batch.labels))
             y = recipe.translate(x[rows], batch).float().clamp(-1, 1)
             x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
     return x
@@ -66,20 +65,23 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
 
 
 def _own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
-    """Return the labels [N, L] of x as far as each one's target depends on them; one run of the class head at most."""
-    classify, logits = translator.classifier(x), []
+    """Return the labels [N, L] of x as far as each one's target depends on them."""
+    classify, complete, space = translator.classifier(x), source_labels.complete, translator.model.space
+    edits = [target.edits for target in targets]
+    if classify is None:  # What one target needs must not be asked of another's picture.
+        return torch.cat([complete(space, [own], [wanted], None) for own, wanted in zip(known, edits, strict=True)])
+    return complete(space, known, edits, classify)
 
-    def row(index: int) -> Callable[[], Tensor] | None:
-        def logits_of() -> Tensor:
-            assert classify is not None
-            if not logits:
-                logits.append(classify().float().cpu())
-            return logits[0][index : index + 1]
 
-        return None if classify is None else logits_of
-
-    complete, space = source_labels.complete, translator.model.space
-    return torch.cat([complete(space, [known[i]], [t.edits], row(i)) for i, t in enumerate(targets)])
+def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:
+    """Return the targets of pictures with `labels` [N, L], one edit each; equal edits are applied together."""
+    parts: dict[tuple[object, ...], list[int]] = {}
+    for i, edit in enumerate(edits):
+        parts.setdefault((edit.dataset, *edit.values.items()), []).append(i)
+    told = [space.apply(edits[rows[0]], labels[rows]) for rows in parts.values()]
+    order = torch.tensor([i for rows in parts.values() for i in rows], device=labels.device).argsort()
+    wanted, stated, dataset = (torch.cat(part)[order] for part in zip(*told, strict=True))
+    return Batch(labels=wanted, known=stated, dataset=dataset)
 
 
 def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], wanted: Tensor) -> Tensor:

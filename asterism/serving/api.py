@@ -107,7 +107,7 @@ def api(service: Service) -> APIRouter:
 
             def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
                 array = array if suffix == ".tif" or array.shape[2] == 1 and suffix == ".png" else to_depth(array, 8)
-                content = encode(array, suffix, order.quality)
+                content = encode(array, suffix, order.quality, compression=1)  # Thrice as fast as 6, about a tenth larger.
                 return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
 
             work = service.translate(hosted, order.image, order.wish, write)

@@ -14,6 +14,7 @@ from asterism.config import ConfigError
 from asterism.serving.app import create_app
 from asterism.serving.hosted import load_models
 from asterism.serving.limits import Limits
+from asterism.serving.memory import keep_memory
 from asterism.serving.service import Service
 
 
@@ -48,6 +49,7 @@ def serve(
             f"{host} can be reached from other machines, so a token is needed: --token {secrets.token_urlsafe(24)} "
             "(or the variable ASTERISM_TOKEN); without one, serve on 127.0.0.1"
         )
+    keep_memory()
     bound = bind(host, port)
     try:
         service = Service(load_models(runs, device, precision), limits)

@@ -24,6 +24,7 @@ from asterism.inference.styles import Target
 from asterism.labels import LabelError
 from asterism.serving.hosted import Hosted, Wish, warm_up
 from asterism.serving.limits import Limits, Refused
+from asterism.serving.memory import RETURN_EVERY, return_free
 from asterism.serving.metrics import Metrics, resident_bytes
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import DeviceWorker
@@ -47,6 +48,7 @@ class Service:
         self.ready = False
         self.closing = False
         self.taken = 0
+        self._made = 0
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "asterism_places_taken": ("Results that are waiting or in work.", lambda: self.taken),
             "asterism_places": ("Results that may be waiting or in work.", lambda: self.limits.places),
@@ -134,6 +136,10 @@ class Service:
             raise Refused(503, "the translation failed on the server, whose log says why; ask again, or for less") from error
         finished = await asyncio.gather(*(loop.run_in_executor(self._pool, conclude, y) for y in results))
         self.metrics.translated(hosted.name, len(finished))
+        self._made += len(finished)
+        if self._made >= RETURN_EVERY:
+            self._made = 0
+            loop.run_in_executor(self._pool, return_free)
         return array, list(finished)
 
     async def labels(self, hosted: Hosted, upload: bytes, fit: str = "letterbox") -> dict[str, bool]:

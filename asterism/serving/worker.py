@@ -140,14 +140,16 @@ class DeviceWorker:
         with self._changed:
             while not self._jobs and not self._calls and not self._closing:
                 self._changed.wait()
+            mine = [job for job in self._jobs if job.translator is self._jobs[0].translator]
+            room = _size(sum(len(job.targets) - job.taken for job in mine), self.batch_size)
             rows: list[tuple[_Job, int]] = []
-            for job in [job for job in self._jobs if job.translator is self._jobs[0].translator]:
-                count = min(self.batch_size - len(rows), len(job.targets) - job.taken)
+            for job in mine:
+                count = min(room - len(rows), len(job.targets) - job.taken)
                 rows += [(job, job.taken + i) for i in range(count)]
                 job.taken += count
                 if job.taken == len(job.targets):
                     self._jobs.remove(job)
-                if len(rows) == self.batch_size:
+                if len(rows) == room:
                     break
             return rows
 
@@ -164,6 +166,14 @@ class DeviceWorker:
                 return self._translate(rows[:half]) + self._translate(rows[half:])
             log.exception("a picture could not be translated")
             return [error]
+
+
+def _size(waiting: int, most: int) -> int:
+    """Return how many of those that wait are taken: a power of two, or the most.
+
+    Convolution libraries prepare, and keep, their kernels for every size that they meet; this way they meet few.
+    """
+    return most if waiting >= most else 1 << (waiting.bit_length() - 1) if waiting else 0
 
 
 def _answer(call: _Call) -> None:
