@@ -21,6 +21,7 @@ from asterism.data.transforms import fit_stored, mirror, zoom
 from asterism.engine import checkpoint, memory
 from asterism.engine.average import Average
 from asterism.engine.best import Best, Evaluation
+from asterism.engine.compilation import Tables
 from asterism.engine.display import Display
 from asterism.engine.log import Log
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
@@ -82,6 +83,7 @@ class Trainer:
         self.machine, self.processes = machine, processes
         self.identity, self.previews, self.info = identity, previews, info
         memory.recompute_activations(recipe, config.checkpoint_activations)
+        self.tables = Tables(recipe, machine.device, config.compile)
         self.optimizers = Optimizers(recipe, machine.device)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.statistics = Statistics(machine.device)
@@ -184,7 +186,7 @@ class Trainer:
         result = []
         for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
             with self.machine.arithmetic():
-                terms = getattr(self.recipe, f"{name}_terms")(micro, progress)
+                terms = self.tables.make(name, micro, progress)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
             loss.backward()
             result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})

@@ -1,0 +1,71 @@
+"""The tables of terms, as written or compiled: one graph per update, which `torch.compile` fuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from asterism.data.batch import Batch
+from asterism.recipes.base import Recipe, Terms
+
+COMPILERS = ("c++", "g++", "clang++", "cl")
+"""Any of them, or the one that CXX names, compiles the loops of a CPU."""
+
+
+class Tables:
+    """Makes a recipe's tables of terms.
+
+    A compiled table is one graph without breaks, for static shapes: it is compiled at its first use and, batches being of
+    one size, never again.
+
+    Args:
+        recipe: whose tables.
+        device: where it is.
+        choice: auto, on or off.
+
+    Attributes:
+        compiled: whether tables are compiled.
+        reason: that, and why, in a few words.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device, choice: str) -> None:
+        self.recipe = recipe
+        self.compiled, self.reason = decide(device, choice)
+        self.graphs: dict[str, Callable[[dict[str, Tensor], Tensor], Terms]] = {}
+
+    def make(self, name: str, batch: Batch, progress: Tensor) -> Terms:
+        """Return the table of `<name>_terms`."""
+        if not self.compiled:
+            return getattr(self.recipe, f"{name}_terms")(batch, progress)
+        if name not in self.graphs:
+            terms = getattr(self.recipe, f"{name}_terms")
+
+            def table(tensors: dict[str, Tensor], progress: Tensor) -> Terms:
+                return terms(Batch(**tensors), progress)
+
+            self.graphs[name] = torch.compile(table, fullgraph=True, dynamic=False)
+        return self.graphs[name](dict(batch.items()), progress)
+
+
+def decide(device: torch.device, choice: str) -> tuple[bool, str]:
+    """Say whether to compile and why.
+
+    `auto` compiles on NVIDIA GPUs. On CPUs nearly all of the time is in the library's convolutions, which compilation leaves
+    as they are, and small maps and norms are written by hand (docs/performance.md).
+    """
+    if choice == "off":
+        return False, "updates as written (asked for)"
+    if choice == "auto" and device.type != "cuda":
+        return False, f"updates as written (auto does not compile on {device.type})"
+    if device.type == "cuda":
+        missing = "" if importlib.util.find_spec("triton") else "Triton"
+    else:
+        missing = "" if any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))) else "a C++ compiler"
+    if missing:
+        return False, f"updates as written (compiling them needs {missing}, which is not there)"
+    return True, f"updates compiled ({'asked for' if choice == 'on' else 'auto'}; the first steps take minutes)"
