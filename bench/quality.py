@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asterism.config import ConfigError, TrainConfig, fields_of
+from asterism.config import TrainConfig, fields_of
 from asterism.engine.run import train, write_json
-from asterism.evaluation import evaluate
+from asterism.evaluation.evaluate import evaluate
 
 PLAIN = {
     f"train.{key}": value for key, value in {"precision": "float32", "compile": "off"}.items() if key in fields_of(TrainConfig)
@@ -39,15 +38,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the six runs; the same command goes on there")
     parser.add_argument("--size", type=int, default=32, help="side of the pictures [32]")
     parser.add_argument("--steps", type=int, default=800, help="training steps of each run [800]")
+    parser.add_argument("--pictures", type=int, default=200, help="test pictures measured, in every target [200]")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... [3]")
     args = parser.parse_args()
     began = time.perf_counter()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in PATHS}
-    judge: Path | None = None
     for seed in range(args.seeds):
         for name, overrides in PATHS.items():
             run = args.out / f"{name}_{seed}"
-            values, judge = one(run, args.data, settings(args.size, args.steps, seed) | overrides, judge)
+            values = one(run, args.data, settings(args.size, args.steps, seed) | overrides, args.pictures)
             found[name].append(values)
             print(f"{name}, seed {seed}: {in_words(values)} ({(time.perf_counter() - began) / 60:.1f} minutes)", flush=True)
     result = compare(found)
@@ -65,27 +64,24 @@ def main() -> int:
 def settings(size: int, steps: int, seed: int) -> dict[str, Any]:
     """Return the small preset's settings for so few steps."""
     values = {"steps": steps, "decay_steps": steps // 2, "ema_kimg": 1, "seed": seed, "log_every": 50}
-    values |= {"preview_every": steps, "checkpoint_every": max(1, steps // 4)}
+    values |= {"preview_every": steps, "checkpoint_every": max(1, steps // 4), "evaluate_every": 0}
     return {f"train.{key}": value for key, value in values.items()} | {"data.size": size}
 
 
-def one(run: Path, data: str, overrides: Mapping[str, Any], judge: Path | None) -> tuple[dict[str, float], Path]:
-    """Train and measure one run, judged by the classifier in `judge` if there is one; return its values and the classifier."""
+def one(run: Path, data: str, overrides: Mapping[str, Any], pictures: int) -> dict[str, float]:
+    """Train and measure one run on some test pictures; return its values."""
     kept = run / "quality.json"
     if not kept.exists():
         outcome = train("stargan", data, run, preset="small", overrides=overrides)
         if outcome.signal is not None:
             raise KeyboardInterrupt
-        if judge is not None and not (run / "classifier").exists():
-            shutil.copytree(judge, run / "classifier")
-        scores = evaluate(run, precision=overrides.get("train.precision", "auto"))
-        values = next(row["values"] for row in scores["rows"] if row["name"] == "translated, all targets")
-        if values["error ratio"] is None:
-            raise ConfigError(
-                f"{data} has no true pictures of edits: a column identity or pair_id says which show the same thing"
-            )
+        precision = str(overrides.get("train.precision", "auto"))
+        records = evaluate(run, protocols=("stargan", "truth"), parameters={"pictures": pictures}, precision=precision)
+        values: dict[str, float] = {}
+        for record in records.values():
+            values |= next(row["values"] for row in record["rows"] if row["name"] == "translated, all targets")
         write_json(kept, {"accuracy": values["reached"], "ratio": values["error ratio"], "preserved": values["preserved"]})
-    return json.loads(kept.read_text(encoding="utf-8")), run / "classifier"
+    return json.loads(kept.read_text(encoding="utf-8"))
 
 
 def compare(found: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:

@@ -32,12 +32,16 @@ FLAGS = {
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --device --dry-run",
     "translate": "--to --out --labels --fit --format --batch-size --overwrite --style --count --like --truncation --strength "
-    "--from --device --precision",
+    "--from --masks --diff --device --precision",
+    "interpolate": "--to --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
+    "--batch-size --overwrite --out --device --precision",
+    "grid": "--to --like --style --truncation --side --labels --fit --batch-size --overwrite --out --device --precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
     "--precision",
     "report": "--out",
+    "serve": "--host --port --token --no-studio --batch-size --max-upload --max-pixels --places --timeout --device --precision",
     "export": "--format --precision --data --out --push --overwrite",
-    "import": "--labels --image-size --licence --out",
+    "import": "--labels --domains --image-size --fan --licence --out",
     "list": "",
     "info": "",
 }

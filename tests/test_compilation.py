@@ -40,11 +40,11 @@ def test_updates_compile_whole_and_once(name, monkeypatch):
 
 
 def test_what_is_compiled_is_said_with_the_reason(monkeypatch):
-    assert decide(CPU, "off") == (False, "updates as written (asked for)")
-    assert decide(CPU, "auto") == (False, "updates as written (auto does not compile on cpu)")
+    assert decide(CPU, "off") == (False, "not compiled (asked for)")
+    assert decide(CPU, "auto") == (False, "not compiled (auto on cpu)")
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++" if name == "g++" else None)
     assert decide(CPU, "on")[0]
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert decide(CPU, "on") == (False, "updates as written (compiling them needs a C++ compiler, which is not there)")
+    assert decide(CPU, "on") == (False, "not compiled (that needs a C++ compiler, which is not there)")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert decide(torch.device("cuda"), "auto")[0]

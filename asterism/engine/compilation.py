@@ -59,13 +59,13 @@ def decide(device: torch.device, choice: str) -> tuple[bool, str]:
     as they are, and small maps and norms are written by hand (docs/performance.md).
     """
     if choice == "off":
-        return False, "updates as written (asked for)"
+        return False, "not compiled (asked for)"
     if choice == "auto" and device.type != "cuda":
-        return False, f"updates as written (auto does not compile on {device.type})"
+        return False, f"not compiled (auto on {device.type})"
     if device.type == "cuda":
         missing = "" if importlib.util.find_spec("triton") else "Triton"
     else:
         missing = "" if any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))) else "a C++ compiler"
     if missing:
-        return False, f"updates as written (compiling them needs {missing}, which is not there)"
+        return False, f"not compiled (that needs {missing}, which is not there)"
     return True, f"updates compiled ({'asked for' if choice == 'on' else 'auto'}; the first steps take minutes)"
