@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import socket
 import sys
@@ -118,4 +119,5 @@ class Server(uvicorn.Server):
         if self.service.taken:
             print(f"finishing {self.service.taken} accepted", file=sys.stderr, flush=True)
         await self.service.drained()
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What is cut off now are pages that stay open.
         await super().shutdown(sockets)
