@@ -61,7 +61,7 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
             row = nodes.row()
             for i, text in enumerate(line):
                 code = i < 2 and isinstance(part, nodes.tbody)
-                pieces = ["", text] if code else re.split(r"(?<!\S)(--[\w.]+)", text)  # A flag is code as well.
+                pieces = ["", text] if code else re.split(r"(?<!\S)(--[\w.]*\w)", text)  # A flag is code as well.
                 parts = [nodes.literal(text=p) if k % 2 else nodes.Text(p) for k, p in enumerate(pieces)]
                 row += nodes.entry("", nodes.paragraph("", "", *parts))
             part += row
