@@ -8,6 +8,7 @@ import torch
 from asterism.config import TrainConfig
 from asterism.data.dataset import open_data
 from asterism.engine import memory
+from asterism.engine.compilation import Tables
 from asterism.engine.estimate import Kept, estimate, what_fits
 from asterism.engine.run import train
 from asterism.engine.trainer import TrainingError
@@ -127,3 +128,25 @@ def test_the_estimate_knows_both_ways(shapes_dir, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: costs[0].memory)
     settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW)
     assert estimate(settings, open_data(settings.data)).fits.startswith("it does not fit")
+
+
+def test_nothing_is_compiled_to_estimate_or_to_find_what_fits(shapes_dir, tmp_path, monkeypatch):
+    """Compiling takes minutes for each size of a batch."""
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda table, **options: compiled.append(table) or table)
+    settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW | {"train.compile": "on"})
+    assert estimate(settings, open_data(settings.data)).seconds > 0
+    assert compiled == []
+    terms = StarGAN.discriminator_terms
+
+    def limited(self, batch, progress):
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return terms(self, batch, progress)
+
+    monkeypatch.setattr(StarGAN, "discriminator_terms", limited)
+    with pytest.raises(TrainingError, match="--train.accumulate 2 computes"):
+        train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW | {"train.compile": "on"})
+    assert len(compiled) <= 1  # The update that ran out, at its first use.
+    both = Tables(tiny("stargan", SPACES["folders"]), torch.device("cuda"), "auto", recomputed=True)
+    assert not both.compiled

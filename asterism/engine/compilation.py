@@ -27,15 +27,18 @@ class Tables:
         recipe: whose tables.
         device: where it is.
         choice: auto, on or off.
+        recomputed: activations are computed twice, which `auto` leaves uncompiled: the two were not tried together on a GPU.
 
     Attributes:
         compiled: whether tables are compiled.
         reason: that, and why, in a few words.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, choice: str) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device, choice: str, recomputed: bool = False) -> None:
         self.recipe = recipe
         self.compiled, self.reason = decide(device, choice)
+        if choice == "auto" and self.compiled and recomputed:
+            self.compiled, self.reason = False, "not compiled (auto, since activations are computed twice)"
         self.graphs: dict[str, Callable[[dict[str, Tensor], Tensor], Terms]] = {}
 
     def make(self, name: str, batch: Batch, progress: Tensor) -> Terms:

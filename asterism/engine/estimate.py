@@ -135,6 +135,7 @@ def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int
 def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Machine, count: int) -> tuple[float, Kept]:
     """Return the seconds of a mean step on `count` pictures and what its largest update keeps."""
     data, config = replace(settings.data, workers=0), replace(settings.train, batch_size=count, accumulate=1)
+    config = replace(config, compile="off")  # Compiling takes minutes and leaves the memory about as it is.
     loader = Loader(
         datasets.splits["train"][:1],
         datasets.picture,

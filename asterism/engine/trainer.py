@@ -83,7 +83,7 @@ class Trainer:
         self.machine, self.processes = machine, processes
         self.identity, self.previews, self.info = identity, previews, info
         memory.recompute_activations(recipe, config.checkpoint_activations)
-        self.tables = Tables(recipe, machine.device, config.compile)
+        self.tables = Tables(recipe, machine.device, config.compile, config.checkpoint_activations)
         self.optimizers = Optimizers(recipe, machine.device)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.statistics = Statistics(machine.device)
