@@ -13,25 +13,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.data.batch import Batch
 from bench.cases import Case, Ours, plain, published
 from bench.published_step import Published
 
 FLOAT32 = 1e-4
 """Of a loss, relative to 1 or its size; of a network's whole gradient, as its distance over its length."""
 
-BATCHES = 3
+BATCHES = 5
 
-BFLOAT16_FACTOR = 2.0
+ROUNDING = 2.0
+"""A gradient jumps where a ReLU's input or a difference under an absolute value is zero; of millions of elements some are
+within rounding of that, and each moves the gradient by up to 1e-2, between equally right computations. And bfloat16 keeps 8
+bits, so that no two orders of summation agree closely. So what rounding costs is measured beside, on the same batch: the
+published step in float32, or under PyTorch's own bfloat16 autocast, against itself in float64. Where that is more than
+1e-4, ours may be off by twice as much. Jumps are chance, so several batches are tried, and an update agrees if it does on
+one: a wrong formula agrees on none (tests/test_bench.py holds a small case, with few such elements, to 1e-4)."""
+
 BFLOAT16_LOSS = 2**-8
-"""bfloat16 keeps 8 bits, so no two orders of summation agree closely. What rounding costs is measured beside: the
-published step under PyTorch's own bfloat16 autocast, against itself in float32. Ours may be off by twice as much, since it
-also rounds where autocast does not (the normalisation's input), and losses by one rounding of the largest value of their
-size, which autocast's error falls below by chance."""
+"""In bfloat16 a loss may be off by one rounding of the largest value of its size, which autocast's falls below by chance."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How far one update is from the float32 published one.
+    """How far one update is from the published one in float64.
 
     Args:
         losses: |difference| / max(1, |published|) by term.
@@ -51,11 +56,7 @@ class DisagreementError(AssertionError):
 
 
 def check(case: Case, options: Mapping[str, str]) -> dict[str, Differences]:
-    """Compare every update of a case, asterism with `options` against the published step in float32.
-
-    The gradient of a mean absolute difference jumps where the difference is zero, so one element within rounding of zero
-    can move it by 1e-3 between equally right computations. Up to three batches are tried, and an update agrees if it does
-    on one: a wrong formula agrees on none.
+    """Compare every update of a case, asterism with `options` against the published step in float64.
 
     Returns:
         Update -> differences on the batch where it agreed.
@@ -66,6 +67,8 @@ def check(case: Case, options: Mapping[str, str]) -> dict[str, Differences]:
     ours = Ours(case, options)
     device = ours.machine.device
     exact, rounded = (published(case, ours, device) for _ in range(2))
+    for network in exact.networks.values():
+        network.double()
     for side in (exact, rounded):
         for optimizer in side.optimizers.values():
             optimizer.param_groups[0]["lr"] = 0.0
@@ -76,16 +79,14 @@ def check(case: Case, options: Mapping[str, str]) -> dict[str, Differences]:
         failures = []
         ours.batch = ours.draw(seed)
         for update in ours.recipe.updates:
-            expected = exact.updates[update.name](plain(ours.batch))
-            autocast = None
-            if ours.machine.dtype == torch.bfloat16:
-                with torch.autocast(device.type, torch.bfloat16):
-                    terms = rounded.updates[update.name](plain(ours.batch))
-                autocast = difference(expected, states(exact), terms, states(rounded), update.trains)
+            expected = exact.updates[update.name](doubled(ours.batch))
+            with torch.autocast(device.type, torch.bfloat16, enabled=ours.machine.dtype == torch.bfloat16):
+                terms = rounded.updates[update.name](plain(ours.batch))
+            floor = difference(expected, states(exact), terms, states(rounded), update.trains)
             ours.update(update.name)
             mine = ours.trainer.optimizers.state_dict()["adam"]
             found = difference(expected, states(exact), ours.losses(), mine, update.trains)
-            above = exceeded(found, autocast)
+            above = exceeded(found, floor, ours.machine.dtype)
             if not above:
                 agreed.setdefault(update.name, found)
             elif update.name not in agreed:
@@ -125,14 +126,23 @@ def gradient(state: dict[str, Any]) -> Tensor:
     return torch.cat([state["state"][i]["exp_avg"].flatten().double() for i in group["params"]]) / (1 - group["betas"][0])
 
 
-def exceeded(found: Differences, autocast: Differences | None) -> str:
-    """Say which difference is above its tolerance; nothing where none is."""
-    for kind, values in (("loss", found.losses), ("gradient", found.gradients)):
-        for name, value in values.items():
-            limit = FLOAT32
-            if autocast is not None:
-                theirs = (autocast.losses if kind == "loss" else autocast.gradients)[name]
-                limit = max(BFLOAT16_FACTOR * theirs, BFLOAT16_LOSS if kind == "loss" else FLOAT32)
-            if not value <= limit:  # Not a number, too.
-                return f"{kind} {name} differs by {value:.2g}, more than {limit:.2g}"
+def doubled(batch: Batch) -> Batch:
+    """Return a batch of the same values in float64, stored plane by plane."""
+    return Batch(**{name: t.double() if t.is_floating_point() else t for name, t in plain(batch).items()})
+
+
+def exceeded(found: Differences, floor: Differences, dtype: torch.dtype) -> str:
+    """Say which difference is above its tolerance; nothing where none is.
+
+    Args:
+        floor: what rounding to `dtype` costs the published step.
+    """
+    for name, value in found.losses.items():
+        limit = FLOAT32 if dtype == torch.float32 else max(ROUNDING * floor.losses[name], BFLOAT16_LOSS)
+        if not value <= limit:  # Not a number, too.
+            return f"loss {name} differs by {value:.2g}, more than {limit:.2g}"
+    for name, value in found.gradients.items():
+        limit = max(ROUNDING * floor.gradients[name], FLOAT32)
+        if not value <= limit:
+            return f"gradient of the {name} differs by {value:.2g}, more than {limit:.2g}"
     return ""
