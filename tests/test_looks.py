@@ -16,9 +16,9 @@ from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat, read, write
 from asterism.inference.difference import difference, figure, heat_map
 from asterism.inference.folder import FolderError, translate_folder
+from asterism.inference.grid import draw_grid
 from asterism.inference.interpolation import interpolate_files
 from asterism.inference.png_rows import PngRows
-from asterism.inference.reference_grid import reference_grid
 from asterism.model_file import save_model
 from tests.negative import negative
 from tests.test_masks import build
@@ -112,7 +112,7 @@ def test_a_grid_shows_references_on_top_and_sources_at_the_left(
     model: asterism.Translator, album: Path, tmp_path: Path
 ) -> None:
     refs = [album / "a.png", album / "c.png"]
-    reference_grid(model, [album / "a.png", album / "b.png"], "blue", tmp_path / "g.png", styles=[3], like=refs, side=32)
+    draw_grid(model, [album / "a.png", album / "b.png"], tmp_path / "g.png", to=["blue"], styles=[3], like=refs, side=32)
     sheet, step = read(tmp_path / "g.png"), 40
     assert sheet.shape == (3 * step, 4 * step, 3)
 
@@ -127,10 +127,18 @@ def test_a_grid_shows_references_on_top_and_sources_at_the_left(
         alone = np.asarray(model.translate(album / "a.png", "blue", **look), dtype=int)
         assert np.abs(cell(1, column) - alone).max() <= 1
     with pytest.raises(FolderError, match="would be replaced"):
-        reference_grid(model, [album], "blue", tmp_path / "g.png", styles=[3])
-    with pytest.raises(ConfigError, match="a grid needs columns"):
-        reference_grid(model, [album], "blue", tmp_path / "h.png")
+        draw_grid(model, [album], tmp_path / "g.png", to=["blue"], styles=[3])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["g.png"]
+
+
+def test_a_grid_without_targets_has_a_column_for_every_label(model: asterism.Translator, album: Path, tmp_path: Path) -> None:
+    draw_grid(model, [album / "a.png"], tmp_path / "g.png", styles=[1, 2], side=32)
+    sheet, step = read(tmp_path / "g.png").astype(int), 40
+    columns = [(label, seed) for label in model.labels for seed in (1, 2)]
+    assert sheet.shape[1] == (1 + len(columns)) * step
+    for k, (label, seed) in enumerate(columns, 1):
+        alone = np.asarray(model.translate(album / "a.png", label, style=seed), dtype=int)
+        assert np.abs(sheet[-36:-4, k * step + 4 : k * step + 36] - alone).max() <= 1
 
 
 def test_a_sheet_of_any_length_is_written_without_being_held(tmp_path: Path) -> None:

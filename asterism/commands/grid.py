@@ -1,4 +1,4 @@
-"""`asterism grid`: every source in every style, as one picture."""
+"""`asterism grid`: every source in every target, or every style, as one picture."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "draw sources x references or seeds as one PNG"
+ABOUT = "draw sources x targets, or sources x styles, as one PNG"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="sources, a row each: pictures or folders")
-    parser.add_argument("--to", required=True, metavar="TARGET", help="the target, as for translate; references are of it")
+    parser.add_argument(
+        "--to", action="append", default=[], metavar="TARGET", help="as for translate; a column each [every label by itself]"
+    )
     parser.add_argument(
         "--like",
         action="append",
@@ -38,14 +40,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the grid."""
-    from asterism.inference.reference_grid import reference_grid
+    from asterism.inference.grid import draw_grid
     from asterism.inference.translator import load
 
-    summary = reference_grid(
+    summary = draw_grid(
         load(args.run, device=args.device, precision=args.precision),
         args.images,
-        args.to,
         args.out,
+        to=args.to,
         styles=args.style,
         like=args.like,
         truncation=args.truncation,

@@ -1,0 +1,133 @@
+"""Grids: sources down the first column, what becomes of each to the right, targets and styles along the top."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from asterism.config import ConfigError
+from asterism.data.pictures import PictureError, read
+from asterism.inference.folder import FolderError, Summary, find_pictures
+from asterism.inference.images import Picture, open_file, to_array
+from asterism.inference.png_rows import PngRows
+from asterism.inference.sheets import MARGIN, thumbnail
+from asterism.inference.source_labels import stated
+from asterism.inference.styles import Target
+from asterism.inference.translator import Translator
+
+
+def draw_grid(
+    translator: Translator,
+    inputs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    to: Sequence[str | Mapping[str, Any]] = (),
+    styles: Sequence[int] = (),
+    like: Sequence[str | os.PathLike[str]] = (),
+    truncation: float = 1.0,
+    side: int = 128,
+    fit: str = "letterbox",
+    labels: str | Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+    overwrite: bool = False,
+) -> Summary:
+    """Write a PNG in which each row is a source and each column a target, for recipes with styles in one style.
+
+    Rows are written as they are translated, so that the number of sources is not limited by memory. A source that cannot be
+    read is left out, and named.
+
+    Args:
+        inputs: the sources: picture files and folders.
+        out: the PNG file.
+        to: targets, as for `Translator.translate`; none takes every label by itself.
+        styles, like: seeds, then reference pictures and folders of them: a column each, in every target; references are
+            read as pictures of the target. Without any, recipes with styles show the mean style.
+        truncation: as for `Translator.translate`.
+        side: of a cell, in pixels; pictures are scaled to fit and never cropped.
+        fit, labels, batch_size, overwrite: as for `translate_folder`.
+
+    Raises:
+        ConfigError: no room for a cell.
+        FolderError: no such input, another ending than .png, or a file that is there already.
+        ModelError: styles for a recipe without.
+        PictureError: a reference that cannot be read.
+        LabelError: as for `translate_folder`.
+    """
+    out = Path(out)
+    if out.suffix.lower() != ".png":
+        raise FolderError(f"a grid is written as .png; {out} has another ending")
+    if out.exists() and not overwrite:
+        raise FolderError(f"{out} would be replaced: give another --out, or say --overwrite")
+    if side < 16:
+        raise ConfigError(f"a cell of {side} pixels is too small; 16 or more")
+    picture = translator.model.picture
+    (own,) = stated(translator.model.space, labels, 1)
+    looks: list[tuple[Any, Image.Image]] = []
+    for seed in styles:
+        looks.append((translator.style(seed=seed, truncation=truncation), _words(f"seed {seed}", side)))
+    for path, _ in find_pictures([Path(p) for p in like], out) if like else []:
+        try:
+            look = translator.style(like=path, truncation=truncation, fit=fit)
+            looks.append((look, thumbnail(read(path, picture.channels), side)))
+        except PictureError as error:
+            raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
+    wanted = list(to) or list(translator.labels)
+    targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look, _ in looks or [(None, None)]]
+    sources = find_pictures([Path(i) for i in inputs], out)
+    summary = Summary()
+
+    def opened() -> Iterator[Picture]:
+        for path, _ in sources:
+            try:
+                yield replace(open_file(path, picture), labels=own)
+            except PictureError as error:
+                summary.skipped.append((path, str(error)))
+
+    with PngRows(out, (1 + len(targets)) * (side + 2 * MARGIN)) as sheet:
+        for heads in _headings(wanted, [head for _, head in looks], side):
+            sheet.append(_row([None, *heads], side))
+        for source, made in translator.stream(opened(), targets, fit=fit, batch_size=batch_size):
+            cells = [thumbnail(to_array(y, picture), side) for y in made]
+            sheet.append(_row([thumbnail(source.x.permute(1, 2, 0).numpy(), side), *cells], side))
+        if len(summary.skipped) == len(sources):
+            raise FolderError(f"none of the sources can be read; the first: {sources[0][0]}: {summary.skipped[0][1]}")
+    summary.written.append(out)
+    return summary
+
+
+def _headings(
+    targets: Sequence[str | Mapping[str, Any]], looks: Sequence[Image.Image], side: int
+) -> Iterator[list[Image.Image]]:
+    """Yield the rows on top: the targets unless there is one in many looks, and the looks if there are any."""
+    if len(targets) > 1 or not looks:
+        names = [to if isinstance(to, str) else ", ".join(f"{k}={v}" for k, v in to.items()) for to in targets]
+        yield [_words(name, side) for name in names for _ in looks or [None]]
+    if looks:
+        yield [head for _ in targets for head in looks]
+
+
+def _row(cells: Sequence[Image.Image | None], side: int) -> np.ndarray:
+    """Draw cells side by side, each in the middle of its square: uint8 [h, w, 3], as high as the highest."""
+    step = side + 2 * MARGIN
+    height = max(cell.height for cell in cells if cell is not None) + 2 * MARGIN
+    band = Image.new("RGB", (len(cells) * step, height), "white")
+    for k, cell in enumerate(cells):
+        if cell is not None:
+            band.paste(cell, (k * step + (step - cell.width) // 2, (height - cell.height) // 2))
+    return np.asarray(band)
+
+
+def _words(text: str, side: int) -> Image.Image:
+    """Write a heading over a column, in letters as large as fit."""
+    size = max(10, side // 8)
+    while size > 6 and ImageFont.load_default(size=size).getlength(text) > side:
+        size -= 1
+    cell = Image.new("RGB", (side, 2 * size), "white")
+    ImageDraw.Draw(cell).text((side // 2, size), text, fill="black", font=ImageFont.load_default(size=size), anchor="mm")
+    return cell
