@@ -28,6 +28,8 @@ RARE_SHARE = 0.05
 """A label that fewer training pictures have, or lack, is called rare."""
 UNEVEN_RATIO = 5
 """Alternatives are called uneven when one has this many times the pictures of another."""
+FEW_HELD_OUT = 10
+"""With fewer pictures of a label in a split, what is measured on them is rough: 3 of 3 and 2 of 3 are 33 points apart."""
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
 FILES_SHOWN = 20
@@ -209,7 +211,12 @@ def _warnings(
     found = []
     if report.unreadable:
         found.append(f"pictures that cannot be read, left out: {len(report.unreadable):,}")
-    found += [f"no {split} pictures" for split in ("val", "test") if not report.pictures[split]]
+    for split, name in (("val", "validation"), ("test", "test")):
+        few = [f"{label.name} {getattr(label, split)}" for label in report.labels if getattr(label, split) < FEW_HELD_OUT]
+        if not report.pictures[split]:
+            found.append(f"no {name} pictures")
+        elif few:
+            found.append(some(few, f"labels with few {name} pictures, on which scores are rough"))
     if report.missing:
         found.append(some(report.missing, "rows of the table without a picture, left out"))
     if report.unlabelled:
