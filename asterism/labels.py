@@ -161,8 +161,8 @@ class LabelSpace:
         c = labels * known
         if self.num_datasets == 1:
             return c
-        m = torch.nn.functional.one_hot(dataset, self.num_datasets).to(c.dtype)
-        return torch.cat([c, m], dim=1)
+        m = dataset[:, None] == torch.arange(self.num_datasets, device=dataset.device)
+        return torch.cat([c, m.to(c.dtype)], dim=1)
 
     def decode(self, c: Tensor) -> list[dict[str, bool]]:
         """Return, per sample, the labels that a code [N, code_size] states: name -> holds, for its dataset only."""

@@ -95,10 +95,8 @@ class Ours:
 
     def update(self, name: str) -> None:
         """Make one update."""
-        (update,) = (u for u in self.recipe.updates if u.name == name)
-        progress = torch.tensor(float(self.trainer.step), device=self.machine.device)
         with self.machine.products():
-            self.trainer.apply(update, self.batch, self.case.batch, progress)
+            self.trainer.make([u for u in self.recipe.updates if u.name == name], self.batch, self.case.batch)
 
     def iteration(self) -> None:
         """Make the training steps after which every update was made: for StarGAN five, the last with both updates."""

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-WARM_UP = 2
-"""Untimed calls of what compiles or captures itself."""
+from asterism import recording
+
+WARM_UP = {"cpu": 1, "cuda": recording.WARM_UP + 1}
+"""Untimed calls by device: on a GPU the last of them is recorded, and what is timed are replays."""
 
 
 class Clock:

@@ -1,7 +1,8 @@
 """All that needs a GPU, in one command: `python -m bench.gpu`.
 
 Runs the tests marked `gpu`, then the rows of docs/performance.md for one NVIDIA GPU: training of StarGAN at 128 px and
-StarGAN v2 at 256 px, translation, each against the published step in float32 with TF32 off and on, and peak memory.
+StarGAN v2 at 256 px, translation, each against the published step in float32 with TF32 off and on, ours without CUDA
+graphs, and peak memory.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def main() -> int:
         passed = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "gpu"], cwd=ROOT).returncode in (0, 5)
     machine = describe(device)
     agree({case.recipe for case in TRAINING}, device)
-    for tf32 in (False, True):
-        label = " against TF32" if tf32 else ""
+    ways = {"": (False, True), " against TF32": (True, True), " without CUDA graphs": (False, False)}
+    for label, (tf32, recorded) in ways.items():
         for case in TRAINING:
-            results += rows.training(case, {}, machine, args.seconds, label, tf32)
-        results.append(rows.translation(TRANSLATION, {}, machine, args.seconds, label, tf32))
+            results += rows.training(case, {}, machine, args.seconds, label, tf32, recorded)
+        results.append(rows.translation(TRANSLATION, {}, machine, args.seconds, label, tf32, recorded))
     results += [rows.memory(case, {}, machine, "") for case in TRAINING]
     for row in results:
         print(f"{row}{in_words(row)}{verdict(row)}")

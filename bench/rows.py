@@ -44,14 +44,22 @@ class Row:
 
 
 def training(
-    case: Case, options: Mapping[str, str], machine: Machine, seconds: float, label: str, tf32: bool = False
+    case: Case,
+    options: Mapping[str, str],
+    machine: Machine,
+    seconds: float,
+    label: str,
+    tf32: bool = False,
+    recorded: bool = True,
 ) -> list[Row]:
-    """Time every update and the whole iteration of both sides in alternation."""
+    """Time every update and the whole iteration of both sides in alternation; on a GPU with or without CUDA graphs."""
     ours = Ours(case, dict(options) | {"device": machine.device.type})
+    ours.trainer.recorder = ours.trainer.recorder if recorded else None
     theirs = published(case, ours, machine.device)
     batch = plain(ours.batch)
     works: dict[str, Callable[[], object]] = {"iteration": ours.iteration}
-    warm = {"iteration": WARM_UP}
+    warm_up = WARM_UP[machine.device.type]
+    warm = {"iteration": warm_up}
 
     def with_tf32(work: Callable[[], object]) -> Callable[[], object]:
         def call() -> None:
@@ -68,7 +76,7 @@ def training(
     if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
         del works["published iteration"]
     else:
-        warm |= {name: WARM_UP for name in works}
+        warm |= {name: warm_up for name in works}
     taken = alternate(works, warm, seconds, machine.clock)
     if "published iteration" not in taken:
         parts = {u.name: ours.cycle // u.every * taken[f"published {u.name}"] for u in ours.recipe.updates}
@@ -93,17 +101,24 @@ def training(
 
 
 def translation(
-    case: Case, options: Mapping[str, str], machine: Machine, seconds: float, label: str, tf32: bool = False
+    case: Case,
+    options: Mapping[str, str],
+    machine: Machine,
+    seconds: float,
+    label: str,
+    tf32: bool = False,
+    recorded: bool = True,
 ) -> Row:
     """Time the translation of a batch by both sides in alternation; decoding and encoding excluded."""
     both = Translation(case, options, machine.device)
+    both.translator.recorder = both.translator.recorder if recorded else None
 
     def reference() -> None:
         with tensor_cores(tf32):
             both.published()
 
     works: dict[str, Callable[[], object]] = {"ours": both.ours, "published": reference}
-    taken = alternate(works, {"ours": WARM_UP, "published": 1}, seconds, machine.clock)
+    taken = alternate(works, {"ours": WARM_UP[machine.device.type], "published": 1}, seconds, machine.clock)
     detail = {
         "seconds": taken["ours"],
         "published_seconds": taken["published"],

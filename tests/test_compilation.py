@@ -27,7 +27,7 @@ def test_updates_compile_whole_and_once(name, monkeypatch):
     for choice in ("off", "on"):
         recipe = tiny(name, SPACES["joint"])
         trainer = trainer_of(recipe, compile=choice, batch_size=COUNT)
-        tables = {u.name for u in recipe.updates} | {u.lazy[0] for u in recipe.updates if u.lazy}
+        tables = {u.name for u in recipe.updates} | {u.lazy[0] for u in recipe.updates if u.lazy} | {"share"}
         trainer.optimizers.set_rates(1e-2)  # Adam's first steps are signs: small ones, so that rounding does not spread.
         for step in range(3):
             trainer.step = trainer.config.steps - 1  # Where every update is due.

@@ -135,7 +135,7 @@ def test_the_whole_iteration_agrees(name):
                         # A difference of 2e-4 of the length, along the ones: what D's two steps, signs too, hand on.
                         close(mine[0], theirs[0], relative=2e-3, absolute=noise + slack + 2e-4 * across * float(theirs[1]))
     trainer.average.update(len(batch), len(batch))
-    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in trainer.optimizers.by_network.items()}
+    rates = trainer.optimizers.base_rates
     for network, module in recipe.networks.items():
         for key, parameter in module.named_parameters():
             # An element whose gradient is rounding noise may move the other way, by the rate, in either of two updates.

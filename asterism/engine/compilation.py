@@ -1,4 +1,4 @@
-"""The tables of terms, as written or compiled: one graph per update, which `torch.compile` fuses."""
+"""The tables of terms, as written or compiled: one graph each, which `torch.compile` fuses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,16 +19,17 @@ COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 class Tables:
-    """Makes a recipe's tables of terms.
+    """Makes a recipe's tables of terms, and what its updates share.
 
-    A compiled table is one graph without breaks, for static shapes: it is compiled at its first use and, batches being of
-    one size, never again.
+    What is compiled is one graph without breaks, for static shapes: it is compiled at its first use and, batches being of
+    one size, never again, but for a table that meets shared tensors in some steps and not in others.
 
     Args:
         recipe: whose tables.
         device: where it is.
         choice: auto, on or off.
         recomputed: activations are computed twice, which `auto` leaves uncompiled: the two were not tried together on a GPU.
+            So it does a function of the caller's, of which nothing is known.
 
     Attributes:
         compiled: whether tables are compiled.
@@ -37,22 +39,30 @@ class Tables:
     def __init__(self, recipe: Recipe, device: torch.device, choice: str, recomputed: bool = False) -> None:
         self.recipe = recipe
         self.compiled, self.reason = decide(device, choice)
-        if choice == "auto" and self.compiled and recomputed:
-            self.compiled, self.reason = False, "not compiled (auto, since activations are computed twice)"
-        self.graphs: dict[str, Callable[[dict[str, Tensor], Tensor], Terms]] = {}
+        doubts = ["activations are computed twice"] * recomputed + ["masks are made by a given function"] * recipe.calls_out
+        if choice == "auto" and self.compiled and doubts:
+            self.compiled, self.reason = False, f"not compiled (auto, since {doubts[0]})"
+        self.graphs: dict[str, Callable[..., Any]] = {}
 
     def make(self, name: str, batch: Batch, progress: Tensor) -> Terms:
         """Return the table of `<name>_terms`."""
+        return self._call(f"{name}_terms", batch, progress)
+
+    def share(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the recipe's updates share."""
+        return self._call("share", batch)
+
+    def _call(self, name: str, batch: Batch, *arguments: Tensor) -> Any:
+        method = getattr(self.recipe, name)
         if not self.compiled:
-            return getattr(self.recipe, f"{name}_terms")(batch, progress)
+            return method(batch, *arguments)
         if name not in self.graphs:
-            terms = getattr(self.recipe, f"{name}_terms")
 
-            def table(tensors: dict[str, Tensor], progress: Tensor) -> Terms:
-                return terms(Batch(**tensors), progress)
+            def graph(tensors: dict[str, Tensor], *arguments: Tensor) -> Any:
+                return method(Batch(**tensors), *arguments)
 
-            self.graphs[name] = torch.compile(table, fullgraph=True, dynamic=False)
-        return self.graphs[name](dict(batch.items()), progress)
+            self.graphs[name] = torch.compile(graph, fullgraph=True, dynamic=False)
+        return self.graphs[name](dict(batch.items()), *arguments)
 
 
 def decide(device: torch.device, choice: str) -> tuple[bool, str]:

@@ -63,6 +63,7 @@ def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
     if not drawn:
         return "Free some, then run the same command again"
     trainer.tables = Tables(trainer.recipe, trainer.machine.device, "off")  # Each size tried would be compiled for minutes.
+    trainer.recorder = None  # Recordings hold memory.
     batch_size = trainer.config.batch_size
     tries = [(trainer.config.accumulate * 2**n, False) for n in range(1, batch_size.bit_length() + 1)]
     tries = [(min(parts, batch_size), again) for parts, again in tries if parts < 2 * batch_size]

@@ -25,11 +25,18 @@ class Optimizers:
         self.by_network: dict[str, torch.optim.Adam] = {}
         self.parameters: dict[str, list[nn.Parameter]] = {}
         self.base_rates: dict[str, float] = {}
+        self.rates: dict[str, Tensor] = {}  # On the device, where a recorded update reads them.
         for name, adam in recipe.optimizers().items():
             self.parameters[name] = list(recipe.networks[name].parameters())
             vectors = [nn.Parameter(vector(p.detach(), p)) for p in self.parameters[name]]
+            self.rates[name] = torch.tensor(adam.lr, device=device)
             self.by_network[name] = torch.optim.Adam(
-                vectors, lr=adam.lr, betas=adam.betas, weight_decay=adam.weight_decay, fused=True
+                vectors,
+                lr=self.rates[name],
+                betas=adam.betas,
+                weight_decay=adam.weight_decay,
+                fused=True,
+                capturable=device.type == "cuda",
             )
             self.base_rates[name] = adam.lr
         self.skipped = torch.zeros((), device=device)
@@ -39,8 +46,8 @@ class Optimizers:
     def set_rates(self, factor: float) -> dict[str, float]:
         """Set every learning rate to its base times `factor`; return them by network."""
         rates = {name: base * factor for name, base in self.base_rates.items()}
-        for name, optimizer in self.by_network.items():
-            optimizer.param_groups[0]["lr"] = rates[name]
+        for name, rate in rates.items():
+            self.rates[name].fill_(rate)
         return rates
 
     def step(self, names: Sequence[str], processes: Processes) -> None:
@@ -59,8 +66,8 @@ class Optimizers:
             parameter.grad = None
         torch.autograd.graph.increment_version(parameters)  # Written through other tensors: what is kept of them is outdated.
         self.skipped += bad
-        self.skipped_in_a_row = (self.skipped_in_a_row + bad) * bad
-        self.worst_row = torch.maximum(self.worst_row, self.skipped_in_a_row)
+        self.skipped_in_a_row.add_(bad).mul_(bad)
+        torch.maximum(self.worst_row, self.skipped_in_a_row, out=self.worst_row)
 
     def state_dict(self) -> dict[str, Any]:
         """Return moments, step counts and the count of skipped steps."""
@@ -75,9 +82,11 @@ class Optimizers:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         for name, optimizer in self.by_network.items():
-            optimizer.load_state_dict(self._moments(name, state["adam"][name], vector))
-        self.skipped = state["skipped"].to(self.skipped.device)
-        self.skipped_in_a_row = state["skipped_in_a_row"].to(self.skipped.device)
+            moments = self._moments(name, state["adam"][name], vector)["state"]
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+            optimizer.param_groups[0]["lr"] = self.rates[name]
+        self.skipped.copy_(state["skipped"])
+        self.skipped_in_a_row.copy_(state["skipped_in_a_row"])
 
     def _moments(self, name: str, state: dict[str, Any], convert: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
         """Return the state of a network's Adam with the moments of each parameter converted; step counts stay."""

@@ -252,7 +252,8 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
             f"{trainer.recipe.advised_batch} or more: --train.accumulate computes them in parts where memory is short"
         )
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
-    say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; {trainer.tables.reason}; ready in {seconds:.1f} s")
+    how = trainer.tables.reason + (", recorded as CUDA graphs" if trainer.recorder else "")
+    say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; {how}; ready in {seconds:.1f} s")
 
 
 def _own_names(datasets: Datasets, dataset: int) -> Sequence[str]:

@@ -10,28 +10,27 @@ from asterism.recipes.base import Terms
 
 
 class Statistics:
-    """Sums and counts by name; nothing is read back before `drain`."""
+    """Sum and count of each term, [2] by name, changed in place; nothing is read back before `drain`."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
+        self.totals: dict[str, Tensor] = {}
 
     def add(self, update: str, terms: Terms) -> None:
         """Count every sample's value of every term of an update."""
         for name, (_, value) in terms.items():
             key = f"{update}/{name}"
-            self.sums[key] = self.sums.get(key, 0) + value.detach().sum()
-            self.counts[key] = self.counts.get(key, 0) + len(value)
+            if key not in self.totals:
+                self.totals[key] = torch.zeros(2, device=self.device)
+            self.totals[key][0] += value.detach().sum()
+            self.totals[key][1] += len(value)
 
     def drain(self, processes: Processes) -> dict[str, float]:
         """Return the means over all processes and start anew; the one place that waits for the device."""
-        if not self.sums:
+        if not self.totals:
             return {}
-        table = torch.stack(
-            [torch.stack(list(self.sums.values())), torch.tensor(list(self.counts.values()), device=self.device)]
-        )
+        table = torch.stack(list(self.totals.values()))
         processes.sum_([table])
-        means = (table[0] / table[1]).tolist()
-        names, self.sums, self.counts = list(self.sums), {}, {}
-        return dict(zip(names, means, strict=True))
+        for total in self.totals.values():
+            total.zero_()
+        return {name: total / count for name, (total, count) in zip(self.totals, table.tolist(), strict=True) if count}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from asterism.engine.processes import Processes
 from asterism.engine.statistics import Statistics
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Terms, Update
+from asterism.recording import Recorder
 
 STOP_CHECK_STEPS = 10
 """Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
@@ -84,6 +86,8 @@ class Trainer:
         self.identity, self.previews, self.info = identity, previews, info
         memory.recompute_activations(recipe, config.checkpoint_activations)
         self.tables = Tables(recipe, machine.device, config.compile, config.checkpoint_activations)
+        alone = self.tables.compiled and processes.world == 1  # Messages between processes are not recorded.
+        self.recorder = Recorder(machine.device) if alone and machine.device.type == "cuda" else None
         self.optimizers = Optimizers(recipe, machine.device)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.statistics = Statistics(machine.device)
@@ -161,23 +165,43 @@ class Trainer:
 
     def train_batch(self, batch: Batch, total: int) -> None:
         """Make every update that is due; `total` counts the batch's samples over all processes."""
-        progress = torch.tensor(float(self.step), device=self.machine.device)
-        due = [update for update in self.recipe.updates if (self.step + 1) % update.every == 0]
-        for update in due[1:]:
+        self.make([update for update in self.recipe.updates if (self.step + 1) % update.every == 0], batch, total)
+
+    def make(self, updates: Sequence[Update], batch: Batch, total: int) -> None:
+        """Make these updates of one step, in order; on a GPU by replaying them."""
+        progress = torch.full((), float(self.step), device=self.machine.device)
+        if self.recorder is None:
+            self.make_one_by_one(updates, batch, total, progress)
+            return
+
+        def work(tensors: Mapping[str, Tensor]) -> None:
+            self.recipe.zero_grad()  # A recording that failed leaves gradients that were never computed.
+            held = dict(tensors)
+            self.make_one_by_one(updates, total=total, progress=held.pop("progress"), batch=Batch(**held))
+
+        key = tuple((update.name, self.is_lazy(update)) for update in updates)
+        self.recorder(key, work, {**dict(batch.items()), "progress": progress})
+
+    def make_one_by_one(self, updates: Sequence[Update], batch: Batch, total: int, progress: Tensor) -> None:
+        """Make updates as they are written; what several of them begin with is made once."""
+        for update in updates[1:]:
             if update.shares and self.config.accumulate == 1:
                 freeze_others(self.recipe, update.trains)
                 with self.machine.arithmetic():
-                    batch = batch.extend(**self.recipe.share(batch))
-        for update in due:
+                    batch = batch.extend(**self.tables.share(batch))
+        for update in updates:
             self.apply(update, batch, total, progress)
 
     def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
-        lazy = update.lazy is not None and (self.step + 1) % update.lazy[1] == 0
         for micro in split(batch, self.config.accumulate):
-            for terms in self.differentiate(update, micro, total, progress, lazy):
+            for terms in self.differentiate(update, micro, total, progress, self.is_lazy(update)):
                 self.statistics.add(update.name, terms)
         self.optimizers.step(update.trains, self.processes)
+
+    def is_lazy(self, update: Update) -> bool:
+        """Say whether this step takes an update's costly table too."""
+        return update.lazy is not None and (self.step + 1) % update.lazy[1] == 0
 
     def differentiate(self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool) -> list[Terms]:
         """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too."""

@@ -41,7 +41,7 @@ def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target],
             batch = _batch(space, [targets[i].edits[number] for i in rows], labels[rows])
             if recipe.styled:
                 batch = batch.extend(s=_styles(translator, x[rows], [targets[i] for i in rows], batch.labels))
-            y = recipe.translate(x[rows], batch).float().clamp(-1, 1)
+            y = translator.render(x[rows], batch)
             x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
     return x
 

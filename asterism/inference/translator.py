@@ -26,6 +26,7 @@ from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.model_file import Model, ModelError, find_model, load_model
 from asterism.recipes.base import Masks
+from asterism.recording import Recorder
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", masks: Masks | None = None) -> Translator:
@@ -69,6 +70,7 @@ class Translator:
         self.machine = Machine.choose(device, precision)
         model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
         self.recipe = model.recipe
+        self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
         self.styles = StyleBook(self.recipe)
         self.path: Path | None = None
 
@@ -331,8 +333,25 @@ class Translator:
             if self.recipe.styled:
                 look = target.style or Style()
                 batch = batch.extend(s=look.of(self.styles, x, wanted))
-            x = self.recipe.translate(x, batch).float().clamp(-1, 1)
+            x = self.render(x, batch)
         return x
+
+    def render(self, x: Tensor, target: Batch) -> Tensor:
+        """Return the model's translations [N, C, h, w] of x [N, C, h, w], in [-1, 1], as `Recipe.translate` takes targets.
+
+        A GPU replays what it did for as many pictures of this size before.
+        """
+
+        def work(tensors: Mapping[str, Tensor]) -> Tensor:
+            held = dict(tensors)
+            return self.recipe.translate(held.pop("x"), Batch(**held)).float().clamp(-1, 1)
+
+        tensors = {**dict(target.items()), "x": x}
+        if self.recorder is None or self.recipe.calls_out:
+            return work(tensors)
+        made = self.recorder("translate", work, tensors)
+        assert made is not None
+        return made
 
     def classifier(self, x: Tensor) -> Callable[[], Tensor] | None:
         """Return what predicts the labels of x, or none where the model file lacks its class head.

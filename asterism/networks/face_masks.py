@@ -27,7 +27,7 @@ PARTS = (
     (slice(83, 88), 8, 4),  # Lower lip.
     (slice(88, 96), -2, 3),  # Inner lip.
 )
-UNUSED = (*range(0, 8), *range(25, 34), 46, 76, 82)
+UNUSED = (slice(0, 8), slice(25, 34), slice(46, 47), slice(76, 77), slice(82, 83))
 
 
 def face_masks(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,14 +37,15 @@ def face_masks(maps: Tensor) -> tuple[Tensor, Tensor]:
         maps: landmark maps of any size, 98 in the order of WFLW.
     """
     x = F.interpolate(maps.float(), size=(SIDE, SIDE), mode="bilinear", align_corners=True)
-    x = torch.where(x < 0.1, 0.0, x)
+    x = x.masked_fill(x < 0.1, 0.0)
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     x = (x - low) / (high - low + 1e-6)
     parts = x.clone()
     for where, up, exponent in PARTS:
         parts[:, where] = _raised(x[:, where], up) ** exponent
     parts[:, EYES] = _raised(x[:, EYES], -8) ** 3 + _raised(x[:, EYES], -24)
-    parts[:, list(UNUSED)] = 0.0
+    for where in UNUSED:
+        parts[:, where] = 0.0
     face = parts.sum(1, keepdim=True)
     for where in (JAW, BROWS, MOUTH):
         parts[:, where] = 0.0

@@ -183,6 +183,11 @@ class Recipe(nn.Module):
         raise NotImplementedError
 
     @property
+    def calls_out(self) -> bool:
+        """Whether networks are used together with a function of the caller's, which may do anything."""
+        return False
+
+    @property
     def classifies(self) -> bool:
         """Whether the recipe has a class head."""
         return type(self).classify is not Recipe.classify

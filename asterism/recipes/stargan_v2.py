@@ -156,6 +156,11 @@ class StarGANv2(Recipe):
         return bool(self.config.high_pass) and self.config.masks != "ones"
 
     @property
+    def calls_out(self) -> bool:
+        """Masks that are given are made by the caller's function."""
+        return bool(self._given)
+
+    @property
     def side_multiple(self) -> int | None:
         """The generator halves as often as its encoder says; high-pass skips are tied to the size of training."""
         return None if self.config.high_pass else 2 ** sum(block.downsample for block in self.generator.encode)
