@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +17,8 @@ from asterism.terminal import Help, in_words
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0 done, 1 refused or failed, 2 misspelt, 128 + n stopped by signal n."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # In a file too, what was said stands there when a signal ends the process.
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     if not hasattr(args, "command"):
@@ -31,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"asterism: {in_words(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("asterism: stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"asterism: stopped{f'. {stopped}' if str(stopped) else ''}", file=sys.stderr)
+        return 128 + getattr(stopped, "number", signal.SIGINT)
 
 
 def build_parser() -> argparse.ArgumentParser:

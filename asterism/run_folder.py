@@ -102,7 +102,7 @@ def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
 
     Numbers depend on the protocol with all its parameters, on the weights of extractor and classifier, and on the pictures.
     """
-    for what in ("protocol", "version", "split"):
+    for what in ("protocol", "version", "split", "precision"):
         if first[what] != second[what]:
             return f"{what} {first[what]} and {second[what]}"
     ours, theirs = first["extractor"], second["extractor"]

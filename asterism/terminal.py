@@ -1,17 +1,23 @@
-"""How the command line looks and speaks: help, configuration keys, amounts, errors, and signs of life."""
+"""How the command line looks and speaks: help, configuration keys, amounts, errors, signs of life, and its end by a signal."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import shutil
+import signal
+import sys
 import textwrap
+import time
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from asterism.config import DataConfig, TrainConfig, fields_of
+
+LINE_SECONDS = 30
+"""Between lines that say how far a job is, where there is no terminal."""
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -94,12 +100,64 @@ def waiting(text: str, *, quiet: bool = False) -> AbstractContextManager[Any]:
 
 @contextmanager
 def counting(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; elsewhere nothing. Yields what is to be told (done, in all)."""
+    """Show a bar on a terminal; elsewhere a line every LINE_SECONDS. Yields what is to be told (done, in all)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console, last = Console(stderr=True), time.monotonic()
+    if not console.is_terminal:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            if done < total and time.monotonic() - last >= LINE_SECONDS:
+                last = time.monotonic()
+                print(f"{text}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+        yield tell
+        return
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(text)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the work; the message says what is kept and how to go on.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int, kept: str = "") -> None:
+        super().__init__(kept)
+        self.number = number
+
+
+@contextmanager
+def keeping(kept: str) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end what is within by `Stopped`, with a sentence that says what is kept and how to go on.
+
+    Where these stand within one another, the innermost sentence counts. A second signal does what it did before. SIGINT counts
+    even where a shell that started the process in the background had it ignored.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        restore()
+        raise Stopped(number)
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    except ValueError:  # Not in the main thread: signals stay the caller's business.
+        pass
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise Stopped(getattr(stopped, "number", signal.SIGINT), str(stopped) or kept) from stopped
+    finally:
+        restore()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from asterism import train
+from asterism.cli import main
 from asterism.config import ConfigError
 from asterism.data.collection import DataError
 from asterism.engine.trainer import Outcome, Trainer
+from asterism.evaluation import evaluate as evaluating
 from asterism.evaluation import judge as judging
 from asterism.evaluation import session
 from asterism.evaluation.cache import cache_folder, read_tensor, write_tensor
@@ -28,7 +33,7 @@ from asterism.evaluation.systems import Generator
 from asterism.evaluation.tasks import Task
 from asterism.inference.import_ import import_published
 from asterism.labels import LabelSpace
-from asterism.metrics.accuracy import agreement
+from asterism.metrics.accuracy import agreement, margin
 from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.run_folder import read_scores, unlike
 from tests.conftest import COLOURS, draw
@@ -191,6 +196,44 @@ def test_numbers_do_not_depend_on_the_batch(run: Path) -> None:
                     assert theirs["values"][metric] == pytest.approx(value, abs=0.05)
 
 
+def test_the_margin_says_how_certain_the_classifier_is_of_the_wanted_value() -> None:
+    logits = torch.tensor([[3.0, 1.0, -2.0], [0.0, 4.0, -2.0]])
+    wanted = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    torch.testing.assert_close(margin(logits, wanted, 0, [1]), torch.tensor([2.0, -4.0]))  # Of two that exclude each other.
+    torch.testing.assert_close(margin(logits, wanted, 2, []), torch.tensor([2.0, 2.0]))  # A label that is to be absent.
+
+
+def test_a_signal_ends_an_evaluation_with_a_sentence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SIGTERM is what schedulers send; SIGINT counts although the shell of a background job had it ignored."""
+
+    def killed(number: int) -> Any:
+        def kill(*_: Any) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+
+        return kill
+
+    words = ["evaluate", str(run), "--protocol", "quick", "--device", "cpu"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for number, where, told in (
+            (signal.SIGTERM, "open_data", "nothing was measured yet"),
+            (signal.SIGINT, "one", f"what is measured is kept in {run}"),
+            (signal.SIGTERM, "one", f"what is measured is kept in {run}"),
+        ):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(
+                    judging, "classifier_settings", lambda s, n, _, make=judging.classifier_settings: make(s, n, JUDGE)
+                )
+                patch.setattr(evaluating, where, killed(number))
+                assert main(words) == 128 + number
+            said = capsys.readouterr().err
+            assert said.startswith("asterism: stopped. ") and told in said and "same command" in said
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "as it was"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupted_evaluation_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "SAVE_SECONDS", 0)
     translate, made, most = Generator.translate, [], [10**6]
@@ -202,15 +245,16 @@ def test_an_interrupted_evaluation_goes_on(run: Path, monkeypatch: pytest.Monkey
         return translate(self, x, *rest)
 
     monkeypatch.setattr(Generator, "translate", counted)
-    whole = evaluate(run, protocols=["stargan"], batch=8, **CPU)[STARGAN]
-    everything, most[0] = sum(made), 150
+    both: dict[str, Any] = {"protocols": ["quick", "stargan"], "parameters": {"pictures": 30}}
+    whole = evaluate(run, batch=8, **both, **CPU)[STARGAN]
+    everything, most[0] = sum(made), sum(made) * 3 // 4  # In the second protocol.
     made.clear()
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(run, protocols=["stargan"], batch=8, **CPU)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        evaluate(run, batch=8, **both, **CPU)
     assert read_scores(run / "scores.json")[STARGAN] == json.loads(json.dumps(whole)), "the older scores stand"
     most[0] = 10**6
-    again = evaluate(run, protocols=["stargan"], batch=16, **CPU)[STARGAN]
-    assert everything <= sum(made) <= everything + 16, "at most a batch is translated twice"
+    again = evaluate(run, batch=16, **both, **CPU)[STARGAN]
+    assert everything <= sum(made) <= everything + 80, "at most a batch, and the sheets, are translated twice"
     for metric, value in values(whole, "translated").items():
         assert values(again, "translated")[metric] == pytest.approx(value, rel=1e-4)
     assert not list((run / "samples").glob(".partial*"))
@@ -310,7 +354,7 @@ def test_an_interrupted_classifier_is_not_kept(run: Path, discs: Path, monkeypat
     other = {"device": "cpu", "classifier": JUDGE | {"train.seed": 7}}
     known = set((cache_folder() / "classifiers").glob("*"))
     monkeypatch.setattr(Trainer, "train", stopped)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"is kept at step 60 of 60 in .*: the same command goes on from there"):
         evaluate(run, protocols=["quick"], **other)
     assert set((cache_folder() / "classifiers").glob("*")) == known and not (run / "scores.json").exists()
     monkeypatch.setattr(Trainer, "train", train_whole)
@@ -415,6 +459,10 @@ def test_ten_outputs_in_two_modes_for_recipes_with_styles(discs: Path, tmp_path:
     train("stargan_v2", discs, tmp_path / "run", overrides=overrides)
     records = evaluate(tmp_path / "run", split="val", parameters={"outputs": 3}, batch=16, **CPU)
     assert list(records) == ["stargan_v2/classifier/val/last", "truth/classifier/val/last"]
+    sheets = {case["file"].rpartition("/")[2]: case for case in records["stargan_v2/classifier/val/last"]["cases"]}
+    assert set(sheets) == {"held_out.png", "best.png", "worst.png", "styles.png", "references.png"}
+    assert "how certain the classifier is" in sheets["best.png"]["caption"] and "first 3" in sheets["best.png"]["caption"]
+    assert sheets["references.png"]["columns"] == ["source", "Red", "Green", "Blue"]
     record = records["stargan_v2/classifier/val/last"]
     assert {f"{a} to {b}, {mode}" for a, b, mode in pairs_of("Red", "Green", "Blue")} == set(record["targets"])
     assert record["parameters"]["outputs"] == 3 and record["parameters"]["diversity"].startswith("classifier ")

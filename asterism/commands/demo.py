@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asterism.terminal import keeping
+
 ABOUT = "train on the bundled sample and write a report"
 
 
@@ -15,6 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train on the bundled sample."""
-    from asterism.demo import demo
+    with keeping(f"what {args.out} holds is kept: the same command goes on from there"):
+        from asterism.demo import demo
 
-    return demo(Path(args.out))
+        return demo(Path(args.out))

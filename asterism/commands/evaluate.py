@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asterism.terminal import keeping
+
 ABOUT = "measure a run on held-out pictures"
 
 
@@ -47,20 +49,21 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure a run."""
-    from asterism.evaluation.evaluate import evaluate
-
     given = {"pictures": args.pictures, "outputs": args.outputs}
-    evaluate(
-        Path(args.run),
-        protocols=args.protocol,
-        split=args.split,
-        checkpoint=args.checkpoint,
-        features=args.extractor,
-        parameters={name: value for name, value in given.items() if value is not None},
-        random=args.random,
-        batch=args.batch_size,
-        data=args.data,
-        device=args.device,
-        precision=args.precision,
-    )
+    with keeping("nothing was measured yet, and no scores have changed: give the same command again"):
+        from asterism.evaluation.evaluate import evaluate
+
+        evaluate(
+            Path(args.run),
+            protocols=args.protocol,
+            split=args.split,
+            checkpoint=args.checkpoint,
+            features=args.extractor,
+            parameters={name: value for name, value in given.items() if value is not None},
+            random=args.random,
+            batch=args.batch_size,
+            data=args.data,
+            device=args.device,
+            precision=args.precision,
+        )
     return 0

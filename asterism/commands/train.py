@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
-from asterism.terminal import waiting
+from asterism.terminal import keeping, waiting
 
 if TYPE_CHECKING:
     from asterism.recipes.settings import Settings
@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return rehearse(settings, Path(args.out), args.init)
     out = Path(args.out)
-    outcome = run(settings, out, args.init, evaluation=quick_evaluation)
+    with keeping("what it holds up to its last checkpoint is kept: the same command resumes"):
+        outcome = run(settings, out, args.init, evaluation=quick_evaluation)
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
-from asterism.terminal import counting
+from asterism.terminal import counting, keeping
 
 BATCH = 32
 
@@ -97,18 +98,22 @@ def evaluate(
         raise ConfigError(
             f"no picture is in the split {split!r} ({found}); splits come from the table, the folders or the file names"
         )
-    judge = trained_judge(run, settings, datasets.splits["train"], machine, classifier or {})
+    judge = trained_judge(run, settings, space, datasets.splits["train"], machine, classifier or {})
     # The model's own labels, which may exclude others than the table's words do, decide what is an edit.
     floor = Floor(space, held_out, datasets.splits["train"], judge, machine, model.picture, features, batch)
     asked = asked or floor.usual(model.recipe)
     said = verdict(accuracy(judge, floor.sets, space, batch), judge)
-    records = {}
-    for name, step, recipe in weights:
-        for protocol in asked:
-            facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
-            record = one(run, floor, protocol, recipe, model.name, facts, parameters or {}, random)
-            records[key(record)] = record
-            show(record, Console())
+    records, partial = {}, []
+    with keeping(f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"):
+        for name, step, recipe in weights:
+            for protocol in asked:
+                facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
+                record, kept = one(run, floor, protocol, recipe, model.name, facts, parameters or {}, random)
+                records[key(record)] = record
+                partial.append(kept)
+                show(record, Console())
+    for folder in partial:  # Only now: what is interrupted at the last protocol does not do the first again.
+        shutil.rmtree(folder, ignore_errors=True)
     return records
 
 
@@ -121,8 +126,12 @@ def one(
     facts: dict[str, Any],
     parameters: dict[str, Any],
     random: bool,
-) -> dict[str, Any]:
-    """Measure one recipe by one protocol, and keep the record in the run."""
+) -> tuple[dict[str, Any], Path]:
+    """Measure one recipe by one protocol, and keep the record in the run.
+
+    Returns:
+        The record, and the folder of what it was made from, for the same call to go on with.
+    """
     began = time.perf_counter()
     settled = settle(protocol, parameters)
     head = {
@@ -130,7 +139,7 @@ def one(
         "version": protocol.version,
         "parameters": dataclasses.asdict(settled) | {"diversity": f"{floor.perceptual.name} {floor.perceptual.digest}"},
         "extractor": floor.extractor.about(),
-        "data": digest_of(*(pictures.digest for pictures in floor.sets), floor.training_digest(protocol, settled)),
+        "data": floor.digest(protocol, settled),
         "precision": str(floor.machine.dtype).removeprefix("torch."),
         "model": digest_of_weights(recipe),
     } | facts
@@ -147,8 +156,7 @@ def one(
     record["notes"] += [f"order: {sentence}" for sentence in broken_orders(record)]
     record["seconds"] = round(time.perf_counter() - began, 1)
     keep(run, record)
-    shutil.rmtree(kept, ignore_errors=True)
-    return record
+    return record, kept
 
 
 def settle(protocol: Protocol, parameters: dict[str, Any]) -> Parameters:
@@ -205,15 +213,30 @@ class Floor:
         )
         return found + [named("truth")] * true
 
-    def training_digest(self, protocol: Protocol, parameters: Parameters) -> str:
-        """Return a hash of the training pictures that a protocol compares with; empty where it compares with none."""
-        if not protocol.compares:
-            return ""
-        datasets = dict.fromkeys(pictures.set.dataset for pictures in self.sets)
-        return digest_of(*(self._training_pictures(d, parameters.real_pictures).digest for d in datasets))
+    def digest(self, protocol: Protocol, parameters: Parameters) -> str:
+        """Return a hash of all that is measured: held-out pictures, what pairs them, and training pictures to compare with.
+
+        And of which labels exclude one another, since that decides what is an edit.
+        """
+        parts = [pictures.digest for pictures in self.sets]
+        parts += [digest_of(*(pictures.set.identity or ())) for pictures in self.sets]
+        parts.append(str((layout(self.space), self.space.alternatives)))
+        if protocol.compares:
+            datasets = dict.fromkeys(pictures.set.dataset for pictures in self.sets)
+            parts += [self._training_pictures(d, parameters.real_pictures).digest for d in datasets]
+        return digest_of(*parts)
 
     def bench(self, parameters: Parameters) -> Bench:
         """Return what measures may use."""
+
+        @lru_cache(maxsize=1)  # All systems do a task before the next.
+        def real(number: int, index: int, value: bool) -> FeatureSet:
+            held = self._real_features(self.sets[number].set.dataset, parameters.real_pictures).of(index, value)
+            made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
+            if len(held):
+                made.add(held)
+            return made
+
         return Bench(
             space=self.space,
             sets=self.sets,
@@ -224,6 +247,7 @@ class Floor:
             parameters=parameters,
             batch=self.batch,
             gallery=self._gallery,
+            real=real,
         )
 
     def measure(
@@ -248,25 +272,13 @@ class Floor:
         wanted = protocol.kinds if kinds is None else kinds
         orientation: list[System] = [Copy()] if "copy" in wanted else []
         orientation += [Real(self.sets, self.partners, parameters.seed)] if "real" in wanted else []
-        everything = [s for s in [*systems, *orientation]]
-
-        def real(number: int, index: int, value: bool) -> FeatureSet:
-            held = self._real_features(self.sets[number].set.dataset, parameters.real_pictures).of(index, value)
-            made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
-            if len(held):
-                made.add(held)
-            return made
-
         if protocol.compares:
             for pictures in self.sets:
                 self._real_features(pictures.set.dataset, parameters.real_pictures)
         with counting(f"{protocol.name}: translating and measuring") as bar:
             tell = bar if show_progress else lambda done, total: None
-            first = [task for task in tasks if task.mode != "reference"]
-            results = measure(protocol, bench, tasks, everything[:1], folder=folder, progress=tell)
-            # Rows for orientation need one mode only: copies and real pictures have none.
-            results += measure(protocol, bench, first, everything[1:], folder=folder, progress=tell)
-        return summarise(protocol, bench, results, real) | {"results": results}
+            results = measure(protocol, bench, tasks, [*systems, *orientation], folder=folder, progress=tell)
+        return summarise(protocol, bench, results) | {"results": results}
 
     def _training_pictures(self, dataset: int, limit: int) -> Pictures:
         if (dataset, limit) not in self._training:

@@ -7,6 +7,7 @@ names is a file or a class of theirs.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from asterism.config import ConfigError
-from asterism.evaluation.cache import digest_of_file, digest_of_weights, weights_folder
+from asterism.evaluation.cache import digest_of, digest_of_file, digest_of_weights, weights_folder
 from asterism.evaluation.judge import Judge
 from asterism.machine import Machine
 from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.metrics.perceptual import Stages
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
+FROM = f"github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
 ALEXNET = "alexnet-owt-7be5be79.pth"
 LPIPS = "lpips_alex.pth"
 
@@ -122,7 +124,11 @@ def _module(name: str, machine: Machine) -> tuple[Callable[[Tensor], Tensor], st
     if not isinstance(module, nn.Module):
         raise ConfigError(f"extractor {name} is no torch.nn.Module")
     module = module.eval().requires_grad_(False).to(machine.device)
-    return module, digest_of_weights(module)
+    try:
+        source = inspect.getsource(type(module))
+    except (OSError, TypeError):  # Not written in a file.
+        source = ""
+    return module, digest_of(digest_of_weights(module), source)
 
 
 def _inception(machine: Machine, channels: int) -> Extractor:
@@ -139,11 +145,17 @@ def _inception(machine: Machine, channels: int) -> Extractor:
     path = weights_folder() / INCEPTION
     if not path.is_file():
         raise ConfigError(
-            f"the weights of the inception extractor are not at {path}: they are the file {INCEPTION} of the releases of "
-            "torch-fidelity (github.com/toshas/torch-fidelity). Put it there, or into the folder weights of another cache that "
-            "ASTERISM_CACHE names"
+            f"the weights of the inception extractor are not at {path}. Put the file from {FROM} there, or into the folder "
+            "weights of another cache that ASTERISM_CACHE names"
         )
-    network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path)).to(machine.device)
+    try:
+        network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
+    except Exception as error:  # A damaged file surfaces as many kinds of error.
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"the weights of the inception extractor cannot be read from {path} ({reason}): take the file from {FROM}"
+        ) from error
+    network.to(machine.device)
 
     def features(x: Tensor) -> Tensor:
         x = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

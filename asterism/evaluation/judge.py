@@ -21,7 +21,7 @@ from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError
 from asterism.engine.processes import Processes
-from asterism.engine.run import refuse_changes, start
+from asterism.engine.run import start
 from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
 from asterism.evaluation.pictures import Pictures
 from asterism.labels import LabelSpace
@@ -29,6 +29,7 @@ from asterism.machine import Machine
 from asterism.model_file import FILE_NAME, ModelError, load_model, write_file
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.terminal import Stopped, keeping
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
@@ -48,42 +49,58 @@ class Judge:
         self.network: Any = recipe.networks["classifier"]
         self.digest = digest_of_weights(self.network)
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits [N, L] of pictures [N, C, H, W]; float32 on the CPU."""
+        with torch.inference_mode(), self.machine.arithmetic():
+            return self.recipe.classify(x.to(self.machine.device)).float().cpu()
+
     def decide(self, x: Tensor) -> Tensor:
         """Return the labels [N, L] that it finds in pictures [N, C, H, W]; on the CPU."""
-        with torch.inference_mode(), self.machine.arithmetic():
-            return self.recipe.space.decide(self.recipe.classify(x.to(self.machine.device)).float().cpu())
+        return self.recipe.space.decide(self.logits(x))
 
 
 def trained_judge(
-    run: Path, settings: Settings, training: Sequence[PictureSet], machine: Machine, overrides: dict[str, Any]
+    run: Path,
+    settings: Settings,
+    space: LabelSpace,
+    training: Sequence[PictureSet],
+    machine: Machine,
+    overrides: dict[str, Any],
 ) -> Judge:
     """Return the classifier of a run's data, from the cache or, the first time, trained in the run's folder.
 
     Args:
         settings: the run's; its data are what the classifier is trained on.
+        space: the labels of the data.
         training: the training pictures, one set per dataset.
         overrides: dotted settings of the classifier's training, for small data.
 
     Raises:
-        KeyboardInterrupt: a signal stopped the training; it goes on from its checkpoint the next time.
+        Stopped: a signal ended the training; it goes on from its checkpoint the next time.
     """
     judge = classifier_settings(settings, sum(map(len, training)), overrides)
-    key = digest_of(json.dumps(what_matters(judge), sort_keys=True), *(content_of(pictures) for pictures in training))
+    matters = json.dumps([what_matters(judge), [(g.kind, g.labels, g.exclusive) for g in space.groups]], sort_keys=True)
+    key = digest_of(matters, *(content_of(pictures) for pictures in training))
     shared = cache_folder() / "classifiers" / f"{key}.safetensors"
     try:
         return Judge(load_model(shared, machine.device).recipe, machine)
     except ModelError as error:
         if shared.exists():
             print(f"{error}; training it again")
-    folder = run / "classifier"
-    fresh(folder, judge)
+    folder = run / "classifier" / key
+    for other in (run / "classifier").glob("*"):  # Of other pictures or settings.
+        if other != folder:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
     print("training the classifier that judges the translations (once per dataset)")
     # Not `engine.run.run`, which would join the processes of a distributed run: this is the work of one.
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
-    outcome = start(judge, folder, None, fast, Processes()).train()
+    again = "the same command goes on from there"
+    with keeping(f"the classifier that judges is not trained yet; what {folder} holds of it is kept: {again}"):
+        trainer = start(judge, folder, None, fast, Processes())
+        outcome = trainer.train()
     if outcome.signal is not None:
-        (folder / FILE_NAME).unlink(missing_ok=True)  # Half-trained; its checkpoint goes on.
-        raise KeyboardInterrupt
+        where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
+        raise Stopped(outcome.signal, f"the classifier that judges is kept {where}: {again}")
     write_file(shared, (folder / FILE_NAME).read_bytes())
     return Judge(load_model(shared, machine.device).recipe, machine)
 
@@ -93,7 +110,7 @@ def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, 
     small = max(settings.data.size) < 128  # Where half of ResNet-18's width is plenty, and a quarter of the time.
     steps = max(LEAST_STEPS, min(MOST_STEPS, math.ceil(EPOCHS * pictures / BATCH)))
     chosen = {"train.steps": steps, "train.decay_steps": steps, "train.batch_size": BATCH, "train.ema_kimg": 0}
-    chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 1000, "train.log_every": 100}
+    chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 200, "train.log_every": 100}
     chosen |= {"train.keep": 1, "train.evaluate_every": 0, "data.zoom": 1.0}
     judge = Settings.resolve("classifier", overrides=chosen | overrides)
     return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0))
@@ -106,18 +123,6 @@ def what_matters(judge: Settings) -> dict[str, Any]:
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
     return matters
-
-
-def fresh(folder: Path, judge: Settings) -> None:
-    """Clear a folder that holds a classifier of other settings or a finished one, which the cache no longer has."""
-    if folder.exists():
-        try:
-            refuse_changes(judge, folder)
-            finished = (folder / FILE_NAME).exists()
-        except ValueError:
-            finished = True
-        if finished:
-            shutil.rmtree(folder)
 
 
 def content_of(pictures: PictureSet) -> str:

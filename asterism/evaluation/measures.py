@@ -18,7 +18,7 @@ from asterism.evaluation.judge import Judge
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
 from asterism.labels import LabelSpace
-from asterism.metrics.accuracy import agreement, reached
+from asterism.metrics.accuracy import agreement, margin, reached
 from asterism.metrics.kernel import kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
@@ -33,6 +33,7 @@ class Bench:
 
     Args:
         gallery: gives, for a set and wanted labels, the rows and features of the pictures that have just these labels.
+        real: gives, for a set, a label and its value, the features of the real training pictures that have it.
     """
 
     space: LabelSpace
@@ -44,6 +45,7 @@ class Bench:
     parameters: Any
     batch: int
     gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Tensor]]
+    real: Callable[[int, int, bool], FeatureSet]
 
 
 class Outputs:
@@ -64,9 +66,22 @@ class Outputs:
         self.held = torch.tensor([row is not None for row in self.true_rows])
 
     @cached_property
+    def logits(self) -> Tensor:
+        """The classifier's logits of y, [N K, L]."""
+        return self.bench.judge.logits(self.y)
+
+    @cached_property
     def decided(self) -> Tensor:
         """The labels that the classifier finds in y, [N K, L]."""
-        return self.bench.judge.decide(self.y)
+        return self.bench.judge.recipe.space.decide(self.logits)
+
+    @cached_property
+    def certainty(self) -> Tensor:
+        """By how much the classifier favours the wanted value of the edited label, [N K]; above 0 where it finds it."""
+        index = self.task.index
+        assert index is not None
+        choice = next((c for c in self.bench.judge.recipe.space.alternatives if index in c), (index,))
+        return margin(self.logits, self.wanted, index, [i for i in choice if i != index])
 
     @cached_property
     def features(self) -> Tensor:
@@ -242,7 +257,7 @@ KID_SPREAD = Measure(
     "kid spread",
     "",
     "",
-    "standard deviation of kid over random subsets: differences below it say nothing",
+    "standard deviation of kid between random subsets: how far the kid of so few pictures strays",
     of_features=lambda real, fake, p: _kid(real, fake, p)[1],
 )
 PRECISION = Measure(

@@ -1,4 +1,7 @@
-"""Runs a protocol: task by task, picture by picture, in constant memory; what is done already survives an interruption."""
+"""Runs a protocol: task by task, picture by picture, in constant memory; what is done already survives an interruption.
+
+Features of outputs are held while their task runs, and then are the few numbers that were made of them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from asterism.evaluation.measures import Bench, FeatureSet, Outputs
+from asterism.evaluation.measures import REACHED, Bench, FeatureSet, Outputs
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.tasks import Task
 from asterism.metrics.moments import Moments
@@ -38,13 +41,19 @@ class Result:
 
     Args:
         values: per measure of pictures one value per source, float64 [n] or [n, 2] (see `Measure`).
-        features: of the outputs, where the protocol compares features.
+        certainty: the classifier's of the wanted label, mean over each source's outputs, of translations: float64 [n].
+        compared: per measure of features its number, once the task is done; None where it cannot be computed.
+        counts: outputs and real pictures whose features were compared.
+        features: of the outputs, while the task runs, where the protocol compares features.
         done: sources so far.
     """
 
     task: Task
     kind: str
     values: dict[str, Tensor] = field(default_factory=dict)
+    certainty: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+    compared: dict[str, float | None] = field(default_factory=dict)
+    counts: tuple[int, int] = (0, 0)
     features: FeatureSet | None = None
     done: int = 0
 
@@ -54,13 +63,19 @@ class Result:
         return {
             "done": self.done,
             "values": self.values,
+            "certainty": self.certainty,
+            "compared": self.compared,
+            "counts": self.counts,
             "features": {"moments": held.moments.state(), "kept": held.kept} if held else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self.done, self.values = state["done"], state["values"]
-        if self.features is not None:
+        self.done, self.values, self.certainty = state["done"], state["values"], state["certainty"]
+        self.compared, self.counts = state["compared"], tuple(state["counts"])
+        if state["features"] is None:
+            self.features = None
+        elif self.features is not None:
             self.features.moments = Moments.from_state(state["features"]["moments"])
             self.features.kept = state["features"]["kept"]
 
@@ -77,21 +92,23 @@ def measure(
     """Let every system do every task.
 
     Args:
+        systems: the first is the one that is measured. The others are for orientation and have no modes, so that they do the
+            tasks of one mode only.
         folder: where what is done is kept, so that the same call goes on there after an interruption; none keeps nothing.
         progress: told how many sources of how many are done.
     """
-    results, total, done = [], len(systems) * sum(len(task.rows) for task in tasks), 0
-    for number, task in enumerate(tasks):
-        for system in systems:
-            file = folder / f"{number:04}_{system.kind}.pt" if folder else None
-            before = done
+    work = [(n, task, s) for n, task in enumerate(tasks) for s in systems if s is systems[0] or task.mode != "reference"]
+    results, total, done = [], sum(len(task.rows) for _, task, _ in work), 0
+    for number, task, system in work:
+        file = folder / f"{number:04}_{system.kind}.pt" if folder else None
+        before = done
 
-            def tell(count: int, before: int = before) -> None:
-                progress(before + count, total)
+        def tell(count: int, before: int = before) -> None:
+            progress(before + count, total)
 
-            results.append(_do(protocol, bench, task, system, file, tell))
-            done += len(task.rows)
-            progress(done, total)
+        results.append(_do(protocol, bench, task, system, file, tell))
+        done += len(task.rows)
+        progress(done, total)
     return results
 
 
@@ -121,14 +138,28 @@ def _do(protocol: Protocol, bench: Bench, task: Task, system: System, file: Path
                     made = _per_source(m.of_pictures(o).double(), task.outputs)
                     held = result.values.get(m.name)
                     result.values[m.name] = made if held is None else torch.cat([held, made])
+                if REACHED in measures and system.kind == "translated":
+                    result.certainty = torch.cat([result.certainty, _per_source(o.certainty.double(), task.outputs)])
                 if result.features is not None:
                     result.features.add(o.features)
         result.done = part.stop
         tell(result.done)
+        if result.done == count and result.features is not None:
+            _compare(protocol, bench, result, result.features)
         if file is not None and (result.done == count or time.monotonic() - saved > SAVE_SECONDS):
             _save(file, result.state())
             saved = time.monotonic()
     return result
+
+
+def _compare(protocol: Protocol, bench: Bench, result: Result, made: FeatureSet) -> None:
+    """Compare the features of a task's outputs with those of real pictures of its target, and let go of them."""
+    assert result.task.index is not None
+    held = bench.real(result.task.pictures, result.task.index, result.task.value)
+    result.counts, result.features = (made.moments.count, held.moments.count), None
+    for m, _ in protocol.measures:
+        if m.of_features and result.kind in m.kinds:
+            result.compared[m.name] = m.of_features(held, made, bench.parameters) if all(result.counts) else None
 
 
 def _per_source(values: Tensor, outputs: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sheets of pictures that belong to the scores: held-out pictures x targets, the best and the worst cases, styles."""
+"""Sheets of pictures that belong to the scores: held-out pictures x targets, best and worst cases, styles, references."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from asterism.evaluation.session import Result
 from asterism.evaluation.systems import Generator
 
 ROWS, CASES = 6, 8
+SHOWN = 3
+"""Outputs of a case that has several."""
 
 
 def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -31,14 +33,15 @@ def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence
         cases.append({"title": title, "file": file.as_posix(), "columns": columns, "caption": caption})
 
     keep("held_out", "held-out pictures", *_held_out(bench, system))
-    ranked = _ranked(results)
-    if ranked is not None:
-        how, order = ranked
+    translated = [r for r in results if r.kind == "translated" and r.task.index is not None]
+    if translated:
+        how, order = _ranked(translated)
         keep("best", "best cases", *_cases(bench, system, order[:CASES], f"best by {how}"))
         keep("worst", "worst cases", *_cases(bench, system, order[::-1][:CASES], f"worst by {how}"))
-    styles = [r for r in results if r.task.outputs > 1]
-    if styles:
+    if styles := [r for r in translated if r.task.outputs > 1]:
         keep("styles", "several outputs of one input", *_styles(bench, system, styles))
+    if any(r.task.mode == "reference" for r in translated):
+        keep("references", "styles of other pictures", *_references(bench, system))
     return cases
 
 
@@ -67,39 +70,39 @@ def _held_out(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
     return both, names, "each source with its translations, and in the row below the true pictures"
 
 
-def _ranked(results: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]] | None:
-    """Return the translations from the best to the worst, and by what: the error to the truth, else reaching and the cycle."""
+def _ranked(translated: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]]:
+    """Return by what, and the translations from the best to the worst: by the truth, else the cycle, else the classifier."""
     scored: list[tuple[float, Result, int]] = []
-    how = "error to the true picture, relative to leaving the input as it is"
-    for result in results:
-        if result.task.index is None or result.kind != "translated":
-            continue
+    for result in translated:
         if "error ratio" in result.values:
+            how = "error to the true picture, relative to leaving the input as it is"
             above, below = result.values["error ratio"].unbind(1)
             score = -above / below
         elif "cycle ssim" in result.values:
             how = "reaching the target, then likeness after translation there and back"
             score = result.values["reached"] * 10 + result.values["cycle ssim"]
         else:
-            return None
+            how = "how certain the classifier is of the target"
+            score = result.certainty
         scored += [(value, result, i) for i, value in enumerate(score.tolist()) if value == value]
     scored.sort(key=lambda item: -item[0])  # Stable, so that equal scores keep the order of the pictures.
-    return (how, [(result, i) for _, result, i in scored]) if scored else None
+    return how, [(result, i) for _, result, i in scored]
 
 
 def _cases(bench: Bench, system: Generator, chosen: Sequence[tuple[Result, int]], how: str) -> tuple[Tensor, list[str], str]:
-    """Return one case a column: source, translation, and the true picture where all have one."""
+    """Return one case a column: source, translations, and the true picture where all have one."""
     columns, names, true = [], [], []
     for result, i in chosen:
         task = result.task
         pictures, row, wanted = bench.sets[task.pictures], task.rows[i], task.wanted[i : i + 1]
         x = pictures.load([row])
-        y = system.outputs(task, [row], x, wanted)[:1]
+        y = system.outputs(task, [row], x, wanted)[:SHOWN]
         found = bench.partners[task.pictures].find([row], wanted)[0]
         true += [] if found is None else [pictures.load([found])]
         columns.append([x, y])
-        names.append(task.name)
-    caption = f"{how}; above the source, below its translation"
+        names.append(task.name + ("" if task.mode == "label" else f", {task.mode}"))
+    outputs = "its translation" if len(columns[0][1]) == 1 else f"the first {len(columns[0][1])} of its translations"
+    caption = f"{how}; above the source, below {outputs}"
     if len(true) == len(columns):
         columns = [[*column, partner] for column, partner in zip(columns, true, strict=True)]
         caption += ", then the true picture"
@@ -108,12 +111,38 @@ def _cases(bench: Bench, system: Generator, chosen: Sequence[tuple[Result, int]]
 
 def _styles(bench: Bench, system: Generator, results: Sequence[Result]) -> tuple[Tensor, list[str], str]:
     """Return the outputs of the first source of some tasks, a task a row."""
-    every = max(1, len(results) // ROWS)
+    chosen = results[:: max(1, len(results) // ROWS)][:ROWS]
     rows = []
-    for result in list(results)[::every][:ROWS]:
+    for result in chosen:
         task = result.task
         x = bench.sets[task.pictures].load(task.rows[:1])
         rows.append(torch.cat([x, system.outputs(task, task.rows[:1], x, task.wanted[:1])]))
     count = results[0].task.outputs
-    shown = "; ".join(f"{r.task.name}, {r.task.mode}" for r in list(results)[::every][:ROWS])
+    shown = "; ".join(f"{r.task.name}, {r.task.mode}" for r in chosen)
     return torch.stack(rows), ["source", *map(str, range(1, count + 1))], f"one source a row in {count} styles: {shown}"
+
+
+def _references(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
+    """Return sources x references, one reference of each domain: the column's domain in the style of its reference."""
+    pictures = bench.sets[0]
+    held = _first_of_each(bench)
+    references, names = pictures.load(list(held)), list(held.values())
+    labels = pictures.labels[list(held)]
+    sources = [row for row in range(len(pictures)) if row not in held] or list(held)
+    x = pictures.load(sources[:: max(1, len(sources) // ROWS)][:ROWS])
+    styles = system.read(references, labels)
+    blank = torch.ones_like(x[:1])
+    rows = [torch.cat([blank, references])]
+    for source in x:
+        many = source.expand(len(references), *source.shape)
+        rows.append(torch.cat([source[None], system.translate(many, labels, pictures.set.dataset, styles)]))
+    return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
+
+
+def _first_of_each(bench: Bench) -> dict[int, str]:
+    """Return the first held-out picture of each domain of the first set, and the domain's name."""
+    pictures = bench.sets[0]
+    span = bench.space.dataset_span(pictures.set.dataset)
+    choice = next(c for c in bench.space.alternatives if span.start <= c[0] < span.stop)
+    has = {index: (pictures.labels[:, index] * pictures.known[:, index]).nonzero()[:, 0] for index in choice}
+    return {int(rows[0]): bench.space.names[index] for index, rows in has.items() if len(rows)}

@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from asterism.evaluation.measures import Bench, FeatureSet, Measure
+from asterism.evaluation.measures import Bench, Measure
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.session import Result
 from asterism.evaluation.systems import NAMES
 
-Real = Callable[[int, int, bool], FeatureSet]
-"""(set, label, value) to the features of the real training pictures of a target."""
 Values = dict[str, float | None]
 
 
-def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result], real: Real) -> dict[str, Any]:
+def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
     """Return the parts of a record that say what was measured: metrics, rows, targets, matrices and notes."""
-    notes = _absent(bench)
-    per_task = [_of_features(protocol, bench, result, real, notes) for result in results]
-    everything = list(zip(results, per_task, strict=True))
-    translated = [(r, f) for r, f in everything if r.kind == "translated"]
-    modes = list(dict.fromkeys(r.task.mode for r, _ in translated))
+    translated = [r for r in results if r.kind == "translated"]
+    modes = list(dict.fromkeys(r.task.mode for r in translated))
 
-    def row(name: str, kind: str, parts: list[tuple[Result, Values]]) -> dict[str, Any]:
-        pictures = sum(len(r.task.rows) * r.task.outputs for r, _ in parts if r.task.index is not None)
-        return {"name": name, "kind": kind, "pictures": pictures, "values": _values(protocol, kind, parts)}
+    def row(name: str, kind: str, parts: list[Result]) -> dict[str, Any]:
+        pictures = sum(len(r.task.rows) * r.task.outputs for r in parts if r.task.index is not None)
+        return {"name": name, "kind": kind, "pictures": pictures, "values": _values(protocol, parts)}
 
     rows = []
     for mode in modes:
-        parts = [(r, f) for r, f in translated if r.task.mode == mode]
+        parts = [r for r in translated if r.task.mode == mode]
         of_mode = "" if mode == "label" else f", {mode}"
         if not protocol.pairs:
             for choice in bench.space.alternatives:
                 names = [bench.space.names[i] for i in choice]
-                group = [(r, f) for r, f in parts if r.task.index in choice]
+                group = [r for r in parts if r.task.index in choice]
                 if group:
                     rows.append(row(f"translated, {_common_name(names)}", "translated", group))
         rows.append(row(f"translated, all targets{of_mode}", "translated", parts))
     for kind in ("copy", "real", "random"):
-        parts = [(r, f) for r, f in everything if r.kind == kind]
+        parts = [r for r in results if r.kind == kind]
         if parts:
             rows.append(row(NAMES[kind], kind, parts))
     targets: dict[str, dict[str, Any]] = {}
-    for r, f in translated:
+    for r in translated:
         if r.task.index is not None:
-            made = row("", "translated", [(r, f)])
+            made = row("", "translated", [r])
             targets[_target(r)] = {"pictures": made["pictures"], "values": made["values"]}
     return {
         "metrics": {
@@ -57,7 +52,7 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result], real:
         "rows": rows,
         "targets": targets,
         "matrices": _matrices(protocol, bench, translated),
-        "notes": list(dict.fromkeys(notes)),
+        "notes": list(dict.fromkeys([*_absent(bench), *_uncertain(bench, translated)])),
     }
 
 
@@ -90,39 +85,27 @@ def broken_orders(record: dict[str, Any]) -> list[str]:
     return found
 
 
-def _of_features(protocol: Protocol, bench: Bench, result: Result, real: Real, notes: list[str]) -> Values:
-    """Return the measures that compare features, of one task."""
-    measures = [m for m, _ in protocol.measures if m.of_features and result.kind in m.kinds]
-    task, made = result.task, result.features
-    if made is None or task.index is None:
-        return {}
-    held = real(task.pictures, task.index, task.value)
-    values: Values = {}
-    for m in measures:
-        assert m.of_features is not None
-        values[m.name] = m.of_features(held, made, bench.parameters) if made.moments.count and held.moments.count else None
-    if result.kind == "translated":
-        few, count = min(made.moments.count, held.moments.count), (made.moments.count, held.moments.count)
-        missing = [name for name, value in values.items() if value is None]
-        if missing:
-            notes.append(f"{_target(result)}: no {', '.join(missing)} of {count[0]} outputs and {count[1]} real pictures")
-        elif few <= bench.extractor.dims:
-            notes.append(
+def _uncertain(bench: Bench, translated: Sequence[Result]) -> Iterator[str]:
+    """Say what could not be computed of too few pictures, and what is not to be taken at face value."""
+    for r in translated:
+        if missing := [name for name, value in r.compared.items() if value is None]:
+            yield f"{_target(r)}: no {', '.join(missing)} of {r.counts[0]} outputs and {r.counts[1]} real pictures"
+        elif r.compared and min(r.counts) <= bench.extractor.dims:
+            yield (
                 f"fid of as few as the {bench.extractor.dims} features' number of pictures is too high: compare it at equal "
                 "numbers only; kid is not"
             )
-    return values
 
 
-def _values(protocol: Protocol, kind: str, parts: list[tuple[Result, Values]]) -> Values:
+def _values(protocol: Protocol, parts: Sequence[Result]) -> Values:
     """Return every measure over some tasks: the mean over pictures, or over tasks where features are compared."""
     values: Values = {}
     for m, _ in protocol.measures:
         if m.of_features:
-            found = [f[m.name] for _, f in parts if f.get(m.name) is not None]
-            values[m.name] = sum(found) / len(found) if found else None  # type: ignore[arg-type]
+            found = [value for r in parts if (value := r.compared.get(m.name)) is not None]
+            values[m.name] = sum(found) / len(found) if found else None
         else:
-            values[m.name] = _mean(m, [r.values[m.name] for r, _ in parts if m.name in r.values])
+            values[m.name] = _mean(m, [r.values[m.name] for r in parts if m.name in r.values])
     return values
 
 
@@ -144,7 +127,7 @@ def _target(result: Result) -> str:
     return result.task.name + ("" if result.task.mode == "label" else f", {result.task.mode}")
 
 
-def _matrices(protocol: Protocol, bench: Bench, translated: list[tuple[Result, Values]]) -> dict[str, Any]:
+def _matrices(protocol: Protocol, bench: Bench, translated: Sequence[Result]) -> dict[str, Any]:
     """Return sources x targets of every measure: domains are the alternatives; null where there is no such task."""
     names = [bench.space.names[i] for choice in bench.space.alternatives for i in choice]
     place = {bench.space.index(name): k for k, name in enumerate(names)}
@@ -155,14 +138,14 @@ def _matrices(protocol: Protocol, bench: Bench, translated: list[tuple[Result, V
             empty = {"rows": names, "columns": names, "values": [[None] * len(names) for _ in names]}
             found.setdefault(name, empty)["values"][place[source]][place[target]] = value
 
-    for result, of_features in translated:
+    for result in translated:
         task = result.task
         if task.index not in place:
             continue
         assert task.index is not None
         suffix = "" if task.mode == "label" else f", {task.mode}"
         if task.source is not None:
-            for name, value in _values(protocol, "translated", [(result, of_features)]).items():
+            for name, value in _values(protocol, [result]).items():
                 put(name + suffix, task.source, task.index, value)
             continue
         labels = bench.sets[task.pictures].labels[list(task.rows)]

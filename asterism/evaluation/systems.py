@@ -49,11 +49,12 @@ class Generator:
 
     def back(self, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
         """Return y [N, C, H, W] translated to the labels [N, L] of its source x, and with its style: the cycle."""
-        s = None
-        if self.recipe.styled:
-            with torch.inference_mode(), self.machine.arithmetic():
-                s = self.recipe.read_style(x.to(self.machine.device), labels.to(self.machine.device)).float()
-        return self.translate(y, labels, dataset, s)
+        return self.translate(y, labels, dataset, self.read(x, labels) if self.recipe.styled else None)
+
+    def read(self, references: Tensor, labels: Tensor) -> Tensor:
+        """Return the styles [N, S] of references [N, C, H, W], read as pictures of the domains of labels [N, L]."""
+        with torch.inference_mode(), self.machine.arithmetic():
+            return self.recipe.read_style(references.to(self.machine.device), labels.to(self.machine.device)).float()
 
     def translate(self, x: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
         """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1]."""
@@ -69,17 +70,15 @@ class Generator:
         """Return the styles [N K, S] of a task's mode; none for the mean style, or a recipe without styles."""
         if task.mode == "label":
             return None
-        device = self.machine.device
         generators = [task.generator(self.seed, row) for row in rows]
-        with torch.inference_mode(), self.machine.arithmetic():
-            if task.mode == "latent":
-                z = torch.cat([torch.randn(task.outputs, self.recipe.latent_dim, generator=g) for g in generators])
-                return self.recipe.draw_style(z.to(device), wanted.to(device)).float()
-            pictures = self.sets[task.pictures]
-            held = (pictures.labels[:, task.index] * pictures.known[:, task.index]).nonzero()[:, 0]
-            drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
-            references = pictures.load(drawn.tolist())
-            return self.recipe.read_style(references.to(device), wanted.to(device)).float()
+        if task.mode == "latent":
+            z = torch.cat([torch.randn(task.outputs, self.recipe.latent_dim, generator=g) for g in generators])
+            with torch.inference_mode(), self.machine.arithmetic():
+                return self.recipe.draw_style(z.to(self.machine.device), wanted.to(self.machine.device)).float()
+        pictures = self.sets[task.pictures]
+        held = (pictures.labels[:, task.index] * pictures.known[:, task.index]).nonzero()[:, 0]
+        drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
+        return self.read(pictures.load(drawn.tolist()), wanted)
 
 
 class Copy:

@@ -51,7 +51,7 @@ def quick_evaluation(
     if not sets:
         say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
         return None
-    judge = trained_judge(run, settings, datasets.splits["train"], machine, {})
+    judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
     floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, "classifier", BATCH, say)
     said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
     if said["void"]:
