@@ -87,6 +87,7 @@ def make_run(folder: Path, *, previews: int = 3, lines: int = 20) -> Path:
         "split": "test",
         "checkpoint": "last",
         "step": 200,
+        "precision": "float32",
         "extractor": {"name": "classifier", "digest": "0123456789abcdef", "dims": 256},
         "data": "abc",
         "metrics": {
