@@ -6,13 +6,15 @@ import random
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
+from asterism.data.pictures import encode
 from asterism.serving.app import create_app
 from asterism.serving.limits import Limits
-from tests.serving import client, coded, noise, service
+from tests.serving import client, coded, deflated_tiff, noise, service
 
 URL = "/api/models/faces/translate"
 SEEDS = [
@@ -27,6 +29,8 @@ SEEDS = [
     coded(noise(24, 16), "TIFF", compression="tiff_lzw"),
     coded(noise(24, 16), "TIFF", compression="tiff_adobe_deflate"),
     coded(noise(24, 16), "TIFF", compression="jpeg"),
+    encode(noise(24, 16).astype(np.uint16) * 257, ".tif"),
+    deflated_tiff(noise(24, 16).astype(np.uint16) * 257),
 ]
 TELLING = (
     b"\0",
@@ -90,6 +94,7 @@ def test_damaged_uploads() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore")
 def test_ten_thousand_damaged_uploads() -> None:
     print(fuzz(10_000, seed=1))
@@ -134,6 +139,7 @@ def test_requests_drawn_from_the_schema() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_many_requests_drawn_from_the_schema() -> None:
     print(from_schema(400))
 

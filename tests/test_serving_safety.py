@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import lzma
 import struct
 import threading
+import tracemalloc
 import zipfile
 import zlib
 from concurrent.futures import Future
@@ -25,7 +27,7 @@ from asterism.serving.app import create_app
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.server import is_local, serve
 from asterism.serving.worker import DeviceWorker
-from tests.serving import client, coded, noise, service, translator
+from tests.serving import client, coded, deflated_tiff, noise, opened, service, translator
 
 URL = "/api/models/faces/translate"
 
@@ -73,6 +75,7 @@ def many_scans() -> bytes:
     return file[:start] + file[start:-2] * 200 + b"\xff\xd9"
 
 
+WIDE = noise(16, 16).astype(np.uint16) * 257
 JPEG = coded(noise(64, 64), "JPEG")
 HOSTILE = {
     "50,000 x 50,000 pixels": (lambda: bare_png(50_000, 50_000), 413, "pixels"),
@@ -90,7 +93,11 @@ HOSTILE = {
     "an animated WebP": (lambda: animated("WEBP"), 422, "animation"),
     "a WebP with a vast canvas": (vast_webp, 413, "16,384"),
     "a JPEG of 200 scans": (many_scans, 422, "scans"),
-    "a TIFF of 40 pages": (lambda: animated("TIFF"), 422, "TIFF picture cannot be used"),
+    "a TIFF of three pages": (lambda: animated("TIFF"), 422, "TIFF picture cannot be used"),
+    "a TIFF of 20,000 pages": (lambda: deflated_tiff(WIDE, pages=20_000), 422, "20,000 pages"),
+    "a TIFF that inflates to 1 MB": (lambda: deflated_tiff(WIDE, zlib.compress(bytes(2**20))), 422, "unpacks to more"),
+    "an LZMA TIFF": (lambda: deflated_tiff(WIDE, lzma.compress(bytes(2**20)), compression=34925), 422, "LZMA"),
+    "a TIFF whose strip lies elsewhere": (lambda: deflated_tiff(WIDE)[:-300], 422, "TIFF picture cannot be used"),
     "32-bit floats": (lambda: coded_tiff(np.zeros((8, 8), np.float32)), 422, "32 bits or floats"),
     "too many bytes": (lambda: coded(noise(64, 64)) + b"\0" * Limits().upload_bytes, 413, "at most"),
     "a PNG header alone": (lambda: b"\x89PNG\r\n\x1a\n", 422, "PNG picture cannot be used"),
@@ -111,6 +118,8 @@ def test_hostile_files_are_refused_and_the_next_request_works() -> None:
             assert answer.status_code == status and words in answer.json()["error"], (name, answer.text)
             assert "/" not in answer.json()["error"] and "<" not in answer.json()["error"], (name, answer.text)
         assert web.post(URL, files={"image": coded(noise())}, data={"to": "Glasses"}).status_code == 200
+        wide = web.post(URL, files={"image": deflated_tiff(WIDE)}, data={"to": "Glasses"})
+        assert np.array_equal(opened(wide.content), translator().translate(noise(16, 16), "Glasses")), "a sound one is read"
 
 
 def test_names_in_a_request_are_never_opened(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +153,23 @@ class Slow:
         return translate_each(model, x, targets, known)
 
 
+def test_what_waits_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd with large pictures costs the bytes of its files, whole or cropped, not the pixels that they unpack to."""
+
+    async def story(slow: Slow, served: Any, ask: Any) -> None:
+        picture = coded(np.zeros((1000, 1000, 3), np.uint8))
+        tracemalloc.start()
+        crowd = [ask(picture=picture, fit=fit) for fit in ("letterbox", "crop") * 3]
+        await until(lambda: served.taken == 6 and served._worker.waiting() >= 5)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 3_000_000, f"{held:,} bytes are held for six pictures of 3 MB that wait"
+        slow.go.set()
+        assert [answer.status_code for answer in await asyncio.gather(*crowd)] == [200] * 6
+
+    crowd(monkeypatch, Limits(), story)
+
+
 async def until(condition: Any) -> None:
     for _ in range(1000):
         if condition():
@@ -162,9 +188,10 @@ def crowd(monkeypatch: pytest.MonkeyPatch, limits: Limits, story: Any) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as web:
             served.ready = True
 
-            def ask(to: Any = "Glasses") -> asyncio.Task[httpx.Response]:
-                files = {"image": ("me.png", coded(noise()))}
-                return asyncio.ensure_future(web.post(URL, files=files, data={"to": to}))
+            def ask(
+                to: Any = "Glasses", picture: bytes = coded(noise()), fit: str = "letterbox"
+            ) -> asyncio.Task[httpx.Response]:
+                return asyncio.ensure_future(web.post(URL, files={"image": ("me.png", picture)}, data={"to": to, "fit": fit}))
 
             await story(slow, served, ask)
         slow.go.set()
@@ -282,6 +309,36 @@ def test_a_body_is_counted_while_it_arrives() -> None:
         assert web.post("/api/models", content=b"x" * 200_000).status_code == 413
 
 
+def test_all_bodies_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Limits, "held_bytes", 50_000)
+    with client() as web:
+        full = web.post(URL, files={"image": b"x" * 60_000}, data={"to": "Glasses"})
+        assert full.status_code == 503 and full.headers["retry-after"] and "bytes" in full.json()["error"]
+        for _ in range(10):  # What was read is given back, whatever came of it.
+            assert web.post(URL, files={"image": b"x" * 10_000}, data={"to": "Glasses"}).status_code == 415
+
+
+def test_a_client_that_goes_while_it_sends_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def half() -> None:
+        served, sent = service(), []
+        app = create_app(served, studio=False)
+        messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+        async def receive() -> Any:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        await app({"type": "http", "method": "POST", "path": URL, "headers": headers, "query_string": b""}, receive, send)
+        assert sent[0]["status"] == 408 and served.taken == 0
+        served.close()
+
+    asyncio.run(half())
+    assert not caplog.records
+
+
 def test_without_a_token_only_this_machine_is_answered() -> None:
     with client() as web:
         for host, status in (
@@ -294,6 +351,7 @@ def test_without_a_token_only_this_machine_is_answered() -> None:
         for origin, status in (("http://127.0.0.1:7860", 200), ("https://evil.example", 403), ("null", 403)):
             answer = web.post(URL, files={"image": coded(noise())}, data={"to": "Glasses"}, headers={"origin": origin})
             assert answer.status_code == status, origin
+            assert web.get("/api/models", headers={"origin": origin}).status_code == status, "nor may it read"
 
 
 TOKEN = "correct horse battery"

@@ -17,6 +17,7 @@ pytest.importorskip("gradio", reason="the studio needs the extra: asterism[serve
 
 import gradio as gr
 
+from asterism.serving.studio import stems
 from asterism.serving.studio_controls import AS_IT_IS, make_controls
 from asterism.serving.studio_html import difference, model_page
 
@@ -159,9 +160,16 @@ def test_model_page_escapes_what_it_shows() -> None:
     assert "<i>x" not in page and "&lt;i&gt;x" in page and "<b>faces" not in page
 
 
+def test_results_of_a_batch_never_share_a_name() -> None:
+    """Whatever the files are called, on file systems that know no case, too; and in the order in which they were given."""
+    assert stems(["a.png", "a.jpg", "a-2.png", "A.png", "b.png"]) == ["a", "a-2", "a-2-2", "A-3", "b"]
+
+
 def test_vault_keeps_what_fits_under_names_of_its_own() -> None:
     vault = Vault("/root", 100)
     names = [vault.put(b"x" * 40, "image/png", f"../../{i}.png") for i in range(3)]
     assert vault.get(names[0]) is None and vault.get(names[2]).content == b"x" * 40  # type: ignore[union-attr]
     assert len(set(names)) == 3 and all(".." not in name for name in names)
-    assert safe_title("C:\\x\\a b.png") == "a_b.png" and safe_title("../..") == "picture" and safe_title("\u202eé.png") == "png"
+    assert (
+        safe_title("C:\\x\\a b.png") == "a_b.png" and safe_title("../..") == "picture" and safe_title("\u202eé.png") == "é.png"
+    )

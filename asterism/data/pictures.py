@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from asterism.data import jpeg
+from asterism.data.tiff import pillow_holds, read_tiff
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
 """File names that are taken for pictures."""
@@ -124,8 +125,8 @@ def probe_bytes(data: bytes, kind: str) -> Header:
         PictureError: as `probe`.
     """
     with _explaining(None):
-        if kind == "TIFF" and not _pillow_holds(io.BytesIO(data)):
-            pixels = _checked(_read_tiff(io.BytesIO(data), header=True)[0])
+        if kind == "TIFF" and not pillow_holds(data):
+            pixels = _checked(read_tiff(data, header=True)[0])
             return Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 8 * pixels.dtype.itemsize)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             return _header(image)
@@ -142,8 +143,8 @@ def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
         PictureError: as `read`.
     """
     with _explaining(None):
-        if kind == "TIFF" and not _pillow_holds(io.BytesIO(data)):
-            pixels, alpha = _read_tiff(io.BytesIO(data), header=False)
+        if kind == "TIFF" and not pillow_holds(data):
+            pixels, alpha = read_tiff(data, header=False)
             return _convert(np.ascontiguousarray(_checked(pixels)), channels, alpha=alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             if not _is_wide(image):
@@ -290,8 +291,8 @@ def _array_file(path: str | os.PathLike[str], *, header: bool = False) -> tuple[
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
         pixels, alpha = np.load(path, mmap_mode="r", allow_pickle=False), False
-    elif suffix in (".tif", ".tiff") and not _pillow_holds(path):
-        pixels, alpha = _read_tiff(path, header)
+    elif suffix in (".tif", ".tiff") and not pillow_holds(path):
+        pixels, alpha = read_tiff(path, header)
     else:
         return None
     return _checked(pixels), alpha
@@ -304,28 +305,6 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or 0 in pixels.shape:
         raise PictureError(f"it holds {pixels.dtype} {list(pixels.shape)}; expected uint8 or uint16 [H, W] or [H, W, C]")
     return pixels
-
-
-def _pillow_holds(path: str | os.PathLike[str] | io.BytesIO) -> bool:
-    """Say whether Pillow reads all of a TIFF: one page, and no more than 8 bits unless it is grey."""
-    try:
-        with Image.open(path) as image:
-            bits = getattr(image, "tag_v2", {}).get(258, (8,))
-            return getattr(image, "n_frames", 1) == 1 and (len(bits) == 1 or max(bits) <= 8)
-    except UnidentifiedImageError:
-        return False
-
-
-def _read_tiff(path: str | os.PathLike[str] | io.BytesIO, header: bool) -> tuple[np.ndarray, bool]:
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        channels = series.axes.replace("Y", "").replace("X", "")
-        if len(channels) > 1 or len(series.axes) != len(channels) + 2:
-            raise PictureError(f"its axes are {series.axes}; expected Y, X and at most one more for the channels")
-        pixels = np.broadcast_to(np.zeros((), series.dtype), series.shape) if header else series.asarray()
-        if channels:
-            pixels = np.moveaxis(pixels, series.axes.index(channels), -1)
-        return pixels, bool({1, 2} & set(file.pages.first.extrasamples))  # 1 and 2 are the two kinds of opacity.
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 - A service without a token answers only to names of this machine (Host), so that no web page elsewhere reaches it through a
   name that it points here; with a token, every address but /health and /ready needs it.
-- A page of another origin is refused (Origin), with a token or without.
-- A body is counted while it arrives and has a time limit, whatever its Content-Length claims.
+- A page of another origin is refused (Origin), with a token or without, whatever it asks.
+- A body is counted while it arrives and has a time limit, whatever its Content-Length claims; all bodies together have a bound.
 - Every answer tells the browser to load nothing from elsewhere.
 """
 
@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asterism.serving.limits import Limits, Refused
@@ -52,6 +53,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 
@@ -80,6 +82,7 @@ class Gate:
         self.local = local
         self.token = token
         self.uploads = uploads or {}
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -89,7 +92,7 @@ class Gate:
             else:  # Nothing here speaks over websockets.
                 await send({"type": "websocket.close", "code": 1008})
             return
-        start, status = time.perf_counter(), 0
+        start, status, body = time.perf_counter(), 0, _Body(self, scope, receive)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -103,17 +106,21 @@ class Gate:
         try:
             reply = self._refusal(scope)
             if reply is None:
-                await self.app(scope, self._counted(scope, receive), answer)
+                body.check_length()
+                await self.app(scope, body, answer)
             else:
                 await reply(answer)
         except Refused as refused:
             await _send_error(answer, refused.status, refused.message, refused.retry_after)
+        except ClientDisconnect:
+            await _send_error(answer, 408, "the client went away", None)  # Nobody reads it; it ends the request.
         except Exception:
             log.exception("a request failed")
             if status:
                 raise
             await _send_error(answer, 503, "the server failed to answer this request; its log says why", 5)
         finally:
+            self.held -= body.seen
             route = getattr(scope.get("route"), "path", "") or "other"
             self.metrics.answered(route, status, time.perf_counter() - start)
 
@@ -126,9 +133,8 @@ class Gate:
                 421, "this service answers to localhost and 127.0.0.1 only; start it with --token to use another name"
             )
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            if origin.partition("://")[2].lower() != host.lower():
-                raise Refused(403, "requests from pages of other origins are refused")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            raise Refused(403, "requests from pages of other origins are refused")
         if self.token is not None and scope["path"] not in OPEN:
             return self._without_token(scope, headers)
         return None
@@ -162,33 +168,46 @@ class Gate:
 
         return ask
 
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """Return `receive` with a bound on the bytes and on the time of the body."""
-        bound = self.uploads.get(scope["path"], self.limits.body_bytes)
-        length = Headers(scope=scope).get("content-length", "0")
-        if not re.fullmatch(r"\d{1,15}", length):
+
+class _Body:
+    """A request's `receive`, with a bound on the bytes and on the time of the body."""
+
+    def __init__(self, gate: Gate, scope: Scope, receive: Receive) -> None:
+        self.gate = gate
+        self.receive = receive
+        self.length = Headers(scope=scope).get("content-length", "0")
+        self.bound = gate.uploads.get(scope["path"], gate.limits.body_bytes)
+        self.deadline = asyncio.get_running_loop().time() + gate.limits.seconds
+        self.seen = 0
+        self.whole = False
+
+    def check_length(self) -> None:
+        """Refuse what says itself that it is too long, before any of it is read."""
+        if not re.fullmatch(r"\d{1,15}", self.length):
             raise Refused(400, "the Content-Length is no number")
-        too_large = f"the request has more than {bound:,} bytes, which is the most that is taken"
-        if int(length) > bound:
-            raise Refused(413, too_large)
-        seen, whole, deadline = 0, False, asyncio.get_running_loop().time() + self.limits.seconds
+        if int(self.length) > self.bound:
+            raise Refused(413, self._too_large())
 
-        async def counted() -> Message:
-            nonlocal seen, whole
-            if whole:
-                return await receive()  # The body is there; what is left to hear is that the client goes.
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError as error:
-                raise HTTPException(408, f"the request did not arrive within {self.limits.seconds:g} s") from error
-            seen += len(message.get("body", b""))
-            whole = message["type"] != "http.request" or not message.get("more_body", False)
-            if seen > bound:
-                raise HTTPException(413, too_large)
-            return message
+    async def __call__(self) -> Message:
+        if self.whole:
+            return await self.receive()  # The body is there; what is left to hear is that the client goes.
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                message = await self.receive()
+        except TimeoutError as error:
+            raise HTTPException(408, f"the request did not arrive within {self.gate.limits.seconds:g} s") from error
+        size = len(message.get("body", b""))
+        self.seen += size
+        self.gate.held += size
+        self.whole = message["type"] != "http.request" or not message.get("more_body", False)
+        if self.seen > self.bound:
+            raise HTTPException(413, self._too_large())
+        if self.gate.held > self.gate.limits.held_bytes:
+            raise HTTPException(503, "too many bytes of other requests are waiting; ask again", {"retry-after": "1"})
+        return message
 
-        return counted
+    def _too_large(self) -> str:
+        return f"the request has more than {self.bound:,} bytes, which is the most that is taken"
 
 
 def error_body(message: str) -> bytes:

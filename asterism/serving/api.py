@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from asterism.data.pictures import PictureFormat, encode, to_depth
 from asterism.serving.hosted import Hosted
@@ -111,7 +112,7 @@ def api(service: Service) -> APIRouter:
                 return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
 
             work = service.translate(hosted, order.image, order.wish, write)
-            _, results = await unless_gone(request, work)
+            results = await unless_gone(request, work)
         return answer(hosted, order, kind, results, as_json)
 
     @router.get("/health", tags=["operation"], summary="The process lives")
@@ -167,7 +168,7 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Refused(408, "the client went away")  # Nobody reads it; it ends the request.
+            raise ClientDisconnect
         return task.result()
     finally:
         for each in (task, gone):

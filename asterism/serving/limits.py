@@ -52,3 +52,8 @@ class Limits:
     def body_bytes(self) -> int:
         """The largest body of a request: a picture and two references, in base64, and the words around them."""
         return 3 * (self.upload_bytes * 4 // 3) + 2**16
+
+    @property
+    def held_bytes(self) -> int:
+        """What the bodies of all requests may have together; one more byte is answered 503."""
+        return 16 * self.body_bytes

@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.inference.images import Picture, fit_in, open_image, to_array
+from asterism.inference.images import fit_in, open_image, to_array
 from asterism.inference.mixed import predict_labels
 from asterism.inference.styles import Target
 from asterism.labels import LabelError
@@ -86,17 +87,17 @@ class Service:
         finally:
             self.taken -= count
 
-    async def translate(
-        self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]
-    ) -> tuple[np.ndarray, list[T]]:
+    async def translate(self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
         """Translate an uploaded picture. The caller holds its first place; this takes one for every further result.
+
+        What waits for the device is the upload as it came and the network's small input, never a decoded picture.
 
         Args:
             upload: the bytes of a picture's file.
             finish: turns a result [H, W, C], uint8 or uint16, into what the caller wants; called in a thread.
 
         Returns:
-            The picture as the model takes it, [H, W, C], and what `finish` made of each target's result.
+            What `finish` made of each target's result.
 
         Raises:
             Refused: what cannot be served, or did not become ready in time.
@@ -110,24 +111,20 @@ class Service:
                     503, f"the answer was not ready within {self.limits.seconds:g} s; ask for less, or again"
                 ) from error
 
-    async def _translate(
-        self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]
-    ) -> tuple[np.ndarray, list[T]]:
+    async def _translate(self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
         loop, picture = asyncio.get_running_loop(), hosted.translator.model.picture
 
-        def prepare() -> tuple[np.ndarray, Picture, Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, bool]]:
+        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, bool]]:
             targets, known = hosted.read(wish, self.limits)
-            array = read_upload(upload, picture, self.limits, letterbox=wish.fit == "letterbox")
-            image = open_image(array, picture)
-            x, back = fit_in(image, picture, wish.fit, torch.device("cpu"))
-            if wish.fit == "crop":  # Its way back holds the whole picture as floats; stored values are a quarter of that.
-                back = _back_again(image, hosted)
-            return array, image, x, back, targets, known
+            x, back = self._fitted(hosted, upload, wish.fit)
+            if wish.fit == "crop":  # Its way back holds the whole picture: it is opened again when it is needed.
+                return x, lambda y: self._fitted(hosted, upload, wish.fit)[1](y), targets, known
+            return x, back, targets, known
 
         def conclude(y: Tensor) -> T:
             return finish(to_array(back(y[None])[0], picture))
 
-        array, image, x, back, targets, known = await loop.run_in_executor(self._pool, prepare)
+        x, back, targets, known = await loop.run_in_executor(self._pool, prepare)
         try:
             results = await asyncio.wrap_future(self._worker.submit(hosted.translator, x, targets, known))
         except LabelError as error:
@@ -140,7 +137,11 @@ class Service:
         if self._made >= RETURN_EVERY:
             self._made = 0
             loop.run_in_executor(self._pool, return_free)
-        return array, list(finished)
+        return list(finished)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do something that takes a while, such as encoding a picture, beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def labels(self, hosted: Hosted, upload: bytes, fit: str = "letterbox") -> dict[str, bool]:
         """Return what the model's class head reads in a picture: label -> holds; nothing where there is no class head.
@@ -151,21 +152,21 @@ class Service:
         translator = hosted.translator
         if not translator.recipe.classifies or translator.model.missing:
             return {}
-
-        def prepare() -> Tensor:
-            array = read_upload(upload, translator.model.picture, self.limits, letterbox=fit == "letterbox")
-            return fit_in(open_image(array, translator.model.picture), translator.model.picture, fit, torch.device("cpu"))[0]
-
         with self.place():
-            x = await asyncio.get_running_loop().run_in_executor(self._pool, prepare)
+            x = await self.in_thread(lambda: self._fitted(hosted, upload, fit)[0])
             (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
         return {name: held > 0.5 for name, held in zip(translator.labels, labels, strict=True)}
 
+    def _fitted(self, hosted: Hosted, upload: bytes, fit: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Decode an upload and bring it to the model's size, as `fit_in` does."""
+        picture = hosted.translator.model.picture
+        array = read_upload(upload, picture, self.limits, letterbox=fit == "letterbox")
+        return fit_in(open_image(array, picture), picture, fit, torch.device("cpu"))
+
     async def warm_up(self) -> None:
         """Make every model run once; then the service is ready."""
-        loop = asyncio.get_running_loop()
         for hosted in self.models.values():
-            await loop.run_in_executor(self._pool, warm_up, hosted, self.limits.batch_size)
+            await self.in_thread(partial(warm_up, hosted, self.limits.batch_size))
         self.ready = True
 
     async def drained(self) -> None:
@@ -179,12 +180,3 @@ class Service:
         self.closing, self.ready = True, False
         self._worker.close()
         self._pool.shutdown(wait=True)
-
-
-def _back_again(image: Picture, hosted: Hosted) -> Callable[[Tensor], Tensor]:
-    """Return the way back of a cropped picture, made anew from its stored values when it is needed."""
-
-    def back(y: Tensor) -> Tensor:
-        return fit_in(image, hosted.translator.model.picture, "crop", torch.device("cpu"))[1](y)
-
-    return back

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Before Gradio is imported: nothing is to leave this machine.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -34,13 +35,22 @@ from asterism.serving.studio_controls import (
     vault_image,
 )
 from asterism.serving.studio_gate import MAX_FILES, UPLOAD, StudioGate, add_file_routes
+from asterism.serving.uploads import read_upload
 from asterism.serving.vault import Vault, safe_title
 
 CAPACITY = 512 * 2**20
 """Bytes that the page's files may take in memory; the oldest ones go first."""
 
+T = TypeVar("T")
+
+SHOWN = 24
+"""Results of a batch that the page shows."""
+
 AT_ONCE = 8
 """Pictures of one batch that are in work at a time, so that a long batch leaves room for others."""
+
+SHOW = "() => {{ document.getElementById('{}').scrollIntoView({{behavior: 'smooth', block: 'nearest'}}) }}"
+"""On a narrow page, what comes of a button is below it."""
 
 UNSEEN: dict[str, Any] = {"api_visibility": "private"}
 
@@ -147,7 +157,7 @@ class Studio:
                             every = gr.Button("Every target", elem_classes="every")
                     columns.append(column)
                     buttons.append((go, every))
-            with gr.Column(scale=8, min_width=420):
+            with gr.Column(scale=8, min_width=320, elem_classes="results"):
                 result = gr.HTML(studio_html.EMPTY.format("Add a picture, choose, translate."), elem_id="result", padding=False)
                 strip = gr.HTML("", elem_id="strip", padding=False)
         chosen.change(
@@ -175,41 +185,42 @@ class Studio:
             return [own, *shown] if switches else own
 
         async def one(picture: bytes | None, own: dict[str, bool], *values: Any) -> str:
-            wish = _wish(controls, picture, values, own)
-            array, ((title, result_array),) = await self._translate(hosted, picture, wish)
-            suffix = _suffix(result_array)
-            kind = {".png": "image/png", ".tif": "image/tiff"}[suffix]
-            address = self.vault.put(encode(result_array, suffix), kind, f"{safe_title(title)}{suffix}")
-            return studio_html.triptych(array, result_array, title, studio_html.download(address, "Download"))
+            upload, wish = _given(picture), _wish(controls, values, own)
+            title = controls.title(wish, own)
+
+            def show(result: np.ndarray) -> str:
+                suffix = _suffix(result)
+                kind = {".png": "image/png", ".tif": "image/tiff"}[suffix]
+                content = encode(result, suffix, compression=1)
+                address = self.vault.put(content, kind, f"{safe_title(title)}{suffix}")
+                source = read_upload(upload, hosted.translator.model.picture, self.service.limits)
+                return studio_html.triptych(source, result, title, studio_html.download(address, "Download"))
+
+            (shown,) = await self._translate(hosted, upload, wish, show)
+            return shown
 
         async def all_targets(picture: bytes | None, own: dict[str, bool], *values: Any) -> str:
             targets = controls.every_target(own)[: self.service.limits.results]
-            _, results = await self._translate(hosted, picture, _wish(controls, picture, values, own, targets))
-            return studio_html.strip(results)
+            upload, wish = _given(picture), _wish(controls, values, own, targets)
+            shown = await self._translate(hosted, upload, wish, studio_html.as_sample)
+            return studio_html.strip(list(zip(map(target_name, targets), shown, strict=True)))
 
         outputs = [state, *switches]
         source.change(read, [chosen, source], outputs, show_progress="hidden", **UNSEEN)
         chosen.change(read, [chosen, source], outputs, show_progress="hidden", **UNSEEN)
         inputs = [source, state, *controls.fields]
-        go.click(one, inputs, result, trigger_mode="always_last", **UNSEEN)
-        every.click(all_targets, inputs, strip, **UNSEEN)
+        go.click(one, inputs, result, trigger_mode="always_last", **UNSEEN).success(None, js=SHOW.format("result"), **UNSEEN)
+        every.click(all_targets, inputs, strip, **UNSEEN).success(None, js=SHOW.format("strip"), **UNSEEN)
         for component, (kind, what) in zip(controls.fields, controls.kinds, strict=True):
             if kind == "look" and what in ("weight", "strength", "truncation"):
                 component.release(one, inputs, result, trigger_mode="always_last", show_progress="minimal", **UNSEEN)
 
-    async def _translate(
-        self, hosted: Hosted, picture: bytes | None, wish: Wish
-    ) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
-        if picture is None:
-            raise gr.Error("Add a picture first.", duration=6)
-
-        async def work() -> tuple[np.ndarray, list[np.ndarray]]:
+    async def _translate(self, hosted: Hosted, picture: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
+        async def work() -> list[T]:
             with self.service.place():
-                return await self.service.translate(hosted, picture, wish, lambda array: array)
+                return await self.service.translate(hosted, picture, wish, finish)
 
-        source, results = await self._asked(work())
-        titles = [target_name(to) if isinstance(to, dict) else str(to) for to in wish.to]
-        return source, list(zip(titles, results, strict=True))
+        return await self._asked(work())
 
     async def _asked(self, work: Any) -> Any:
         """Wait for the service, and say on the page what it refuses."""
@@ -234,7 +245,7 @@ class Studio:
                 kind = gr.Radio(["png", "jpeg", "webp"], value="png", label="Format")
                 seed = gr.Number(1, label="Style seed", precision=0, minimum=0, visible=models[0].translator.recipe.styled)
                 go = gr.Button("Translate all", variant="primary", elem_id="batch-go")
-            with gr.Column(scale=8, min_width=420):
+            with gr.Column(scale=8, min_width=320, elem_classes="results"):
                 out = gr.HTML(studio_html.EMPTY.format("Many pictures in, one zip out."), elem_id="batch-result", padding=False)
 
         def switch(name: str) -> tuple[Any, Any]:
@@ -242,7 +253,9 @@ class Studio:
             return gr.update(choices=_targets(hosted), value=[]), gr.update(visible=hosted.translator.recipe.styled)
 
         chosen.change(switch, chosen, [targets, seed], show_progress="hidden", **UNSEEN)
-        go.click(self._batch, [chosen, pictures, targets, kind, seed], out, concurrency_limit=2, **UNSEEN)
+        inputs = [chosen, pictures, targets, kind, seed]
+        done = go.click(self._batch, inputs, out, concurrency_limit=2, **UNSEEN)
+        done.success(None, js=SHOW.format("batch-result"), **UNSEEN)
 
     async def _batch(
         self,
@@ -258,72 +271,93 @@ class Studio:
         hosted = self.service.model(name)
         wish = Wish(to=to, style=max(0, int(seed or 0)) if hosted.translator.recipe.styled else None)
         suffix = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[kind]
-        archive, left_out, shown, done = io.BytesIO(), [], [], 0
-        room = asyncio.Semaphore(AT_ONCE)
+        archive, names, room = io.BytesIO(), stems([title for title, _ in given]), asyncio.Semaphore(AT_ONCE)
+        left_out: dict[int, str] = {}
+        shown: list[tuple[int, str, str]] = []
         progress(0, desc="translating")
 
-        async def one(number: int, title: str, where: str) -> tuple[int, str, list[Any] | str]:
+        async def one(number: int, where: str) -> tuple[int, list[tuple[bytes, str]] | str]:
             async with room:
                 try:
                     content = from_vault(self.vault, where)
-                    return number, title, await self._patiently(hosted, content, wish, suffix)
+                    return number, await self._patiently(hosted, content, wish, suffix, shown=number < SHOWN // len(to))
                 except (Refused, gr.Error) as error:
-                    return number, title, str(error)
+                    return number, str(error)
 
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-            taken: set[str] = set()
-            for finished in asyncio.as_completed([one(i, title, where) for i, (title, where) in enumerate(given)]):
-                number, title, results = await finished
-                done += 1
-                progress((done, len(given)), desc="translating", unit="pictures")
-                if isinstance(results, str):
-                    left_out.append((title, results))
-                    continue
-                stem = os.path.splitext(title)[0]
-                stem = stem if stem not in taken else f"{stem}-{number + 1}"
-                taken.add(stem)
-                for target, (content, array) in zip(to, results, strict=True):
-                    zipped.writestr(f"{stem}__{safe_title(target.replace('=no', '-no'))}{suffix}", content)
-                    if number < 24 // len(to):
-                        shown.append((number, f"{stem}, {target_name(_said(target))}", array))
-                if archive.tell() > CAPACITY // 2:
-                    raise gr.Error(
-                        "The results are larger than the page holds; translate fewer pictures at a time.", duration=12
-                    )
-        if not taken:
-            raise gr.Error(f"No picture could be used. {left_out[0][0]}: {left_out[0][1]}", duration=12)
-        samples = [(title, array) for _, title, array in sorted(shown, key=lambda entry: entry[0])]
+        tasks = [asyncio.ensure_future(one(i, where)) for i, (_, where) in enumerate(given)]
+        try:
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+                for done, finished in enumerate(asyncio.as_completed(tasks), 1):
+                    number, results = await finished
+                    progress((done, len(given)), desc="translating", unit="pictures")
+                    if isinstance(results, str):
+                        left_out[number] = results
+                        continue
+                    for target, (content, sample) in zip(to, results, strict=True):
+                        zipped.writestr(f"{names[number]}__{safe_title(target.replace('=no', '-no'))}{suffix}", content)
+                        if sample:
+                            shown.append((number, f"{names[number]}, {target_name(_said(target))}", sample))
+                    if archive.tell() > CAPACITY // 2:
+                        too_large = "The results are larger than the page holds; translate fewer pictures at a time."
+                        raise gr.Error(too_large, duration=12)
+        finally:
+            for task in tasks:
+                task.cancel()
+        missing = [(given[number][0], reason) for number, reason in sorted(left_out.items())]
+        if len(missing) == len(given):
+            raise gr.Error(f"No picture could be used. {missing[0][0]}: {missing[0][1]}", duration=12)
+        samples = [(title, sample) for _, title, sample in sorted(shown, key=lambda entry: entry[0])]
         address = self.vault.put(archive.getvalue(), "application/zip", f"{hosted.name}.zip")
-        return studio_html.batch(len(taken), len(to), left_out, studio_html.download(address, "Download zip"), samples)
+        link = studio_html.download(address, "Download zip")
+        return studio_html.batch(len(given) - len(missing), len(to), missing, link, samples)
 
-    async def _patiently(self, hosted: Hosted, content: bytes, wish: Wish, suffix: str) -> list[tuple[bytes, np.ndarray]]:
-        """Translate one picture of a batch; where there is no place, wait for one."""
+    async def _patiently(
+        self, hosted: Hosted, content: bytes, wish: Wish, suffix: str, *, shown: bool
+    ) -> list[tuple[bytes, str]]:
+        """Translate one picture of a batch into files, and samples for the page; where there is no place, wait for one."""
 
-        def finish(array: np.ndarray) -> tuple[bytes, np.ndarray]:
+        def finish(array: np.ndarray) -> tuple[bytes, str]:
             array = array if suffix == ".png" and array.shape[2] == 1 else to_depth(array, 8)
-            return encode(studio_html.shown(array) if array.shape[2] > 4 else array, suffix), array
+            content = encode(studio_html.shown(array) if array.shape[2] > 4 else array, suffix, compression=1)
+            return content, studio_html.as_sample(array) if shown else ""
 
         while True:
             try:
                 with self.service.place():
-                    _, results = await self.service.translate(hosted, content, wish, finish)
-                    return results
+                    return await self.service.translate(hosted, content, wish, finish)
             except Refused as refused:
                 if refused.status != 503 or self.service.closing:
                     raise
                 await asyncio.sleep(0.2)
 
 
-def _wish(
-    controls: Controls, picture: bytes | None, values: Sequence[Any], own: dict[str, bool], to: Sequence[Any] = ()
-) -> Wish:
-    """Return what the controls say, or say on the page what is missing."""
+def _given(picture: bytes | None) -> bytes:
     if picture is None:
         raise gr.Error("Add a picture first.", duration=6)
+    return picture
+
+
+def _wish(controls: Controls, values: Sequence[Any], own: dict[str, bool], to: Sequence[Any] = ()) -> Wish:
+    """Return what the controls say, or say on the page what is missing."""
     try:
         return controls.wish(values, own, to)
     except Refused as refused:
         raise gr.Error(sentence(refused.message), duration=8) from refused
+
+
+def stems(titles: Sequence[str]) -> list[str]:
+    """Return what the results of files are called: their names without suffix, numbered where they would be the same.
+
+    Names that differ by case alone are the same to many file systems.
+    """
+    made: list[str] = []
+    taken: set[str] = set()
+    for title in titles:
+        stem = os.path.splitext(title)[0]
+        name = next(n for i in itertools.count(1) if (n := stem if i == 1 else f"{stem}-{i}").casefold() not in taken)
+        taken.add(name.casefold())
+        made.append(name)
+    return made
 
 
 def _targets(hosted: Hosted) -> list[tuple[str, str]]:

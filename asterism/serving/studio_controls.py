@@ -101,6 +101,12 @@ class Controls:
             raise Refused(422, "choose what the picture is to become")
         return target
 
+    def title(self, wish: Wish, own: Mapping[str, bool]) -> str:
+        """Return the target of a wish in words."""
+        (to,) = wish.to
+        assert isinstance(to, dict)
+        return "nothing changed" if own and all(own.get(label) is value for label, value in to.items()) else target_name(to)
+
     def every_target(self, own: Mapping[str, bool]) -> list[dict[str, bool]]:
         """Return the targets of the strip: each choice, and each switch turned over."""
         targets: list[dict[str, bool]] = []
@@ -160,12 +166,11 @@ def _shared(labels: Sequence[str]) -> str:
 
 
 def _add_styles(controls: Controls, vault: Vault) -> None:
-    with gr.Group(elem_classes="style"):
-        _add_end(controls, vault, "Style", 1, "")
-        strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 keeps the style of the source")
-        controls.add(strength, "look", "strength")
-        truncation = gr.Slider(0, 1, 1, step=0.05, label="Variety", info="0 is the mean style of the domain")
-        controls.add(truncation, "look", "truncation")
+    _add_end(controls, vault, "Style", 1, "")
+    strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 keeps the style of the source")
+    controls.add(strength, "look", "strength")
+    truncation = gr.Slider(0, 1, 1, step=0.05, label="Variety", info="0 is the mean style of the domain")
+    controls.add(truncation, "look", "truncation")
     with gr.Accordion("Between two styles", open=False):
         _add_end(controls, vault, "Second style", 2, "2")
         blend = gr.Slider(0, 1, 0, step=0.05, label="Blend", info="0 is the first style, 1 the second", elem_id="blend")

@@ -7,6 +7,7 @@ machine or an address elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -45,7 +46,7 @@ def add_file_routes(app: FastAPI, vault: Vault, limits: Limits) -> None:
             if isinstance(file, UploadFile):
                 content, title = file.file.read(), file.filename or ""
                 try:
-                    kind = check_upload(content, any_model, limits, letterbox=False)
+                    kind = await asyncio.to_thread(check_upload, content, any_model, limits, letterbox=False)
                     names.append(vault.put(content, f"image/{kind.lower()}", title))
                 except Refused as refused:  # Said where the file is used, so that one among many does not stop the others.
                     names.append(vault.put(b"", "text/plain", title, refused.message))

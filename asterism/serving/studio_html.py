@@ -42,12 +42,10 @@ def difference(source: np.ndarray, result: np.ndarray) -> np.ndarray:
     Args:
         source, result: [H, W, C] of one type; the largest change over the channels counts.
     """
-    full = float(np.iinfo(source.dtype).max)
-    change = np.abs(source.astype(np.float64) - result.astype(np.float64)).max(2) / full
-    place = np.clip(change * 2, 0, 1) * (len(HEAT) - 1)
-    low = np.minimum(place.astype(int), len(HEAT) - 2)
-    share = (place - low)[:, :, None]
-    return np.rint(HEAT[low] * (1 - share) + HEAT[low + 1] * share).astype(np.uint8)
+    full = np.iinfo(source.dtype).max
+    place = np.arange(full + 1) / full * 2
+    colours = np.stack([np.interp(place, np.linspace(0, 1, len(HEAT)), channel) for channel in HEAT.T], axis=1)
+    return np.rint(colours).astype(np.uint8)[np.abs(source.astype(np.int32) - result).max(2)]
 
 
 def as_data(array: np.ndarray, limit: int | None = None) -> str:
@@ -71,7 +69,7 @@ def figure(address: str, title: str, note: str = "", link: str = "") -> str:
 def triptych(source: np.ndarray, result: np.ndarray, title: str, link: str) -> str:
     """Return source, result and difference side by side."""
     change = difference(source, result)
-    share = float(np.abs(source.astype(np.float64) - result.astype(np.float64)).mean() / np.iinfo(source.dtype).max)
+    share = float(np.abs(source.astype(np.int32) - result).mean() / np.iinfo(source.dtype).max)
     note = f"mean {share:.1%}; dark: none, white: half the range or more"
     parts = (
         figure(as_data(source, 1024), "Source", f"{source.shape[1]} × {source.shape[0]}"),
@@ -81,9 +79,14 @@ def triptych(source: np.ndarray, result: np.ndarray, title: str, link: str) -> s
     return f'<div class="triptych">{"".join(parts)}</div>'
 
 
-def strip(pictures: Sequence[tuple[str, np.ndarray]]) -> str:
-    """Return many results as one strip."""
-    return f'<div class="strip">{"".join(figure(as_data(array, 320), title) for title, array in pictures)}</div>'
+def as_sample(array: np.ndarray) -> str:
+    """Return a small picture of one, for a strip, as a data address."""
+    return as_data(array, 320)
+
+
+def strip(samples: Sequence[tuple[str, str]]) -> str:
+    """Return titles and small pictures as one strip."""
+    return f'<div class="strip">{"".join(figure(sample, title) for title, sample in samples)}</div>'
 
 
 def download(name: str, words: str) -> str:
@@ -92,9 +95,7 @@ def download(name: str, words: str) -> str:
     return f'<a class="save" href="{address}" download>{html.escape(words)}</a>'
 
 
-def batch(
-    count: int, targets: int, left_out: Sequence[tuple[str, str]], link: str, samples: Sequence[tuple[str, np.ndarray]]
-) -> str:
+def batch(count: int, targets: int, left_out: Sequence[tuple[str, str]], link: str, samples: Sequence[tuple[str, str]]) -> str:
     """Return what came of a batch: the link, what was left out and why, and the first results."""
     said = f"{count} picture{'s' * (count != 1)}, {count * targets} result{'s' * (count * targets != 1)}"
     missing = "".join(f"<li><b>{html.escape(title)}</b> {html.escape(reason)}</li>" for title, reason in left_out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import threading
+import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -64,6 +65,7 @@ class Vault:
 
 
 def safe_title(title: str) -> str:
-    """Return the last part of a name that a client gave, made of letters, digits, dots, dashes and underscores."""
-    last = re.split(r"[/\\]", title)[-1]
-    return re.sub(r"[^\w.-]+", "_", last, flags=re.ASCII).strip("._")[-80:] or "picture"
+    """Return the last part of a name that a client gave, of letters and digits of any script, dots, dashes, underscores."""
+    last = unicodedata.normalize("NFC", re.split(r"[/\\]", title)[-1])
+    kept = "".join(c if c in ".-" or unicodedata.category(c)[0] in "LMN" else "_" for c in last)
+    return re.sub(r"_+", "_", kept).strip("._")[-80:] or "picture"
