@@ -105,7 +105,7 @@ class Controls:
         """Return the target of a wish in words."""
         (to,) = wish.to
         assert isinstance(to, dict)
-        return "nothing changed" if own and all(own.get(label) is value for label, value in to.items()) else target_name(to)
+        return "labels unchanged" if own and all(own.get(label) is value for label, value in to.items()) else target_name(to)
 
     def every_target(self, own: Mapping[str, bool]) -> list[dict[str, bool]]:
         """Return the targets of the strip: each choice, and each switch turned over."""
