@@ -7,9 +7,11 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,15 +26,16 @@ from asterism.engine.trainer import Outcome, Trainer
 from asterism.evaluation import evaluate as evaluating
 from asterism.evaluation import judge as judging
 from asterism.evaluation import session
-from asterism.evaluation.cache import cache_folder, read_tensor, write_tensor
+from asterism.evaluation.cache import cache_folder, read_tensor, weights_folder, write_tensor
 from asterism.evaluation.evaluate import evaluate
-from asterism.evaluation.extractors import ALEXNET, LPIPS, load_lpips
+from asterism.evaluation.extractors import ALEXNET, INCEPTION, LPIPS, extractor, load_lpips
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders
 from asterism.evaluation.systems import Generator
 from asterism.evaluation.tasks import Task
 from asterism.inference.import_ import import_published
 from asterism.labels import LabelSpace
+from asterism.machine import Machine
 from asterism.metrics.accuracy import agreement, margin
 from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.run_folder import read_scores, unlike
@@ -484,11 +487,49 @@ def pairs_of(*names: str) -> Iterator[tuple[str, str, str]]:
                     yield a, b, mode
 
 
+class PublishedInception(nn.Module):
+    """The interface of torch-fidelity's network: a list of features wanted, a file; a tuple for bytes, strictly RGB."""
+
+    def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str) -> None:
+        super().__init__()
+        assert features_list == ["2048"]
+        self.layer = nn.Linear(3, 2048, bias=False)
+        self.load_state_dict(torch.load(feature_extractor_weights_path))
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        assert x.dtype == torch.uint8 and x.shape[1] == 3
+        return (self.layer(x.float().mean((2, 3))),)
+
+
+def test_inception_is_asked_as_torch_fidelity_wants_it(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, network = ModuleType("torch_fidelity"), ModuleType("torch_fidelity.feature_extractor_inceptionv3")
+    network.FeatureExtractorInceptionV3 = PublishedInception  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    monkeypatch.setitem(sys.modules, network.__name__, network)
+    machine, weights = Machine.choose("cpu", "float32"), weights_folder() / INCEPTION
+    with pytest.raises(ConfigError, match=f"Put the file from github.com/toshas/torch-fidelity/.*{INCEPTION} there"):
+        extractor("inception", None, machine, 3, (32, 32))  # type: ignore[arg-type]
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    layer = torch.zeros(2048, 3)
+    layer[:3] = torch.eye(3)
+    try:
+        torch.save({"layer.weight": layer}, weights)
+        compute = extractor("inception", None, machine, 1, (32, 32))  # type: ignore[arg-type]
+        made = compute(torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8))
+        assert made[:, :3].tolist() == [[0.0] * 3, [128.0] * 3, [255.0] * 3] and compute.dims == made.shape[1] == 2048
+        weights.write_bytes(b"cut short")
+        with pytest.raises(ConfigError, match="cannot be read from .*: take the file from github.com/toshas"):
+            extractor("inception", None, machine, 3, (32, 32))  # type: ignore[arg-type]
+    finally:
+        weights.unlink()
+
+
 def test_lpips_weights_are_read_from_the_published_files_or_refused(tmp_path: Path) -> None:
     network = AlexNet()
     backbone, linear = tmp_path / ALEXNET, tmp_path / LPIPS
     torch.save(network.state_dict() | {"classifier.1.weight": torch.zeros(2)}, backbone)  # It holds more than is used.
-    torch.save({f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS)}, linear)
+    layers = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS)}
+    torch.save(layers, linear, _use_new_zipfile_serialization=False)  # As old as the published file.
     read, weights = load_lpips(backbone, linear)
     assert torch.equal(read.features[0].weight, network.features[0].weight) and [len(w) for w in weights] == list(CHANNELS)
     torch.save({}, linear)

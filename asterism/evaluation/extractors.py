@@ -189,6 +189,14 @@ def perceptual(judge: Judge, machine: Machine, channels: int) -> Perceptual:
     return Perceptual("classifier", judge.digest, judge.network.stages, None)
 
 
+def lpips_files() -> str:
+    """Say which files LPIPS needs, and where."""
+    return (
+        f"torchvision's {ALEXNET} (download.pytorch.org/models/{ALEXNET}) and, as {LPIPS}, the file "
+        "lpips/weights/v0.1/alex.pth of github.com/richzhang/PerceptualSimilarity into the folder weights of the cache"
+    )
+
+
 def load_lpips(backbone: Path, linear: Path) -> tuple[AlexNet, list[Tensor]]:
     """Read AlexNet's published weights and LPIPS's linear layers.
 
@@ -207,8 +215,7 @@ def load_lpips(backbone: Path, linear: Path) -> tuple[AlexNet, list[Tensor]]:
         weights = [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(CHANNELS))]
     except Exception as error:
         raise ConfigError(
-            f"the weights of LPIPS cannot be read ({type(error).__name__}: {error}): {backbone} must be torchvision's AlexNet, "
-            f"{linear} the file lpips/weights/v0.1/alex.pth of github.com/richzhang/PerceptualSimilarity"
+            f"the weights of LPIPS in {backbone.parent} cannot be read ({type(error).__name__}: {error}): put {lpips_files()}"
         ) from error
     if [len(w) for w in weights] != list(CHANNELS):
         raise ConfigError(f"{linear} weighs {[len(w) for w in weights]} channels; LPIPS of AlexNet weighs {list(CHANNELS)}")

@@ -33,7 +33,7 @@ from asterism.terminal import Stopped, keeping
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
-"""Balanced accuracy on real pictures below which a classifier's verdicts are void."""
+"""Accuracy on real pictures, see `accuracy`, below which a classifier's verdicts are void."""
 
 
 class Judge:
@@ -113,14 +113,19 @@ def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, 
     chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 200, "train.log_every": 100}
     chosen |= {"train.keep": 1, "train.evaluate_every": 0, "data.zoom": 1.0}
     judge = Settings.resolve("classifier", overrides=chosen | overrides)
-    return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0))
+    # The same for all recipes, whose presets crop and balance as they please: one classifier judges all runs on some data.
+    return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0, balance=False))
 
 
 def what_matters(judge: Settings) -> dict[str, Any]:
-    """Return the settings that the trained classifier depends on: not where files lie, nor device and log."""
+    """Return the settings that the trained classifier depends on: not where files lie, nor device and log.
+
+    Nor the words that chose the labels, since the label space says what they came to.
+    """
     matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
+        fixed = [field for field in fixed if field not in ("labels", "exclusive")]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
     return matters
 
@@ -142,9 +147,10 @@ def content_of(pictures: PictureSet) -> str:
 
 
 def accuracy(judge: Judge, sets: Sequence[Pictures], space: LabelSpace, batch: int) -> dict[str, float]:
-    """Return, per label, the balanced accuracy on real pictures: the mean share right of those with and those without it.
+    """Return, per label, the accuracy on real pictures, labels alike however many pictures have them.
 
-    Labels that no picture of the sets is known to have or lack are left out.
+    Of a label that excludes others the share of its pictures on which it is found, so that their mean is that of the classes;
+    of any other the mean share right of those with and those without it. Labels of which that says nothing are left out.
     """
     right = torch.zeros(2, space.num_labels, dtype=torch.float64)
     count = torch.zeros(2, space.num_labels, dtype=torch.float64)
@@ -157,8 +163,9 @@ def accuracy(judge: Judge, sets: Sequence[Pictures], space: LabelSpace, batch: i
                 counts = known * (labels == value)
                 right[value] += (same * counts).sum(0)
                 count[value] += counts.sum(0)
-    shares = right / count
-    return {name: float(shares[:, i].nanmean()) for i, name in enumerate(space.names) if count[:, i].sum() > 0}
+    excluding = {i for choice in space.alternatives for i in choice}
+    shares = [float((right / count)[:, i][int(i in excluding) :].nanmean()) for i in range(space.num_labels)]
+    return {name: share for name, share in zip(space.names, shares, strict=True) if not math.isnan(share)}
 
 
 def verdict(per_label: dict[str, float], judge: Judge) -> dict[str, Any]:

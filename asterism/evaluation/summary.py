@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from asterism.evaluation.measures import Bench, Measure
+from asterism.evaluation.extractors import lpips_files
+from asterism.evaluation.measures import DIVERSITY, Bench, Measure
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.session import Result
 from asterism.evaluation.systems import NAMES
@@ -52,7 +53,7 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> di
         "rows": rows,
         "targets": targets,
         "matrices": _matrices(protocol, bench, translated),
-        "notes": list(dict.fromkeys([*_absent(bench), *_uncertain(bench, translated)])),
+        "notes": list(dict.fromkeys([*_absent(bench), *_uncertain(bench, translated), *_approximate(protocol, bench)])),
     }
 
 
@@ -95,6 +96,16 @@ def _uncertain(bench: Bench, translated: Sequence[Result]) -> Iterator[str]:
                 f"fid of as few as the {bench.extractor.dims} features' number of pictures is too high: compare it at equal "
                 "numbers only; kid is not"
             )
+
+
+def _approximate(protocol: Protocol, bench: Bench) -> Iterator[str]:
+    """Say what diversity is where it is not LPIPS, and how to have that."""
+    if (
+        DIVERSITY in (m for m, _ in protocol.measures)
+        and bench.perceptual.name != "lpips"
+        and bench.sets[0].picture.channels == 3
+    ):
+        yield f"diversity is not LPIPS but its formula on the classifier's stages: for LPIPS put {lpips_files()}"
 
 
 def _values(protocol: Protocol, parts: Sequence[Result]) -> Values:

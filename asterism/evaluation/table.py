@@ -40,8 +40,8 @@ def show(record: dict[str, Any], console: Console) -> None:
     console.print(table)
     judge = record["classifier"]
     lines = [
-        f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (balanced; at "
-        f"least {judge['needed']:.0%} is needed)"
+        f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (labels alike; "
+        f"at least {judge['needed']:.0%} is needed)"
     ]
     if judge["void"]:
         lines.append("VOID: it is worse than that, so nothing that it says counts")
