@@ -10,6 +10,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start; the tests themselves run side by side.
 
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,3 +83,36 @@ def table_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(f"{file} " + " ".join(f"{value:2}" for value in values))
     (root / "list_attr_celeba.txt").write_text("\n".join([str(len(rows)), " ".join([*names, "Border"]), *rows, ""]))
     return root
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of discs: 96 for training, 12 for validation, 36 for testing; six of a kind differ in labels only."""
+    root, names = tmp_path_factory.mktemp("discs") / "table", list(COLOURS)
+    (root / "images").mkdir(parents=True)
+    lines = ["file,split,identity," + ",".join([*names, "Border"])]
+    for i in range(144):
+        colour, border, kind = names[i % 3], i // 3 % 2 == 0, i // 6
+        file = f"images/{i + 1:06}.png"
+        draw(random.Random(kind), COLOURS[colour], border).save(root / file)
+        split = "train" if i < 96 else "val" if i < 108 else "test"
+        values = ["1" if name == colour else "-1" for name in names] + ["1" if border else "-1"]
+        lines.append(",".join([file, split, str(kind), *values]))
+    (root / "labels.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one step on the discs; copied by tests that write into it."""
+    from asterism import train
+    from tests.test_engine import small
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train("stargan", discs, out, overrides=small(train__steps=1))
+    return out
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained, tmp_path / "run")

@@ -1,87 +1,34 @@
-"""Evaluation: what is measured, on which pictures; that nothing is lost, mixed or measured by a half-trained judge."""
+"""Evaluation: what is measured, on which pictures, and that every metric orders what is good and what is not."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
-import signal
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asterism import train
-from asterism.cli import main
 from asterism.config import ConfigError
 from asterism.data.collection import DataError
-from asterism.engine.trainer import Outcome, Trainer
-from asterism.evaluation import evaluate as evaluating
 from asterism.evaluation import judge as judging
-from asterism.evaluation import session
-from asterism.evaluation.cache import cache_folder, read_tensor, weights_folder, write_tensor
 from asterism.evaluation.evaluate import evaluate
-from asterism.evaluation.extractors import ALEXNET, INCEPTION, LPIPS, extractor, load_lpips
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders
 from asterism.evaluation.systems import Generator
 from asterism.evaluation.tasks import Task
 from asterism.inference.import_ import import_published
 from asterism.labels import LabelSpace
-from asterism.machine import Machine
 from asterism.metrics.accuracy import agreement, margin
-from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.run_folder import read_scores, unlike
-from tests.conftest import COLOURS, draw
+from tests.evaluating import CPU, JUDGE, STARGAN, TRUTH, values
 from tests.test_engine import small
 
 GOLDEN = Path(__file__).parent / "golden" / "stargan"
-JUDGE = {"recipe.width": 4, "train.steps": 60, "train.decay_steps": 60, "recipe.lr": 3e-3}
-"""Right on nearly all the discs, and trained in seconds."""
-CPU: dict[str, Any] = {"device": "cpu", "classifier": JUDGE}
-STARGAN, TRUTH = "stargan/classifier/test/last", "truth/classifier/test/last"
-
-
-@pytest.fixture(scope="module")
-def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of discs: 96 for training, 12 for validation, 36 for testing; six of a kind differ in labels only."""
-    root, names = tmp_path_factory.mktemp("discs") / "table", list(COLOURS)
-    (root / "images").mkdir(parents=True)
-    lines = ["file,split,identity," + ",".join([*names, "Border"])]
-    for i in range(144):
-        colour, border, kind = names[i % 3], i // 3 % 2 == 0, i // 6
-        file = f"images/{i + 1:06}.png"
-        draw(random.Random(kind), COLOURS[colour], border).save(root / file)
-        split = "train" if i < 96 else "val" if i < 108 else "test"
-        values = ["1" if name == colour else "-1" for name in names] + ["1" if border else "-1"]
-        lines.append(",".join([file, split, str(kind), *values]))
-    (root / "labels.csv").write_text("\n".join(lines))
-    return root
-
-
-@pytest.fixture(scope="module")
-def trained(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one step on the discs; copied by tests that write into it."""
-    out = tmp_path_factory.mktemp("trained") / "run"
-    train("stargan", discs, out, overrides=small(train__steps=1))
-    return out
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(trained, tmp_path / "run")
-
-
-def values(record: dict[str, Any], kind: str) -> dict[str, float | None]:
-    """The row of a kind over all targets."""
-    return [row["values"] for row in record["rows"] if row["kind"] == kind][-1]
 
 
 class Oracle:
@@ -163,17 +110,16 @@ def test_every_metric_orders_copy_real_and_random_as_its_protocol_states(run: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_trained_model_keeps_every_order_that_the_protocols_state(discs: Path, tmp_path: Path) -> None:
-    """Not the oracle but the real thing: colours and borders of discs, learned in 400 steps."""
-    wide = {"recipe.conv_dim": 16, "recipe.discriminator_conv_dim": 16, "train.steps": 400, "train.decay_steps": 200}
+    """Not the oracle but the real thing: colours and borders of discs, learned in 120 steps."""
+    wide = {"recipe.conv_dim": 16, "recipe.discriminator_conv_dim": 16, "train.steps": 120, "train.decay_steps": 60}
     wide |= {"train.batch_size": 8, "train.evaluate_every": 0, "recipe.generator_lr": 1e-3, "recipe.discriminator_lr": 2e-3}
     wide |= {"recipe.penalty_patches": "sum", "recipe.critic_steps": 1, "recipe.targets": "permutation"}
     train("stargan", discs, tmp_path / "run", overrides=small() | wide)
     for record in evaluate(tmp_path / "run", protocols=["stargan", "truth", "stargan_v2"], random=True, **CPU).values():
         assert broken_orders(record) == []
         if record["protocol"] == "stargan":
-            assert values(record, "translated")["reached"] > 0.5
+            assert values(record, "translated")["reached"] > 0.9
 
 
 def test_copying_reaches_nothing_and_keeps_everything(run: Path) -> None:
@@ -204,165 +150,6 @@ def test_the_margin_says_how_certain_the_classifier_is_of_the_wanted_value() -> 
     wanted = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     torch.testing.assert_close(margin(logits, wanted, 0, [1]), torch.tensor([2.0, -4.0]))  # Of two that exclude each other.
     torch.testing.assert_close(margin(logits, wanted, 2, []), torch.tensor([2.0, 2.0]))  # A label that is to be absent.
-
-
-def test_a_signal_ends_an_evaluation_with_a_sentence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """SIGTERM is what schedulers send; SIGINT counts although the shell of a background job had it ignored."""
-
-    def killed(number: int) -> Any:
-        def kill(*_: Any) -> None:
-            os.kill(os.getpid(), number)
-            time.sleep(5)
-
-        return kill
-
-    words = ["evaluate", str(run), "--protocol", "quick", "--device", "cpu"]
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        for number, where, told in (
-            (signal.SIGTERM, "open_data", "nothing was measured yet"),
-            (signal.SIGINT, "one", f"what is measured is kept in {run}"),
-            (signal.SIGTERM, "one", f"what is measured is kept in {run}"),
-        ):
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(
-                    judging, "classifier_settings", lambda s, n, _, make=judging.classifier_settings: make(s, n, JUDGE)
-                )
-                patch.setattr(evaluating, where, killed(number))
-                assert main(words) == 128 + number
-            said = capsys.readouterr().err
-            assert said.startswith("asterism: stopped. ") and told in said and "same command" in said
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "as it was"
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupted_evaluation_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "SAVE_SECONDS", 0)
-    translate, made, most = Generator.translate, [], [10**6]
-
-    def counted(self: Generator, x: Tensor, *rest: Any) -> Tensor:
-        if sum(made) >= most[0]:
-            raise KeyboardInterrupt
-        made.append(len(x))
-        return translate(self, x, *rest)
-
-    monkeypatch.setattr(Generator, "translate", counted)
-    both: dict[str, Any] = {"protocols": ["quick", "stargan"], "parameters": {"pictures": 30}}
-    whole = evaluate(run, batch=8, **both, **CPU)[STARGAN]
-    everything, most[0] = sum(made), sum(made) * 3 // 4  # In the second protocol.
-    made.clear()
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
-        evaluate(run, batch=8, **both, **CPU)
-    assert read_scores(run / "scores.json")[STARGAN] == json.loads(json.dumps(whole)), "the older scores stand"
-    most[0] = 10**6
-    again = evaluate(run, batch=16, **both, **CPU)[STARGAN]
-    assert everything <= sum(made) <= everything + 80, "at most a batch, and the sheets, are translated twice"
-    for metric, value in values(whole, "translated").items():
-        assert values(again, "translated")[metric] == pytest.approx(value, rel=1e-4)
-    assert not list((run / "samples").glob(".partial*"))
-
-
-def test_records_of_other_protocols_and_extractors_stand_beside_one_another(run: Path) -> None:
-    evaluate(run, protocols=["quick"], **CPU)
-    evaluate(run, protocols=["quick"], features="tests.test_evaluation:Means", **CPU)
-    records = read_scores(run / "scores.json")
-    one, two = records["quick/classifier/test/last"], records["quick/tests.test_evaluation:Means/test/last"]
-    assert two["extractor"]["dims"] == 3 and values(one, "copy")["fid"] != values(two, "copy")["fid"]
-    assert "extractor classifier" in (unlike(one, two) or "") and unlike(one, one) is None
-    evaluate(run, protocols=["quick"], parameters={"pictures": 6}, **CPU)
-    fewer = read_scores(run / "scores.json")["quick/classifier/test/last"]
-    assert unlike(one, fewer) == "pictures 64 and 6"
-
-
-class Means(nn.Module):
-    """An extractor of a user's own: mean colours."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
-
-
-def test_an_exported_program_is_an_extractor(run: Path, tmp_path: Path) -> None:
-    example = torch.zeros(2, 3, 32, 32)
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    program = torch.export.export(Means(), (example,), dynamic_shapes={"x": {0: batch}})
-    torch.export.save(program, tmp_path / "means.pt2")
-    record = evaluate(run, protocols=["quick"], features=str(tmp_path / "means.pt2"), **CPU)["quick/means.pt2/test/last"]
-    assert record["extractor"]["dims"] == 3 and record["extractor"]["digest"]
-    named = evaluate(run, protocols=["quick"], features="tests.test_evaluation:Means", **CPU)
-    other = next(iter(named.values()))
-    assert values(record, "copy")["fid"] == pytest.approx(values(other, "copy")["fid"], rel=1e-4)
-
-
-def test_extractors_that_are_not_there_are_refused_with_the_remedy(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.pt2").write_bytes(b"nothing")
-    for name, words in (
-        ("inception", r"pip install \"asterism\[inception\]\"|weights of the inception extractor are not at"),
-        ("incepton", "no extractor 'incepton': classifier, inception, a file written by torch.export.save"),
-        (str(tmp_path / "none.pt2"), "there is no extractor file"),
-        (str(tmp_path / "bad.pt2"), "is no exported program"),
-        ("tests.test_evaluation:Missing", "expected module:Class"),
-        ("tests.test_evaluation:Path", "is no torch.nn.Module"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            evaluate(run, features=name, **CPU)
-
-
-def test_a_damaged_cache_is_computed_again_with_a_word(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = evaluate(run, protocols=["quick"], **CPU)
-    capsys.readouterr()
-    for path in (cache_folder() / "features").iterdir():
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1  # Still a safetensors file.
-        path.write_bytes(content)
-    classifiers = list((cache_folder() / "classifiers").iterdir())
-    for path in classifiers:
-        path.write_bytes(path.read_bytes()[:100])
-    again = evaluate(run, protocols=["quick"], **CPU)
-    told = capsys.readouterr().out
-    assert "does not match its hash" in told and "training it again" in told
-    assert [values(r, "copy") for r in again.values()] == [values(r, "copy") for r in whole.values()]
-    evaluate(run, protocols=["quick"], **CPU)
-    assert "again" not in capsys.readouterr().out
-
-
-def test_a_tensor_of_the_cache_is_read_back_or_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a" / "tensor"
-    assert read_tensor(file) is None
-    write_tensor(file, torch.arange(6.0).view(2, 3))
-    assert torch.equal(read_tensor(file), torch.arange(6.0).view(2, 3))
-    file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(ValueError):
-        read_tensor(file)
-
-
-def test_the_classifier_is_trained_once_for_all_runs_on_the_same_data(run: Path, discs: Path, tmp_path: Path) -> None:
-    first = evaluate(run, protocols=["quick"], **CPU)["quick/classifier/test/last"]
-    moved = shutil.copytree(discs, tmp_path / "elsewhere" / "table")
-    shutil.rmtree(run / "classifier", ignore_errors=True)
-    second = evaluate(run, protocols=["quick"], data=[str(moved)], **CPU)["quick/classifier/test/last"]
-    assert not (run / "classifier").exists(), "the cache had it"
-    assert unlike(first, second) is None
-    (moved / "images" / "000001.png").write_bytes((moved / "images" / "000002.png").read_bytes())
-    evaluate(run, protocols=["quick"], data=[str(moved)], **CPU)
-    assert (run / "classifier").exists(), "other pictures, another classifier"
-
-
-def test_an_interrupted_classifier_is_not_kept(run: Path, discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_whole = Trainer.train
-
-    def stopped(self: Trainer) -> Outcome:
-        return Outcome(train_whole(self).step, signal=2)
-
-    other = {"device": "cpu", "classifier": JUDGE | {"train.seed": 7}}
-    known = set((cache_folder() / "classifiers").glob("*"))
-    monkeypatch.setattr(Trainer, "train", stopped)
-    with pytest.raises(KeyboardInterrupt, match=r"is kept at step 60 of 60 in .*: the same command goes on from there"):
-        evaluate(run, protocols=["quick"], **other)
-    assert set((cache_folder() / "classifiers").glob("*")) == known and not (run / "scores.json").exists()
-    monkeypatch.setattr(Trainer, "train", train_whole)
-    evaluate(run, protocols=["quick"], **other)
-    assert len(set((cache_folder() / "classifiers").glob("*")) - known) == 1
 
 
 def test_a_classifier_that_is_bad_on_real_pictures_voids_the_scores(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -485,56 +272,6 @@ def pairs_of(*names: str) -> Iterator[tuple[str, str, str]]:
             for mode in ("latent", "reference"):
                 if a != b:
                     yield a, b, mode
-
-
-class PublishedInception(nn.Module):
-    """The interface of torch-fidelity's network: a list of features wanted, a file; a tuple for bytes, strictly RGB."""
-
-    def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str) -> None:
-        super().__init__()
-        assert features_list == ["2048"]
-        self.layer = nn.Linear(3, 2048, bias=False)
-        self.load_state_dict(torch.load(feature_extractor_weights_path))
-
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        assert x.dtype == torch.uint8 and x.shape[1] == 3
-        return (self.layer(x.float().mean((2, 3))),)
-
-
-def test_inception_is_asked_as_torch_fidelity_wants_it(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package, network = ModuleType("torch_fidelity"), ModuleType("torch_fidelity.feature_extractor_inceptionv3")
-    network.FeatureExtractorInceptionV3 = PublishedInception  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, package.__name__, package)
-    monkeypatch.setitem(sys.modules, network.__name__, network)
-    machine, weights = Machine.choose("cpu", "float32"), weights_folder() / INCEPTION
-    with pytest.raises(ConfigError, match=f"Put the file from github.com/toshas/torch-fidelity/.*{INCEPTION} there"):
-        extractor("inception", None, machine, 3, (32, 32))  # type: ignore[arg-type]
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    layer = torch.zeros(2048, 3)
-    layer[:3] = torch.eye(3)
-    try:
-        torch.save({"layer.weight": layer}, weights)
-        compute = extractor("inception", None, machine, 1, (32, 32))  # type: ignore[arg-type]
-        made = compute(torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8))
-        assert made[:, :3].tolist() == [[0.0] * 3, [128.0] * 3, [255.0] * 3] and compute.dims == made.shape[1] == 2048
-        weights.write_bytes(b"cut short")
-        with pytest.raises(ConfigError, match="cannot be read from .*: take the file from github.com/toshas"):
-            extractor("inception", None, machine, 3, (32, 32))  # type: ignore[arg-type]
-    finally:
-        weights.unlink()
-
-
-def test_lpips_weights_are_read_from_the_published_files_or_refused(tmp_path: Path) -> None:
-    network = AlexNet()
-    backbone, linear = tmp_path / ALEXNET, tmp_path / LPIPS
-    torch.save(network.state_dict() | {"classifier.1.weight": torch.zeros(2)}, backbone)  # It holds more than is used.
-    layers = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS)}
-    torch.save(layers, linear, _use_new_zipfile_serialization=False)  # As old as the published file.
-    read, weights = load_lpips(backbone, linear)
-    assert torch.equal(read.features[0].weight, network.features[0].weight) and [len(w) for w in weights] == list(CHANNELS)
-    torch.save({}, linear)
-    with pytest.raises(ConfigError, match="lpips/weights/v0.1/alex.pth"):
-        load_lpips(backbone, linear)
 
 
 def test_protocols_state_their_measures_once() -> None:
