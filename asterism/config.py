@@ -91,9 +91,7 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "Arithmetic of the convolutions; losses and penalties are float32.", resumable=True
     )
-    compile: Literal["auto", "on", "off"] = option(
-        "auto", "Compile updates, record them as CUDA graphs; auto does on GPUs.", resumable=True
-    )
+    compile: Literal["auto", "on", "off"] = option("auto", "Compile and record updates; auto does on CUDA.", resumable=True)
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)
     log_every: int = option(50, "Steps between lines of the log.", unit="steps", low=1, resumable=True)
     preview_every: int = option(1000, "Steps between previews.", unit="steps", low=1, resumable=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from asterism.engine.optimizers import Optimizers
 from asterism.engine.processes import Processes
-from asterism.networks import convolution, normalization
+from asterism.networks import convolution, normalization, winograd
 from asterism.networks.convolution import convolve, transpose
 from asterism.networks.normalization import instance_norm
 from asterism.networks.resampling import DoublingConv2d, HalvingConv2d
@@ -74,6 +76,43 @@ def test_convolutions_of_small_maps_equal_the_librarys(
 def test_a_wide_kernel_to_few_channels_equals_the_librarys(layout):
     x, w, b = numbers(2, 5, 12, 9, layout=layout), numbers(3, 5, 7, 7, layout=layout, seed=1), numbers(3, seed=2)
     agree(convolve(x, w, b, 1, 3), F.conv2d(x, w, b, padding=3), [x, w, b])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("tiles", [1, 2, 1000])
+def test_fewer_multiplications_make_the_same_convolution(layout, tiles, monkeypatch):
+    monkeypatch.setattr(winograd, "TILES", tiles)
+    x, w, b = numbers(3, 5, 12, 8, layout=layout), numbers(4, 5, 3, 3, layout=layout, seed=1), numbers(4, seed=2)
+    agree(winograd.convolve(x, w, b), F.conv2d(x, w, b, padding=1), [x, w, b])
+    assert winograd.convolve(x, w).is_contiguous(memory_format=torch.channels_last)
+    once = [
+        torch.autograd.grad(c(x, w, b).square().sum(), [x, w, b]) for c in (winograd.convolve, partial(F.conv2d, padding=1))
+    ]
+    for mine, plain in zip(*once, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
+    g = numbers(3, 4, 12, 8, layout=layout, seed=3)
+    agree(winograd.convolve(g, winograd.turned(w)), F.conv_transpose2d(g, w, padding=1), [g, w])
+
+
+def test_fewer_multiplications_are_taken_in_float32_alone(monkeypatch):
+    """And their rounding stays a few times that of direct sums, forward and backward."""
+    taken = []
+    real = winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *a: taken.append(1) or real(*a))
+    x, w = numbers(4, 256, 32, 32, layout=torch.channels_last), numbers(128, 256, 3, 3, layout=torch.channels_last, seed=1)
+    exact = F.conv2d(x, w, padding=1)
+    g = numbers(*exact.shape, layout=torch.channels_last, seed=2)
+    narrow = [t.detach().float().requires_grad_() for t in (x, w)]
+    y = convolve(*narrow, padding=1)
+    assert len(taken) == 1
+    expected = [exact, *torch.autograd.grad(exact, [x, w], g)]
+    for mine, truth in zip([y, *torch.autograd.grad(y, narrow, g.float())], expected, strict=True):
+        assert (mine - truth).norm() < 5e-6 * truth.norm()
+    with torch.autocast("cpu", torch.bfloat16):
+        convolve(*narrow, padding=1)
+    convolve(x, w, padding=1)
+    convolve(narrow[0][:1], narrow[1], padding=1)  # Too few pixels.
+    assert len(taken) == 2, "the one above, and the gradient of its input"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

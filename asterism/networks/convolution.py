@@ -1,5 +1,7 @@
 """Convolutions that are matrix products where that is faster: on CPUs, for maps of a few pixels with many channels.
 
+In float32 there are also 3x3 convolutions of larger maps with fewer multiplications (`networks/winograd.py`).
+
 oneDNN, which computes PyTorch's convolutions on CPUs, works along the rows of a map. It reaches the machine's matrix rate on
 large maps and a tenth of it on maps of 2 x 2 to 8 x 8 pixels, above all for gradients of weights (docs/performance.md). There
 the patches of the input are gathered into a matrix, in the order (row, column, channel), in which kernels of the
@@ -21,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asterism.networks import handwritten
+from asterism.networks import handwritten, winograd
 
 FEW_OUTPUTS = 4
 """Up to as many output channels a wide kernel is split into rows; oneDNN's vectors hold 16."""
@@ -77,6 +79,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
         return F.conv2d(x, weight, bias, stride, padding)
     if len(weight) <= FEW_OUTPUTS and weight.shape[2] >= 5 and stride == 1:
         return _by_rows(x, weight, bias, padding)
+    if winograd.pays(x, weight, stride, padding):
+        return winograd.convolve(x, weight, bias)
     if not _small(_output_size(x.shape[2:], weight, stride, padding), stride):
         return F.conv2d(x, weight, bias, stride, padding)
     x, weight, bias = _cast(x, weight, bias)
@@ -85,6 +89,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
 
 def transpose(g: Tensor, weight: Tensor, size: tuple[int, int], stride: int = 1, padding: int = 0) -> Tensor:
     """Return the transpose of `convolve`, applied to g: the gradient of x, whose height and width are `size`."""
+    if handwritten.applies(g) and winograd.pays(g, weight, stride, padding):
+        return winograd.convolve(g, winograd.turned(weight))
     if handwritten.applies(g) and _small(g.shape[2:], stride):
         g, weight, _ = _cast(g, weight, None)
         return _Transpose.apply(g, weight, stride, padding, tuple(size))

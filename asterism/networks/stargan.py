@@ -61,7 +61,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        first, second = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
+        first, second = (Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
         self.main = nn.Sequential(*_block(first), second, InstanceNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:

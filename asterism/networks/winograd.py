@@ -1,0 +1,133 @@
+"""3x3 convolutions with a quarter of the multiplications: Winograd's minimal filtering, F(4x4, 3x3) of arXiv:1509.09308.
+
+Four by four outputs at a time are made from six by six inputs: both sides are transformed by small constant matrices, and
+between them the sum over channels is a matrix product per transformed position, 36 products where 144 were. In exact
+arithmetic it is the convolution; in float32 its rounding is about three times that of direct sums (2e-6 against 8e-7 of the
+result, docs/performance.md), which is why nothing of lower precision goes this way.
+
+Shapes: x [N, C, H, W] and y, g [N, O, H, W], channels last, H and W multiples of 4; w [O, C, 3, 3]; T tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TILE = 4
+"""Side of the outputs that are made at a time."""
+
+TILES = 128
+"""Tiles transformed at a time: enough rows for fast products, few enough for the cache."""
+
+# Transforms of inputs, kernels and products by the points 0, 1, -1, 2, -2 and infinity.
+INPUT = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0]]
+INPUT += [[0, 4, 0, -5, 0, 1]]
+KERNEL = [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6]]
+KERNEL += [[0, 0, 1]]
+OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+
+
+@cache
+def _matrices(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the transforms of both dimensions at once: [36, 36], [36, 9] and [16, 36]."""
+    with torch.inference_mode(False):
+        small = [torch.tensor(rows, dtype=torch.float64) for rows in (INPUT, KERNEL, OUTPUT)]
+        inputs, kernels, outputs = (torch.kron(a, a).to(dtype) for a in small)
+    return inputs, kernels, outputs
+
+
+def pays(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
+    """Say whether this convolution on a CPU can be made so, and is faster: enough channels and tiles, as measured."""
+    count, channels, *kernel = weight.shape
+    height, width = x.shape[2:]
+    return (
+        (*kernel, stride, padding) == (3, 3, 1, 1)
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and height % TILE == width % TILE == 0
+        and min(count, channels) >= 128
+        and count * channels >= 128 * 256
+        and len(x) * height * width >= 256 * TILE**2
+    )
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return conv2d(x, w, bias) with zero padding 1."""
+    return _Convolution.apply(x, weight, bias)
+
+
+def turned(weight: Tensor) -> Tensor:
+    """Return the kernel [C, O, 3, 3] by which the transpose of a convolution by w is itself one."""
+    return weight.flip(2, 3).transpose(0, 1)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        y = _outputs(x, weight)
+        return y if bias is None else y.add_(bias[:, None, None])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        weight_gradient = _again if torch.is_grad_enabled() else _weight_gradient
+        return (
+            convolve(g, turned(weight)) if of_x else None,
+            weight_gradient(x, g) if of_weight else None,
+            g.sum((0, 2, 3)) if of_bias else None,
+        )
+
+
+def _outputs(x: Tensor, weight: Tensor) -> Tensor:
+    inputs, kernels, outputs = _matrices(x.dtype)
+    count, channels = len(weight), weight.shape[1]
+    u = (kernels @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, count, channels).transpose(1, 2)
+    y = x.new_empty(len(x), *x.shape[2:], count)
+    for tiles, part in zip(_tiles(_padded(x), 2), _tiles(y, 0), strict=True):
+        products = torch.bmm((inputs @ tiles.reshape(36, -1)).view(36, -1, channels), u)
+        part.copy_((outputs @ products.view(36, -1)).view(part.shape))
+    return y.permute(0, 3, 1, 2)
+
+
+def _weight_gradient(x: Tensor, g: Tensor) -> Tensor:
+    """Return the gradient of w, [O, C, 3, 3]: every transform of `_outputs` the other way round."""
+    inputs, kernels, outputs = _matrices(x.dtype)
+    count, channels = g.shape[1], x.shape[1]
+    total = x.new_zeros(36, count, channels)
+    for tiles, part in zip(_tiles(_padded(x), 2), _tiles(g.permute(0, 2, 3, 1), 0), strict=True):
+        v = (inputs @ tiles.reshape(36, -1)).view(36, -1, channels)
+        total.baddbmm_((outputs.t() @ part.reshape(16, -1)).view(36, -1, count).transpose(1, 2), v)
+    return (kernels.t() @ total.view(36, -1)).view(3, 3, count, channels).permute(2, 3, 0, 1)
+
+
+def _again(x: Tensor, g: Tensor) -> Tensor:
+    """Return the gradient of w by an operation that can be differentiated again."""
+    return torch.nn.grad.conv2d_weight(x, (g.shape[1], x.shape[1], 3, 3), g, padding=1)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, H + 2, W + 2, C]."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+
+
+def _tiles(maps: Tensor, overlap: int) -> Iterator[Tensor]:
+    """Yield views [k, k, n, h, w, C] of tiles of side k = 4 + overlap, about `TILES` at a time, that begin every 4 pixels.
+
+    Args:
+        maps: [N, H + overlap, W + overlap, C].
+    """
+    side = TILE + overlap
+    rows, columns = ((full - overlap) // TILE for full in maps.shape[1:3])
+    images = max(1, TILES // (rows * columns))
+    lines = max(1, TILES // columns)
+    windows = maps.unfold(1, side, TILE).unfold(2, side, TILE).permute(4, 5, 0, 1, 2, 3)  # [k, k, N, rows, columns, C]
+    for n in range(0, len(maps), images):
+        for row in range(0, rows, lines):
+            yield windows[:, :, n : n + images, row : row + lines]
