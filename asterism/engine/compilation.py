@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asterism.data.batch import Batch
-from asterism.recipes.base import Recipe, Terms
+from asterism.recipes.base import Recipe
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 """Any of them, or the one that CXX names, compiles the loops of a CPU."""
@@ -44,15 +44,8 @@ class Tables:
             self.compiled, self.reason = False, f"not compiled (auto, since {doubts[0]})"
         self.graphs: dict[str, Callable[..., Any]] = {}
 
-    def make(self, name: str, batch: Batch, progress: Tensor) -> Terms:
-        """Return the table of `<name>_terms`."""
-        return self._call(f"{name}_terms", batch, progress)
-
-    def share(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the recipe's updates share."""
-        return self._call("share", batch)
-
-    def _call(self, name: str, batch: Batch, *arguments: Tensor) -> Any:
+    def call(self, name: str, batch: Batch, *arguments: Tensor) -> Any:
+        """Return what a method of the recipe makes of the batch: `<update>_terms` its table, `share` what updates share."""
         method = getattr(self.recipe, name)
         if not self.compiled:
             return method(batch, *arguments)

@@ -168,29 +168,24 @@ class Trainer:
         self.make([update for update in self.recipe.updates if (self.step + 1) % update.every == 0], batch, total)
 
     def make(self, updates: Sequence[Update], batch: Batch, total: int) -> None:
-        """Make these updates of one step, in order; on a GPU by replaying them."""
-        progress = torch.full((), float(self.step), device=self.machine.device)
-        if self.recorder is None:
-            self.make_one_by_one(updates, batch, total, progress)
-            return
+        """Make these updates of one step, in order; what several of them begin with is made once. A GPU replays them."""
 
         def work(tensors: Mapping[str, Tensor]) -> None:
             self.recipe.zero_grad()  # A recording that failed leaves gradients that were never computed.
-            held = dict(tensors)
-            self.make_one_by_one(updates, total=total, progress=held.pop("progress"), batch=Batch(**held))
+            held = Batch(**{name: t for name, t in tensors.items() if name != "progress"})
+            for update in updates[1:]:
+                if update.shares and self.config.accumulate == 1:
+                    freeze_others(self.recipe, update.trains)
+                    with self.machine.arithmetic():
+                        held = held.extend(**self.tables.call("share", held))
+            for update in updates:
+                self.apply(update, held, total, tensors["progress"])
 
-        key = tuple((update.name, self.is_lazy(update)) for update in updates)
-        self.recorder(key, work, {**dict(batch.items()), "progress": progress})
-
-    def make_one_by_one(self, updates: Sequence[Update], batch: Batch, total: int, progress: Tensor) -> None:
-        """Make updates as they are written; what several of them begin with is made once."""
-        for update in updates[1:]:
-            if update.shares and self.config.accumulate == 1:
-                freeze_others(self.recipe, update.trains)
-                with self.machine.arithmetic():
-                    batch = batch.extend(**self.tables.share(batch))
-        for update in updates:
-            self.apply(update, batch, total, progress)
+        tensors = dict(batch.items()) | {"progress": torch.full((), float(self.step), device=self.machine.device)}
+        if self.recorder is None:
+            work(tensors)
+        else:
+            self.recorder(tuple((update.name, self.is_lazy(update)) for update in updates), work, tensors)
 
     def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
@@ -210,7 +205,7 @@ class Trainer:
         result = []
         for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
             with self.machine.arithmetic():
-                terms = self.tables.make(name, micro, progress)
+                terms: Terms = self.tables.call(f"{name}_terms", micro, progress)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
             loss.backward()
             result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})

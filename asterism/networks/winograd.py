@@ -77,12 +77,11 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        weight_gradient = _again if torch.is_grad_enabled() else _weight_gradient
-        return (
-            convolve(g, turned(weight)) if of_x else None,
-            weight_gradient(x, g) if of_weight else None,
-            g.sum((0, 2, 3)) if of_bias else None,
-        )
+        if of_weight and torch.is_grad_enabled():  # To be differentiated again.
+            of_w = torch.nn.grad.conv2d_weight(x, weight.shape, g, padding=1)
+        else:
+            of_w = _weight_gradient(x, g) if of_weight else None
+        return convolve(g, turned(weight)) if of_x else None, of_w, g.sum((0, 2, 3)) if of_bias else None
 
 
 def _outputs(x: Tensor, weight: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ def _outputs(x: Tensor, weight: Tensor) -> Tensor:
     count, channels = len(weight), weight.shape[1]
     u = (kernels @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, count, channels).transpose(1, 2)
     y = x.new_empty(len(x), *x.shape[2:], count)
-    for tiles, part in zip(_tiles(_padded(x), 2), _tiles(y, 0), strict=True):
+    for tiles, part in zip(_tiles(x.permute(0, 2, 3, 1), 1), _tiles(y), strict=True):
         products = torch.bmm((inputs @ tiles.reshape(36, -1)).view(36, -1, channels), u)
         part.copy_((outputs @ products.view(36, -1)).view(part.shape))
     return y.permute(0, 3, 1, 2)
@@ -101,33 +100,22 @@ def _weight_gradient(x: Tensor, g: Tensor) -> Tensor:
     inputs, kernels, outputs = _matrices(x.dtype)
     count, channels = g.shape[1], x.shape[1]
     total = x.new_zeros(36, count, channels)
-    for tiles, part in zip(_tiles(_padded(x), 2), _tiles(g.permute(0, 2, 3, 1), 0), strict=True):
+    for tiles, part in zip(_tiles(x.permute(0, 2, 3, 1), 1), _tiles(g.permute(0, 2, 3, 1)), strict=True):
         v = (inputs @ tiles.reshape(36, -1)).view(36, -1, channels)
         total.baddbmm_((outputs.t() @ part.reshape(16, -1)).view(36, -1, count).transpose(1, 2), v)
     return (kernels.t() @ total.view(36, -1)).view(3, 3, count, channels).permute(2, 3, 0, 1)
 
 
-def _again(x: Tensor, g: Tensor) -> Tensor:
-    """Return the gradient of w by an operation that can be differentiated again."""
-    return torch.nn.grad.conv2d_weight(x, (g.shape[1], x.shape[1], 3, 3), g, padding=1)
+def _tiles(maps: Tensor, border: int = 0) -> Iterator[Tensor]:
+    """Yield views [k, k, n, h, w, C] of tiles of maps [N, H, W, C], about `TILES` at a time.
 
-
-def _padded(x: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, H + 2, W + 2, C]."""
-    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-
-
-def _tiles(maps: Tensor, overlap: int) -> Iterator[Tensor]:
-    """Yield views [k, k, n, h, w, C] of tiles of side k = 4 + overlap, about `TILES` at a time, that begin every 4 pixels.
-
-    Args:
-        maps: [N, H + overlap, W + overlap, C].
+    They begin every 4 pixels and are k = 4 + 2 border wide: what surrounds their 4 x 4 pixels, zeros around the map.
     """
-    side = TILE + overlap
-    rows, columns = ((full - overlap) // TILE for full in maps.shape[1:3])
-    images = max(1, TILES // (rows * columns))
-    lines = max(1, TILES // columns)
+    rows, columns = (full // TILE for full in maps.shape[1:3])
+    images, lines = max(1, TILES // (rows * columns)), max(1, TILES // columns)
+    maps = F.pad(maps, (0, 0, *(border,) * 4)) if border else maps
+    side = TILE + 2 * border
     windows = maps.unfold(1, side, TILE).unfold(2, side, TILE).permute(4, 5, 0, 1, 2, 3)  # [k, k, N, rows, columns, C]
-    for n in range(0, len(maps), images):
+    for n in range(0, windows.shape[2], images):
         for row in range(0, rows, lines):
             yield windows[:, :, n : n + images, row : row + lines]

@@ -69,7 +69,8 @@ class Recipe(nn.Module):
     takes per sample: the batch then holds `x_ref`, `x_ref2`, ..., all of a domain drawn for the sample, and `labels_ref`.
     One whose targets have styles sets `styled`, and makes them by `draw_style`, `read_style` and `mean_style`.
     Networks without an entry in `optimizers` are never trained; they belong to translation. Results are known to suffer from
-    batches smaller than `advised_batch`, which the engine says.
+    batches smaller than `advised_batch`, which the engine says. One that calls a function of the caller's, which may do
+    anything, sets `calls_out`.
     `updates` is set by the constructor, since how often an update fires may be configured.
     """
 
@@ -80,6 +81,7 @@ class Recipe(nn.Module):
     references: ClassVar[int] = 0
     styled: ClassVar[bool] = False
     advised_batch: ClassVar[int] = 1
+    calls_out: bool = False
     updates: tuple[Update, ...]
 
     def __init__(self, config: Any, space: LabelSpace, picture: PictureFormat) -> None:
@@ -181,11 +183,6 @@ class Recipe(nn.Module):
     def mean_style(self, labels: Tensor) -> Tensor:
         """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
         raise NotImplementedError
-
-    @property
-    def calls_out(self) -> bool:
-        """Whether networks are used together with a function of the caller's, which may do anything."""
-        return False
 
     @property
     def classifies(self) -> bool:

@@ -156,11 +156,6 @@ class StarGANv2(Recipe):
         return bool(self.config.high_pass) and self.config.masks != "ones"
 
     @property
-    def calls_out(self) -> bool:
-        """Masks that are given are made by the caller's function."""
-        return bool(self._given)
-
-    @property
     def side_multiple(self) -> int | None:
         """The generator halves as often as its encoder says; high-pass skips are tied to the size of training."""
         return None if self.config.high_pass else 2 ** sum(block.downsample for block in self.generator.encode)
@@ -278,7 +273,7 @@ class StarGANv2(Recipe):
         """Take the masks of the high-pass skips from a function, in place of those that the configuration names."""
         if not self.config.high_pass:
             raise ConfigError("this model has no high-pass skips (recipe.high_pass 0), so that it takes no masks")
-        self._given = (masks,)
+        self._given, self.calls_out = (masks,), True
 
     def _look_at(self, x: Tensor) -> dict[str, Tensor]:
         """Make the masks of pictures x [N, C, H, W], where they depend on the picture; they carry no gradient."""
