@@ -16,7 +16,7 @@ from asterism.metrics.alexnet import CHANNELS, AlexNet
 from asterism.metrics.kernel import discrepancy, kernel, kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
-from asterism.metrics.perceptual import diversity, stage_distance, unit_length
+from asterism.metrics.perceptual import diversity
 from asterism.metrics.structure import EQUAL, psnr, ssim
 from asterism.metrics.truth import masked_error, region
 
@@ -197,7 +197,7 @@ def test_lpips_is_its_literal_formula_on_random_weights() -> None:
     network = AlexNet().eval().requires_grad_(False)
     weights = [torch.rand(c, generator=rng(c)) for c in CHANNELS]
     x, y = pictures(size=64)
-    ours = stage_distance(*([unit_length(f) for f in network(t)] for t in (x, y)), weights)
+    ours = diversity(torch.stack([x, y], 1), network, weights)
     torch.testing.assert_close(ours.float(), literal_lpips(network, weights, x, y), rtol=1e-5, atol=1e-7)  # Float32 networks.
     assert [f.shape[1] for f in network(x)] == list(CHANNELS)
 

@@ -158,4 +158,4 @@ def test_configurations_are_compared(tmp_path: Path) -> None:
     differing, _, same = text.partition("the same in all runs")
     assert "faces (1) | faces (2)" in differing
     assert "recipe.conv_dim | – | 48" in differing and "train.steps | 2,000 | 5,000" in differing
-    assert "train.batch_size | 16 | 16" in same and "train.batch_size" not in differing
+    assert "train.batch_size | 16 | " in same and "| 16 | 16" not in same and "train.batch_size" not in differing

@@ -25,16 +25,19 @@ def configuration(runs: Sequence[Run]) -> Html:
             changed = [value is not MISSING and value != default for value, (_, default) in zip(values, about, strict=True)]
             differs = any(value != values[0] for value in values)
             help_ = next((text for text, _ in about if text), "")
-            row = _row(f"{part}.{name}", name, values, changed, help_)
-            (first if (differs if len(runs) > 1 else any(changed)) else rest).append(row)
+            if differs or (len(runs) == 1 and any(changed)):
+                first.append(_row(f"{part}.{name}", name, values, changed, help_))
+            else:
+                rest.append(_row(f"{part}.{name}", name, values[:1], changed[:1], help_))
     if len(runs) > 1:
         lead, others = "Where the runs differ; what is not a default stands out.", "the same in all runs"
         first = first or [tag("tr", tag("td", "The runs differ in nothing.", colspan=len(runs) + 2))]
     else:
         lead, others = "What is not a default, as resolved from defaults, preset and command line.", "at their defaults"
-    parts = [_table(runs, first)] if first else []
+    heads = [swatch(i, runs) for i in range(len(runs))] if len(runs) > 1 else ["value"]
+    parts = [_table(heads, first)] if first else []
     if rest:
-        parts.append(tag("details", tag("summary", f"{counted(len(rest), 'setting')} {others}"), _table(runs, rest)))
+        parts.append(tag("details", tag("summary", f"{counted(len(rest), 'setting')} {others}"), _table(["value"], rest)))
     return section("configuration", "Configuration", lead, *parts)
 
 
@@ -56,8 +59,7 @@ def _row(key: str, name: str, values: Sequence[Any], changed: Sequence[bool], ab
     return tag("tr", tag("th", key, scope="row"), *cells, tag("td", about), class_="set" if any(changed) else "default")
 
 
-def _table(runs: Sequence[Run], rows: Sequence[Html]) -> Html:
-    heads = [swatch(i, runs) for i in range(len(runs))] if len(runs) > 1 else ["value"]
+def _table(heads: Sequence[str], rows: Sequence[Html]) -> Html:
     head = tag("thead", tag("tr", tag("td"), *(tag("th", title, scope="col") for title in (*heads, "meaning"))))
     table = tag("table", head, tag("tbody", join(rows)), class_="configuration")
     return tag("div", table, class_="scroll", tabindex=0)

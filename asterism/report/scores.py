@@ -89,10 +89,13 @@ def _group(table: Sequence[Entry], runs: Sequence[Run], before: Sequence[Sequenc
     twins = [other[0].record for other in before if other[0].record["protocol"] == record["protocol"]]
     reasons = [reason for twin in twins if (reason := unlike(twin, record))]
     apart = [tag("p", f"Not to be compared with the table above: {reason}.", class_="note") for reason in reasons[-1:]]
+    noted: dict[str, list[Entry]] = {}
+    for entry in table:
+        for note in entry.record.get("notes", ()):
+            noted.setdefault(note, []).append(entry)
     notes = [
-        tag("li", *([entry.title, ": "] if len(table) > 1 else []), note)
-        for entry in table
-        for note in entry.record.get("notes", ())
+        tag("li", *([Html(", ".join(e.title for e in whose)), ": "] if len(whose) < len(table) else []), note)
+        for note, whose in noted.items()
     ]
     return tag(
         "div",
@@ -100,7 +103,7 @@ def _group(table: Sequence[Entry], runs: Sequence[Run], before: Sequence[Sequenc
         *apart,
         *_judges(table),
         _orientation(table),
-        *([tag("ul", join(dict.fromkeys(notes)), class_="notes")] if notes else []),
+        *([tag("ul", join(notes), class_="notes")] if notes else []),
         _targets(table),
         matrices([(entry.title, entry.record) for entry in table]),
         _about(table),
@@ -160,7 +163,7 @@ def _orientation(table: Sequence[Entry]) -> Html:
 
 
 def _columns(table: Sequence[Entry]) -> list[Column]:
-    """Return the columns; copies and real pictures that measure the same in all records stand once."""
+    """Return the columns; rows for orientation that measure the same in all records stand once."""
     columns: list[Column] = []
     for kind in dict.fromkeys((*KINDS, *(row["kind"] for e in table for row in e.record["rows"]))):
         names = dict.fromkeys(row["name"] for e in table for row in e.record["rows"] if row["kind"] == kind)
@@ -169,7 +172,7 @@ def _columns(table: Sequence[Entry]) -> list[Column]:
                 (e, row["values"]) for e in table for row in e.record["rows"] if (row["kind"], row["name"]) == (kind, name)
             ]
             brief = SHORT.get(kind, name.removeprefix("translated, "))
-            if kind in ("copy", "real") and all(values == found[0][1] for _, values in found):
+            if kind != "translated" and all(values == found[0][1] for _, values in found):
                 columns.append(Column(kind, name, breakable(brief), found[0][1], 0))
                 continue
             for e, values in found:
