@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from asterism import __version__
 from asterism.commands import COMMANDS
-from asterism.config import DataConfig, TrainConfig, closest, fields_of
+from asterism.config import closest, fields_of
+from asterism.recipes import RECIPES, recipe_class
 from asterism.terminal import Help, in_words
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        args.overrides = read_overrides(rest, args.parser)
+        args.overrides = read_overrides(rest, args)
         return int(args.command(args) or 0)
     except BrokenPipeError:  # Whoever read the output has enough of it, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,33 +52,38 @@ def build_parser() -> argparse.ArgumentParser:
         about = module.ABOUT[0].upper() + module.ABOUT[1:] + "."
         command = commands.add_parser(name, help=module.ABOUT, description=about, allow_abbrev=False, formatter_class=Help)
         command.add_argument("--traceback", action="store_true", help="show where an error was raised")
-        command.set_defaults(command=module.run, parser=command, takes_keys=False)
+        command.set_defaults(command=module.run, parser=command, sections={})
         module.add(command)
     return parser
 
 
-def read_overrides(words: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
+def read_overrides(words: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
     """Read `--a.b value` and `--a.b=value` from what argparse left over; anything else ends with a usage error."""
-    takes_keys = parser.get_default("takes_keys")
     values: dict[str, str] = {}
     words = list(words)
     while words:
         word = words.pop(0)
         key, given, value = word.partition("=")
-        if not (takes_keys and word.startswith("--") and "." in key):
-            flags = [flag for action in parser._actions for flag in action.option_strings]
-            keys = [f"--{k}" for k in _all_keys()] if takes_keys else []
-            parser.error(f"unrecognized argument {word}: {closest(word, flags + keys)}")
+        if not (args.sections and word.startswith("--") and "." in key):
+            args.parser.error(f"unrecognized argument {word}" + (f": {_meant(key, args)}" if word.startswith("-") else ""))
         if not given:
-            if not words:
-                parser.error(f"{word} needs a value")
+            if not words or words[0].startswith("--"):
+                args.parser.error(f"{word} needs a value")
             value = words.pop(0)
         values[key[2:]] = value
     return values
 
 
-def _all_keys() -> list[str]:
-    return [f"{s}.{n}" for s, c in (("data", DataConfig), ("train", TrainConfig)) for n in fields_of(c)]
+def _meant(word: str, args: argparse.Namespace) -> str:
+    """Say which flag or key is meant by `--word`: one of that name, or of one like it."""
+    flags = [f for a in args.parser._actions if a.dest not in ("help", "traceback") for f in a.option_strings]
+    sections = dict(args.sections)
+    if sections and args.recipe in RECIPES:
+        sections["recipe"] = recipe_class(args.recipe).Config
+    keys = [f"--{section}.{name}" for section, config in sections.items() for name in fields_of(config) if name != "sources"]
+    name = word.lstrip("-").replace("-", "_")
+    same = [key for key in keys if key.endswith(f".{name}")] or [key for key in keys if key.endswith(f"_{name}")]
+    return f"did you mean {' or '.join(same)}?" if same else closest(word, flags + keys)
 
 
 if __name__ == "__main__":

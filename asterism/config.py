@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -196,12 +197,12 @@ def _convert(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> An
         return str(value)
     try:
         number = kind(value)
-        if isinstance(value, bool) or (kind is int and float(value) != number):
+        if isinstance(value, bool) or not math.isfinite(number) or (kind is int and float(value) != number):
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{where} is {value!r}; expected {'a whole number' if kind is int else 'a number'}") from None
     low, high = limits.get("low"), limits.get("high")
-    if number != number or (low is not None and number < low) or (high is not None and number > high):
+    if (low is not None and number < low) or (high is not None and number > high):
         bounds = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ConfigError(f"{where} is {number}; expected {bounds}")
     return number

@@ -142,6 +142,11 @@ class LabelSpace:
             sets += [tuple(span.start + group.labels.index(name) for name in names) for names in choices]
         return tuple(sets)
 
+    def domains(self, dataset: int) -> tuple[int, ...]:
+        """The labels of a dataset that recipes with styles take for its domains: its first set of alternatives, if any."""
+        span = self.dataset_span(dataset)
+        return next((choice for choice in self.alternatives if span.start <= choice[0] < span.stop), ())
+
     def _siblings(self, index: int) -> tuple[int, ...]:
         return next((s for s in self.alternatives if index in s), ())
 
@@ -200,11 +205,15 @@ class LabelSpace:
     def values(self, words: str | Mapping[str, Any]) -> dict[int, bool]:
         """Read label values, `Male,Young=no` or {"Male": True, "Young": False}: label index -> holds, in the order named.
 
+        Words that are a label as a whole are that label, such as a folder called `Monet, Claude`.
+
         Raises:
             LabelError: unknown label, or a value that is neither yes nor no.
         """
-        named = words if isinstance(words, Mapping) else dict(_pair(part) for part in words.split(",") if part.strip())
-        return {self.index(name): _truth(name, value) for name, value in named.items()}
+        if not isinstance(words, Mapping):
+            parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
+            words = dict((part, "yes") if part in self._index else _pair(part) for part in parts)
+        return {self.index(name): _truth(name, value) for name, value in words.items()}
 
     def parse(self, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:
         """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,Smiling=no`, or {"Blond_Hair": True}.

@@ -141,11 +141,12 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         with torch.random.fork_rng(devices=[]):
             recipe = recipe_type(config, space, picture)
         _fill(recipe, weights, facts["networks"])
+        info = dict(facts["info"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}, written by {written_by}, does not fit asterism {__version__}: {error}") from error
     recipe.eval().requires_grad_(False).to(device)
     missing = tuple(n for n in recipe.networks if n not in facts["networks"])
-    return Model(recipe, facts["recipe"], space, picture, config, facts["info"], missing)
+    return Model(recipe, facts["recipe"], space, picture, config, info, missing)
 
 
 def saved_step(path: str | os.PathLike[str]) -> int | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from asterism.config import DataConfig, TrainConfig, fields_of
+from asterism.config import fields_of
 
 LINE_SECONDS = 30
 """Between lines that say how far a job is, where there is no terminal."""
@@ -32,11 +32,10 @@ def width() -> int:
     return min(shutil.get_terminal_size().columns - 2, 118)
 
 
-def describe_keys(recipe: type | None = None) -> str:
-    """Say every configuration key, of a recipe's configuration or of data and train: name, help, choices, [default unit]."""
-    sections = [("recipe", recipe)] if recipe else [("data", DataConfig), ("train", TrainConfig)]
+def describe_keys(**sections: type) -> str:
+    """Say every key of some sections of the configuration: name, help, choices, [default unit]."""
     lines = []
-    for section, cls in sections:
+    for section, cls in sections.items():
         hints = typing.get_type_hints(cls)
         for name, declared in fields_of(cls).items():
             if name == "sources":  # Given by --data, not by its key.

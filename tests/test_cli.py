@@ -194,6 +194,7 @@ BAD: list[tuple[Callable[[Path, Path], Path], str, str]] = [
         "sides must be multiples of 4 and at least 8 (recipe.discriminator_layers 3); the nearest is 32x32",
     ),
     (folders, "--data.size 4x32", "the nearest is 8x32"),
+    (folders, "--data.value_range 0,300", "two values from 0 to 255, which 8 bits hold"),
     (folders, "--train.step 5", "train.step is not an option"),
     (folders, "--train.steps many", "train.steps is 'many'; expected a whole number"),
     (folders, "--preset smal", "did you mean small?"),
@@ -227,6 +228,10 @@ def test_other_settings_other_recipes_and_other_folders_are_not_resumed(
     assert f"another run with --init {run}" in refusal(train(shapes_dir, run), capsys)
     (tmp_path / "thesis.txt").write_text("x")
     assert "exists and is not a run" in refusal(train(table_dir, tmp_path), capsys)
+    for content in ('{"model_type": "bert"}', "[]", '{"name":'):
+        (tmp_path / "config.json").write_text(content)
+        assert "is damaged, or of another program: give another --out" in refusal(train(table_dir, tmp_path), capsys)
+    (tmp_path / "config.json").unlink()
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(run / "model.safetensors", alone)
@@ -356,6 +361,13 @@ def test_misspelt_commands_end_with_status_2_and_the_nearest_word(capsys: pytest
         (["train", "stargan", "--data", "d", "--out", "r", "--preste", "small"], "--preset"),
         (["report", "run", "--data.size", "3"], ""),
         (["train", "stargan", "--data", "d", "--out", "r", "--train.steps"], "needs a value"),
+        (["train", "stargan", "--data", "d", "--out", "r", "--train.steps", "--data.size", "64"], "steps needs a value"),
+        (["train", "stargan", "--data", "d", "--out", "r", "--batch-size", "8"], "did you mean --train.batch_size?"),
+        (["train", "stargan", "--data", "d", "--out", "r", "--steps", "8"], "did you mean --train.steps?"),
+        (["train", "stargan_v2", "--data", "d", "--out", "r", "--lr", "1"], "did you mean --recipe.lr?"),
+        (["pack", "d", "--out", "p", "--size", "64"], "did you mean --data.size?"),
+        (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--count", "3"], "--count goes with --style"),
+        (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--style", "1", "--count", "0"], "is at least 1"),
     ):
         with pytest.raises(SystemExit) as end:
             main(words)

@@ -24,7 +24,8 @@ def test_text_becomes_the_declared_type():
         ({"steps": 0}, "train.steps is 0; expected at least 1"),
         ({"ema_ramp": 2}, "expected between 0 and 1"),
         ({"precision": "float16"}, "expected one of auto, float32, bfloat16"),
-        ({"ema_kimg": "nan"}, "expected at least 0"),
+        ({"ema_kimg": "nan"}, "expected a number"),
+        ({"epochs": "inf"}, "expected a number"),
     ],
 )
 def test_bad_values_are_named(values, message):

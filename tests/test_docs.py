@@ -12,7 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from asterism.cli import build_parser, main, read_overrides
 from asterism.config import fields_of
@@ -52,7 +54,7 @@ def commands() -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else " ".join(value))
 def test_commands_parse_and_their_keys_exist(page: str, words: list[str]) -> None:
     args, rest = build_parser().parse_known_args(words)
-    overrides = read_overrides(rest, args.parser)
+    overrides = read_overrides(rest, args)
     if words[0] in ("train", "doctor"):
         Settings.resolve(args.recipe, args.data, args.preset, overrides)
 
@@ -133,7 +135,10 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
         for domain in ("first", "second"):
             (path / f"{path.stem}_{domain}").mkdir(parents=True)
             for i in range(12):
-                draw(rng, colours[i % 3]).resize((side, side)).save(path / f"{path.stem}_{domain}" / f"{i}.png")
+                picture = draw(rng, colours[i % 3]).resize((side, side))
+                if settings.data.value_range:  # Of a scanner: 12 bits, grey.
+                    picture = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 16)
+                picture.save(path / f"{path.stem}_{domain}" / f"{i}.png")
         return
     path.mkdir(parents=True)
     rows = []
@@ -163,7 +168,7 @@ def test_training_commands_start(
     words = [*words, *(f"--recipe.{key}={value}" for key, value in narrow.items())]
     words += ["--train.batch_size=2", "--train.device=cpu", "--dry-run"]
     args, rest = build_parser().parse_known_args(words)
-    settings = Settings.resolve(args.recipe, args.data, args.preset, read_overrides(rest, args.parser))
+    settings = Settings.resolve(args.recipe, args.data, args.preset, read_overrides(rest, args))
     for source in args.data:
         make_data(Path(source), settings, random.Random(source))
     if args.init:

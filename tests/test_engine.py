@@ -90,6 +90,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(table_dir, shapes
     assert [line["terms"] for line in logs[0]] == [line["terms"] for line in logs[1]]
 
 
+def test_a_resumed_run_of_stargan_v2_continues_its_curves_bit_for_bit(shapes_dir, tmp_path):
+    """With what changes over its steps: lazy R1, a diversity weight on its way to zero, averages, and references anew."""
+    keys = {"capacity": 256, "max_width": 8, "mapping_width": 8, "style_dim": 8, "diversity_steps": 7, "penalty_every": 3}
+    settings = {f"recipe.{key}": value for key, value in keys.items()}
+    settings |= {f"train.{key}": value for key, value in {"steps": 8, "batch_size": 4, "ema_kimg": 0.01, "keep": 5}.items()}
+    settings |= {"train.precision": "float32", "train.log_every": 1, "train.checkpoint_every": 4}
+    settings |= {"data.size": 32, "data.zoom": 0.8, "data.workers": 0}
+    for run in ("whole", "parts"):
+        train("stargan_v2", shapes_dir, tmp_path / run, overrides=settings)
+    (tmp_path / "parts" / "checkpoints" / "step_00000008.pt").unlink()
+    train("stargan_v2", shapes_dir, tmp_path / "parts", overrides=settings)
+
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert_same_state(whole, parts)
+    assert any(key.startswith("mapping_network.") for key in parts["average"])
+    logs = [[(line["step"], line["terms"]) for line in read_log(tmp_path / run / "log.jsonl")] for run in ("whole", "parts")]
+    assert logs[0] == logs[1]
+    assert [step for step, terms in logs[1] if "discriminator_latent/penalty" in terms] == [3, 6]
+
+
 def test_a_kill_between_checkpoint_and_model_file_is_made_good(shapes_dir, tmp_path):
     """The model file is written after the checkpoint; a finished run must not keep that of an earlier step."""
     out = tmp_path / "run"

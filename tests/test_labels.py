@@ -97,6 +97,14 @@ def test_targets_from_words_keep_what_they_do_not_name():
     assert ONE.parse({"Blond_Hair": True, "Male": False}) == ONE.parse("Blond_Hair,Male=no")
 
 
+def test_labels_with_commas_and_equals_signs_are_targets_too():
+    """Folders may be called so."""
+    artists = LabelSpace([LabelGroup("art", ("Monet, Claude", "x=y", "Cezanne"), "one_of")])
+    for index, name in enumerate(artists.names):
+        assert artists.values(name) == {index: True}
+        assert artists.values({name: False}) == {index: False}
+
+
 def test_a_target_over_two_datasets_is_two_passes_in_order():
     happy, blond = JOINT.parse("happy,Blond_Hair")
     assert (happy.dataset, blond.dataset) == (1, 0)

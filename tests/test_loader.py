@@ -219,6 +219,21 @@ def references_of(path: Path, **options: object) -> Loader:
     return Loader(data.splits["train"], data.picture, config, batch_size=30, seed=1, references=2, on_broken=print)
 
 
+def test_pictures_without_one_domain_are_left_out_where_domains_are_learned(table_dir: Path, tmp_path: Path) -> None:
+    """An empty cell, and rows in which none or two of the labels hold that --data.exclusive names."""
+    cells = ("1,0", "0,1", "1,1", "0,0", ",")
+    rows = []
+    for i, path in enumerate(sorted((table_dir / "images").iterdir())[:20]):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        rows.append(f"{path.name},{cells[i % 5]},train")
+    (tmp_path / "manifest.csv").write_text("\n".join(["file,Round,Square,split", *rows]) + "\n")
+    loader = references_of(tmp_path, exclusive="Round,Square")
+    assert [len(s) for s in loader.sets] == [8]
+    for ((whole, _),) in itertools.islice(loader.iterate(0), 3):
+        assert (whole.labels.sum(1) == 1).all() and (whole.labels_ref.sum(1) == 1).all()
+        assert len(whole.labels_ref[:, 0].unique()) == 2
+
+
 def colours(x: Tensor) -> Tensor:
     """Which of blue, green and red a disc is: the channel that stands out most anywhere in the picture."""
     x = x.float()

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import asterism
 from asterism.config import ConfigError, to_dict
 from asterism.data.pictures import read
 from asterism.engine.finetune import adopt
+from asterism.inference.grid import draw_grid
+from asterism.inference.sheets import MARGIN
 from asterism.inference.styles import Each, Style, Target
-from asterism.labels import LabelGroup, LabelSpace
+from asterism.labels import LabelError, LabelGroup, LabelSpace
 from asterism.model_file import ModelError, save_model
 from asterism.recipes import recipe_class
 from tests.negative import negative
@@ -84,6 +87,8 @@ def test_every_picture_of_a_batch_may_have_a_style_of_its_own(model: asterism.Tr
 def test_what_no_style_is_refused(model: asterism.Translator) -> None:
     with pytest.raises(ConfigError, match="weight is 1.5; expected between 0 and 1"):
         model.between(1, 2, 1.5)
+    with pytest.raises(ConfigError, match="batch size is 0; expected at least 1"):
+        list(model.interpolate(REFERENCE, "red", [1, 2], batch_size=0))
     with pytest.raises(ConfigError, match="where a style is made"):
         model.translate(X, "red", style=model.between(1, 2, 0.5), strength=0.5)
     with pytest.raises(ModelError, match="no styles"):
@@ -195,5 +200,11 @@ def test_domains_come_from_any_choice_in_a_table(kind: str, table_dir: Path, tmp
     domains = {"column": ("round", "square", "odd"), "exclusive": ("Red", "Green", "Blue")}[kind]
     assert len(model.recipe.mapping_network.unshared) == 3 and set(domains) <= set(model.labels)
     picture = np.zeros((20, 30, 3), np.uint8)
+    if kind == "exclusive":
+        with pytest.raises(LabelError, match=r"Border is none of the domains that stargan_v2 has learned: Red, Green, Blue"):
+            model.translate(picture, "Border")
+        draw_grid(model, [table_dir / "images" / "000001.png"], tmp_path / "grid.png", side=32)
+        with Image.open(tmp_path / "grid.png") as grid:
+            assert grid.width == (1 + len(domains)) * (32 + 2 * MARGIN)
     made = {domain: model.translate(picture, domain, style=1).tobytes() for domain in domains}
     assert len(set(made.values())) == 3

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from asterism.commands.flags import add_keys
+from asterism.config import DataConfig, TrainConfig
 from asterism.terminal import counting
 
 ABOUT = "examine data before training; exit status 0 if training would start"
@@ -17,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="stargan", help="recipe for the estimate of time and memory [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--json", action="store_true", help="print JSON, in which every file is named")
-    add_keys(parser)
+    add_keys(parser, data=DataConfig, train=TrainConfig)
 
 
 def run(args: argparse.Namespace) -> int:

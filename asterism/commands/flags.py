@@ -7,10 +7,12 @@ import argparse
 from asterism.terminal import describe_keys
 
 
-def add_keys(parser: argparse.ArgumentParser) -> None:
-    """Let a command take the configuration's dotted keys."""
-    parser.set_defaults(takes_keys=True)
-    parser.epilog = f"configuration, as --KEY VALUE; asterism list RECIPE shows recipe.* and presets:\n{describe_keys()}"
+def add_keys(parser: argparse.ArgumentParser, **sections: type) -> None:
+    """Let a command take the configuration's dotted keys, those of its recipe and of some `sections`, and say the latter."""
+    parser.set_defaults(sections=sections)
+    parser.epilog = (
+        f"configuration, as --KEY VALUE; asterism list RECIPE shows recipe.* and presets:\n{describe_keys(**sections)}"
+    )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

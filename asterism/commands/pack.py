@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from asterism.commands.flags import add_keys
+from asterism.config import ConfigError, DataConfig
 from asterism.terminal import counting, space
 
 ABOUT = "decode, crop and resize pictures once, so that training never waits for them"
@@ -19,12 +20,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="PACK", help="the pack's folder; for several DATA a folder of packs")
     parser.add_argument("--recipe", default="stargan", help="recipe whose preset gives the data.* keys [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
-    add_keys(parser)
+    add_keys(parser, data=DataConfig)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write packs."""
-    from asterism.config import ConfigError
     from asterism.packing import pack
     from asterism.recipes.settings import Settings
 

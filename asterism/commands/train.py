@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
+from asterism.config import DataConfig, TrainConfig
 from asterism.terminal import keeping, waiting
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="MODEL", help="run or model file whose weights a new run starts from")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="short for --train.device")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print settings and cost, write nothing")
-    add_keys(parser)
+    add_keys(parser, data=DataConfig, train=TrainConfig)
 
 
 def run(args: argparse.Namespace) -> int:

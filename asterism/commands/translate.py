@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
     parser.add_argument("--style", type=int, metavar="SEED", help="recipes with styles: style of this seed")
-    parser.add_argument("--count", type=int, default=1, metavar="N", help="with --style: this seed and the next, N in all")
+    parser.add_argument("--count", type=int, metavar="N", help="with --style: this seed and the next, N in all [1]")
     parser.add_argument(
         "--like", action="append", default=[], metavar="PICTURE", help="recipes with styles: its style; repeats"
     )
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from asterism.inference.folder import translate_folder
     from asterism.inference.translator import load
 
+    if args.count is not None and (args.style is None or args.count < 1):
+        args.parser.error("--count goes with --style SEED, and is at least 1")
     translator = load(args.run, device=args.device, precision=args.precision)
     summary = translate_folder(
         translator,
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         overwrite=args.overwrite,
         progress=True,
-        styles=() if args.style is None else range(args.style, args.style + args.count),
+        styles=() if args.style is None else range(args.style, args.style + (args.count or 1)),
         like=args.like,
         truncation=args.truncation,
         strength=args.strength,

@@ -53,6 +53,25 @@ class PictureSet:
         """Whether all the pictures have one size."""
         return self.size is not None
 
+    def of_one_domain(self) -> PictureSet:
+        """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
+
+        A cell may be empty, and in a table nothing keeps two of its labels, or none, from holding.
+
+        Raises:
+            DataError: the dataset has no such set, or no such picture.
+        """
+        domains = list(self.alternatives[0]) if self.alternatives else []
+        rows = (self.labels[:, domains].sum(1) == 1).nonzero()[:, 0].tolist()
+        if not rows:
+            raise DataError(
+                f"{self.name} has no labels of which exactly one holds, so its pictures have no domains to take references "
+                "from: use a folder per domain, or name such labels with --data.exclusive A,B"
+            )
+        identity = [self.identity[i] for i in rows] if self.identity else None
+        paths, labels, known = [self.paths[i] for i in rows], self.labels[rows], self.known[rows]
+        return replace(self, paths=paths, labels=labels, known=known, identity=identity)
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -105,7 +124,7 @@ def collect(config: DataConfig) -> list[Collection]:
                 why = (
                     f"no table has such a column ({closest(name, valid)})" if valid else "there is no table; the folders decide"
                 )
-                raise DataError(f"--data.{option} {name}: {why}")
+                raise DataError(f"--data.{option} {name}: {why}; where a preset asks for it, give your own --data.{option}")
     return collections
 
 
@@ -209,9 +228,13 @@ def _picture_format(
                 f"{collection.root} was packed with {collection.pack.depth} bits, other data of this run have {depth}: pack "
                 "them together, by one asterism pack command"
             )
-    low, high = config.value_range or (0.0, float(2**depth - 1))
-    if not low < high:
-        raise DataError(f"--data.value_range is {low:g},{high:g}; expected the lower value first")
+    full = float(2**depth - 1)
+    low, high = config.value_range or (0.0, full)
+    if not 0 <= low < high <= full:
+        raise DataError(
+            f"--data.value_range is {low:g},{high:g}; expected two values from 0 to {full:g}, which {depth} bits hold, the "
+            "lower first"
+        )
     height, width = config.size
     return PictureFormat(config.channels or next(iter(counts)), height, width, low, high, depth, config.crop)
 

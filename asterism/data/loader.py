@@ -59,7 +59,7 @@ class Loader:
         batch_size: N, pictures per step and dataset over all ranks.
         seed: of all orders.
         references: reference pictures per sample, all of one domain (an alternative of the dataset's first set of
-            alternatives) that is drawn for the sample.
+            alternatives) that is drawn for the sample; pictures without a domain are then left out.
         rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
         device: where pictures are needed; packed sets without broken pictures that fit there are kept there.
         on_broken: told once of every picture that cannot be decoded, with the reason.
@@ -80,6 +80,9 @@ class Loader:
         on_broken: Callable[[Path, str], None],
     ) -> None:
         assert all(len(s) for s in sets), "every dataset needs training pictures"
+        if references:
+            sets = [s.of_one_domain() for s in sets]
+        self.sets = sets
         self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
@@ -162,13 +165,7 @@ def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat)
 
 def _domains(pictures: PictureSet) -> Array:
     """Return each picture's domain, int64 [M]: which of the dataset's first set of alternatives it has."""
-    mine = [choice for choice in pictures.alternatives if pictures.known[:, list(choice)].any()]
-    if not mine:
-        raise DataError(
-            f"{pictures.name} has no labels of which exactly one holds, so its pictures have no domains to take references "
-            "from: use a folder per domain, or name such labels with --data.exclusive A,B"
-        )
-    return pictures.labels[:, list(mine[0])].argmax(1).numpy()
+    return pictures.labels[:, list(pictures.alternatives[0])].argmax(1).numpy()
 
 
 def _choose_workers(sets: Sequence[PictureSet]) -> int:

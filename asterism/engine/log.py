@@ -25,7 +25,7 @@ class Log:
         partial = self.path.with_name(".log.jsonl.partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(partial, self.path)
-        self.seconds = kept[-1]["seconds"] if kept else 0.0
+        self.seconds = max((line.get("seconds", 0.0) for line in kept), default=0.0)
         self.board = _tensorboard(run, step)
 
     def write(self, line: dict[str, Any]) -> None:

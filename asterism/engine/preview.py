@@ -50,7 +50,7 @@ class Previews:
             stored.append(load_rows(pictures, rows, recipe.picture))
             labels.append(pictures.labels[rows])
             known.append(pictures.known[rows])
-            for index in _alternatives(recipe, pictures.dataset) if recipe.styled else ():
+            for index in recipe.space.domains(pictures.dataset) if recipe.styled else ():
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
@@ -70,7 +70,7 @@ class Previews:
         for index in range(recipe.space.num_datasets):
             dataset = torch.full((len(self.x),), index, device=self.x.device)
             known = recipe.space.known(dataset)
-            shown = {recipe.space.names[i] for i in _alternatives(recipe, index)}
+            shown = {recipe.space.names[i] for i in recipe.space.domains(index)}
             for name, wanted in recipe.space.single_edits(labels, index):
                 target = Batch(labels=wanted * known, known=known, dataset=dataset)
                 if not recipe.styled:
@@ -101,9 +101,3 @@ def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tup
         rows = torch.nonzero(held.labels[:, index] > 0).flatten()
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + 1 + index))
         yield from ((held, int(row)) for row in rows[order])
-
-
-def _alternatives(recipe: Recipe, dataset: int) -> list[int]:
-    """Return the labels of a dataset of which exactly one holds, the first set of them: the domains of styled recipes."""
-    span = recipe.space.dataset_span(dataset)
-    return list(next((choice for choice in recipe.space.alternatives if span.start <= choice[0] < span.stop), ()))

@@ -127,7 +127,7 @@ def start(
         "fingerprint": datasets.fingerprint,
     }
     info = {
-        "data": [{"name": s.name, "pictures": len(s)} for s in datasets.splits["train"]],
+        "data": [{"name": s.name, "pictures": len(s)} for s in loader.sets],
         "preset": settings.preset,
         "version": __version__,
         "licence": OWN_LICENCE,
@@ -221,7 +221,10 @@ def refuse_changes(settings: Settings, out: Path) -> None:
     if (out / FILE_NAME).exists() and not checkpoint.find(out / "checkpoints"):
         raise ConfigError(f"{out} holds a model without checkpoints to go on from: give another --out, with --init {out}")
     if path.exists():
-        changes = settings.changed_since(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            changes = settings.changed_since(json.loads(path.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path} is damaged, or of another program: give another --out") from error
         if changes:
             raise ConfigError(
                 f"{out} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nrepeat the first command to resume "
@@ -238,7 +241,10 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
         say(f"note: {note}")
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")
-    for pictures in datasets.splits["train"]:
+    for pictures, read in zip(trainer.loader.sets, datasets.splits["train"], strict=True):
+        if len(pictures) < len(read):
+            without = len(read) - len(pictures)
+            say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(_own_names(datasets, pictures.dataset))}")
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")

@@ -45,7 +45,7 @@ def draw_grid(
     Args:
         inputs: the sources: picture files and folders.
         out: the PNG file.
-        to: targets, as for `Translator.translate`; none takes every label by itself.
+        to: targets, as for `Translator.translate`; none takes every label by itself, of recipes with styles every domain.
         styles, like: seeds, then reference pictures and folders of them: a column each, in every target; references are
             read as pictures of the target. Without any, recipes with styles show the mean style.
         truncation: as for `Translator.translate`.
@@ -77,7 +77,9 @@ def draw_grid(
             looks.append((look, thumbnail(read(path, picture.channels), side)))
         except PictureError as error:
             raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
-    wanted = list(to) or list(translator.labels)
+    space = translator.model.space
+    domains = [space.names[i] for dataset in range(space.num_datasets) for i in space.domains(dataset)]
+    wanted = list(to) or (domains if translator.recipe.styled else list(space.names))
     targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look, _ in looks or [(None, None)]]
     sources = find_pictures([Path(i) for i in inputs], out)
     summary = Summary()

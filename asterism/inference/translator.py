@@ -252,6 +252,7 @@ class Translator:
             A translation per style, as `stream` gives it.
         """
         self._check_styled()
+        _check_batch_size(batch_size)
         remaining = iter(looks)
         while chunk := list(islice(remaining, batch_size)):
             target = Target(edits, Each(chunk))
@@ -276,11 +277,18 @@ class Translator:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
 
         Raises:
-            LabelError: an unknown label or a contradiction; says what is valid.
+            LabelError: an unknown label or a contradiction, or of a recipe with styles a label that is none of its domains;
+                says what is valid.
         """
         if not isinstance(to, (str, Mapping)):
             raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
-        return self.model.space.parse(to)
+        space = self.model.space
+        edits = space.parse(to)
+        for edit in edits if self.recipe.styled else ():
+            for index in edit.values.keys() - space.domains(edit.dataset):
+                domains = ", ".join(space.names[i] for i in space.domains(edit.dataset))
+                raise LabelError(f"{space.names[index]} is none of the domains that {self.model.name} has learned: {domains}")
+        return edits
 
     def stream(
         self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
@@ -303,8 +311,7 @@ class Translator:
             Each picture with its translations at the model's size, one [1, C, h, w] per target, float32 in [-1, 1] on the
             translator's device, and the function that brings one of them to the picture's own size.
         """
-        if batch_size < 1:
-            raise ConfigError(f"the batch size is {batch_size}; expected at least 1")
+        _check_batch_size(batch_size)
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
@@ -365,3 +372,8 @@ class Translator:
     def __repr__(self) -> str:
         size = f"{self.model.picture.height}x{self.model.picture.width}"
         return f"Translator({self.model.name}, {size}, {self.machine.device.type}, labels: {', '.join(self.labels)})"
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"the batch size is {batch_size}; expected at least 1")

@@ -56,6 +56,9 @@ class Config:
     discriminator_lr: float = option(1e-4, "Learning rate of the discriminator.", low=0)
 
 
+_CELEBA_LABELS = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young"
+
+
 class StarGAN(Recipe):
     """StarGAN over any label space."""
 
@@ -64,14 +67,14 @@ class StarGAN(Recipe):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba": {
             "recipe": {"penalty_patches": "sum"},
-            "data": {"size": 128, "crop": 178, "labels": "Black_Hair,Blond_Hair,Brown_Hair,Male,Young"},
+            "data": {"size": 128, "crop": 178, "labels": _CELEBA_LABELS},
         },
         "rafd": {
             "recipe": {"penalty_patches": "sum"},
             "data": {"size": 128, "crop": 256},
             "train": {"epochs": 200, "decay_epochs": 100},
         },
-        "celeba+rafd": {"recipe": {"penalty_patches": "sum"}, "data": {"size": 256}},
+        "celeba+rafd": {"recipe": {"penalty_patches": "sum"}, "data": {"size": 256, "labels": _CELEBA_LABELS}},
         "published": {"recipe": {"penalty_patches": "sum"}, "train": {"decay_steps": 0, "ema_kimg": 0}},
         "small": {  # A laptop's CPU: narrower, and losses whose balance gets there in fewer steps.
             "recipe": {

@@ -358,9 +358,8 @@ def _domains(space: LabelSpace) -> list[int]:
     result = [-1] * space.num_labels
     count = 0
     for dataset, name in enumerate(space.datasets):
-        span = space.dataset_span(dataset)
-        choice = next((c for c in space.alternatives if span.start <= c[0] < span.stop), None)
-        if choice is None:
+        choice = space.domains(dataset)
+        if not choice:
             raise ConfigError(
                 f"{name} has no labels of which exactly one holds, so StarGAN v2 has no domains there: use a folder per "
                 "domain, or name such labels with --data.exclusive A,B"
