@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from asterism.commands.doctor import describe
 from asterism.config import DataConfig
 from asterism.data.dataset import open_data
-from asterism.data.doctor import Diagnosis, describe, examine
+from asterism.data.doctor import Diagnosis, examine
 
 
 def config(*paths: Path, **options: object) -> DataConfig:

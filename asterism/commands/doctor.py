@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
 from asterism.terminal import counting
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from asterism.data.doctor import DatasetReport, Diagnosis
+
+FILES_SHOWN = 20
+"""Unreadable files that are named; JSON names all."""
 
 ABOUT = "examine data before training; exit status 0 if training would start"
 
@@ -24,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Examine data."""
     from asterism.data.dataset import open_data
-    from asterism.data.doctor import describe, examine
+    from asterism.data.doctor import examine
     from asterism.engine.estimate import expected_cost
     from asterism.recipes.settings import Settings
 
@@ -43,3 +53,91 @@ def run(args: argparse.Namespace) -> int:
     else:
         describe(diagnosis, estimate=lines)
     return 0 if diagnosis.ok else 1
+
+
+def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Sequence[str] = ()) -> None:
+    """Print the diagnosis for a person, on the terminal or a given `console`.
+
+    Args:
+        estimate: further lines, such as the memory and time that a recipe takes.
+    """
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from asterism.data.collection import some
+    from asterism.data.doctor import equal
+
+    console = console or Console()
+    whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
+    for report in diagnosis.datasets:
+        console.print(_heading(report))
+        console.print(Padding(_label_table(report), (0, 0, 0, 2)))
+        facts = Table.grid(padding=(0, 2))
+        for what, text in _facts(report):
+            facts.add_row(Text(what, "dim"), Text(text))
+        console.print(Padding(facts, (0, 0, 1, 2)))
+    if estimate:
+        console.print(Text("estimate", "bold"))
+        console.print("\n".join(f"  {line}" for line in estimate), highlight=False, markup=False, soft_wrap=whole)
+        console.print()
+    if diagnosis.duplicates:
+        same = some([equal(names) for names in diagnosis.duplicates], "Files with the same bytes", 2)
+        console.print(Text(same, "dim"), soft_wrap=whole)
+    for text in diagnosis.warnings:
+        console.print(Text.assemble(("! ", "bold yellow"), text), soft_wrap=whole)
+    for text in diagnosis.problems:
+        console.print(Text.assemble(("x ", "bold red"), text), soft_wrap=whole)
+    if diagnosis.ok:
+        console.print(Text("Training would start.", "bold green"))
+    else:
+        count = len(diagnosis.problems)
+        console.print(Text(f"Training would not start: {count} problem{'s' * (count > 1)} to solve first.", "bold red"))
+
+
+def _heading(report: DatasetReport) -> RenderableType:
+    from rich.text import Text
+
+    from asterism.data.collection import SPLITS
+
+    counts = ", ".join(f"{report.pictures[split]:,} {split}" for split in SPLITS)
+    total = sum(report.pictures.values())
+    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {total:,} pictures: {counts}")
+
+
+def _label_table(report: DatasetReport) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from asterism.data.collection import SPLITS
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("label", no_wrap=True)
+    table.add_column("kind", style="dim")
+    for name in (*SPLITS, "unknown"):
+        table.add_column(name, justify="right")
+    table.add_column("of train", no_wrap=True)
+    total = max(1, report.pictures["train"])
+    for label in report.labels:
+        share = label.train / total
+        bar = Text.assemble(("━" * round(12 * share), "cyan"), ("·" * (12 - round(12 * share)), "dim"), f" {share:5.1%}")
+        counts = [f"{n:,}" if n else "-" for n in (label.train, label.val, label.test, label.unknown)]
+        table.add_row(Text(label.name), label.kind.replace("_", " "), *counts, bar)
+    return table
+
+
+def _facts(report: DatasetReport) -> list[tuple[str, str]]:
+    """List what is there besides labels, and what is left out, as (what, text)."""
+    from asterism.data.collection import some
+
+    facts = [
+        ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
+        ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
+        *(("note", note) for note in report.notes),
+    ]
+    facts += [("unreadable", f"{file}: {reason}") for file, reason in report.unreadable[:FILES_SHOWN]]
+    if len(report.unreadable) > FILES_SHOWN:
+        facts.append(("", f"and {len(report.unreadable) - FILES_SHOWN:,} more, which --json names"))
+    return [*facts, ("ignored", some(report.stray, "other files"))] if report.stray else facts

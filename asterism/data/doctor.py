@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from asterism.data.pictures import Header, PictureError, read
 from asterism.data.sources import read_source
 from asterism.labels import LabelError
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
 RARE_SHARE = 0.05
 """A label that fewer training pictures have, or lack, is called rare."""
 UNEVEN_RATIO = 5
@@ -32,8 +29,6 @@ FEW_HELD_OUT = 10
 """With fewer pictures of a label in a split, what is measured on them is rough: 3 of 3 and 2 of 3 are 33 points apart."""
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
-FILES_SHOWN = 20
-"""Unreadable files that are named; JSON names all."""
 
 
 @dataclass
@@ -247,7 +242,8 @@ def _imbalance(collection: Collection, report: DatasetReport) -> list[str]:
     return found + ([f"{some(rare, 'labels that few training pictures have, or lack')}; {remedy}"] if rare else [])
 
 
-def _equal(names: Sequence[str]) -> str:
+def equal(names: Sequence[str]) -> str:
+    """Say that some files are the same: 'a.png = b.png'."""
     return " = ".join(names[:3]) + (" = ..." if len(names) > 3 else "")
 
 
@@ -269,7 +265,7 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     names = [[str(collections[c].root / collections[c].files[i]) for c, i in places] for places in groups]
 
     def those(wrong: Callable[[list[tuple[int, int]]], bool]) -> list[str]:
-        return [_equal(shown) for shown, places in zip(names, groups, strict=True) if wrong(places)]
+        return [equal(shown) for shown, places in zip(names, groups, strict=True) if wrong(places)]
 
     if leaks := those(lambda places: len({collections[c].split[i] for c, i in places}) > 1):
         warnings.append(some(leaks, "the same picture in two splits", 1))
@@ -279,85 +275,3 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     ):
         warnings.append(some(clashes, "the same picture with different labels", 1))
     return names
-
-
-# -- showing -----------------------------------------------------------------------------------------------------------
-
-
-def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Sequence[str] = ()) -> None:
-    """Print the diagnosis for a person, on the terminal or a given `console`.
-
-    Args:
-        estimate: further lines, such as the memory and time that a recipe takes.
-    """
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    console = console or Console()
-    whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
-    for report in diagnosis.datasets:
-        console.print(_heading(report))
-        console.print(Padding(_label_table(report), (0, 0, 0, 2)))
-        facts = Table.grid(padding=(0, 2))
-        for what, text in _facts(report):
-            facts.add_row(Text(what, "dim"), Text(text))
-        console.print(Padding(facts, (0, 0, 1, 2)))
-    if estimate:
-        console.print(Text("estimate", "bold"))
-        console.print("\n".join(f"  {line}" for line in estimate), highlight=False, markup=False, soft_wrap=whole)
-        console.print()
-    if diagnosis.duplicates:
-        same = some([_equal(names) for names in diagnosis.duplicates], "Files with the same bytes", 2)
-        console.print(Text(same, "dim"), soft_wrap=whole)
-    for text in diagnosis.warnings:
-        console.print(Text.assemble(("! ", "bold yellow"), text), soft_wrap=whole)
-    for text in diagnosis.problems:
-        console.print(Text.assemble(("x ", "bold red"), text), soft_wrap=whole)
-    if diagnosis.ok:
-        console.print(Text("Training would start.", "bold green"))
-    else:
-        count = len(diagnosis.problems)
-        console.print(Text(f"Training would not start: {count} problem{'s' * (count > 1)} to solve first.", "bold red"))
-
-
-def _heading(report: DatasetReport) -> RenderableType:
-    from rich.text import Text
-
-    counts = ", ".join(f"{report.pictures[split]:,} {split}" for split in SPLITS)
-    total = sum(report.pictures.values())
-    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {total:,} pictures: {counts}")
-
-
-def _label_table(report: DatasetReport) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("label", no_wrap=True)
-    table.add_column("kind", style="dim")
-    for name in (*SPLITS, "unknown"):
-        table.add_column(name, justify="right")
-    table.add_column("of train", no_wrap=True)
-    total = max(1, report.pictures["train"])
-    for label in report.labels:
-        share = label.train / total
-        bar = Text.assemble(("━" * round(12 * share), "cyan"), ("·" * (12 - round(12 * share)), "dim"), f" {share:5.1%}")
-        counts = [f"{n:,}" if n else "-" for n in (label.train, label.val, label.test, label.unknown)]
-        table.add_row(Text(label.name), label.kind.replace("_", " "), *counts, bar)
-    return table
-
-
-def _facts(report: DatasetReport) -> list[tuple[str, str]]:
-    """List what is there besides labels, and what is left out, as (what, text)."""
-    facts = [
-        ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
-        ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
-        *(("note", note) for note in report.notes),
-    ]
-    facts += [("unreadable", f"{file}: {reason}") for file, reason in report.unreadable[:FILES_SHOWN]]
-    if len(report.unreadable) > FILES_SHOWN:
-        facts.append(("", f"and {len(report.unreadable) - FILES_SHOWN:,} more, which --json names"))
-    return [*facts, ("ignored", some(report.stray, "other files"))] if report.stray else facts
