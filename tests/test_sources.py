@@ -331,7 +331,7 @@ def test_one_16_bit_file_makes_all_16_bit(tmp_path: Path) -> None:
     data = open_(tmp_path, channels=1)
     assert (data.picture.depth, data.picture.low, data.picture.high) == (16, 0, 65535)
     assert open_(tmp_path, channels=1, value_range=(10, 2000)).picture.high == 2000
-    with pytest.raises(DataError, match="lower value first"):
+    with pytest.raises(DataError, match="the lower first"):
         open_(tmp_path, channels=1, value_range=(5, 5))
 
 
