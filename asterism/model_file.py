@@ -136,7 +136,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         )
     try:
         recipe_type = recipe_class(facts["recipe"])
-        config = build(recipe_type.Config, facts["config"])
+        config = build(recipe_type.config_type, facts["config"])
         space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat(**facts["picture"])
         with torch.random.fork_rng(devices=[]):
             recipe = recipe_type(config, space, picture)

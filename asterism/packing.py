@@ -14,12 +14,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from asterism.config import DataConfig
+from asterism.data import sources
 from asterism.data.collection import SPLITS, Collection, DataError, list_pictures
 from asterism.data.dataset import PictureSet, collect, join, probe_all
+from asterism.data.folder import read_folder
 from asterism.data.loader import read_picture
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import PictureError, PictureFormat
-from asterism.data.table import CELEBA_LIST, find_tables, is_table
+from asterism.data.table import CELEBA_LIST, find_tables, is_table, read_table
+
+PACKABLE = (read_folder, read_table)
 
 CHUNK = 256
 """Pictures that are decoded side by side before they are written."""
@@ -40,13 +44,18 @@ def pack(
         For each data set the pack's folder, its bytes, and a sentence for every picture that cannot be decoded.
 
     Raises:
-        DataError: what training on these data would raise; `out` is there already, or a source is a pack.
+        DataError: what training on these data would raise; `out` is there already; a source is a pack, or of another kind
+            than those that a pack is read as.
         OSError: the disk is full or not writable.
     """
     collections = collect(config)
-    for collection in collections:
+    for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
             raise DataError(f"{collection.root} is a pack already; pack the data that it was made of")
+        if next(read for detects, read in sources.SOURCES if detects(Path(source).expanduser())) not in PACKABLE:
+            raise DataError(
+                f"{source} cannot be packed: a pack is read as the folder per domain or the table that it was made of"
+            )
     targets = [out] if len(collections) == 1 else [out / c.name for c in collections]
     for target in targets:
         if target.exists():

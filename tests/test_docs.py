@@ -163,7 +163,7 @@ def test_training_commands_start(
 ) -> None:
     """With --dry-run, on small data of the kind that they name, by networks that are narrowed and nothing else."""
     monkeypatch.chdir(tmp_path)
-    narrow = {key: value for key, value in TINY.items() if key in fields_of(recipe_class(words[1]).Config)}
+    narrow = {key: value for key, value in TINY.items() if key in fields_of(recipe_class(words[1]).config_type)}
     narrow.pop("discriminator_layers", None)  # Depth and the pictures' size have to fit, as the command has them.
     words = [*words, *(f"--recipe.{key}={value}" for key, value in narrow.items())]
     words += ["--train.batch_size=2", "--train.device=cpu", "--dry-run"]

@@ -30,8 +30,8 @@ OWN = {"high_pass": 1.0, "capacity": 128, "max_width": 8, "mapping_width": 8, "s
 def build(size: int = 32, channels: int = 3, **config) -> StarGANv2:
     torch.manual_seed(0)
     picture = PictureFormat(channels, size, size)
-    own = {k: v for k, v in TINY.items() if k in {f.name for f in dataclasses.fields(StarGANv2.Config)}}
-    return StarGANv2(StarGANv2.Config(**(own | OWN | config)), SPACES["folders"], picture)
+    own = {k: v for k, v in TINY.items() if k in {f.name for f in dataclasses.fields(StarGANv2.config_type)}}
+    return StarGANv2(StarGANv2.config_type(**(own | OWN | config)), SPACES["folders"], picture)
 
 
 def fill(fan: FAN) -> FAN:

@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from asterism import packing
 from asterism.cli import main
 from asterism.config import DataConfig, build
+from asterism.data import sources
 from asterism.data.collection import DataError
 from asterism.data.dataset import open_data
 from asterism.data.doctor import examine
+from asterism.data.folder import read_folder
 from asterism.data.loader import Loader, load_rows
 from asterism.data.pictures import to_float
 from asterism.data.transforms import fit_stored
@@ -226,6 +228,10 @@ def test_nothing_is_replaced_and_nothing_half_written(shapes_dir, tmp_path, monk
         pack(config(shapes_dir), out)
     with pytest.raises(DataError, match="is a pack already"):
         pack(config(out), tmp_path / "again")
+    # A kind of source of somebody's own: nothing in a pack says how to read it.
+    monkeypatch.setattr(sources, "SOURCES", ((Path.is_dir, lambda path, config: read_folder(path, config)), *sources.SOURCES))
+    with pytest.raises(DataError, match="cannot be packed: a pack is read as the folder"):
+        pack(config(shapes_dir), tmp_path / "own")
 
 
 def test_damaged_packs_are_refused(shapes_dir, tmp_path):

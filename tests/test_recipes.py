@@ -29,8 +29,8 @@ COUNT = 6
 def tiny(name: str, space: LabelSpace, channels: int = 3, **settings):
     """Build a recipe as small as its configuration allows: every width and depth that it has is lowered."""
     recipe = recipe_class(name)
-    known = {f.name for f in dataclasses.fields(recipe.Config)}
-    config = recipe.Config(**{k: v for k, v in TINY.items() if k in known}, **settings)
+    known = {f.name for f in dataclasses.fields(recipe.config_type)}
+    config = recipe.config_type(**{k: v for k, v in TINY.items() if k in known}, **settings)
     torch.manual_seed(0)
     return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
 
@@ -177,8 +177,8 @@ def test_any_number_of_channels(name):
 
 def test_config_round_trips_and_presets_are_valid(name):
     recipe = recipe_class(name)
-    config = recipe.Config()
-    assert build(recipe.Config, to_dict(config)) == config
+    config = recipe.config_type()
+    assert build(recipe.config_type, to_dict(config)) == config
     from asterism.recipes.settings import Settings
 
     assert "small" in recipe.presets

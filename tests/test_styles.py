@@ -151,7 +151,7 @@ def test_a_model_moves_to_more_domains_in_another_order(model: asterism.Translat
 
 def test_a_wider_model_does_not_move(model: asterism.Translator) -> None:
     recipe = recipe_class("stargan_v2")
-    config = recipe.Config(**(to_dict(model.model.config) | {"mapping_width": 16, "skip_sizes": ()}))
+    config = recipe.config_type(**(to_dict(model.model.config) | {"mapping_width": 16, "skip_sizes": ()}))
     other = recipe(config, LabelSpace([LabelGroup("discs", ("blue", "red"), "one_of")]), model.model.picture)
     with pytest.raises(ModelError, match="mapping_network.*--recipe.mapping_width 8"):
         adopt(other, model.model, "stargan_v2")
@@ -159,7 +159,9 @@ def test_a_wider_model_does_not_move(model: asterism.Translator) -> None:
 
 def test_previews_show_every_target_in_several_styles(shapes_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Two styles from noise and two references of each domain; the references stand above what is made in their style."""
-    tiny_keys = {f"recipe.{k}": v for k, v in TINY.items() if k in {f.name for f in fields(recipe_class("stargan_v2").Config)}}
+    tiny_keys = {
+        f"recipe.{k}": v for k, v in TINY.items() if k in {f.name for f in fields(recipe_class("stargan_v2").config_type)}
+    }
     keys = tiny_keys | {"data.size": 32, "train.batch_size": 4, "train.steps": 1, "data.workers": 0}
     asterism.train("stargan_v2", shapes_dir, tmp_path / "run", overrides=keys)
     said = capsys.readouterr()
@@ -192,7 +194,9 @@ def test_domains_come_from_any_choice_in_a_table(kind: str, table_dir: Path, tmp
             (data / "images" / path.name).write_bytes(path.read_bytes())
             rows.append(f"images/{path.name},{('round', 'square', 'odd')[k % 3]}")
         (data / "manifest.csv").write_text("\n".join(rows) + "\n")
-    tiny_keys = {f"recipe.{k}": v for k, v in TINY.items() if k in {f.name for f in fields(recipe_class("stargan_v2").Config)}}
+    tiny_keys = {
+        f"recipe.{k}": v for k, v in TINY.items() if k in {f.name for f in fields(recipe_class("stargan_v2").config_type)}
+    }
     keys = tiny_keys | {"data.size": 32, "train.batch_size": 8, "train.steps": 2, "data.workers": 0}
     keys |= {"data.labels": "kind"} if kind == "column" else {}
     asterism.train("stargan_v2", data, tmp_path / "run", overrides=keys)

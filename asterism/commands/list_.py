@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
         print(
             textwrap.fill(values, width(), initial_indent=f"  {preset:14} ", subsequent_indent=" " * 17, break_on_hyphens=False)
         )
-    print(f"\nkeys:\n{describe_keys(recipe=recipe.Config)}")
+    print(f"\nkeys:\n{describe_keys(recipe=recipe.config_type)}")
     return 0

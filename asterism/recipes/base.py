@@ -63,7 +63,7 @@ class Adam:
 class Recipe(nn.Module):
     """Base of all recipes: the networks are its direct children.
 
-    Subclasses set `Config` (a frozen dataclass whose defaults are the paper's), `presets` (name -> overrides with the
+    Subclasses set `config_type` (a frozen dataclass whose defaults are the paper's), `presets` (name -> overrides with the
     sections recipe, data, train) and `averaged` (networks that the model is used for, so that the engine keeps their EMA).
     A recipe that only judges pictures sets `translates` to False. One that learns from reference pictures says how many it
     takes per sample: the batch then holds `x_ref`, `x_ref2`, ..., all of a domain drawn for the sample, and `labels_ref`.
@@ -74,7 +74,7 @@ class Recipe(nn.Module):
     `updates` is set by the constructor, since how often an update fires may be configured.
     """
 
-    Config: ClassVar[type]
+    config_type: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     averaged: ClassVar[tuple[str, ...]] = ()
     translates: ClassVar[bool] = True

@@ -30,7 +30,7 @@ class Config:
 class Classifier(Recipe):
     """ResNet-18 over a label space."""
 
-    Config = Config
+    config_type = Config
     translates = False
     averaged = ("classifier",)
 

@@ -53,7 +53,7 @@ class Config:
 class FixedPointGAN(Recipe):
     """Fixed-Point GAN over any label space: StarGAN's task, and same-domain translation is the identity."""
 
-    Config = Config
+    config_type = Config
     averaged = ("generator",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba": {

@@ -36,14 +36,14 @@ class Settings:
         own = split_sections(overrides or {})
         if sources:
             own["data"]["sources"] = tuple(str(s) for s in sources)
-        sections = {"recipe": recipe.Config, "data": DataConfig, "train": TrainConfig}
+        sections = {"recipe": recipe.config_type, "data": DataConfig, "train": TrainConfig}
         built = {key: build(kind, base.get(key, {}), own[key], where=f"{key}.") for key, kind in sections.items()}
         return cls(name, preset, **built)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
         """Rebuild settings from `to_json`'s values."""
-        config = build(recipe_class(values["name"]).Config, values["recipe"], where="recipe.")
+        config = build(recipe_class(values["name"]).config_type, values["recipe"], where="recipe.")
         data = build(DataConfig, values["data"], where="data.")
         return cls(values["name"], values["preset"], config, data, build(TrainConfig, values["train"], where="train."))
 

@@ -62,7 +62,7 @@ _CELEBA_LABELS = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young"
 class StarGAN(Recipe):
     """StarGAN over any label space."""
 
-    Config = Config
+    config_type = Config
     averaged = ("generator",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba": {

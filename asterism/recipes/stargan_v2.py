@@ -77,7 +77,7 @@ _SKIPS = (32, 64, 128)
 class StarGANv2(Recipe):
     """StarGAN v2 over the alternatives of a label space: styles from noise or from a reference picture."""
 
-    Config = Config
+    config_type = Config
     averaged = ("generator", "mapping_network", "style_encoder")
     references = 2
     styled = True

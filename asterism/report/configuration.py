@@ -44,7 +44,7 @@ def configuration(runs: Sequence[Run]) -> Html:
 def _about(run: Run, part: str) -> Mapping[str, tuple[str, Any]]:
     """Return the meaning and the default of every setting of a part."""
     recipe = recipe_of(run)
-    kind = {"recipe": recipe.Config if recipe else None, "data": DataConfig, "train": TrainConfig}[part]
+    kind = {"recipe": recipe.config_type if recipe else None, "data": DataConfig, "train": TrainConfig}[part]
     if kind is None:
         return {}
     defaults = to_dict(kind())
