@@ -79,7 +79,7 @@ def _meant(word: str, args: argparse.Namespace) -> str:
     flags = [f for a in args.parser._actions if a.dest not in ("help", "traceback") for f in a.option_strings]
     sections = dict(args.sections)
     if sections and args.recipe in RECIPES:
-        sections["recipe"] = recipe_class(args.recipe).Config
+        sections["recipe"] = recipe_class(args.recipe).config_type
     keys = [f"--{section}.{name}" for section, config in sections.items() for name in fields_of(config) if name != "sources"]
     name = word.lstrip("-").replace("-", "_")
     same = [key for key in keys if key.endswith(f".{name}")] or [key for key in keys if key.endswith(f"_{name}")]
