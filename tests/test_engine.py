@@ -21,10 +21,13 @@ from asterism.engine.average import Average, decay
 from asterism.engine.checkpoint import CheckpointError
 from asterism.engine.finetune import adopt
 from asterism.engine.optimizers import rate_factor
-from asterism.engine.run import in_steps
+from asterism.engine.processes import Processes
+from asterism.engine.run import in_steps, start
 from asterism.engine.trainer import TrainingError
 from asterism.labels import LabelGroup, LabelSpace
+from asterism.machine import Machine
 from asterism.model_file import ModelError, load_model
+from asterism.recipes.settings import Settings
 from asterism.run_folder import read_log
 from tests.test_recipes import COUNT, SPACES, batch_of, tiny, trainer_of
 
@@ -211,6 +214,13 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
 
 # -- several processes -------------------------------------------------------------------------------------------------
+
+
+def test_every_process_needs_a_picture(shapes_dir, tmp_path):
+    """Else those without one would send no gradients, and the others wait for them for ever."""
+    settings = Settings.resolve("stargan", [str(shapes_dir)], None, small(train__batch_size=2))
+    with pytest.raises(ConfigError, match="train.batch_size 2 is divided among 3 processes: give each a picture"):
+        start(settings, tmp_path / "run", None, Machine.choose("cpu"), Processes(rank=0, world=3))
 
 
 def test_two_processes_equal_one_with_the_same_global_batch(table_dir, tmp_path):

@@ -95,6 +95,9 @@ def test_every_picture_becomes_a_sequence(model: asterism.Translator, album: Pat
         frames = sorted(results[2].iterdir())
         assert [f.name for f in frames] == [f"000{k}.png" for k in range(1, 6)]
         assert np.abs(read(frames[-1]).astype(int) - ends[1]).max() <= 1
+        (results[2] / "notes.txt").write_text("mine")
+        interpolate_files(model, [album / "c.png"], "red", looks, tmp_path, kind=kind, steps=2, overwrite=True)
+        assert [f.name for f in sorted(results[2].iterdir())] == ["0001.png", "0002.png", "0003.png", "notes.txt"]
 
 
 def test_a_video_without_its_extra_names_it(model: asterism.Translator, album: Path, tmp_path: Path, monkeypatch) -> None:

@@ -242,6 +242,7 @@ def test_rows_without_files_and_files_without_rows_are_told(tmp_path: Path) -> N
         ("file,Happy\nx.png,1\ny.png,0\n", "none of the pictures is there"),
         ("file,Happy\na.png,1\na.png,0\n", "more than one row for some pictures: 1"),
         ("file,Happy\na.png,1\nb.png\n", "line 3: 1 cells under a header of 2"),
+        ('file,Happy\n"a.png,1\n' + "b.png,1\n" * 20_000, "is a quotation mark open?"),
         ("file,Happy,Happy\na.png,1,1\n", "more than one column 'Happy'"),
         ("file,name\na.png,x\nb.png,y\n", "no label columns.*--data.labels"),
         ("file,Happy\n", "no rows"),

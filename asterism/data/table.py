@@ -126,6 +126,8 @@ def _looks_like_table(path: Path) -> bool:
 def _read(path: Path) -> Table:
     try:
         table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_celeba(path)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table ({error}); is a quotation mark open?") from error
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text in UTF-8; expected a .csv with a header, or a .txt in CelebA's format") from None
     if not table.files:

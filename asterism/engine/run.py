@@ -101,6 +101,10 @@ def start(
     evaluation: MakeEvaluation | None = None,
 ) -> Trainer:
     """Open the data, build or restore the recipe, and return the trainer ready to train."""
+    if settings.train.batch_size < processes.world:
+        raise ConfigError(
+            f"train.batch_size {settings.train.batch_size} is divided among {processes.world} processes: give each a picture"
+        )
     began = time.perf_counter()
     with waiting("reading the headers of the pictures", quiet=not processes.first):
         datasets = open_data(settings.data)

@@ -43,7 +43,7 @@ def write_sequence(
     Frames and video are written as they come; a strip and a GIF, which is of 256 colours, are put together in memory.
 
     Args:
-        path: the file, or for `frames` the folder.
+        path: the file, or for `frames` the folder, whose older frames are replaced.
         pictures: uint8 or uint16 [H, W, C], all of one size.
         kind: one of `ENDINGS`.
         side: longest side of what is drawn, in pixels; none keeps the pictures' own (for `strip` 256).
@@ -60,6 +60,8 @@ def write_sequence(
             path.mkdir(exist_ok=True)
             files.append(path / f"{number:04}{'.png' if _fits_png(picture) else '.tif'}")
             write(files[-1], picture if side is None else np.asarray(thumbnail(picture, side)))
+        for old in {*path.glob("[0-9]*.png"), *path.glob("[0-9]*.tif")} - {*files}:  # Of a longer sequence that stood here.
+            old.unlink()
         return files
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
