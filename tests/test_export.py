@@ -175,6 +175,7 @@ def test_what_does_not_go_is_said_before_work_begins(
     for words, said in (
         (["--format", "pt2", "--precision", "int8"], "int8 is made for onnx; pt2 takes float32 or float16"),
         (["--format", "onnx", "--out", str(tmp_path / "mine.onnx")], "mine.onnx would be replaced: give another --out, or say"),
+        (["--format", "onnx", "--out", str(tmp_path), "--overwrite"], "is a folder; --out names the file"),
         (["--format", "onnx", "--out", str(tmp_path / "x.onnx"), "--data", str(tmp_path)], "holds no pictures"),
     ):
         assert main(["export", str(models["stargan"]), *words]) == 1

@@ -371,6 +371,10 @@ def test_a_token_is_needed_where_there_is_one() -> None:
         entered = web.get("/", params={"token": TOKEN, "view": "1"}, follow_redirects=False)
         assert entered.status_code == 303 and entered.headers["location"] == "/?view=1"
         cookie = entered.headers["set-cookie"]
+        other = "another token, as long"  # Cookies know no ports: two services of one machine must not share a name.
+        with client(local=False, token=other) as beside:
+            theirs = beside.get("/", params={"token": other}, follow_redirects=False).headers["set-cookie"]
+        assert cookie.partition("=")[0] != theirs.partition("=")[0]
         assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and TOKEN not in cookie
         assert web.get("/api/models").status_code == 200, "the client keeps the cookie"
 
@@ -386,6 +390,8 @@ def test_other_addresses_need_a_token(capsys: pytest.CaptureFixture[str], monkey
     assert "a token is needed: --token" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="at least 16"):
         serve(["nowhere"], host="0.0.0.0", token="short")
+    with pytest.raises(ConfigError, match="cannot bring"):
+        serve(["nowhere"], host="0.0.0.0", token="schön" * 5)
 
 
 def test_no_answer_is_ever_500(monkeypatch: pytest.MonkeyPatch) -> None:

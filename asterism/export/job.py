@@ -95,6 +95,8 @@ def export(
     folder = model_path.parent if Path(run).exists() else None
     main = Path(out) if out else (folder or Path()) / "export" / f"model.{precision}{kind.suffix}"
     model = load_model(model_path)
+    if main.is_dir():
+        raise ModelError(f"{main} is a folder; --out names the file, such as {main / f'model{kind.suffix}'}")
     graphs = graphs_of(model, precision)
     files = {g.name: main if i == 0 else _beside(main, kind.suffix, g.name) for i, g in enumerate(graphs)}
     there = [str(path) for path in files.values() if path.exists()]

@@ -100,8 +100,8 @@ def _use(run: Run, name: str) -> str:
     lines = [
         "import asterism",
         "",
-        f'model = asterism.load("{name}")',
-        f'model.translate("picture.jpg", to="{target}").save("translated.png")',
+        f"model = asterism.load({json.dumps(name, ensure_ascii=False)})",
+        f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")',
     ]
     return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
 

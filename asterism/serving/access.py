@@ -149,14 +149,16 @@ class Gate:
             cookies.load(headers.get("cookie", ""))
         except CookieError:
             pass
-        if COOKIE in cookies and _same(cookies[COOKIE].value, _seal(self.token)):
+        seal = _seal(self.token)
+        own = f"{COOKIE}-{seal[:8]}"  # Browsers send a host's cookies to all of its ports.
+        if own in cookies and _same(cookies[own].value, seal):
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100) if scope["query_string"] else {}
         asked = query.pop("token", [""])[0]
         if scope["method"] == "GET" and scope["path"] == "/" and _same(asked, self.token):
 
             async def enter(send: Send) -> None:  # Out of the address bar, into a cookie that scripts cannot read.
-                cookie = f"{COOKIE}={_seal(self.token or '')}; HttpOnly; SameSite=Strict; Path=/"
+                cookie = f"{own}={seal}; HttpOnly; SameSite=Strict; Path=/"
                 where = "/" + (f"?{urlencode(query, doseq=True)}" if query else "")
                 await _send(send, 303, b"", [("location", where), ("set-cookie", cookie), ("cache-control", "no-store")])
 

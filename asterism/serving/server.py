@@ -45,12 +45,15 @@ def serve(
     local = is_local(host)
     if token is not None and len(token) < 16:
         raise ConfigError(f"the token has {len(token)} characters; take at least 16, such as {secrets.token_urlsafe(24)}")
+    if token is not None and not (token.isascii() and token.isprintable() and token == token.strip()):
+        raise ConfigError("the token has characters that requests cannot bring; take letters, digits, dashes, underscores")
     if not local and token is None:
         raise ConfigError(
             f"{host} can be reached from other machines, so a token is needed: --token {secrets.token_urlsafe(24)} "
             "(or the variable ASTERISM_TOKEN); without one, serve on 127.0.0.1"
         )
     keep_memory()
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What it remarks on broken uploads is said in the answers.
     bound = bind(host, port)
     try:
         service = Service(load_models(runs, device, precision), limits)
@@ -117,7 +120,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         if self.service.taken:
-            print(f"finishing {self.service.taken} accepted", file=sys.stderr, flush=True)
-        await self.service.drained()
+            print(f"finishing {self.service.taken} accepted; Ctrl-C again leaves them", file=sys.stderr, flush=True)
+        await self.service.drained(lambda: self.force_exit)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What is cut off now are pages that stay open.
         await super().shutdown(sockets)

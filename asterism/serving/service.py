@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -103,13 +103,8 @@ class Service:
             Refused: what cannot be served, or did not become ready in time.
         """
         with self.place(len(wish.to) - 1 if wish.to else 0):
-            try:
-                async with asyncio.timeout(self.limits.seconds):
-                    return await self._translate(hosted, upload, wish, finish)
-            except TimeoutError as error:
-                raise Refused(
-                    503, f"the answer was not ready within {self.limits.seconds:g} s; ask for less, or again"
-                ) from error
+            async with self._in_time():
+                return await self._translate(hosted, upload, wish, finish)
 
     async def _translate(self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
         loop, picture = asyncio.get_running_loop(), hosted.translator.model.picture
@@ -153,9 +148,19 @@ class Service:
         if not translator.recipe.classifies or translator.model.missing:
             return {}
         with self.place():
-            x = await self.in_thread(lambda: self._fitted(hosted, upload, fit)[0])
-            (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
+            async with self._in_time():
+                x = await self.in_thread(lambda: self._fitted(hosted, upload, fit)[0])
+                (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
         return {name: held > 0.5 for name, held in zip(translator.labels, labels, strict=True)}
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                yield
+        except TimeoutError as error:
+            reason = f"the answer was not ready within {self.limits.seconds:g} s; ask for less, or again"
+            raise Refused(503, reason) from error
 
     def _fitted(self, hosted: Hosted, upload: bytes, fit: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Decode an upload and bring it to the model's size, as `fit_in` does."""
@@ -169,10 +174,10 @@ class Service:
             await self.in_thread(partial(warm_up, hosted, self.limits.batch_size))
         self.ready = True
 
-    async def drained(self) -> None:
-        """Take nothing more, and wait until everything that was accepted is answered."""
+    async def drained(self, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Take nothing more, and wait until everything that was accepted is answered, or until somebody cannot wait."""
         self.closing, self.ready = True, False
-        while self.taken:
+        while self.taken and not hurry():
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
