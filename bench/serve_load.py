@@ -32,9 +32,12 @@ from asterism.data.pictures import decode, encode
 from asterism.inference.images import Picture, open_image, to_array
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
+from asterism.serving.memory import RETURN_EVERY
 
 SIZES = ((32, 32), (64, 64), (64, 64), (64, 64), (96, 64), (128, 128), (200, 150), (256, 256))
 KINDS = ("PNG", "JPEG", "JPEG", "WEBP")
+FIRST = 200
+"""Requests after which the memory of the idle service is what it is compared with at the end."""
 DISTINCT = 120
 """Different requests; they are sent again and again in a random order."""
 
@@ -57,7 +60,7 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     bodies: list[tuple[int, bytes]] = field(default_factory=list)
-    memory: dict[int, int] = field(default_factory=dict)
+    peak: int = 0
 
 
 def cases(model: str, labels: Sequence[str], rng: random.Random) -> list[Case]:
@@ -105,8 +108,8 @@ async def ask(port: int, made: Sequence[Case], count: int, clients: int, server:
             elif made[number].status == 200:
                 outcome.bodies.append((number, body))
             done += 1
-            if done % 100 == 0:
-                outcome.memory[done] = server.memory_info().rss
+            if done % 20 == 0:
+                outcome.peak = max(outcome.peak, server.memory_info().rss)
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
@@ -174,9 +177,11 @@ def measure(args: argparse.Namespace, model: str, port: int, server: psutil.Proc
     translator = asterism.load(args.run, device=args.device, precision=args.precision)
     made = cases(model, translator.labels, random.Random(0))
     good = sum(case.status == 200 for case in made) / len(made)
-    part, own = args.requests // args.rounds, psutil.Process()
-    outcome, served, alone, walls, bare_walls = Outcome(), [], [], [], []
+    part, own = (args.requests - FIRST) // args.rounds, psutil.Process()
+    served, alone, walls, bare_walls = [], [], [], []
     expected = bare(translator, made, len(made), 16)
+    outcome = asyncio.run(ask(port, made, FIRST, args.clients, server, args.rounds))
+    first = _idle(server)
     for turn in range(args.rounds):
         before, start = _cpu(server), time.perf_counter()
         seen = asyncio.run(ask(port, made, part, args.clients, server, turn))
@@ -184,14 +189,14 @@ def measure(args: argparse.Namespace, model: str, port: int, server: psutil.Proc
         served.append((_cpu(server) - before) / (part * good))
         outcome.seconds += seen.seconds
         outcome.wrong += seen.wrong
-        outcome.wrong += [f"another picture for request {n}" for n, body in seen.bodies if unlike(body, expected[n])]
-        outcome.memory |= {turn * part + done: held for done, held in seen.memory.items()}
+        outcome.bodies += seen.bodies
+        outcome.peak = max(outcome.peak, seen.peak)
         before, start = _cpu(own), time.perf_counter()
         bare(translator, made, part // 2, 16)
         alone.append((_cpu(own) - before) / (part // 2))
         bare_walls.append(time.perf_counter() - start)
-    taken = sorted(outcome.seconds)
-    held = {n: outcome.memory[min(outcome.memory, key=lambda done: abs(done - n))] for n in (200, args.requests)}
+    last, taken = _idle(server), sorted(outcome.seconds)
+    outcome.wrong += [f"another picture for request {n}" for n, body in outcome.bodies if unlike(body, expected[n])]
     numbers = {
         "machine": f"{translator.machine.reason}, {os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
         "requests": len(taken),
@@ -199,18 +204,25 @@ def measure(args: argparse.Namespace, model: str, port: int, server: psutil.Proc
         "wrong": outcome.wrong[:20],
         "p50_seconds": taken[len(taken) // 2],
         "p99_seconds": taken[int(len(taken) * 0.99)],
-        "images_per_second": args.requests * good / sum(walls),
+        "images_per_second": args.rounds * part * good / sum(walls),
         "bare_images_per_second": args.rounds * (part // 2) / sum(bare_walls),
         "service_cpu_seconds_per_image": statistics.median(served),
         "bare_cpu_seconds_per_image": statistics.median(alone),
         "share_of_bare": statistics.median(alone) / statistics.median(served),
-        "memory_after_200": held[200],
-        "memory_at_the_end": held[args.requests],
-        "memory_ratio": held[args.requests] / held[200],
+        "memory_after_200": first,
+        "memory_at_the_end": last,
+        "memory_ratio": last / first,
+        "memory_peak": outcome.peak,
     }
     for name, value in numbers.items():
         print(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}")
     return numbers
+
+
+def _idle(server: psutil.Process) -> int:
+    """Return the memory of a service that has answered everything, when it has had the time to tidy up."""
+    time.sleep(2 * RETURN_EVERY + 1)
+    return int(server.memory_info().rss)
 
 
 def _cpu(process: psutil.Process) -> float:

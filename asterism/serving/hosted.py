@@ -21,6 +21,7 @@ from asterism.model_file import ModelError, find_model, load_model
 from asterism.run_folder import Run, RunError, read_run
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.uploads import read_upload
+from asterism.serving.worker import batch_sizes
 
 
 @dataclass(frozen=True)
@@ -194,11 +195,11 @@ def _run_of(file: Path) -> Run | None:
 
 
 def warm_up(hosted: Hosted, batch_size: int) -> None:
-    """Translate nothing in particular once, alone and in a full batch, so that the first request does not wait."""
+    """Translate nothing in particular in every size of batch: no request waits for kernels, nor does memory grow by them."""
     picture, space = hosted.translator.model.picture, hosted.translator.model.space
     target = Target(hosted.translator.parse({_first_choice(hosted): True}))
-    known = {i: False for i in range(space.num_labels)}
-    for count in {1, batch_size}:
+    known = {} if hosted.predicts_labels else {i: False for i in range(space.num_labels)}
+    for count in batch_sizes(batch_size):
         x = torch.zeros(count, picture.channels, picture.height, picture.width)
         translate_each(hosted.translator, x, [target] * count, [known] * count)
 

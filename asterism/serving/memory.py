@@ -2,7 +2,7 @@
 
 glibc gives each thread a heap of its own, and asks the system for every large block anew: a process whose threads hand
 pictures on grows to the sum of everybody's worst moment, and spends a tenth of its time on fresh pages. One heap that keeps
-what it has is faster; now and then the holes in it are returned, so that it does not grow either.
+what it has is faster; every few seconds the holes in it are returned, so that it does not grow either.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import ctypes
 import sys
 
-RETURN_EVERY = 200
-"""Results after which the holes are returned."""
+RETURN_EVERY = 2.0
+"""Seconds after which the holes are returned, if anything was done."""
 
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 _LARGEST = 32 * 2**20  # The most that glibc takes for a threshold: larger blocks still come from the system.

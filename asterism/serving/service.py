@@ -49,7 +49,8 @@ class Service:
         self.ready = False
         self.closing = False
         self.taken = 0
-        self._made = 0
+        self._made = False
+        self._tidying: asyncio.Task[None] | None = None
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "asterism_places_taken": ("Results that are waiting or in work.", lambda: self.taken),
             "asterism_places": ("Results that may be waiting or in work.", lambda: self.limits.places),
@@ -128,10 +129,7 @@ class Service:
             raise Refused(503, "the translation failed on the server, whose log says why; ask again, or for less") from error
         finished = await asyncio.gather(*(loop.run_in_executor(self._pool, conclude, y) for y in results))
         self.metrics.translated(hosted.name, len(finished))
-        self._made += len(finished)
-        if self._made >= RETURN_EVERY:
-            self._made = 0
-            loop.run_in_executor(self._pool, return_free)
+        self._made = True
         return list(finished)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -171,8 +169,16 @@ class Service:
     async def warm_up(self) -> None:
         """Make every model run once; then the service is ready."""
         for hosted in self.models.values():
-            await self.in_thread(partial(warm_up, hosted, self.limits.batch_size))
+            await asyncio.wrap_future(self._worker.call(partial(warm_up, hosted, self.limits.batch_size)))
+        self._tidying = asyncio.create_task(self._tidy())
         self.ready = True
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(RETURN_EVERY)
+            if self._made:
+                self._made = False
+                await self.in_thread(return_free)
 
     async def drained(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Take nothing more, and wait until everything that was accepted is answered, or until somebody cannot wait."""
@@ -183,5 +189,7 @@ class Service:
     def close(self) -> None:
         """Finish what was accepted and stop the threads."""
         self.closing, self.ready = True, False
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._worker.close()
         self._pool.shutdown(wait=True)

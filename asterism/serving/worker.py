@@ -141,7 +141,8 @@ class DeviceWorker:
             while not self._jobs and not self._calls and not self._closing:
                 self._changed.wait()
             mine = [job for job in self._jobs if job.translator is self._jobs[0].translator]
-            room = _size(sum(len(job.targets) - job.taken for job in mine), self.batch_size)
+            waiting = sum(len(job.targets) - job.taken for job in mine)
+            room = max((size for size in batch_sizes(self.batch_size) if size <= waiting), default=0)
             rows: list[tuple[_Job, int]] = []
             for job in mine:
                 count = min(room - len(rows), len(job.targets) - job.taken)
@@ -168,12 +169,12 @@ class DeviceWorker:
             return [error]
 
 
-def _size(waiting: int, most: int) -> int:
-    """Return how many of those that wait are taken: a power of two, or the most.
+def batch_sizes(most: int) -> list[int]:
+    """Return the sizes that batches have: powers of two, and the most.
 
     Convolution libraries prepare, and keep, their kernels for every size that they meet; this way they meet few.
     """
-    return most if waiting >= most else 1 << (waiting.bit_length() - 1) if waiting else 0
+    return [1 << i for i in range((most - 1).bit_length())] + [most]
 
 
 def _answer(call: _Call) -> None:
