@@ -153,6 +153,8 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     args = parser.parse_args()
+    if args.requests < 2 * FIRST:
+        parser.error(f"--requests {args.requests}: at least {2 * FIRST}, of which the first {FIRST} make the service warm")
     machine = ["--device", args.device, "--precision", args.precision]
     command = [sys.executable, "-m", "asterism", "serve", args.run, "--port", "0", "--no-studio", *machine]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
