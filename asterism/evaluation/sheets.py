@@ -49,10 +49,9 @@ def _held_out(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
     """Return held-out pictures x targets; where all their true pictures exist, these stand in the row below."""
     pictures, partners = bench.sets[0], bench.partners[0]
     seen: dict[str, int] = {}
-    for row in range(len(pictures)):
+    for row in _shuffled(len(pictures)):
         seen.setdefault(pictures.set.identity[row] if pictures.set.identity else str(row), row)
-    every = max(1, len(seen) // ROWS)
-    rows = list(seen.values())[::every][:ROWS]
+    rows = list(seen.values())[:ROWS]
     x, labels = pictures.load(rows), pictures.labels[rows]
     names, made, true = ["source"], [x], [x]
     complete = pictures.set.identity is not None
@@ -125,11 +124,11 @@ def _styles(bench: Bench, system: Generator, results: Sequence[Result]) -> tuple
 def _references(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
     """Return sources x references, one reference of each domain: the column's domain in the style of its reference."""
     pictures = bench.sets[0]
-    held = _first_of_each(bench)
+    held = _one_of_each(bench)
     references, names = pictures.load(list(held)), list(held.values())
     labels = pictures.labels[list(held)]
-    sources = [row for row in range(len(pictures)) if row not in held] or list(held)
-    x = pictures.load(sources[:: max(1, len(sources) // ROWS)][:ROWS])
+    sources = [row for row in _shuffled(len(pictures)) if row not in held] or list(held)
+    x = pictures.load(sources[:ROWS])
     styles = system.read(references, labels)
     blank = torch.ones_like(x[:1])
     rows = [torch.cat([blank, references])]
@@ -139,10 +138,17 @@ def _references(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
 
 
-def _first_of_each(bench: Bench) -> dict[int, str]:
-    """Return the first held-out picture of each domain of the first set, and the domain's name."""
+def _one_of_each(bench: Bench) -> dict[int, str]:
+    """Return a held-out picture of each domain of the first set, and the domain's name."""
     pictures = bench.sets[0]
     span = bench.space.dataset_span(pictures.set.dataset)
     choice = next(c for c in bench.space.alternatives if span.start <= c[0] < span.stop)
-    has = {index: (pictures.labels[:, index] * pictures.known[:, index]).nonzero()[:, 0] for index in choice}
-    return {int(rows[0]): bench.space.names[index] for index, rows in has.items() if len(rows)}
+    has = pictures.labels * pictures.known
+    order = _shuffled(len(pictures))
+    found = ((next((row for row in order if has[row, index]), None), index) for index in choice)
+    return {row: bench.space.names[index] for row, index in found if row is not None}
+
+
+def _shuffled(count: int) -> list[int]:
+    """Return the numbers below `count` in an order drawn once and for all: folders and tables often go domain by domain."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()

@@ -33,7 +33,7 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> di
             for choice in bench.space.alternatives:
                 names = [bench.space.names[i] for i in choice]
                 group = [r for r in parts if r.task.index in choice]
-                if group:
+                if group and len(group) < sum(r.task.index is not None for r in parts):  # Else they are all targets.
                     rows.append(row(f"translated, {_common_name(names)}", "translated", group))
         rows.append(row(f"translated, all targets{of_mode}", "translated", parts))
     for kind in ("copy", "real", "random"):

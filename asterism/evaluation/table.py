@@ -29,7 +29,8 @@ def show(record: dict[str, Any], console: Console) -> None:
         arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
         table.add_row(name + arrow, *(_number(row["values"].get(name), metric["unit"]) for row in whole))
     console.print(table)
-    named = [m for m in record["metrics"] if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]
+    ranked = [m for m, about in record["metrics"].items() if about["better"]]
+    named = [m for m in ranked if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]
     table = _table("target", "n", *named)
     for row in [*({"name": n} | t for n, t in record["targets"].items()), None, *parts]:
         if row is None:
