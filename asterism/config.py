@@ -84,7 +84,7 @@ class TrainConfig:
         "Compute each network's activations twice instead of keeping them: less memory, about a third more time.",
         resumable=True,
     )
-    seed: int = option(0, "Every random choice is a function of it, the step and the sample's position.", low=0)
+    seed: int = option(0, "Every random choice is a function of it, the step and the sample's position.", low=0, high=2**32)
     ema_kimg: float = option(10.0, "Half-life of the averaged weights; 0 keeps no average.", unit="thousand pictures", low=0)
     ema_ramp: float = option(
         0.05, "Early half-life as a share of the pictures seen; 0 uses the full half-life from the start.", low=0, high=1

@@ -85,6 +85,8 @@ def test_every_picture_of_a_batch_may_have_a_style_of_its_own(model: asterism.Tr
 
 
 def test_what_no_style_is_refused(model: asterism.Translator) -> None:
+    with pytest.raises(ConfigError, match="the seed of a style is 99999999999999999999; expected at most"):
+        model.translate(X, "red", style=99999999999999999999)
     with pytest.raises(ConfigError, match="weight is 1.5; expected between 0 and 1"):
         model.between(1, 2, 1.5)
     with pytest.raises(ConfigError, match="batch size is 0; expected at least 1"):

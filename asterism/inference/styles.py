@@ -76,6 +76,8 @@ class Style:
     def __post_init__(self) -> None:
         if self.seed is not None and self.like is not None:
             raise ConfigError("a style comes from a seed or from a reference picture: give one of them")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**63:
+            raise ConfigError(f"the seed of a style is {self.seed}; expected at most {2**63 - 1}")
         for name in ("truncation", "strength"):
             _check_share(name, getattr(self, name))
 
