@@ -15,7 +15,7 @@ from asterism.config import ConfigError
 from asterism.serving.app import create_app
 from asterism.serving.hosted import load_models
 from asterism.serving.limits import Limits
-from asterism.serving.memory import keep_memory
+from asterism.serving.memory import keep_memory, settle
 from asterism.serving.service import Service
 
 
@@ -109,6 +109,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         await super().startup(sockets)
+        settle()
         for bound in sockets or ():
             host, port = bound.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
