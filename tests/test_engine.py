@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -209,8 +210,21 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(CheckpointError, match="No space left.*earlier checkpoints are untouched; free some space"):
         checkpoint.write(path, {"step": 2})
+    monkeypatch.undo()
+    monkeypatch.setattr(checkpoint, "open", lambda *_: Full(), raising=False)
+    with pytest.raises(CheckpointError, match="a part of it only; earlier checkpoints are untouched; free some space"):
+        checkpoint.write(path, {"step": torch.zeros(10**5)})
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+class Full(io.BytesIO):
+    """A file on a disk that takes some of what is written, as PyTorch meets it."""
+
+    def write(self, content):
+        if self.tell() > 1000:
+            raise OSError(28, "No space left on device")
+        return super().write(content)
 
 
 # -- several processes -------------------------------------------------------------------------------------------------

@@ -39,11 +39,12 @@ def write(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a failed write as RuntimeError.
+    except (OSError, RuntimeError) as error:  # torch.save reports that less was written than it gave as RuntimeError.
         partial.unlink(missing_ok=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "write" in str(error)
+        full = not isinstance(error, OSError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = error.strerror if isinstance(error, OSError) else "the disk took a part of it only"
         remedy = "free some space, then run the same command again to resume" if full else "check that the folder is writable"
-        raise CheckpointError(f"cannot save {path}: {error}; earlier checkpoints are untouched; {remedy}") from error
+        raise CheckpointError(f"cannot save {path}: {reason}; earlier checkpoints are untouched; {remedy}") from error
 
 
 def newest(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
