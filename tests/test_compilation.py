@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from asterism.engine.compilation import decide
+from asterism.data.batch import Batch
+from asterism.engine.compilation import Tables, decide
 from tests.test_recipes import COUNT, SPACES, batch_of, tiny, trainer_of
 
 CPU = torch.device("cpu")
@@ -48,3 +50,13 @@ def test_what_is_compiled_is_said_with_the_reason(monkeypatch):
     assert decide(CPU, "on") == (False, "not compiled (that needs a C++ compiler, which is not there)")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert decide(torch.device("cuda"), "auto")[0]
+
+
+def test_many_trainings_in_one_process_compile(monkeypatch):
+    """PyTorch gives up on code that was compiled eight times; each training's is its own."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr("asterism.engine.compilation.decide", lambda device, choice: (True, ""))
+    for factor in range(10):
+        recipe = SimpleNamespace(share=lambda batch, factor=factor: {"x": batch.x * factor}, calls_out=False)
+        tables = Tables(recipe, CPU, "on")
+        assert tables.call("share", Batch(x=torch.ones(1)))["x"].item() == factor
