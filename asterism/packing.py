@@ -59,7 +59,7 @@ def pack(
     targets = [out] if len(collections) == 1 else [out / c.name for c in collections]
     for target in targets:
         if target.exists():
-            raise DataError(f"{target} is there already: give another --out, or remove it")
+            raise DataError(f"{target} is there already, and a pack replaces nothing: give another --out")
     datasets = join(collections, [probe_all(c) for c in collections], config)
     total, done = sum(len(s) for sets in datasets.splits.values() for s in sets), itertools.count(1)
 

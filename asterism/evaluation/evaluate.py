@@ -300,7 +300,7 @@ def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
         ConfigError: not a run, or its data are gone.
     """
     if not (run / "config.json").exists():
-        raise ConfigError(f"{run} is no run: it has no config.json")
+        raise ConfigError(f"{run} is no run folder, which training leaves with a config.json in it")
     settings = Settings.from_json(json.loads((run / "config.json").read_text(encoding="utf-8")))
     if data:
         settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, sources=tuple(data)))

@@ -271,7 +271,10 @@ class Translator:
 
     def _check_styled(self) -> None:
         if not self.recipe.styled:
-            raise ModelError(f"recipe {self.model.name} has no styles: leave out style, like, truncation, strength and source")
+            raise ModelError(
+                f"recipe {self.model.name} has no styles: there is nothing for style, like, truncation, strength and source "
+                "to act on, and nothing to interpolate"
+            )
 
     def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
