@@ -41,7 +41,7 @@ class Tape(TorchDispatchMode):
 
     def __enter__(self):
         self.before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self.known = {t.untyped_storage().data_ptr() for t in gc.get_objects() if issubclass(type(t), torch.Tensor)}
+        self.known = {t.untyped_storage().data_ptr() for t in gc.get_objects() if type(t) in (torch.Tensor, torch.nn.Parameter)}
         return super().__enter__()
 
     def __torch_dispatch__(self, kernel, kinds, arguments=(), named=None):

@@ -122,6 +122,15 @@ def test_styles() -> None:
         assert web.get("/api/models/faces").json()["styled"] is True
 
 
+def test_only_domains_are_offered_where_styles_belong_to_them() -> None:
+    with client(service(faces=translator("stargan_v2", "faces:binary:Glasses,Black_Hair,Blond_Hair"))) as web:
+        told = web.get("/api/models/faces").json()
+        assert told["labels"] == told["groups"][0]["labels"] == ["Black_Hair", "Blond_Hair"]
+        assert post(web, coded(noise(40, 40)), to="Blond_Hair").status_code == 200
+        refused = post(web, coded(noise(40, 40)), to="Glasses")
+        assert refused.status_code == 422 and "Black_Hair, Blond_Hair" in refused.text
+
+
 def test_models_say_what_they_are(web: TestClient) -> None:
     (summary,) = web.get("/api/models").json()["models"]
     about = web.get("/api/models/faces").json()

@@ -111,7 +111,7 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
         if recipe.classifies and not translator.model.missing:
             wanted["classifier"] = recipe.classify(x)
     if recipe.translates:
-        targets = [_target(space, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
+        targets = [_target(translator, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
         style = range(count) if recipe.styled else [None] * count
         wanted["translator"] = torch.stack([translator.translate(x[i], targets[i], style=style[i]) for i in range(count)])
     return Trial({g.name: {name: given[name] for name in g.inputs} for g in graphs}, wanted, labels)
@@ -123,10 +123,11 @@ def _some_masks(x: Tensor) -> tuple[Tensor, Tensor]:
     return bright, 1 - bright
 
 
-def _target(space: LabelSpace, labels: Tensor, dataset: int) -> dict[str, bool]:
-    """Say all labels [L] of one dataset, so that nothing is left to the class head."""
+def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, bool]:
+    """Say all labels [L] of one dataset that a target may name, so that nothing is left to the class head."""
+    space = translator.model.space
     span = space.dataset_span(dataset)
-    return {space.names[i]: bool(labels[i]) for i in range(span.start, span.stop)}
+    return {space.names[i]: bool(labels[i]) for i in range(span.start, span.stop) if space.names[i] in translator.labels}
 
 
 def found(judge: Recipe, x: Tensor, space: LabelSpace) -> Tensor:

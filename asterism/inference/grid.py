@@ -77,9 +77,7 @@ def draw_grid(
             looks.append((look, thumbnail(read(path, picture.channels), side)))
         except PictureError as error:
             raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
-    space = translator.model.space
-    domains = [space.names[i] for dataset in range(space.num_datasets) for i in space.domains(dataset)]
-    wanted = list(to) or (domains if translator.recipe.styled else list(space.names))
+    wanted = list(to) or list(translator.labels)
     targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look, _ in looks or [(None, None)]]
     sources = find_pictures([Path(i) for i in inputs], out)
     summary = Summary()

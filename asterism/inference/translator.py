@@ -108,8 +108,11 @@ class Translator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that targets are made of."""
-        return self.model.space.names
+        """The labels that targets are made of: all of them, or of a recipe with styles its domains."""
+        space = self.model.space
+        if not self.recipe.styled:
+            return space.names
+        return tuple(space.names[i] for dataset in range(space.num_datasets) for i in space.domains(dataset))
 
     def translate(
         self,

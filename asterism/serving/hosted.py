@@ -74,7 +74,7 @@ class Hosted:
             "width": picture.width,
             "height": picture.height,
             "channels": picture.channels,
-            "labels": list(model.space.names),
+            "labels": list(self.translator.labels),
             "styled": self.translator.recipe.styled,
         }
 
@@ -88,8 +88,9 @@ class Hosted:
             **self.summary(),
             "depth": model.picture.depth,
             "groups": [
-                {"dataset": group.dataset, "kind": group.kind, "labels": list(space.names[span]), "exclusive": sets}
+                {"dataset": group.dataset, "kind": group.kind, "labels": labels, "exclusive": sets}
                 for group, span, sets in zip(space.groups, space.spans, self._exclusive(), strict=True)
+                if (labels := [name for name in space.names[span] if name in self.translator.labels])
             ],
             "predicts_labels": self.predicts_labels,
             "device": self.translator.machine.reason,
@@ -125,7 +126,7 @@ class Hosted:
             [
                 [space.names[i] for i in s]
                 for s in space.alternatives
-                if group.kind == "binary" and span.start <= s[0] < span.stop
+                if group.kind == "binary" and span.start <= s[0] < span.stop and space.names[s[0]] in self.translator.labels
             ]
             for group, span in zip(space.groups, space.spans, strict=True)
         ]
@@ -140,7 +141,7 @@ class Hosted:
         """
         translator, space = self.translator, self.translator.model.space
         if not wish.to:
-            raise Refused(422, f"to: name at least one target made of {', '.join(space.names)}")
+            raise Refused(422, f"to: name at least one target made of {', '.join(self.translator.labels)}")
         if len(wish.to) > limits.results:
             raise Refused(422, f"to: {len(wish.to)} targets are more than one request may ask for, {limits.results}")
         try:
@@ -205,4 +206,4 @@ def warm_up(hosted: Hosted, batch_size: int) -> None:
 
 
 def _first_choice(hosted: Hosted) -> str:
-    return hosted.translator.model.space.names[0]
+    return hosted.translator.labels[0]

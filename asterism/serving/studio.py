@@ -363,9 +363,9 @@ def stems(titles: Sequence[str]) -> list[str]:
 def _targets(hosted: Hosted) -> list[tuple[str, str]]:
     """Return the choices of a batch: every label set and, where it can be, switched off."""
     space = hosted.translator.model.space
-    either = {i for choice in space.alternatives for i in choice}
+    either = {space.names[i] for choice in space.alternatives for i in choice}
     targets = [
-        [(name, name)] if i in either else [(name, name), (f"no {name}", f"{name}=no")] for i, name in enumerate(space.names)
+        [(name, name)] if name in either else [(name, name), (f"no {name}", f"{name}=no")] for name in hosted.translator.labels
     ]
     return [(shown.replace("_", " "), said) for pair in targets for shown, said in pair]
 

@@ -94,7 +94,7 @@ class Controls:
         target = chosen | changed
         if not target:  # Everything stands as it is: the model's own picture of the source.
             first = self.hosted.translator.model.space.dataset_span(0)
-            names = self.hosted.translator.labels[first]
+            names = self.hosted.translator.model.space.names[first]
             chosen_sets = [s for kind, s in self.kinds if kind == "choice"]
             target = {n: v for n, v in own.items() if n in names and (v or not any(n in s for s in chosen_sets))}
         if not target:
