@@ -147,7 +147,8 @@ class LabelSpace:
         span = self.dataset_span(dataset)
         return next((choice for choice in self.alternatives if span.start <= choice[0] < span.stop), ())
 
-    def _siblings(self, index: int) -> tuple[int, ...]:
+    def siblings(self, index: int) -> tuple[int, ...]:
+        """The set of alternatives that a label is one of, itself among them; empty for labels that exclude no other."""
         return next((s for s in self.alternatives if index in s), ())
 
     # -- codes -----------------------------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ class LabelSpace:
     def complete(self, edit: Edit) -> bool:
         """Say whether the edit alone fixes every label of its dataset, so that the source's labels are not needed."""
         span = self.dataset_span(edit.dataset)
-        fixed = {i for i in edit.values} | {j for i, on in edit.values.items() if on for j in self._siblings(i)}
+        fixed = {i for i in edit.values} | {j for i, on in edit.values.items() if on for j in self.siblings(i)}
         return all(i in fixed for i in range(span.start, span.stop))
 
     def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -262,7 +263,7 @@ class LabelSpace:
         result = labels * known
         for index, on in edit.values.items():
             if on:
-                result[:, list(self._siblings(index))] = 0.0
+                result[:, list(self.siblings(index))] = 0.0
             result[:, index] = float(on)
         return result, known, dataset
 
@@ -275,7 +276,7 @@ class LabelSpace:
         targets = []
         for index in range(span.start, span.stop):
             result = labels.clone()
-            siblings = self._siblings(index)
+            siblings = self.siblings(index)
             if siblings:
                 result[:, list(siblings)] = 0.0
                 result[:, index] = 1.0

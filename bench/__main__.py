@@ -21,9 +21,8 @@ from bench import rows
 from bench.agreement import check
 from bench.cases import TITLES, Case
 from bench.clock import Clock, matrix_ceiling
-from bench.rows import Machine, Row
+from bench.rows import AS_CHOSEN, FLOAT32, Machine, Row
 
-FLOAT32 = {"precision": "float32"}
 TRAINING = [Case("stargan", 128, 16), Case("stargan_v2", 128, 2), Case("stargan_v2", 256, 2)]
 TRANSLATION = Case("stargan", 128, 16)
 SMALL = {
@@ -64,14 +63,14 @@ def main() -> None:
         trained, sizes, translated = TRAINING, TRAINING[:1], [TRANSLATION]
     agree({case.recipe for case in trained}, device)
     for case in trained:
-        measure(lambda case=case: rows.training(case, {}, machine, args.seconds, ""))  # type: ignore[misc]
+        measure(lambda case=case: rows.training(case, AS_CHOSEN, machine, args.seconds))  # type: ignore[misc]
     for case in translated:
-        measure(lambda case=case: rows.translation(case, {}, machine, args.seconds / 3, ""))  # type: ignore[misc]
-        measure(lambda case=case: rows.translation(case, FLOAT32, machine, args.seconds / 3, " float32"))  # type: ignore[misc]
+        measure(lambda case=case: rows.translation(case, AS_CHOSEN, machine, args.seconds / 3))  # type: ignore[misc]
+        measure(lambda case=case: rows.translation(case, FLOAT32, machine, args.seconds / 3))  # type: ignore[misc]
     for case in sizes:
-        measure(lambda case=case: rows.training(case, FLOAT32, machine, args.seconds, " float32"))  # type: ignore[misc]
+        measure(lambda case=case: rows.training(case, FLOAT32, machine, args.seconds))  # type: ignore[misc]
     for case in [] if args.no_memory else sizes:
-        measure(lambda case=case: rows.memory(case, {}, machine, ""))  # type: ignore[misc]
+        measure(lambda case=case: rows.memory(case, AS_CHOSEN, machine))  # type: ignore[misc]
     print(f"in {(time.perf_counter() - began) / 60:.1f} minutes")
     if args.json:
         write_json(args.json, report(machine, results))
@@ -99,8 +98,9 @@ def machine_name(device: torch.device) -> str:
 def agree(recipes: set[str], device: torch.device) -> None:
     """Check losses and gradients of both sides, in float32 and in what the machine chooses."""
     for recipe in sorted(recipes):
-        for options in (FLOAT32, {}):
-            worst = max(found.worst() for found in check(SMALL[recipe], options | {"device": device.type}).values())
+        for way in (FLOAT32, AS_CHOSEN):
+            options = dict(way.options) | {"device": device.type}
+            worst = max(found.worst() for found in check(SMALL[recipe], options).values())
             how = options.get("precision", "as the machine chooses")
             print(f"{TITLES[recipe]}, {how}: losses and gradients agree (largest difference {worst:.1g})", flush=True)
 

@@ -19,7 +19,7 @@ from asterism.engine.run import write_json
 from bench import rows
 from bench.__main__ import agree, describe, in_words, report
 from bench.cases import Case
-from bench.rows import Row
+from bench.rows import AS_CHOSEN, Row, Way
 
 ROOT = Path(__file__).parents[1]
 TRAINING = [Case("stargan", 128, 16), Case("stargan_v2", 256, 8)]
@@ -48,12 +48,11 @@ def main() -> int:
         passed = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "gpu"], cwd=ROOT).returncode in (0, 5)
     machine = describe(device)
     agree({case.recipe for case in TRAINING}, device)
-    ways = {"": (False, True), " against TF32": (True, True), " without CUDA graphs": (False, False)}
-    for label, (tf32, recorded) in ways.items():
+    for way in (AS_CHOSEN, Way(" against TF32", tf32=True), Way(" without CUDA graphs", recorded=False)):
         for case in TRAINING:
-            results += rows.training(case, {}, machine, args.seconds, label, tf32, recorded)
-        results.append(rows.translation(TRANSLATION, {}, machine, args.seconds, label, tf32, recorded))
-    results += [rows.memory(case, {}, machine, "") for case in TRAINING]
+            results += rows.training(case, way, machine, args.seconds)
+        results.append(rows.translation(TRANSLATION, way, machine, args.seconds))
+    results += [rows.memory(case, AS_CHOSEN, machine) for case in TRAINING]
     for row in results:
         print(f"{row}{in_words(row)}{verdict(row)}")
     write_json(args.json, report(machine, results) | {"tests_passed": passed})

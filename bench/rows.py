@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -25,6 +25,28 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How both sides compute, and what a row says of it.
+
+    Args:
+        label: behind the row's name.
+        options: `train.*` keys of ours.
+        tf32: the published side multiplies in TF32, on a GPU.
+        recorded: ours is recorded as CUDA graphs, on a GPU.
+    """
+
+    label: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    tf32: bool = False
+    recorded: bool = True
+
+
+AS_CHOSEN = Way()
+"""As the machine chooses, against float32."""
+FLOAT32 = Way(" float32", {"precision": "float32"})
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of results.
 
@@ -43,27 +65,17 @@ class Row:
         return f"{self.name}: {self.ratio:.2f}x"
 
 
-def training(
-    case: Case,
-    options: Mapping[str, str],
-    machine: Machine,
-    seconds: float,
-    label: str,
-    tf32: bool = False,
-    recorded: bool = True,
-) -> list[Row]:
-    """Time every update and the whole iteration of both sides in alternation; on a GPU with or without CUDA graphs."""
-    ours = Ours(case, dict(options) | {"device": machine.device.type})
-    ours.trainer.recorder = ours.trainer.recorder if recorded else None
+def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row]:
+    """Time every update and the whole iteration of both sides in alternation."""
+    ours = Ours(case, dict(way.options) | {"device": machine.device.type})
+    ours.trainer.recorder = ours.trainer.recorder if way.recorded else None
     theirs = published(case, ours, machine.device)
     batch = plain(ours.batch)
     works: dict[str, Callable[[], object]] = {"iteration": ours.iteration}
-    warm_up = WARM_UP[machine.device.type]
-    warm = {"iteration": warm_up} if machine.device.type == "cuda" else {}  # On a CPU its updates warm it.
 
     def with_tf32(work: Callable[[], object]) -> Callable[[], object]:
         def call() -> None:
-            with tensor_cores(tf32):
+            with tensor_cores(way.tf32):
                 work()
 
         return call
@@ -71,12 +83,11 @@ def training(
     for update in ours.recipe.updates:
         works[update.name] = lambda name=update.name: ours.update(name)  # type: ignore[misc]
         works[f"published {update.name}"] = with_tf32(lambda step=theirs.updates[update.name]: step(batch))  # type: ignore[misc]
-        warm |= {update.name: 1, f"published {update.name}": 1}
     works["published iteration"] = with_tf32(lambda: theirs.iteration(batch))
+    warm = dict.fromkeys(works, WARM_UP[machine.device.type])
     if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
         del works["published iteration"]
-    else:
-        warm |= {name: warm_up for name in works}
+        del warm["published iteration"], warm["iteration"]  # Its updates warm it.
     taken = alternate(works, warm, seconds, machine.clock)
     if "published iteration" not in taken:
         parts = {u.name: ours.cycle // u.every * taken[f"published {u.name}"] for u in ours.recipe.updates}
@@ -96,25 +107,17 @@ def training(
             "share_of_ceiling": rate / machine.ceiling[ours.machine.dtype],
         }
         words = CYCLE[case.recipe] if name == "iteration" else f"update {name}"
-        rows.append(Row(str(case).format(words) + label, taken[f"published {name}"] / taken[name], detail))
+        rows.append(Row(str(case).format(words) + way.label, taken[f"published {name}"] / taken[name], detail))
     return rows
 
 
-def translation(
-    case: Case,
-    options: Mapping[str, str],
-    machine: Machine,
-    seconds: float,
-    label: str,
-    tf32: bool = False,
-    recorded: bool = True,
-) -> Row:
+def translation(case: Case, way: Way, machine: Machine, seconds: float) -> Row:
     """Time the translation of a batch by both sides in alternation; decoding and encoding excluded."""
-    both = Translation(case, options, machine.device)
-    both.translator.recorder = both.translator.recorder if recorded else None
+    both = Translation(case, way.options, machine.device)
+    both.translator.recorder = both.translator.recorder if way.recorded else None
 
     def reference() -> None:
-        with tensor_cores(tf32):
+        with tensor_cores(way.tf32):
             both.published()
 
     works: dict[str, Callable[[], object]] = {"ours": both.ours, "published": reference}
@@ -124,11 +127,13 @@ def translation(
         "published_seconds": taken["published"],
         "pictures_per_second": case.batch / taken["ours"],
     }
-    return Row(str(case).format("translation") + label, taken["published"] / taken["ours"], detail)
+    return Row(str(case).format("translation") + way.label, taken["published"] / taken["ours"], detail)
 
 
-def memory(case: Case, options: Mapping[str, str], machine: Machine, label: str) -> Row:
+def memory(case: Case, way: Way, machine: Machine) -> Row:
     """Compare the peak of training memory beyond weights, gradients and optimiser state, a process per side."""
-    both = {side: measure_apart(side, case, dict(options) | {"device": machine.device.type}) for side in ("ours", "published")}
+    both = {
+        side: measure_apart(side, case, dict(way.options) | {"device": machine.device.type}) for side in ("ours", "published")
+    }
     detail = {f"{side}_{key}": float(value) for side, values in both.items() for key, value in values.items()}
-    return Row(str(case).format("peak memory") + label, detail["published_peak"] / detail["ours_peak"], detail)
+    return Row(str(case).format("peak memory") + way.label, detail["published_peak"] / detail["ours_peak"], detail)

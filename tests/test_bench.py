@@ -65,7 +65,7 @@ def test_arithmetic_of_stargan():
 def test_rows_of_training(recipe):
     cpu = torch.device("cpu")
     machine = rows.Machine(cpu, Clock(cpu), {torch.float32: 1e11, torch.bfloat16: 1e11})
-    made = rows.training(TINY[recipe], {"precision": "float32"}, machine, 0, " here")
+    made = rows.training(TINY[recipe], rows.Way(" here", {"precision": "float32"}), machine, 0)
     assert len(made) == {"stargan": 3, "stargan_v2": 5}[recipe]
     assert str(made[-1]).startswith(
         ("StarGAN training cycle 32px batch 2 here: ", "StarGAN v2 training iteration 32px batch 2 ")
@@ -77,7 +77,7 @@ def test_rows_of_training(recipe):
 
 def test_row_of_translation():
     cpu = torch.device("cpu")
-    row = rows.translation(TINY["stargan"], {"precision": "float32"}, rows.Machine(cpu, Clock(cpu), {}), 0, "")
+    row = rows.translation(TINY["stargan"], rows.Way("", {"precision": "float32"}), rows.Machine(cpu, Clock(cpu), {}), 0)
     assert row.name == "StarGAN translation 32px batch 2" and row.ratio > 0
     both = rows.Translation(TINY["stargan"], {"precision": "float32"}, cpu)
     torch.testing.assert_close(torch.stack(both.ours()), both.published(), rtol=0, atol=1e-5)

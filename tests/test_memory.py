@@ -52,16 +52,21 @@ def test_recomputed_activations_are_not_kept():
     assert kept[True] < kept[False] / 4
 
 
-def test_what_is_asked_for_when_memory_runs_out(shapes_dir, tmp_path, monkeypatch):
-    """A device on which two pictures at a time fit; the run that died goes on with the keys that the error names."""
-    terms = StarGAN.generator_terms
+def leave_room_for_two(monkeypatch, table: str) -> None:
+    """A device on which this table of StarGAN's can be made of two pictures at a time."""
+    terms = getattr(StarGAN, table)
 
     def limited(self, batch, progress):
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return terms(self, batch, progress)
 
-    monkeypatch.setattr(StarGAN, "generator_terms", limited)
+    monkeypatch.setattr(StarGAN, table, limited)
+
+
+def test_what_is_asked_for_when_memory_runs_out(shapes_dir, tmp_path, monkeypatch):
+    """The run that died goes on with the keys that the error names."""
+    leave_room_for_two(monkeypatch, "generator_terms")
     overrides = NARROW | {"train.batch_size": 8, "train.steps": 4}
     with pytest.raises(
         TrainingError, match="at step 1 .*Batches of 8 in 4 parts fit .*--train.accumulate 4 computes"
@@ -137,14 +142,7 @@ def test_nothing_is_compiled_to_estimate_or_to_find_what_fits(shapes_dir, tmp_pa
     settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW | {"train.compile": "on"})
     assert estimate(settings, open_data(settings.data)).seconds > 0
     assert compiled == []
-    terms = StarGAN.discriminator_terms
-
-    def limited(self, batch, progress):
-        if len(batch) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return terms(self, batch, progress)
-
-    monkeypatch.setattr(StarGAN, "discriminator_terms", limited)
+    leave_room_for_two(monkeypatch, "discriminator_terms")
     with pytest.raises(TrainingError, match="--train.accumulate 2 computes"):
         train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW | {"train.compile": "on"})
     assert len(compiled) <= 1  # The update that ran out, at its first use.

@@ -25,6 +25,9 @@ from asterism.data.tiff import pillow_holds, read_tiff
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
 """File names that are taken for pictures."""
 
+FAST = 1
+"""Compression of PNGs that somebody waits for: the default of 6 takes over three times as long for files an eighth smaller."""
+
 # How each Pillow mode is read; transparency that a palette or a chunk holds adds an A. Other modes are 32 bits or floats.
 _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
 _MODES |= {"RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}

@@ -80,8 +80,8 @@ class Outputs:
         """By how much the classifier favours the wanted value of the edited label, [N K]; above 0 where it finds it."""
         index = self.task.index
         assert index is not None
-        choice = next((c for c in self.bench.judge.recipe.space.alternatives if index in c), (index,))
-        return margin(self.logits, self.wanted, index, [i for i in choice if i != index])
+        others = [i for i in self.bench.judge.recipe.space.siblings(index) if i != index]
+        return margin(self.logits, self.wanted, index, others)
 
     @cached_property
     def features(self) -> Tensor:
@@ -173,7 +173,7 @@ def _failed(o: Outputs) -> Tensor:
 def _preserved(o: Outputs) -> Tensor:
     assert o.task.index is not None
     kept, index = o.known.clone(), o.task.index
-    kept[:, [index, *(j for choice in o.bench.space.alternatives if index in choice for j in choice)]] = 0
+    kept[:, [index, *o.bench.space.siblings(index)]] = 0
     values = agreement(o.decided, o.labels, kept).double()
     values[kept.sum(1) == 0] = torch.nan  # No other label is known: there is nothing to preserve.
     return o.where_true(values) if o.system.kind == "real" else values

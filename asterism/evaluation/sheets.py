@@ -141,11 +141,11 @@ def _references(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str
 def _one_of_each(bench: Bench) -> dict[int, str]:
     """Return a held-out picture of each domain of the first set, and the domain's name."""
     pictures = bench.sets[0]
-    span = bench.space.dataset_span(pictures.set.dataset)
-    choice = next(c for c in bench.space.alternatives if span.start <= c[0] < span.stop)
     has = pictures.labels * pictures.known
     order = _shuffled(len(pictures))
-    found = ((next((row for row in order if has[row, index]), None), index) for index in choice)
+    found = (
+        (next((row for row in order if has[row, index]), None), index) for index in bench.space.domains(pictures.set.dataset)
+    )
     return {row: bench.space.names[index] for row, index in found if row is not None}
 
 

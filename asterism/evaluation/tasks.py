@@ -92,8 +92,7 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
     """
     tasks = []
     for number, pictures in enumerate(sets):
-        span = space.dataset_span(pictures.set.dataset)
-        choice = next((c for c in space.alternatives if span.start <= c[0] < span.stop), ())
+        choice = space.domains(pictures.set.dataset)
         for source in choice:
             held = ((pictures.labels[:, source] > 0) & (pictures.known[:, source] > 0)).nonzero()[:, 0]
             rows = held[spread(len(held), limit)]

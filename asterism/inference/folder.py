@@ -20,15 +20,12 @@ from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
+from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
-
-COMPRESSION = 1
-"""zlib's level for PNG results: at the default of 6 encoding takes over three times as long for files an eighth smaller."""
 
 
 class FolderError(ValueError):
@@ -247,7 +244,7 @@ def _ahead(
 def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat) -> None:
     """Bring a translation back to its picture's size, encode and write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, to_array(back(y)[0], picture), compression=COMPRESSION)
+    write(path, to_array(back(y)[0], picture), compression=FAST)
 
 
 def _write_changes(

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
-from asterism.data.pictures import PictureFormat, encode, to_depth
+from asterism.data.pictures import FAST, PictureFormat, encode, to_depth
 from asterism.serving.hosted import Hosted
 from asterism.serving.limits import Refused
 from asterism.serving.requests import FormRequest, JsonRequest, Order, read_order
@@ -108,7 +108,7 @@ def api(service: Service) -> APIRouter:
 
             def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
                 array = array if suffix == ".tif" or array.shape[2] == 1 and suffix == ".png" else to_depth(array, 8)
-                content = encode(array, suffix, order.quality, compression=1)  # Thrice as fast as 6, about a tenth larger.
+                content = encode(array, suffix, order.quality, compression=FAST)
                 return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
 
             work = service.translate(hosted, order.image, order.wish, write)

@@ -149,7 +149,7 @@ class Service:
             async with self._in_time():
                 x = await self.in_thread(lambda: self._fitted(hosted, upload, fit)[0])
                 (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
-        return {name: held > 0.5 for name, held in zip(translator.labels, labels, strict=True)}
+        return {name: held > 0.5 for name, held in zip(translator.model.space.names, labels, strict=True)}
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:

@@ -20,7 +20,7 @@ import gradio as gr
 import numpy as np
 from fastapi import FastAPI
 
-from asterism.data.pictures import encode, to_depth
+from asterism.data.pictures import FAST, encode, to_depth
 from asterism.serving import studio_html
 from asterism.serving.hosted import Hosted, Wish
 from asterism.serving.limits import Refused
@@ -191,7 +191,7 @@ class Studio:
             def show(result: np.ndarray) -> str:
                 suffix = _suffix(result)
                 kind = {".png": "image/png", ".tif": "image/tiff"}[suffix]
-                content = encode(result, suffix, compression=1)
+                content = encode(result, suffix, compression=FAST)
                 address = self.vault.put(content, kind, f"{safe_title(title)}{suffix}")
                 source = read_upload(upload, hosted.translator.model.picture, self.service.limits)
                 return studio_html.triptych(source, result, title, studio_html.download(address, "Download"))
@@ -318,7 +318,7 @@ class Studio:
 
         def finish(array: np.ndarray) -> tuple[bytes, str]:
             array = array if suffix == ".png" and array.shape[2] == 1 else to_depth(array, 8)
-            content = encode(studio_html.shown(array) if array.shape[2] > 4 else array, suffix, compression=1)
+            content = encode(studio_html.shown(array) if array.shape[2] > 4 else array, suffix, compression=FAST)
             return content, studio_html.as_sample(array) if shown else ""
 
         while True:
