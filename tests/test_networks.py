@@ -7,12 +7,13 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.autograd.graph import saved_tensors_hooks
 
 from asterism.engine.optimizers import Optimizers
 from asterism.engine.processes import Processes
 from asterism.networks import convolution, normalization, winograd
 from asterism.networks.convolution import convolve, transpose
-from asterism.networks.normalization import instance_norm
+from asterism.networks.normalization import instance_norm, outputs_made_again
 from asterism.networks.resampling import DoublingConv2d, HalvingConv2d
 from asterism.networks.stargan import Discriminator, Generator
 from tests.test_recipes import SIZE, SPACES, tiny
@@ -151,6 +152,26 @@ def test_instance_norm_with_its_activation_equals_the_plain_form(slope, own, mon
     torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
     for a, b_ in zip(*(torch.autograd.grad(y.pow(3).sum(), [x, w, b]) for y in (mine, plain)), strict=True):
         torch.testing.assert_close(a, b_, rtol=1e-9, atol=1e-9)
+
+
+def test_a_norms_output_is_not_kept_and_gives_the_same_gradients_bit_for_bit():
+    generator = Generator(3, 2, width=8, blocks=2).to(memory_format=torch.channels_last)
+    x, c = numbers(2, 3, 32, 32, layout=torch.channels_last).float(), torch.eye(2)
+    kept: dict[bool, int] = {}
+    gradients = []
+    for again in (False, True):
+        held: dict[int, int] = {}
+
+        def note(tensor, held=held):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with outputs_made_again(note) if again else saved_tensors_hooks(note, lambda tensor: tensor):
+            y = generator(x, c)
+        kept[again] = sum(held.values()) - sum(p.nbytes for p in generator.parameters())
+        gradients.append(torch.autograd.grad(y.square().sum(), list(generator.parameters())))
+    assert kept[True] < 0.7 * kept[False]
+    assert all(map(torch.equal, *gradients))
 
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])

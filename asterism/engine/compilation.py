@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from asterism.data.batch import Batch
+from asterism.networks.normalization import outputs_made_again
 from asterism.recipes.base import Recipe
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -34,6 +35,7 @@ class Tables:
     Attributes:
         compiled: whether tables are compiled.
         reason: that, and why, in a few words.
+        note: where nothing is compiled, is told of every tensor that is kept for a backward pass.
     """
 
     def __init__(self, recipe: Recipe, device: torch.device, choice: str, recomputed: bool = False) -> None:
@@ -42,13 +44,15 @@ class Tables:
         doubts = ["activations are computed twice"] * recomputed + ["masks are made by a given function"] * recipe.calls_out
         if choice == "auto" and self.compiled and doubts:
             self.compiled, self.reason = False, f"not compiled (auto, since {doubts[0]})"
+        self.note: Callable[[Tensor], object] | None = None
         self.graphs: dict[str, Callable[..., Any]] = {}
 
     def call(self, name: str, batch: Batch, *arguments: Tensor) -> Any:
         """Return what a method of the recipe makes of the batch: `<update>_terms` its table, `share` what updates share."""
         method = getattr(self.recipe, name)
         if not self.compiled:
-            return method(batch, *arguments)
+            with outputs_made_again(self.note):
+                return method(batch, *arguments)
         if name not in self.graphs:
 
             def graph(tensors: dict[str, Tensor], *arguments: Tensor) -> Any:

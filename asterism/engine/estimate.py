@@ -165,9 +165,8 @@ def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int)
     progress = torch.tensor(float(step), device=trainer.machine.device)
     saved: list[dict[int, int]] = [{}]  # Outside of networks first, then by call of a network.
 
-    def note(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> None:
         saved[calls[-1]][tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
 
     def enter(*_: object) -> None:
         calls.append(len(saved))
@@ -178,8 +177,9 @@ def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int)
     hooks = [n.register_forward_pre_hook(enter) for n in networks]
     hooks += [n.register_forward_hook(lambda *_: calls.pop() and None, always_call=True) for n in networks]
     memory.recompute_activations(trainer.recipe, False)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        trainer.apply(update, batch, count, progress)
+    trainer.tables.note = note
+    trainer.apply(update, batch, count, progress)
+    trainer.tables.note = None
     for hook in hooks:
         hook.remove()
     memory.recompute_activations(trainer.recipe, trainer.config.checkpoint_activations)

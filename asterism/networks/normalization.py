@@ -10,11 +10,13 @@ Shapes: x [N, C, H, W]; weight, bias [C], or [N, C] where every picture has its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from asterism.networks import handwritten
 
@@ -59,33 +61,70 @@ def instance_norm(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None =
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float | None) -> Tensor:
-        ctx.slope, ctx.shared, ctx.dtype = slope, weight.ndim == 1, weight.dtype
-        wide = torch.promote_types(x.dtype, torch.float32)  # Of the statistics, and of scale and shift.
-        weight, bias = weight.to(wide).expand(x.shape[:2]), bias.to(wide).expand(x.shape[:2])
-        y, mean, scale = torch.empty_like(x), x.new_empty(x.shape[:2], dtype=wide), x.new_empty(x.shape[:2], dtype=wide)
-        for i in range(len(x)):
-            out = (y[i : i + 1], mean[i], scale[i])
-            torch.native_batch_norm(x[i : i + 1], weight[i], bias[i], None, None, True, 0.0, EPSILON, out=out)
-        if slope is not None:
-            F.leaky_relu_(y, slope)
-        ctx.save_for_backward(x, weight, mean, scale, y if slope is not None else None)
+        y, mean, scale = _normalize(x, weight, bias, slope)
+        ctx.slope, ctx.again = slope, None
+        ctx.save_for_backward(x, weight, bias, mean, scale)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, scale, y = ctx.saved_tensors
+        saved, y = _again(ctx) if ctx.slope is not None or ctx.again else (ctx.saved_tensors, None)
+        x, weight, _, mean, scale = saved
         g = g.contiguous(memory_format=torch.channels_last)
-        if y is not None:
+        if ctx.slope is not None:
             g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, True)
+        ctx.again = None
+        own = weight.to(mean.dtype).expand(x.shape[:2])
         of_x = torch.empty_like(x)
         of_weight, of_bias = torch.empty_like(mean), torch.empty_like(mean)
         wanted = [ctx.needs_input_grad[0], True, True]
         for i in range(len(x)):
             of_x_i, of_weight[i], of_bias[i] = torch.ops.aten.native_batch_norm_backward(
-                g[i : i + 1], x[i : i + 1], weight[i], None, None, mean[i], scale[i], True, EPSILON, wanted
+                g[i : i + 1], x[i : i + 1], own[i], None, None, mean[i], scale[i], True, EPSILON, wanted
             )
             if wanted[0]:
                 of_x[i : i + 1] = of_x_i
-        own = [(grad.sum(0) if ctx.shared else grad).to(ctx.dtype) for grad in (of_weight, of_bias)]
-        return of_x if wanted[0] else None, *own, None
+        sums = [(grad.sum(0) if weight.ndim == 1 else grad).to(weight.dtype) for grad in (of_weight, of_bias)]
+        return of_x if wanted[0] else None, *sums, None
+
+
+def _normalize(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the output, and each picture's means and inverse standard deviations [N, C]."""
+    wide = torch.promote_types(x.dtype, torch.float32)  # Of the statistics, and of scale and shift.
+    weight, bias = weight.to(wide).expand(x.shape[:2]), bias.to(wide).expand(x.shape[:2])
+    y, mean, scale = torch.empty_like(x), x.new_empty(x.shape[:2], dtype=wide), x.new_empty(x.shape[:2], dtype=wide)
+    for i in range(len(x)):
+        out = (y[i : i + 1], mean[i], scale[i])
+        torch.native_batch_norm(x[i : i + 1], weight[i], bias[i], None, None, True, 0.0, EPSILON, out=out)
+    return y if slope is None else F.leaky_relu_(y, slope), mean, scale
+
+
+def outputs_made_again(note: Callable[[Tensor], object] | None = None) -> saved_tensors_hooks:
+    """Within it, what follows a norm does not keep the norm's output for its backward: it is computed again from the input.
+
+    The norm keeps its input in any case, so of the two maps between convolutions one is kept, at the price of a norm
+    (arXiv:1707.06990 does so for batch norm). The same operation gives the same output to the bit.
+
+    Args:
+        note: is told of every tensor that is kept.
+    """
+
+    def keep(tensor: Tensor) -> Any:
+        node = tensor.grad_fn
+        if isinstance(node, _Norm._backward_cls):  # type: ignore[attr-defined]
+            return node
+        if note is not None:
+            note(tensor)
+        return tensor
+
+    return saved_tensors_hooks(keep, lambda kept: kept if isinstance(kept, Tensor) else _again(kept)[1])
+
+
+def _again(node: Any) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return what a norm kept and its output, computed once for all that follow it: their backward passes precede its own."""
+    if node.again is None:
+        x, weight, bias, *_ = saved = node.saved_tensors
+        with torch.no_grad():
+            node.again = saved, _normalize(x, weight, bias, node.slope)[0]
+    return node.again
