@@ -20,13 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0 done, 1 refused or failed, 2 misspelt, 128 + n stopped by signal n."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # In a file too, what was said stands there when a signal ends the process.
-    parser = build_parser()
-    args, rest = parser.parse_known_args(argv)
-    if not hasattr(args, "command"):
-        parser.print_help()
+    args = parse(sys.argv[1:] if argv is None else argv)
+    if args.command is None:
+        args.parser.print_help()
         return 2
     try:
-        args.overrides = read_overrides(rest, args)
         return int(args.command(args) or 0)
     except BrokenPipeError:  # Whoever read the output has enough of it, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="asterism", description="Train one model to translate images between many domains.", formatter_class=Help
     )
     parser.add_argument("--version", action="version", version=f"asterism {__version__}")
+    parser.set_defaults(command=None, parser=parser, sections={})
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, module in COMMANDS.items():
         about = module.ABOUT[0].upper() + module.ABOUT[1:] + "."
@@ -57,21 +56,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_overrides(words: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
-    """Read `--a.b value` and `--a.b=value` from what argparse left over; anything else ends with a usage error."""
-    values: dict[str, str] = {}
-    words = list(words)
-    while words:
-        word = words.pop(0)
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read a command's words: its flags and, as `overrides`, the dotted keys; anything else ends with a usage error.
+
+    Keys, `--a.b value` or `--a.b=value`, may stand anywhere. They are taken out first, since argparse, which does not know
+    them, would take a value for one of the command's own words.
+    """
+    words, keys, ahead = list[str](), list[tuple[str, str | None]](), list(argv)
+    while ahead:
+        word = ahead.pop(0)
         key, given, value = word.partition("=")
-        if not (args.sections and word.startswith("--") and "." in key):
-            args.parser.error(f"unrecognized argument {word}" + (f": {_meant(key, args)}" if word.startswith("-") else ""))
-        if not given:
-            if not words or words[0].startswith("--"):
-                args.parser.error(f"{word} needs a value")
-            value = words.pop(0)
-        values[key[2:]] = value
-    return values
+        if word == "--":  # What follows it are no flags.
+            words += [word, *ahead]
+            break
+        if not word.startswith("--") or "." not in key:
+            words.append(word)
+        elif given:
+            keys.append((key, value))
+        else:
+            keys.append((key, ahead.pop(0) if ahead and not ahead[0].startswith("--") else None))
+    args, unknown = build_parser().parse_known_args(words)
+    for word in [*unknown, *(key for key, _ in keys if not args.sections)]:
+        key = word.partition("=")[0]
+        args.parser.error(f"unrecognized argument {word}" + (f": {_meant(key, args)}" if word.startswith("-") else ""))
+    for key, value in keys:
+        if value is None:
+            args.parser.error(f"{key} needs a value")
+    args.overrides = {key[2:]: value for key, value in keys}
+    return args
 
 
 def _meant(word: str, args: argparse.Namespace) -> str:

@@ -119,9 +119,15 @@ def test_missing_and_infinite_numbers_are_the_worst() -> None:
 
 
 def test_the_quick_protocol_runs_while_training(
-    table_dir: Path, tmp_path: Path, small_judge: None, capsys: pytest.CaptureFixture[str]
+    table_dir: Path,
+    tmp_path: Path,
+    small_judge: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All of it: the classifier is trained once, validation pictures are translated, the better of two steps is kept."""
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))  # Where no other test has trained the classifier.
+    monkeypatch.setattr("asterism.evaluation.evaluate.counting", lambda text: pytest.fail("a bar beside that of the training"))
     own = settings(train__steps=4, train__evaluate_every=2, train__device="cpu")
     training.train("stargan", table_dir, tmp_path / "run", overrides=own)
     scored = [line for line in read_log(tmp_path / "run" / "log.jsonl") if "scores" in line]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from asterism.cli import build_parser, main
+from asterism.cli import build_parser, main, parse
 from asterism.commands import list_
 from asterism.config import DataConfig
 from asterism.data.dataset import open_data
@@ -122,6 +122,12 @@ def test_published_checkpoints_come_and_go(tmp_path: Path, capsys: pytest.Captur
     assert "recipe       fixed_point" in capsys.readouterr().out
     assert main(["export", str(tmp_path / "run"), "--format", "published", "--out", str(tmp_path / "out")]) == 0
     assert [Path(line).name for line in capsys.readouterr().out.split()] == ["0-G.ckpt", "0-D.ckpt"]
+    there, out = [*"export --format published --out".split(), str(tmp_path / "out"), str(tmp_path / "run")], tmp_path / "out"
+    (out / "0-G.ckpt").write_text("kept by hand")
+    assert "0-D.ckpt would be replaced: give another --out, or say --overwrite" in refusal(main(there), capsys)
+    assert (out / "0-G.ckpt").read_text() == "kept by hand"
+    assert main([*there, "--overwrite"]) == 0 and torch.load(out / "0-G.ckpt", weights_only=True)
+    capsys.readouterr()
     again = ["import", "stargan", *files, *words, str(tmp_path / "run")]
     assert "not empty: choose another folder" in refusal(main(again), capsys)
 
@@ -366,6 +372,10 @@ def test_misspelt_commands_end_with_status_2_and_the_nearest_word(capsys: pytest
         (["train", "stargan", "--data", "d", "--out", "r", "--steps", "8"], "did you mean --train.steps?"),
         (["train", "stargan_v2", "--data", "d", "--out", "r", "--lr", "1"], "did you mean --recipe.lr?"),
         (["pack", "d", "--out", "p", "--size", "64"], "did you mean --data.size?"),
+        (["train", "--steps", "8", "stargan", "--data", "d", "--out", "r"], "did you mean --train.steps?"),
+        (["report", "--data.size=3", "run"], "unrecognized argument --data.size"),
+        (["export", "r", "--format", "hub", "--precision", "float16"], "--precision goes with --format onnx, pt2 or aoti"),
+        (["export", "r", "--format", "published", "--data", "d"], "--data goes with --format onnx, pt2 or aoti"),
         (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--count", "3"], "--count goes with --style"),
         (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--style", "1", "--count", "0"], "is at least 1"),
     ):
@@ -374,6 +384,21 @@ def test_misspelt_commands_end_with_status_2_and_the_nearest_word(capsys: pytest
         assert end.value.code == 2 and meant in capsys.readouterr().err
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --train.steps 5 stargan --data d --data.size=64 --out r",
+        "--train.steps=5 train --data d --data.size 64 --out r stargan",
+        "train stargan --data d --out r --train.steps 5 --data.size 64",
+    ],
+)
+def test_keys_may_stand_anywhere(words: str) -> None:
+    args = parse(words.split())
+    assert args.overrides == {"train.steps": "5", "data.size": "64"}
+    assert (args.recipe, args.data, args.out) == ("stargan", ["d"], "r")
+    assert parse(["doctor", "--data.size", "64x64", "faces", "--", "--data.x"]).data == ["faces", "--data.x"]
 
 
 def test_list_tells_recipes_then_presets_and_keys(capsys: pytest.CaptureFixture[str]) -> None:

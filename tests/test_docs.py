@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asterism.cli import build_parser, main, read_overrides
+from asterism.cli import build_parser, main, parse
 from asterism.config import fields_of
 from asterism.data.dataset import open_data
 from asterism.engine.run import build
@@ -53,10 +53,9 @@ def commands() -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else " ".join(value))
 def test_commands_parse_and_their_keys_exist(page: str, words: list[str]) -> None:
-    args, rest = build_parser().parse_known_args(words)
-    overrides = read_overrides(rest, args)
+    args = parse(words)
     if words[0] in ("train", "doctor"):
-        Settings.resolve(args.recipe, args.data, args.preset, overrides)
+        Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
 
 
 def test_every_command_is_documented() -> None:
@@ -167,8 +166,8 @@ def test_training_commands_start(
     narrow.pop("discriminator_layers", None)  # Depth and the pictures' size have to fit, as the command has them.
     words = [*words, *(f"--recipe.{key}={value}" for key, value in narrow.items())]
     words += ["--train.batch_size=2", "--train.device=cpu", "--dry-run"]
-    args, rest = build_parser().parse_known_args(words)
-    settings = Settings.resolve(args.recipe, args.data, args.preset, read_overrides(rest, args))
+    args = parse(words)
+    settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     for source in args.data:
         make_data(Path(source), settings, random.Random(source))
     if args.init:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asterism.commands.flags import add_machine
 from asterism.terminal import keeping
 
 ABOUT = "measure a run on held-out pictures"
@@ -38,13 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--random", action="store_true", help="measure the untrained generator too, for orientation")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="outputs at once [32]")
     parser.add_argument("--data", action="append", metavar="DATA", help="where the data are now, if not where they were")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute [auto]")
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="float32",
-        help="float32 gives the same numbers on every machine [float32]",
-    )
+    add_machine(parser, precision="float32")  # So that numbers compare over machines.
 
 
 def run(args: argparse.Namespace) -> int:

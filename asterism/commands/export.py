@@ -19,11 +19,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "published: checkpoints for the published code",
     )
     parser.add_argument(
-        "--precision", choices=("float32", "float16", "int8"), default="float32", help="of the file; int8 for onnx [float32]"
+        "--precision",
+        choices=("float32", "float16", "int8"),
+        help="of the file; int8 for onnx, the others not for hub and published [float32]",
     )
-    parser.add_argument(
-        "--data", action="append", default=[], metavar="DIR", help="pictures to calibrate and compare on [the run's]"
-    )
+    parser.add_argument("--data", action="append", metavar="DIR", help="pictures to calibrate and compare on [the run's]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file; for hub and published, a folder [in RUN/export]")
     parser.add_argument("--push", metavar="OWNER/NAME", help="hub: upload the folder; a new repository is private")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -31,22 +31,31 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a model in another format."""
-    if args.format == "hub":
-        return _to_hub(args)
-    if args.push:
+    if args.push and args.format != "hub":
         args.parser.error("--push goes with --format hub")
-    if args.format != "published":
+    if args.format not in ("hub", "published"):
         from asterism.export.job import export
 
         export(
-            args.run, args.format, precision=args.precision, data=args.data, out=args.out, overwrite=args.overwrite, tell=print
+            args.run,
+            args.format,
+            precision=args.precision or "float32",
+            data=args.data or (),
+            out=args.out,
+            overwrite=args.overwrite,
+            tell=print,
         )
         return 0
+    if args.precision or args.data:
+        flag = "--precision" if args.precision else "--data"
+        args.parser.error(f"{flag} goes with --format onnx, pt2 or aoti; {args.format} holds the weights as they are")
+    if args.format == "hub":
+        return _to_hub(args)
     from asterism.inference.published import export_published
     from asterism.model_file import find_model, load_model
 
     model = find_model(args.run)
-    for path in export_published(load_model(model), args.out or model.parent / "export"):
+    for path in export_published(load_model(model), args.out or model.parent / "export", overwrite=args.overwrite):
         print(path)
     return 0
 

@@ -15,9 +15,12 @@ def add_keys(parser: argparse.ArgumentParser, **sections: type) -> None:
     )
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add the two flags of everything that runs a trained model."""
+def add_machine(parser: argparse.ArgumentParser, precision: str = "auto") -> None:
+    """Add the two flags of everything that runs a trained model, and the precision that is taken where none is given."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute [auto]")
     parser.add_argument(
-        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="float32 is exact [auto: by the device]"
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default=precision,
+        help=f"float32 is exact, auto goes by the device [{precision}]",
     )

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -275,8 +276,8 @@ class Floor:
         if protocol.compares:
             for pictures in self.sets:
                 self._real_features(pictures.set.dataset, parameters.real_pictures)
-        with counting(f"{protocol.name}: translating and measuring") as bar:
-            tell = bar if show_progress else lambda done, total: None
+        silent = nullcontext(lambda done, total: None)  # A second bar would stand still beside that of the training.
+        with counting(f"{protocol.name}: translating and measuring") if show_progress else silent as tell:
             results = measure(protocol, bench, tasks, [*systems, *orientation], folder=folder, progress=tell)
         return summarise(protocol, bench, results) | {"results": results}
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 SHOWN = 5
 """Measures in the table of targets; the report has them all."""
@@ -21,6 +22,7 @@ def show(record: dict[str, Any], console: Console) -> None:
         f"\n{record['protocol']}, version {record['version']}: {record['split']} pictures, {record['checkpoint']} checkpoint, "
         f"step {record['step']}; features of {about['name']} {about['digest']}",
         highlight=False,
+        markup=False,
     )
     whole = [row for row in record["rows"] if row["kind"] != "translated" or "all targets" in row["name"]]
     parts = [row for row in record["rows"] if row not in whole]
@@ -37,7 +39,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             table.add_section()
         else:
             cells = (_number(row["values"].get(m), record["metrics"][m]["unit"]) for m in named)
-            table.add_row(row["name"], f"{row['pictures']:,}", *cells)
+            table.add_row(Text(row["name"]), f"{row['pictures']:,}", *cells)
     console.print(table)
     judge = record["classifier"]
     lines = [
@@ -47,14 +49,14 @@ def show(record: dict[str, Any], console: Console) -> None:
     if judge["void"]:
         lines.append("VOID: it is worse than that, so nothing that it says counts")
     for line in [*lines, *record["notes"], *(f"{name}: {m['meaning']}" for name, m in record["metrics"].items())]:
-        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _table(first: str, *columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column(first, overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right")
     return table
 
 

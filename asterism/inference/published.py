@@ -34,7 +34,7 @@ def layout(name: str) -> ModuleType:
     return LAYOUTS[name]
 
 
-def export_published(model: Model, out: str | os.PathLike[str]) -> list[Path]:
+def export_published(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
     """Write a model as the published code would have: for StarGAN `{step}-G.ckpt` and `{step}-D.ckpt`, for StarGAN v2
     `{step}_nets_ema.ckpt` and, with the discriminator, `{step}_nets.ckpt`.
 
@@ -44,14 +44,15 @@ def export_published(model: Model, out: str | os.PathLike[str]) -> list[Path]:
     Args:
         model: from `load_model`; networks that it lacks are left out.
         out: folder for the files.
+        overwrite: replace files that are there.
 
     Raises:
         ModelError: a recipe without published layout, or a file that is there already or cannot be written.
     """
     files = {Path(out) / name: weights for name, weights in layout(model.name).write(model).items()}
-    for path in files:
-        if path.exists():
-            raise ModelError(f"{path} is there already: choose another folder")
+    there = [str(path) for path in files if path.exists()]
+    if there and not overwrite:
+        raise ModelError(f"{', '.join(there)} would be replaced: give another --out, or say --overwrite")
     for path, weights in files.items():
         content = io.BytesIO()
         torch.save(weights, content)

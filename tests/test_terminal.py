@@ -1,0 +1,47 @@
+"""What is printed of names that the data bring: folders and labels are text, whatever they hold."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from asterism.evaluation.table import show
+from asterism.terminal import counting
+
+ODD = "scan [bold] x[/b] {y}"
+
+
+def test_a_bar_names_any_folder_and_begins_without_an_invented_total(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # A terminal, to Rich.
+    monkeypatch.setenv("COLUMNS", "120")
+    with counting(f"reading {ODD}") as tell:
+        begun = capsys.readouterr().err
+        tell(3, 7)
+    assert "reading scan" in begun and "/100" not in begun
+    assert "x[/b] {y}" in capsys.readouterr().err
+
+
+def test_scores_are_printed_of_any_label_and_extractor() -> None:
+    measure = {"better": "higher", "unit": "share", "meaning": "the classifier finds it", "order": []}
+    values = {"pictures": 3, "values": {"reached": 0.5}}
+    record = {
+        **{"protocol": "quick", "version": 1, "split": "test", "checkpoint": "last", "step": 2},
+        "extractor": {"name": f"extractor {ODD}", "digest": "0c55"},
+        "metrics": {"reached": measure},
+        "rows": [
+            {"name": "translated, all targets", "kind": "translated", **values},
+            {"name": f"translated, part {ODD}", "kind": "translated", **values},
+            {"name": f"row {ODD}", "kind": "copy", **values},
+        ],
+        "targets": {f"target {ODD}": values},
+        "classifier": {"accuracy": 1.0, "needed": 0.85, "void": False},
+        "notes": [f"note {ODD}"],
+    }
+    told = io.StringIO()
+    show(record, Console(file=told))
+    for name in ("extractor", "translated, part", "row", "target", "note"):
+        assert f"{name} {ODD}" in told.getvalue()
