@@ -118,6 +118,14 @@ def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
     return "other pictures" if first["data"] != second["data"] else None
 
 
+def heading(metric: str, record: Mapping[str, Any]) -> str:
+    """Name a metric of a record for a reader: of FID and KID, which mean Inception's features, whose they are if not these."""
+    extractor = record["extractor"]["name"]
+    plain, comma, mode = metric.partition(", ")
+    inception = extractor == "inception" or plain not in ("fid", "kid", "kid spread")
+    return metric if inception else f"{plain} ({extractor}){comma}{mode}"
+
+
 def read_log(file: Path) -> list[dict[str, Any]]:
     """Return the lines of a log.jsonl in order of their step, those of one step as one; damaged ones are left out.
 

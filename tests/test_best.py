@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from asterism.evaluation import training
 from asterism.evaluation.training import quick_evaluation
 from asterism.model_file import load_model
 from asterism.recipes.base import Recipe
+from asterism.recipes.stargan import StarGAN
 from asterism.run_folder import read_log
 from tests.test_engine import assert_same_state, small, state
 
@@ -141,6 +143,32 @@ def test_the_quick_protocol_runs_while_training(
     assert "training the classifier" not in capsys.readouterr().out
     again = [line["scores"] for line in read_log(tmp_path / "again" / "log.jsonl") if "scores" in line]
     assert again == [line["scores"] for line in scored], "the same run, the same numbers"
+
+
+def test_a_step_that_cannot_be_measured_does_not_end_training(
+    discs: Path, tmp_path: Path, small_judge: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither where weights have diverged for a while, nor where no validation picture can be decoded."""
+    translate, log = StarGAN.translate, tmp_path / "run" / "log.jsonl"
+
+    def diverged(self: StarGAN, x: torch.Tensor, target: Any) -> torch.Tensor:
+        measured = log.exists() and "scores" in log.read_text()
+        return translate(self, x, target) * (1.0 if measured else float("nan"))
+
+    own = settings(train__steps=4, train__evaluate_every=2, train__device="cpu")
+    monkeypatch.setattr(StarGAN, "translate", diverged)
+    training.train("stargan", discs, tmp_path / "run", overrides=own)
+    scored = [line["scores"]["fid"] for line in read_log(log) if "scores" in line]
+    assert scored[0] is None and scored[1] > 0 and "not measured: the translations" in capsys.readouterr().out
+    assert load_model(tmp_path / "run" / "model.safetensors").info["step"] == 4
+
+    data = shutil.copytree(discs, tmp_path / "table")
+    for i in range(97, 109):
+        file = data / "images" / f"{i:06}.png"
+        file.write_bytes(file.read_bytes()[:-60])
+    outcome = training.train("stargan", data, tmp_path / "other", overrides=own)
+    told = capsys.readouterr().out
+    assert outcome.step == 4 and "no picture of table can be decoded: nothing is measured while training" in told
 
 
 def test_without_validation_pictures_a_run_says_so_and_keeps_the_last(

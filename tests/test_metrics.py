@@ -18,7 +18,7 @@ from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
 from asterism.metrics.perceptual import diversity
 from asterism.metrics.structure import EQUAL, psnr, ssim
-from asterism.metrics.truth import masked_error, region
+from asterism.metrics.truth import Partners, masked_error, region
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -222,3 +222,10 @@ def test_errors_are_told_apart_inside_and_outside_the_region_that_should_change(
     assert mask[0, 0, :4].all() and int(mask.sum()) == 32
     assert masked_error(x, truth, mask)[0] == pytest.approx(1 / 3 / 2) and masked_error(truth, truth, mask)[0] == 0
     assert masked_error(x, truth, ~mask)[0] == pytest.approx(0.05 / 2 / 4) and masked_error(x, truth, mask)[1].isnan()
+
+
+def test_a_picture_of_nothing_named_has_no_partner() -> None:
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    partners = Partners(["", "", "a", "a"], labels)
+    assert partners.find([0, 1, 2, 3], 1 - labels) == [None, None, 3, 2]
+    assert Partners(None, labels).find([0, 2], 1 - labels[:2]) == [None, None]

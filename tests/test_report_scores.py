@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from asterism.report import write_report
+from asterism.run_folder import heading
 from tests.reporting import Page, make_run, rows, score, tables
 
 
@@ -74,11 +75,20 @@ def test_matrices_are_heat_maps_whose_stronger_colour_is_better(tmp_path: Path) 
     runs = [make_run(tmp_path / "narrow"), make_run(tmp_path / "wide")]
     domains = ["cat", "dog"]
     for run, values in zip(runs, ([[None, 2.0], [4.0, None]], [[None, 10.0], [6.0, None]]), strict=True):
-        score(run, matrices={"error ratio": {"rows": domains, "columns": domains, "values": values}})
+        matrix = {"rows": domains, "columns": domains, "values": values}
+        about = {name: {"better": better, "unit": "", "meaning": ""} for name, better in (("fid", "lower"), ("kid spread", ""))}
+        score(run, metrics=about, matrices={"fid, latent": matrix, "kid spread, latent": matrix})
     source = Page(write_report(runs)).source
     cells = re.findall(r'<td class="value" style="--heat:([\d.]+)">([\d.]+)</td>', source)
     assert cells == [("1.000", "2"), ("0.750", "4"), ("0.000", "10"), ("0.500", "6")]
     assert source.count('class="ramp">10<i></i>2<') == 2
+    assert "<span>fid (classifier), latent</span>" in source and "kid spread (classifier), latent" not in source, "nor better"
+
+
+def test_fid_and_kid_are_inceptions_or_say_whose() -> None:
+    named = {"extractor": {"name": "means.pt2"}}
+    assert heading("kid spread, latent", named) == "kid spread (means.pt2), latent" and heading("recall", named) == "recall"
+    assert heading("fid", {"extractor": {"name": "inception"}}) == "fid"
 
 
 def test_cases_stand_under_their_titles_and_a_sheet_only_once(tmp_path: Path) -> None:

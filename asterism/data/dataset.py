@@ -33,7 +33,7 @@ class PictureSet:
         labels: float32 [M, L] in {0, 1}, over all the labels of the space; 0 where unknown.
         known: float32 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
         alternatives: sets of label indices of which exactly one holds, those of this dataset.
-        identity: what pictures of the same thing share, or none.
+        identity: what pictures of the same thing share, empty where that is not said; or none.
         size: height and width that all the pictures have, in pixels, or none where they differ.
         pack: where their pixels are, by path, if not in files of their own.
     """
@@ -68,6 +68,11 @@ class PictureSet:
                 f"{self.name} has no labels of which exactly one holds, so its pictures have no domains to take references "
                 "from: use a folder per domain, or name such labels with --data.exclusive A,B"
             )
+        return self.take(rows)
+
+    def take(self, rows: Sequence[int]) -> PictureSet:
+        """Return some of the pictures, in the order of their rows."""
+        rows = list(rows)
         identity = [self.identity[i] for i in rows] if self.identity else None
         paths, labels, known = [self.paths[i] for i in rows], self.labels[rows], self.known[rows]
         return replace(self, paths=paths, labels=labels, known=known, identity=identity)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from asterism.evaluation.checkpoints import chosen
 from asterism.evaluation.extractors import Extractor, extractor, perceptual
 from asterism.evaluation.judge import Judge, accuracy, trained_judge, verdict
 from asterism.evaluation.measures import Bench, FeatureSet
-from asterism.evaluation.pictures import Pictures, spread, take
+from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.protocols import protocol as named
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.real import RealFeatures
@@ -31,6 +32,7 @@ from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
 from asterism.evaluation.systems import Copy, Generator, Real, untrained
 from asterism.evaluation.table import show
+from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
@@ -78,7 +80,8 @@ def evaluate(
         The records as written, by name.
 
     Raises:
-        ConfigError: not a run of a translation recipe, no pictures in the split, an unknown protocol or extractor.
+        ConfigError: not a run of a translation recipe, no pictures in the split, an unknown protocol or extractor, or weights
+            whose translations are not finite.
     """
     if batch < 1:
         raise ConfigError(f"the batch size is {batch}; expected at least 1")
@@ -87,25 +90,24 @@ def evaluate(
     datasets = open_data(settings.data)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
-    space = datasets.space
-    if layout(model.space) != layout(space):
-        raise ConfigError(
-            f"the data of {', '.join(settings.data.sources)} have the labels {', '.join(space.names)}; the model knows "
-            f"{', '.join(model.space.names)}, in that order"
-        )
+    if layout(model.space) != layout(datasets.space):
+        have, knows = differing(datasets.space, model.space)
+        raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
     held_out = [s for s in datasets.splits[split] if len(s)]
     if not held_out:
         found = ", ".join(f"{name} {sum(map(len, sets)):,}" for name, sets in datasets.splits.items())
         raise ConfigError(
             f"no picture is in the split {split!r} ({found}); splits come from the table, the folders or the file names"
         )
-    judge = trained_judge(run, settings, space, datasets.splits["train"], machine, classifier or {})
-    # The model's own labels, which may exclude others than the table's words do, decide what is an edit.
+    judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
+    space = edited(datasets.space, model.space)
     floor = Floor(space, held_out, datasets.splits["train"], judge, machine, model.picture, features, batch)
-    asked = asked or floor.usual(model.recipe)
-    said = verdict(accuracy(judge, floor.sets, space, batch), judge)
+    asked = asked or floor.usual(model.recipe, (parameters or {}).get("pictures", 0))
     records, partial = {}, []
-    with keeping(f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"):
+    with machine.products():
+        said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
+    kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
+    with keeping(kept_so_far), machine.products():
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
@@ -173,7 +175,7 @@ class Floor:
     """The pictures and networks that all protocols of an evaluation share.
 
     Args:
-        space: the labels.
+        space: the labels, and which of them exclude one another in an edit.
         held_out: the sets that are translated, none empty.
         training: the real pictures that features are compared with, one set per dataset.
         features: name of the extractor.
@@ -203,16 +205,11 @@ class Floor:
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
 
-    def usual(self, recipe: Recipe) -> list[Protocol]:
-        """Return the protocols that suit a recipe and the data."""
+    def usual(self, recipe: Recipe, limit: int) -> list[Protocol]:
+        """Return the protocols that suit a recipe and the data, of which `limit` sources are taken (0: all)."""
         found = [named("stargan_v2" if recipe.styled else "stargan")]
-        true = any(
-            row is not None
-            for pictures, partners in zip(self.sets, self.partners, strict=True)
-            for _, wanted in self.space.single_edits(pictures.labels, pictures.set.dataset)
-            for row in partners.find(range(len(pictures)), wanted)
-        )
-        return found + [named("truth")] * true
+        true = partnered(edits(self.sets, self.space, limit), self.partners)
+        return found + [named("truth")] * bool(true)
 
     def digest(self, protocol: Protocol, parameters: Parameters) -> str:
         """Return a hash of all that is measured: held-out pictures, what pairs them, and training pictures to compare with.
@@ -284,7 +281,7 @@ class Floor:
     def _training_pictures(self, dataset: int, limit: int) -> Pictures:
         if (dataset, limit) not in self._training:
             whole = self.training[dataset]
-            self._training[dataset, limit] = Pictures(take(whole, spread(len(whole), limit)), self.picture, self.say)
+            self._training[dataset, limit] = Pictures(whole.take(spread(len(whole), limit)), self.picture, self.say)
         return self._training[dataset, limit]
 
     def _real_features(self, dataset: int, limit: int) -> RealFeatures:
@@ -315,3 +312,26 @@ def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
 def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
     """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
     return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]
+
+
+def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
+    """Say the first label groups in which data and model differ: those of the data, those of the model."""
+
+    def said(space: LabelSpace, number: int) -> str:
+        if number >= len(space.groups):
+            return "no more labels"
+        group = space.groups[number]
+        return f"the {group.kind} labels {', '.join(group.labels)} of {group.dataset}"
+
+    pairs = zip_longest(layout(data), layout(model))
+    first = next(number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)
+    return said(data, first), said(model, first)
+
+
+def edited(data: LabelSpace, model: LabelSpace) -> LabelSpace:
+    """Return the data's labels as a model edits them: what excludes one another in the model does, whatever a table holds.
+
+    A model that names no such labels in a group, as imported ones may, takes them from the data.
+    """
+    groups = zip(data.groups, model.groups, strict=True)
+    return LabelSpace(dataclasses.replace(ours, exclusive=theirs.exclusive or ours.exclusive) for ours, theirs in groups)

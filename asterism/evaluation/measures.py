@@ -175,8 +175,10 @@ def _preserved(o: Outputs) -> Tensor:
     kept, index = o.known.clone(), o.task.index
     kept[:, [index, *o.bench.space.siblings(index)]] = 0
     values = agreement(o.decided, o.labels, kept).double()
-    values[kept.sum(1) == 0] = torch.nan  # No other label is known: there is nothing to preserve.
-    return o.where_true(values) if o.system.kind == "real" else values
+    if o.system.kind != "real":
+        return values
+    # Another picture of the target, as several outputs are, was never to keep the labels of the source.
+    return o.where_true(values) if o.task.outputs == 1 else torch.full_like(values, torch.nan)
 
 
 def _region(o: Outputs) -> Tensor:
@@ -185,12 +187,13 @@ def _region(o: Outputs) -> Tensor:
 
 def _retrieved(o: Outputs) -> Tensor:
     values = torch.full((len(o.y),), torch.nan, dtype=torch.float64)
+    identity = o.bench.sets[o.task.pictures].set.identity
     for i, true in enumerate(o.true_rows):
-        if true is None:
+        if true is None or identity is None:
             continue
         rows, features = gallery(o.bench, o.task.pictures, o.wanted[i])
-        if len(rows) > 1:  # One candidate is always found.
-            values[i] = float(rows[int(nearest(o.features[i : i + 1], features))] == true)
+        if any(identity[row] != identity[true] for row in rows):  # Among pictures of one thing, that is always found.
+            values[i] = float(identity[rows[int(nearest(o.features[i : i + 1], features))]] == identity[true])
     return values
 
 
@@ -232,7 +235,7 @@ def _density(real: FeatureSet, fake: FeatureSet, p: Any) -> Pair:
 
 MADE = ("translated", "copy", "random")
 
-REACHED = Measure("reached", "higher", "share", "the classifier finds the wanted label", _reached)
+REACHED = Measure("reached", "higher", "share", "target accuracy: the classifier finds the wanted label", _reached)
 ERROR = Measure(
     "classification error", "lower", "share", "the classifier does not find the wanted label (StarGAN, Table 3)", _failed
 )
@@ -243,7 +246,7 @@ FID = Measure(
     "fid",
     "lower",
     "",
-    "Fréchet distance between the features of outputs and of real training pictures of the target",
+    "Fréchet distance between the features of outputs and of real training pictures of the target; FID if Inception's",
     of_features=lambda real, fake, p: frechet_distance(real.moments, fake.moments),
 )
 KID = Measure(
@@ -343,6 +346,6 @@ RETRIEVED = Measure(
     "retrieved",
     "higher",
     "share",
-    "among the real pictures with the wanted labels, the true partner is the nearest in feature space",
+    "recall at 1: of the real pictures with the wanted labels, the nearest in feature space is the true partner",
     _retrieved,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 
@@ -57,7 +56,7 @@ class Pictures:
                 progress(row + 1, len(held))
         if not rows:
             raise reason
-        self.set, self._stored = take(held, rows), stored
+        self.set, self._stored = held.take(rows), stored
         whole.update(self.set.labels.numpy().tobytes() + self.set.known.numpy().tobytes())
         self.digest = whole.hexdigest()[:16]
         """Hash of the pixels as stored, of the format and of the labels; the same for packed pictures and for files."""
@@ -83,17 +82,6 @@ class Pictures:
         if row in self._stored:
             return self._stored[row]
         return torch.from_numpy(np.array(read_picture(self.set, row, self.picture, fitted=True)))[None]
-
-
-def take(pictures: PictureSet, rows: Sequence[int]) -> PictureSet:
-    """Return some pictures of a set."""
-    return dataclasses.replace(
-        pictures,
-        paths=[pictures.paths[row] for row in rows],
-        labels=pictures.labels[list(rows)],
-        known=pictures.known[list(rows)],
-        identity=[pictures.identity[row] for row in rows] if pictures.identity else None,
-    )
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -57,6 +57,11 @@ class Result:
     features: FeatureSet | None = None
     done: int = 0
 
+    @property
+    def measured(self) -> bool:
+        """Whether there were outputs: a split may have no real picture of a target."""
+        return bool(self.values or self.counts[0])
+
     def state(self) -> dict[str, Any]:
         """Return what `restore` takes back; loads with weights_only."""
         held = self.features

@@ -34,8 +34,8 @@ def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence
 
     keep("held_out", "held-out pictures", *_held_out(bench, system))
     translated = [r for r in results if r.kind == "translated" and r.task.index is not None]
-    if translated:
-        how, order = _ranked(translated)
+    how, order = _ranked(translated)
+    if order:
         keep("best", "best cases", *_cases(bench, system, order[:CASES], f"best by {how}"))
         keep("worst", "worst cases", *_cases(bench, system, order[::-1][:CASES], f"worst by {how}"))
     if styles := [r for r in translated if r.task.outputs > 1]:
@@ -48,9 +48,10 @@ def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence
 def _held_out(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
     """Return held-out pictures x targets; where all their true pictures exist, these stand in the row below."""
     pictures, partners = bench.sets[0], bench.partners[0]
-    seen: dict[str, int] = {}
+    identity = pictures.set.identity or [""] * len(pictures)
+    seen: dict[str | int, int] = {}
     for row in _shuffled(len(pictures)):
-        seen.setdefault(pictures.set.identity[row] if pictures.set.identity else str(row), row)
+        seen.setdefault(identity[row] or row, row)
     rows = list(seen.values())[:ROWS]
     x, labels = pictures.load(rows), pictures.labels[rows]
     names, made, true = ["source"], [x], [x]
@@ -71,7 +72,7 @@ def _held_out(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
 
 def _ranked(translated: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]]:
     """Return by what, and the translations from the best to the worst: by the truth, else the cycle, else the classifier."""
-    scored: list[tuple[float, Result, int]] = []
+    how, scored = "", list[tuple[float, Result, int]]()
     for result in translated:
         if "error ratio" in result.values:
             how = "error to the true picture, relative to leaving the input as it is"
@@ -99,7 +100,7 @@ def _cases(bench: Bench, system: Generator, chosen: Sequence[tuple[Result, int]]
         found = bench.partners[task.pictures].find([row], wanted)[0]
         true += [] if found is None else [pictures.load([found])]
         columns.append([x, y])
-        names.append(task.name + ("" if task.mode == "label" else f", {task.mode}"))
+        names.append(task.title)
     outputs = "its translation" if len(columns[0][1]) == 1 else f"the first {len(columns[0][1])} of its translations"
     caption = f"{how}; above the source, below {outputs}"
     if len(true) == len(columns):
@@ -117,7 +118,7 @@ def _styles(bench: Bench, system: Generator, results: Sequence[Result]) -> tuple
         x = bench.sets[task.pictures].load(task.rows[:1])
         rows.append(torch.cat([x, system.outputs(task, task.rows[:1], x, task.wanted[:1])]))
     count = results[0].task.outputs
-    shown = "; ".join(f"{r.task.name}, {r.task.mode}" for r in chosen)
+    shown = "; ".join(r.task.title for r in chosen)
     return torch.stack(rows), ["source", *map(str, range(1, count + 1))], f"one source a row in {count} styles: {shown}"
 
 

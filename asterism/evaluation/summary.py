@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,8 +13,11 @@ from asterism.evaluation.measures import DIVERSITY, Bench, Measure
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.session import Result
 from asterism.evaluation.systems import NAMES
+from asterism.labels import LabelSpace
 
 Values = dict[str, float | None]
+ALL = "all targets"
+"""In the name of a row of translations that is over all of them."""
 
 
 def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
@@ -22,20 +26,18 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> di
     modes = list(dict.fromkeys(r.task.mode for r in translated))
 
     def row(name: str, kind: str, parts: list[Result]) -> dict[str, Any]:
-        pictures = sum(len(r.task.rows) * r.task.outputs for r in parts if r.task.index is not None)
+        pictures = sum(len(r.task.rows) * r.task.outputs for r in parts if r.task.index is not None and r.measured)
         return {"name": name, "kind": kind, "pictures": pictures, "values": _values(protocol, parts)}
 
     rows = []
     for mode in modes:
         parts = [r for r in translated if r.task.mode == mode]
-        of_mode = "" if mode == "label" else f", {mode}"
         if not protocol.pairs:
-            for choice in bench.space.alternatives:
-                names = [bench.space.names[i] for i in choice]
+            for choice, name in zip(bench.space.alternatives, set_names(bench.space), strict=True):
                 group = [r for r in parts if r.task.index in choice]
                 if group and len(group) < sum(r.task.index is not None for r in parts):  # Else they are all targets.
-                    rows.append(row(f"translated, {_common_name(names)}", "translated", group))
-        rows.append(row(f"translated, all targets{of_mode}", "translated", parts))
+                    rows.append(row(f"translated, {name}", "translated", group))
+        rows.append(row(parts[0].task.in_mode(f"translated, {ALL}"), "translated", parts))
     for kind in ("copy", "real", "random"):
         parts = [r for r in results if r.kind == kind]
         if parts:
@@ -44,7 +46,7 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> di
     for r in translated:
         if r.task.index is not None:
             made = row("", "translated", [r])
-            targets[_target(r)] = {"pictures": made["pictures"], "values": made["values"]}
+            targets[r.task.title] = {"pictures": made["pictures"], "values": made["values"]}
     return {
         "metrics": {
             m.name: {"better": m.better, "unit": m.unit, "meaning": m.meaning, "order": [list(pair) for pair in order]}
@@ -53,7 +55,11 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> di
         "rows": rows,
         "targets": targets,
         "matrices": _matrices(protocol, bench, translated),
-        "notes": list(dict.fromkeys([*_absent(bench), *_uncertain(bench, translated), *_approximate(protocol, bench)])),
+        "notes": list(
+            dict.fromkeys(
+                [*_absent(bench), *_unmatched(results), *_uncertain(bench, translated), *_approximate(protocol, bench)]
+            )
+        ),
     }
 
 
@@ -71,18 +77,27 @@ def _absent(bench: Bench) -> list[str]:
     return notes
 
 
+def _unmatched(results: Sequence[Result]) -> Iterator[str]:
+    """Say of which targets the split has no real picture, so that the row of these is over the others."""
+    absent = dict.fromkeys(r.task.name for r in results if r.kind == "real" and r.task.index is not None and not r.measured)
+    if absent:
+        yield f"no real picture of {', '.join(absent)} is in the split: the row of real pictures is over the other targets"
+
+
 def broken_orders(record: dict[str, Any]) -> list[str]:
     """Say which metrics fail an order that their protocol states, such as 'fid: real 3.1 is not better than copy 2.9'.
 
-    Rows of several kinds are compared by their last, which is over all targets; an order with a missing value holds.
+    Translations are compared over all targets, in every mode; an order with a missing value holds.
     """
-    values = {row["kind"]: row["values"] for row in record["rows"]}
+    whole = [row for row in record["rows"] if row["kind"] != "translated" or ALL in row["name"]]
     found = []
     for name, about in record["metrics"].items():
-        for first, second in about["order"]:
-            a, b = (values.get(kind, {}).get(name) for kind in (first, second))
-            if a is not None and b is not None and not (a > b if about["better"] == "higher" else a < b):
-                found.append(f"{name}: {first} {a:.4g} is not better than {second} {b:.4g}")
+        for pair in about["order"]:
+            for first, second in product(*([row for row in whole if row["kind"] == kind] for kind in pair)):
+                a, b = first["values"].get(name), second["values"].get(name)
+                if a is not None and b is not None and not (a > b if about["better"] == "higher" else a < b):
+                    ours, theirs = (row["kind"] + row["name"].partition(ALL)[2] for row in (first, second))
+                    found.append(f"{name}: {ours} {a:.4g} is not better than {theirs} {b:.4g}")
     return found
 
 
@@ -90,7 +105,7 @@ def _uncertain(bench: Bench, translated: Sequence[Result]) -> Iterator[str]:
     """Say what could not be computed of too few pictures, and what is not to be taken at face value."""
     for r in translated:
         if missing := [name for name, value in r.compared.items() if value is None]:
-            yield f"{_target(r)}: no {', '.join(missing)} of {r.counts[0]} outputs and {r.counts[1]} real pictures"
+            yield f"{r.task.title}: no {', '.join(missing)} of {r.counts[0]} outputs and {r.counts[1]} real pictures"
         elif r.compared and min(r.counts) <= bench.extractor.dims:
             yield (
                 f"fid of as few as the {bench.extractor.dims} features' number of pictures is too high: compare it at equal "
@@ -134,14 +149,10 @@ def _mean(measure: Measure, parts: Iterable[torch.Tensor]) -> float | None:
     return float(values.mean())
 
 
-def _target(result: Result) -> str:
-    return result.task.name + ("" if result.task.mode == "label" else f", {result.task.mode}")
-
-
 def _matrices(protocol: Protocol, bench: Bench, translated: Sequence[Result]) -> dict[str, Any]:
     """Return sources x targets of every measure: domains are the alternatives; null where there is no such task."""
-    names = [bench.space.names[i] for choice in bench.space.alternatives for i in choice]
-    place = {bench.space.index(name): k for k, name in enumerate(names)}
+    place = {i: k for k, i in enumerate(i for choice in bench.space.alternatives for i in choice)}
+    names = [bench.space.names[i] for i in place]
     found: dict[str, Any] = {}
 
     def put(name: str, source: int, target: int, value: float | None) -> None:
@@ -154,10 +165,9 @@ def _matrices(protocol: Protocol, bench: Bench, translated: Sequence[Result]) ->
         if task.index not in place:
             continue
         assert task.index is not None
-        suffix = "" if task.mode == "label" else f", {task.mode}"
         if task.source is not None:
             for name, value in _values(protocol, [result]).items():
-                put(name + suffix, task.source, task.index, value)
+                put(task.in_mode(name), task.source, task.index, value)
             continue
         labels = bench.sets[task.pictures].labels[list(task.rows)]
         choice = next(c for c in bench.space.alternatives if task.index in c)
@@ -169,7 +179,9 @@ def _matrices(protocol: Protocol, bench: Bench, translated: Sequence[Result]) ->
     return found
 
 
-def _common_name(names: list[str]) -> str:
-    """Name a set of alternatives by the ending that its labels share (Hair), else by the labels."""
-    endings = {n.rpartition("_")[2] for n in names}
-    return endings.pop() if len(endings) == 1 else ", ".join(names)
+def set_names(space: LabelSpace) -> list[str]:
+    """Name each set of alternatives by the ending that its labels, and those of no other set, share (Hair); else by them."""
+    sets = [[space.names[i] for i in choice] for choice in space.alternatives]
+    endings = [{name.rpartition("_")[2] for name in names} for names in sets]
+    shared = [len(ending) == 1 and endings.count(ending) == 1 for ending in endings]
+    return [ending.pop() if alone else ", ".join(names) for names, ending, alone in zip(sets, endings, shared, strict=True)]

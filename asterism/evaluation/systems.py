@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
@@ -25,6 +26,10 @@ NAMES = {
     "random": "random weights",
 }
 """The kinds of rows, and what they are called."""
+
+
+class DivergedError(ConfigError):
+    """Weights whose translations hold NaN, which in measures means that one does not apply."""
 
 
 class Generator:
@@ -57,14 +62,24 @@ class Generator:
             return self.recipe.read_style(references.to(self.machine.device), labels.to(self.machine.device)).float()
 
     def translate(self, x: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
-        """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1]."""
+        """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1].
+
+        Raises:
+            DivergedError: what comes out is not finite.
+        """
         where = torch.full((len(x),), dataset)
         known = self.recipe.space.known(where)
         target = Batch(labels=wanted * known, known=known, dataset=where).to(self.machine.device)
-        with torch.inference_mode(), self.machine.products(), self.machine.arithmetic():
+        with torch.inference_mode(), self.machine.arithmetic():
             if s is not None:
                 target = target.extend(s=s)
-            return self.recipe.translate(x.to(self.machine.device), target).float().clamp(-1, 1).cpu()
+            y = self.recipe.translate(x.to(self.machine.device), target).float().clamp(-1, 1).cpu()
+        if not y.isfinite().all():
+            raise DivergedError(
+                "translations hold values that are not numbers: these weights have diverged, so that nothing can be measured; "
+                "choose another --checkpoint"
+            )
+        return y
 
     def _styles(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor | None:
         """Return the styles [N K, S] of a task's mode; none for the mean style, or a recipe without styles."""
@@ -96,7 +111,7 @@ class Copy:
 
 
 class Real:
-    """Real pictures of the target: the true partner where there is one, else any other picture that has the label."""
+    """Real pictures of the target: any that have the label; for a single output the true partner, where there is one."""
 
     kind = "real"
 

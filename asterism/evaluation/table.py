@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asterism.run_folder import heading
+
 SHOWN = 5
 """Measures in the table of targets; the report has them all."""
 
@@ -29,11 +31,11 @@ def show(record: dict[str, Any], console: Console) -> None:
     table = _table("", *(row["name"].replace(", all targets", "") for row in whole))
     for name, metric in record["metrics"].items():
         arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
-        table.add_row(name + arrow, *(_number(row["values"].get(name), metric["unit"]) for row in whole))
+        table.add_row(heading(name, record) + arrow, *(_number(row["values"].get(name), metric["unit"]) for row in whole))
     console.print(table)
     ranked = [m for m, about in record["metrics"].items() if about["better"]]
     named = [m for m in ranked if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]
-    table = _table("target", "n", *named)
+    table = _table("target", "n", *(heading(m, record) for m in named))
     for row in [*({"name": n} | t for n, t in record["targets"].items()), None, *parts]:
         if row is None:
             table.add_section()
@@ -48,7 +50,8 @@ def show(record: dict[str, Any], console: Console) -> None:
     ]
     if judge["void"]:
         lines.append("VOID: it is worse than that, so nothing that it says counts")
-    for line in [*lines, *record["notes"], *(f"{name}: {m['meaning']}" for name, m in record["metrics"].items())]:
+    meanings = [f"{heading(name, record)}: {m['meaning']}" for name, m in record["metrics"].items()]
+    for line in [*lines, *record["notes"], *meanings]:
         console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,6 +43,15 @@ class Task:
     source: int | None = None
     mode: str = "label"
     outputs: int = 1
+
+    @property
+    def title(self) -> str:
+        """The name, and the mode where the recipe has several."""
+        return self.in_mode(self.name)
+
+    def in_mode(self, words: str) -> str:
+        """Return words with the mode after them, where the recipe has several."""
+        return words if self.mode == "label" else f"{words}, {self.mode}"
 
     def generator(self, seed: int, row: int) -> torch.Generator:
         """Return the generator of the draws for one source."""
@@ -123,6 +132,5 @@ def partnered(tasks: Sequence[Task], partners: Sequence[Partners]) -> list[Task]
         true = partners[task.pictures].find(task.rows, task.wanted)
         held = [i for i, row in enumerate(true) if row is not None]
         if held:
-            rows = tuple(task.rows[i] for i in held)
-            result.append(Task(task.name, task.pictures, rows, task.wanted[held], task.index, task.value, task.source))
+            result.append(replace(task, rows=tuple(task.rows[i] for i in held), wanted=task.wanted[held]))
     return result

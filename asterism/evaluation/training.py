@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets
 from asterism.engine import run as engine
 from asterism.engine.trainer import Outcome
 from asterism.evaluation.evaluate import BATCH, Floor
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
 from asterism.evaluation.protocols.quick import CRITERION, PROTOCOL
-from asterism.evaluation.systems import Generator
+from asterism.evaluation.systems import DivergedError, Generator
 from asterism.machine import Machine
 from asterism.recipes.base import Masks, Recipe
 from asterism.recipes.settings import Settings
@@ -33,10 +34,17 @@ class QuickEvaluation:
         self.floor, self.machine = floor, machine
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
-        """Return the quick protocol's means over all targets, for a recipe with the weights that it now has."""
+        """Return the quick protocol's means over all targets, for a recipe with the weights that it now has.
+
+        Weights that have diverged have none.
+        """
         parameters = PROTOCOL.parameters
         system = Generator("translated", recipe, self.machine, self.floor.sets, parameters.seed)
-        record = self.floor.measure(PROTOCOL, parameters, recipe, [system], kinds=())
+        try:
+            record = self.floor.measure(PROTOCOL, parameters, recipe, [system], kinds=())
+        except DivergedError:
+            self.floor.say("not measured: the translations hold values that are not numbers")
+            return {m.name: None for m, _ in PROTOCOL.measures}
         return next(row["values"] for row in record["rows"] if row["name"] == "translated, all targets")
 
 
@@ -52,7 +60,13 @@ def quick_evaluation(
         say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
         return None
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
-    floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, "classifier", BATCH, say)
+    try:
+        floor = Floor(
+            datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, "classifier", BATCH, say
+        )
+    except DataError as error:
+        say(f"{error}: nothing is measured while training, and the last checkpoint is kept")
+        return None
     said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
     if said["void"]:
         say(

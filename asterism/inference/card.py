@@ -14,7 +14,7 @@ from typing import Any
 
 from asterism.config import ConfigError
 from asterism.recipes import recipe_class
-from asterism.run_folder import Run
+from asterism.run_folder import Run, heading
 
 HUB_LICENCES = (
     "apache-2.0 bsd-3-clause cc-by-4.0 cc-by-nc-4.0 cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-sa-4.0 cc0-1.0 gpl-3.0 mit openrail"
@@ -133,9 +133,14 @@ def _scores(run: Run) -> str:
         metrics = list(dict.fromkeys(metric for row in record["rows"] for metric in row["values"]))
         units = {metric: about.get("unit") for metric, about in record.get("metrics", {}).items()}
         rows = [(row["name"], *(_number(row["values"].get(m), units.get(m)) for m in metrics)) for row in record["rows"]]
-        parts.append(f"`{name}`, {record['split']} pictures, step {record['step']:,}:\n\n" + _table(("", *metrics), rows))
+        parts.append(
+            f"`{name}`, {record['split']} pictures, step {record['step']:,}:\n\n"
+            + _table(("", *(heading(m, record) for m in metrics)), rows)
+        )
         meanings = [
-            f"- {metric}: {about['meaning']}" for metric, about in record.get("metrics", {}).items() if about.get("meaning")
+            f"- {heading(metric, record)}: {about['meaning']}"
+            for metric, about in record.get("metrics", {}).items()
+            if about.get("meaning")
         ]
         parts += ["\n".join(meanings)] if meanings else []
         if record.get("classifier", {}).get("void"):

@@ -61,7 +61,9 @@ def import_published(
     found = layout(name).read(paths, space, size, fan)
     overrides: dict[str, object] = {f"recipe.{key}": value for key, value in found.config.items()} | {"data.size": found.size}
     binary = [label for group in found.space.groups if group.kind == "binary" for label in group.labels]
-    overrides |= {"data.labels": ",".join(binary)}  # Of all columns that a table may have, for evaluation.
+    excluding = dict.fromkeys(",".join(names) for group in found.space.groups for names in group.exclusive)
+    # Of all columns that a table may have, for evaluation.
+    overrides |= {"data.labels": ",".join(binary), "data.exclusive": ";".join(excluding)}
     preset = "published" if "published" in recipe_class(name).presets else None
     settings = Settings.resolve(name, preset=preset, overrides=overrides)
     with torch.random.fork_rng(devices=[]):

@@ -28,10 +28,9 @@ def margin(logits: Tensor, wanted: Tensor, index: int, others: Sequence[int]) ->
 
 
 def agreement(decided: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-    """Return, per picture, the share of the known labels that the classifier finds as they are: float [N]; 1 where none is.
+    """Return, per picture, the share of the known labels that the classifier finds as they are: float [N]; NaN without any.
 
     Args:
         known: float [N, L], 1 for the labels that count.
     """
-    right = ((decided == labels) * known).sum(1)
-    return torch.where(known.sum(1) > 0, right / known.sum(1).clamp(min=1), 1.0)
+    return ((decided == labels) * known).sum(1) / known.sum(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from asterism.metrics.structure import RANGE
@@ -14,15 +13,14 @@ class Partners:
     """Finds, for a picture and wanted labels, the true picture.
 
     Args:
-        identity: [M] what pictures of one thing share, or None where the data do not say.
+        identity: [M] what pictures of one thing share, empty for a picture of which the data do not say; or None.
         labels: [M, L] in {0, 1}.
     """
 
     def __init__(self, identity: Sequence[str] | None, labels: Tensor) -> None:
         self.identity = identity
-        self._rows = (
-            {} if identity is None else {self._key(i, row): k for k, (i, row) in enumerate(zip(identity, labels, strict=True))}
-        )
+        stated = enumerate(zip(identity or (), labels, strict=identity is not None))
+        self._rows = {self._key(i, row): k for k, (i, row) in stated if i}
 
     @staticmethod
     def _key(identity: str, labels: Tensor) -> tuple[str, tuple[int, ...]]:
@@ -51,12 +49,3 @@ def masked_error(y: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """
     error = (y.double() - truth.double()).abs().mean(1, keepdim=True) / RANGE
     return (error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1)
-
-
-def error_ratio(error: Tensor, unchanged: Tensor) -> float:
-    """Return the error of translations relative to that of leaving the input as it is: 0 is perfect, 1 gains nothing.
-
-    Args:
-        error, unchanged: squared errors to the true pictures, [N].
-    """
-    return float(torch.as_tensor(error).sum() / torch.as_tensor(unchanged).sum())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asterism.report.markup import Html, breakable, join, shown, tag
+from asterism.run_folder import heading
 
 
 def matrices(entries: Sequence[tuple[Html, Mapping[str, Any]]]) -> Html:
@@ -15,13 +16,15 @@ def matrices(entries: Sequence[tuple[Html, Mapping[str, Any]]]) -> Html:
     Args:
         entries: (title, record); the title says which of several records it is.
     """
-    names = dict.fromkeys(name for _, record in entries for name in record.get("matrices", ()))
+    names = dict.fromkeys(
+        name for _, record in entries for name in record.get("matrices", ()) if _metric(name, record["metrics"])["better"]
+    )
     rows = []
     for name in names:
         held = [(title, record) for title, record in entries if name in record.get("matrices", ())]
         about = _metric(name, held[0][1]["metrics"])
         scale = _scale([record["matrices"][name] for _, record in held], about)
-        rows.append([_heat_map(name, title, record["matrices"][name], about, scale) for title, record in held])
+        rows.append([_heat_map(heading(name, record), title, record["matrices"][name], about, scale) for title, record in held])
     if not rows:
         return Html()
     lead = tag("p", "Rows are what a picture is, columns what it is translated to. Stronger is better.", class_="note")

@@ -13,7 +13,7 @@ from typing import Any
 
 from asterism.report.markup import COLOURS, Html, breakable, counted, duration, join, section, shown, swatch, tag
 from asterism.report.matrices import matrices
-from asterism.run_folder import Run, unlike
+from asterism.run_folder import Run, heading, unlike
 
 KINDS = ("translated", "copy", "real", "random")  # Columns from left to right.
 MANY = 6  # Columns beyond which paper has room for numbers only.
@@ -142,7 +142,7 @@ def _orientation(table: Sequence[Entry]) -> Html:
     scale = tag("th", tag("span", "worse"), tag("span", "better"), class_="strip", scope="col")
     lines = []
     for name, about in metrics.items():
-        title = [breakable(name), _direction(about["better"]), tag("small", about["meaning"])]
+        title = [breakable(heading(name, table[0].record)), _direction(about["better"]), tag("small", about["meaning"])]
         best = _best(name, about["better"], about["unit"], columns)
         cells = []
         for column in columns:
@@ -252,7 +252,7 @@ def _targets(table: Sequence[Entry]) -> Html:
             cells = [_cell(about["values"].get(name), metrics[name]) for name in columns]
             rows.append(tag("tr", *head, *whose, *cells, tag("td", f"{about['pictures']:,}", class_="soft")))
         bodies.append(tag("tbody", join(rows)))
-    titles = [tag("th", breakable(n), _direction(metrics[n]["better"]), scope="col") for n in columns]
+    titles = [tag("th", breakable(heading(n, table[0].record)), _direction(metrics[n]["better"]), scope="col") for n in columns]
     corner = [tag("td")] * (2 if several else 1)
     head = tag("thead", tag("tr", *corner, *titles, tag("th", "pictures", scope="col")))
     return Html(

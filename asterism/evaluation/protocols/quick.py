@@ -6,24 +6,11 @@ pictures and compares with nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from asterism.evaluation import measures as m
-from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols.base import Parameters, Protocol
-from asterism.evaluation.tasks import Task, edits, own_labels
-from asterism.labels import LabelSpace
-from asterism.metrics.truth import Partners
-from asterism.recipes.base import Recipe
+from asterism.evaluation.protocols.stargan import tasks
 
 CRITERION = "fid"
-
-
-def tasks(
-    sets: Sequence[Pictures], space: LabelSpace, partners: Sequence[Partners], recipe: Recipe, parameters: Parameters
-) -> list[Task]:
-    """Return every edit of the chosen sources, and these to their own labels."""
-    return edits(sets, space, parameters.pictures) + own_labels(sets, space, parameters.pictures)
 
 
 PROTOCOL = Protocol(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from asterism.config import ConfigError
 from asterism.evaluation import measures as m
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols.base import Parameters, Protocol
@@ -27,14 +28,24 @@ from asterism.recipes.base import Recipe
 def tasks(
     sets: Sequence[Pictures], space: LabelSpace, partners: Sequence[Partners], recipe: Recipe, parameters: Parameters
 ) -> list[Task]:
-    """Return every ordered pair of domains, in both modes where the recipe has styles."""
+    """Return every ordered pair of domains, in both modes where the recipe has styles.
+
+    Raises:
+        ConfigError: there is none.
+    """
     modes, outputs = (("latent", "reference"), parameters.outputs) if recipe.styled else (("label",), 1)
-    return pairs(sets, space, parameters.pictures, outputs, modes)
+    found = pairs(sets, space, parameters.pictures, outputs, modes)
+    if not found:
+        raise ConfigError(
+            "the protocol stargan_v2 needs pictures of domains, that is of labels of which exactly one holds; none are among "
+            f"{', '.join(space.names)}: take a folder per domain, a text column, or a model trained with --data.exclusive"
+        )
+    return found
 
 
 PROTOCOL = Protocol(
     name="stargan_v2",
-    version=1,
+    version=2,
     about="every ordered pair of domains, ten outputs of each picture from noise and from references: FID, diversity, reached",
     parameters=Parameters(outputs=10, real_pictures=0),
     tasks=tasks,

@@ -37,7 +37,7 @@ def tasks(
 
 PROTOCOL = Protocol(
     name="truth",
-    version=1,
+    version=2,
     about="error to the true picture of the edit, inside and outside what should change; PSNR, SSIM, retrieval of the partner",
     parameters=Parameters(),
     tasks=tasks,
