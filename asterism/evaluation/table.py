@@ -31,7 +31,7 @@ def show(record: dict[str, Any], console: Console) -> None:
     table = _table("", *(row["name"].replace(", all targets", "") for row in whole))
     for name, metric in record["metrics"].items():
         arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
-        table.add_row(heading(name, record) + arrow, *(_number(row["values"].get(name), metric["unit"]) for row in whole))
+        table.add_row(Text(heading(name, record) + arrow), *(_number(row["values"].get(name), metric["unit"]) for row in whole))
     console.print(table)
     ranked = [m for m, about in record["metrics"].items() if about["better"]]
     named = [m for m in ranked if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]
