@@ -30,8 +30,8 @@ class AlexNet(nn.Module):
             nn.Conv2d(256, 256, 3, 1, 1),
             nn.ReLU(),
         )
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
+        self.shift = nn.Buffer(torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1), persistent=False)
+        self.scale = nn.Buffer(torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the five activations [N, C_l, H_l, W_l] of pictures x [N, 3, H, W] in [-1, 1], at least 31 px."""

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from asterism.networks import handwritten, winograd
 
@@ -34,12 +35,12 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, O, h, w]."""
-        size = _output_size(x.shape[2:], self.weight, self.stride[0], self.padding[0])  # type: ignore[arg-type]
-        return convolve(x, self._kernel(x, size), self.bias, self.stride[0], self.padding[0])  # type: ignore[arg-type]
+        size = _output_size(x.shape[2:], self.weight, self.stride[0], self.padding[0])
+        return convolve(x, self._kernel(x, size), self.bias, self.stride[0], self.padding[0])
 
     def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return the gradient of the input, of height and width `size`, from that of the output, [N, O, h, w]."""
-        return transpose(g, self._kernel(g, g.shape[2:]), size, self.stride[0], self.padding[0])  # type: ignore[arg-type]
+        return transpose(g, self._kernel(g, g.shape[2:]), size, self.stride[0], self.padding[0])
 
     def _kernel(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return the weight; for products, in the precision of the products.
@@ -66,6 +67,7 @@ class Conv2d(nn.Conv2d):
             self._kept = (self.weight, made_for, made)
         return made
 
+    padding: tuple[int, int]
     _kept: tuple[Any, Any, Any] = (None, None, None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
     return _Convolution.apply(x, weight, bias, stride, padding)
 
 
-def transpose(g: Tensor, weight: Tensor, size: tuple[int, int], stride: int = 1, padding: int = 0) -> Tensor:
+def transpose(g: Tensor, weight: Tensor, size: tuple[int, ...], stride: int = 1, padding: int = 0) -> Tensor:
     """Return the transpose of `convolve`, applied to g: the gradient of x, whose height and width are `size`."""
     if handwritten.applies(g) and winograd.pays(g, weight, stride, padding):
         return winograd.convolve(g, winograd.turned(weight))
@@ -123,7 +125,7 @@ class _Convolution(torch.autograd.Function):
 
 class _Transpose(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(g, weight)
         ctx.shape = stride, padding
         if not _product_pays(g.shape[2:], weight, stride):
@@ -182,7 +184,7 @@ def _matrix(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
-def _fold(columns: Tensor, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, int]) -> Tensor:
+def _fold(columns: Tensor, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, ...]) -> Tensor:
     """Add the patches [N * h * w, k * k * C] up where they overlap, [N, C, H, W]; the transpose of `_patches`."""
     count, _, height, width = g.shape
     kernel, channels = weight.shape[2], weight.shape[1]
@@ -202,7 +204,7 @@ def _weight_gradient(x: Tensor, g: Tensor, kernel: int, stride: int, padding: in
     """Return the gradient of the weights, [O, C, k, k]."""
     if not _small(g.shape[2:], stride):  # Asked for inside the derivative of a small one.
         shape = (g.shape[1], x.shape[1], kernel, kernel)
-        return torch.nn.grad.conv2d_weight(x, shape, g, stride, padding)
+        return conv2d_weight(x, shape, g, stride, padding)
     product = _rows(g).t() @ _patches(x, kernel, stride, padding)
     return product.view(g.shape[1], kernel, kernel, x.shape[1]).permute(0, 3, 1, 2)
 
@@ -227,9 +229,8 @@ def _by_rows(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     return total.to(partial.dtype, memory_format=layout)
 
 
-def _output_size(size: tuple[int, ...], weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
-    height, width = ((side + 2 * padding - weight.shape[2]) // stride + 1 for side in size)
-    return height, width
+def _output_size(size: tuple[int, ...], weight: Tensor, stride: int, padding: int) -> tuple[int, ...]:
+    return tuple((side + 2 * padding - weight.shape[2]) // stride + 1 for side in size)
 
 
 def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -36,10 +36,10 @@ class HierarchicalBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        parts = (outputs // 2, outputs // 4, outputs // 4)
-        for number, (before, after) in enumerate(zip((inputs, *parts), parts, strict=False), 1):
-            setattr(self, f"bn{number}", nn.BatchNorm2d(before))
-            setattr(self, f"conv{number}", nn.Conv2d(before, after, 3, 1, 1, bias=False))
+        half, quarter = outputs // 2, outputs // 4
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, half, 3, 1, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(half), nn.Conv2d(half, quarter, 3, 1, 1, bias=False)
+        self.bn3, self.conv3 = nn.BatchNorm2d(quarter), nn.Conv2d(quarter, quarter, 3, 1, 1, bias=False)
         self.downsample: nn.Module = nn.Identity()
         if inputs != outputs:
             self.downsample = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
@@ -65,7 +65,7 @@ class Coordinates(nn.Module):
         self.conv = conv
         row, column = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
         radius = torch.sqrt(row**2 + column**2)
-        self.register_buffer("coordinates", torch.stack([row, column, radius / radius.max()])[None], persistent=False)
+        self.coordinates = nn.Buffer(torch.stack([row, column, radius / radius.max()])[None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve [N, inputs, side, side] with the coordinates beside it."""
@@ -127,7 +127,7 @@ class FAN(nn.Module):
     @property
     def loaded(self) -> bool:
         """Whether weights were loaded."""
-        return not bool(torch.isnan(self.l0.bias).any())
+        return not bool(torch.isnan(self.l0.weight).any())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return landmark maps [N, 98, 64, 64], about 0 to 1, of pictures [N, 3, H, W] in [-1, 1]."""

@@ -112,7 +112,7 @@ def outputs_made_again(note: Callable[[Tensor], object] | None = None) -> saved_
 
     def keep(tensor: Tensor) -> Any:
         node = tensor.grad_fn
-        if isinstance(node, _Norm._backward_cls):  # type: ignore[attr-defined]
+        if isinstance(node, _Norm._backward_cls):
             return node
         if note is not None:
             note(tensor)

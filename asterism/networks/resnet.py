@@ -33,8 +33,8 @@ class ResNet18(nn.Module):
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Return what the four stages make of pictures [N, C, H, W]: [N, width 2^l, H / 2^(l + 1), W / 2^(l + 1)]."""
-        x, found = self.stem(x), []
-        for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+        x, found, blocks = self.stem(x), [], list(self.blocks)
+        for first, second in zip(blocks[::2], blocks[1::2], strict=True):
             x = second(first(x))
             found.append(x)
         return found

@@ -106,23 +106,20 @@ class Discriminator(nn.Module):
         a factor of 1 or the slope. Equal to `torch.autograd.grad(logits.sum(), x, create_graph=True)`; the biases have
         no part in it.
         """
-        gains, shapes = [], []
+        convolutions = []
         with torch.no_grad():
             h = x
             for layer in self.main:
-                if isinstance(layer, nn.Conv2d):
-                    shapes.append(h.shape[2:])
-                    h = layer(h)
-                    gains.append(torch.where(h > 0, h.new_ones(()), h.new_full((), SLOPE)))
-                else:
-                    h = layer(h)
+                size, h = h.shape[2:], layer(h)
+                if isinstance(layer, Conv2d):
+                    convolutions.append((layer, torch.where(h > 0, h.new_ones(()), h.new_full((), SLOPE)), size))
         g = self.conv1.transpose(torch.ones_like(h[:, :1]), h.shape[2:])
-        for layer, gain, shape in zip(reversed(self.main[::2]), reversed(gains), reversed(shapes), strict=True):
-            g = layer.transpose(g * gain, shape)
+        for convolution, gain, size in reversed(convolutions):
+            g = convolution.transpose(g * gain, size)
         return g
 
 
-def _block(convolution: nn.Module) -> tuple[nn.Module, nn.Module, nn.Module]:
+def _block(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Convolution, and instance norm without running statistics (so that train and eval agree) with its ReLU.
 
     The last holds the index that the published ReLU has.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -138,9 +139,9 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         check_size((size, size))
-        halvings = size.bit_length() - 1 - 4 + (1 if high_pass else 0)
+        self.halvings = size.bit_length() - 1 - 4 + (1 if high_pass else 0)
         first = max(1, capacity // size)
-        widths = [first, *(min(first << depth, max_width) for depth in range(1, halvings + 1))]
+        widths = [first, *(min(first << depth, max_width) for depth in range(1, self.halvings + 1))]
         self.from_rgb = Conv2d(channels, widths[0], 3, 1, 1)
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         top, plain = widths[-1], not high_pass
@@ -154,7 +155,7 @@ class Generator(nn.Module):
         self.high_pass, self.skip_sizes = high_pass, tuple(skip_sizes) or skips_of(size)
         kernel = torch.full((3, 3), -1.0)
         kernel[1, 1] = 8.0
-        self.register_buffer("kernel", kernel / high_pass if high_pass else kernel, persistent=False)
+        self.kernel = nn.Buffer(kernel / high_pass if high_pass else kernel, persistent=False)
         initialize(self)
 
     passes = ("features", "render")
@@ -226,7 +227,7 @@ class MappingNetwork(nn.Module):
         for depth in range(4):
             shared += [nn.Linear(latent_dim if depth == 0 else width, width), nn.ReLU()]
         self.shared = nn.Sequential(*shared)
-        self.unshared = nn.ModuleList()
+        self.unshared: Any = nn.ModuleList()  # Whose type does not say of what.
         for _ in range(num_domains):
             branch: list[nn.Module] = []
             for _ in range(3):
@@ -258,7 +259,7 @@ class StyleEncoder(nn.Module):
         super().__init__()
         trunk, top = _trunk(channels, size, capacity, max_width)
         self.shared = nn.Sequential(*trunk)
-        self.unshared = nn.ModuleList(nn.Linear(top, style_dim) for _ in range(num_domains))
+        self.unshared: Any = nn.ModuleList(nn.Linear(top, style_dim) for _ in range(num_domains))
         initialize(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -275,7 +276,7 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int, size: int, num_domains: int, capacity: int = 2**14, max_width: int = 512) -> None:
         super().__init__()
         trunk, top = _trunk(channels, size, capacity, max_width)
-        self.main = nn.Sequential(*trunk, Conv2d(top, num_domains, 1))
+        self.main: Any = nn.Sequential(*trunk, Conv2d(top, num_domains, 1))  # Whose type does not say of what.
         initialize(self)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -316,7 +317,7 @@ def _trunk(channels: int, size: int, capacity: int, max_width: int) -> tuple[lis
     return [*layers, nn.LeakyReLU(SLOPE), Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)], width
 
 
-def of_domain(h: Tensor, heads: Sequence[nn.Module], y: Tensor) -> Tensor:
+def of_domain(h: Tensor, heads: Sequence[nn.Linear], y: Tensor) -> Tensor:
     """Apply to each sample the linear layer of its domain, [N, in] -> [N, out]; the others are not computed.
 
     As published, where all were computed and one was selected, heads of other domains get gradients of zero, so that

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 TILE = 4
 """Side of the outputs that are made at a time."""
@@ -78,7 +79,7 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         if of_weight and torch.is_grad_enabled():  # To be differentiated again.
-            of_w = torch.nn.grad.conv2d_weight(x, weight.shape, g, padding=1)
+            of_w = conv2d_weight(x, weight.shape, g, padding=1)
         else:
             of_w = _weight_gradient(x, g) if of_weight else None
         return convolve(g, turned(weight)) if of_x else None, of_w, g.sum((0, 2, 3)) if of_bias else None

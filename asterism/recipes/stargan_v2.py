@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
@@ -116,7 +116,7 @@ class StarGANv2(Recipe):
         self.domains = _domains(space)
         size, shape = picture.height, (config.capacity, config.max_width)
         latents = torch.randn(MEAN_OF, config.latent_dim, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("latents", latents, persistent=False)
+        self.latents = nn.Buffer(latents, persistent=False)
         domains = max(self.domains) + 1
         self.generator = Generator(picture.channels, size, config.style_dim, *shape, config.high_pass, config.skip_sizes)
         self.mapping_network = MappingNetwork(domains, config.latent_dim, config.style_dim, config.mapping_width)
@@ -157,8 +157,8 @@ class StarGANv2(Recipe):
 
     @property
     def side_multiple(self) -> int | None:
-        """The generator halves as often as its encoder says; high-pass skips are tied to the size of training."""
-        return None if self.config.high_pass else 2 ** sum(block.downsample for block in self.generator.encode)
+        """The generator says how often it halves; high-pass skips are tied to the size of training."""
+        return None if self.config.high_pass else 2**self.generator.halvings
 
     def domain(self, labels: Tensor) -> Tensor:
         """Return the domain [N] of each sample, from labels [N, L]: which alternative of its dataset's first set holds."""
