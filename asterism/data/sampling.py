@@ -88,7 +88,7 @@ def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: fl
     In half of the pictures: an area of `smallest` to 1 of the whole, of a shape stretched by up to 10 % (StarGAN v2's
     published augmentation, there with 0.8); the whole picture in the others.
     """
-    result = np.tile(np.float32([0.5, 0.5, 1, 1]), (len(positions), 1))
+    result = np.tile(np.array([0.5, 0.5, 1, 1], np.float32), (len(positions), 1))
     for place, position in enumerate(positions):
         rng = np.random.default_rng([seed, dataset, int(position), WINDOW_STREAM, stream])
         if rng.random() < 0.5:

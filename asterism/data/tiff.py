@@ -10,6 +10,7 @@ import io
 import math
 import os
 import zlib
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -25,9 +26,9 @@ _LARGE_CHUNK = 2**26  # Bytes of a tile or strip that any picture may have, howe
 
 def pillow_holds(file: str | os.PathLike[str] | bytes) -> bool:
     """Say whether Pillow reads all of a TIFF: one page, and no more than 8 bits unless it is grey."""
-    inside = isinstance(file, bytes)
+    given, formats = (io.BytesIO(file), ("TIFF",)) if isinstance(file, bytes) else (file, None)
     try:
-        with Image.open(io.BytesIO(file) if inside else file, formats=("TIFF",) if inside else None) as image:
+        with Image.open(given, formats=formats) as image:
             bits = getattr(image, "tag_v2", {}).get(258, (8,))
             return (len(bits) == 1 or max(bits) <= 8) and not _has_second_page(image)
     except UnidentifiedImageError:
@@ -45,15 +46,15 @@ def read_tiff(file: str | os.PathLike[str] | bytes, header: bool) -> tuple[np.nd
         ValueError: not one picture; in memory also, a kind of compression whose size cannot be foretold.
     """
     inside = isinstance(file, bytes)
-    formats = {f"is_{name}": False for name in tifffile.TIFF.FILE_FLAGS} if inside else {}
-    with tifffile.TiffFile(io.BytesIO(file) if inside else file, **formats) as opened:
+    formats: dict[str, Any] = {f"is_{name}": False for name in tifffile.TIFF.FILE_FLAGS} if inside else {}
+    with tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file, **formats) as opened:
         if inside and len(opened.pages) > MAX_PAGES:
             raise ValueError(f"it has {len(opened.pages):,} pages; at most {MAX_PAGES:,} are taken for channels")
         series = opened.series[0]
         channels = series.axes.replace("Y", "").replace("X", "")
         if len(channels) > 1 or len(series.axes) != len(channels) + 2:
             raise ValueError(f"its axes are {series.axes}; expected Y, X and at most one more for the channels")
-        if inside and not header:
+        if isinstance(file, bytes) and not header:
             _check_segments(file, series)
         pixels = np.broadcast_to(np.zeros((), series.dtype), series.shape) if header else series.asarray()
         if channels:
@@ -76,8 +77,8 @@ def _check_segments(data: bytes, series: tifffile.TiffPageSeries) -> None:
     """Raise unless the parts of a picture unpack to no more than they are for, and share no bytes."""
     stored = 0
     for page in series.pages:
-        if page is None:
-            raise ValueError("a part of it is missing")
+        if page is None or page.dtype is None:
+            raise ValueError("a part of it is missing, or holds no known kind of numbers")
         chunk = math.prod(page.chunks) * page.dtype.itemsize
         if chunk > max(_LARGE_CHUNK, 2 * series.nbytes):
             raise ValueError("its tiles are far larger than the picture")

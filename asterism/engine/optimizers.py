@@ -59,7 +59,7 @@ class Optimizers:
         for name in names:
             for parameter, stepped in zip(self.parameters[name], self.by_network[name].param_groups[0]["params"], strict=True):
                 stepped.grad = None if parameter.grad is None else vector(parameter.grad, parameter)
-            self.by_network[name].grad_scale, self.by_network[name].found_inf = None, bad
+            self.by_network[name].found_inf = bad  # type: ignore[attr-defined]
             self.by_network[name].step()
             self.by_network[name].zero_grad()
         for parameter in parameters:

@@ -25,6 +25,7 @@ SMALLEST = 256
 _STOPS = np.array([(5, 48, 97), (67, 147, 195), (255, 255, 255), (214, 96, 77), (103, 0, 31)], dtype=np.float32)
 
 Array = np.ndarray
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def difference(x: Tensor, y: Tensor) -> Array:
@@ -87,9 +88,7 @@ def figure(stored: Array, change: Array, picture: PictureFormat, full: float = F
     return sheet
 
 
-def _draw_scale(
-    sheet: Image.Image, panel: tuple[int, int], gap: int, letters: int, font: ImageFont.FreeTypeFont, full: float
-) -> None:
+def _draw_scale(sheet: Image.Image, panel: tuple[int, int], gap: int, letters: int, font: Font, full: float) -> None:
     """Draw the colour bar under the map, with its ends and middle named."""
     left, top = panel[0] + gap, panel[1] + gap
     bar = heat_map(np.tile(np.linspace(-full, full, panel[0], dtype=np.float32), (letters, 1)), full)
@@ -110,7 +109,7 @@ def _grey(stored: Array, picture: PictureFormat) -> Array:
     return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _fitted(text: str, font: Font, width: int) -> str:
     """Break the text into lines of at most so many pixels."""
     lines = [""]
     for word in text.split():

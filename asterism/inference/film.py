@@ -84,9 +84,10 @@ def _write_video(path: Path, pictures: Iterator[np.ndarray], side: int | None, f
     """Write H.264, which takes even sides only: an odd one is filled up by repeating its last pixels."""
     import imageio.v2 as imageio
 
-    with imageio.get_writer(
+    video = imageio.get_writer(
         path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2
-    ) as video:
+    )
+    with video:
         for picture in pictures:
             frame = np.asarray(thumbnail(picture, side or max(picture.shape[:2])))
             odd = ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0))

@@ -135,7 +135,7 @@ def translate_folder(
             for index, read in enumerate(_ahead(pool, open_one, [path for path, _ in sources], batch_size + threads)):
                 try:
                     opened_picture = read.result()
-                    given = open_masks(masked[index], tuple(opened_picture.x.shape[1:])) if masked else None
+                    given = open_masks(masked[index], opened_picture.x.shape[1:]) if masked else None
                 except PictureError as error:
                     summary.skipped.append((sources[index][0], str(error)))
                     continue
@@ -149,9 +149,10 @@ def translate_folder(
             index = inside.popleft()
             for path, y in zip(results[index], translations, strict=True):
                 writing.append((path, pool.submit(_write, path, y, back, picture)))
-            for path, y in zip(figures[index], translations, strict=True) if changes is not None else ():
-                drawing = pool.submit(_write_changes, path, opened_source, y, back, picture, fit, changes)
-                writing.append((path, drawing))
+            if changes is not None:
+                for path, y in zip(figures[index], translations, strict=True):
+                    drawing = pool.submit(_write_changes, path, opened_source, y, back, picture, fit, changes)
+                    writing.append((path, drawing))
             while len(writing) > 4 * threads:
                 _finish(writing, summary)
             bar.update(task, completed=done + len(summary.skipped))

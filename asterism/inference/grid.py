@@ -78,7 +78,7 @@ def draw_grid(
         except PictureError as error:
             raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
     wanted = list(to) or list(translator.labels)
-    targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look, _ in looks or [(None, None)]]
+    targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look in [s for s, _ in looks] or [None]]
     sources = find_pictures([Path(i) for i in inputs], out)
     summary = Summary()
 
@@ -107,7 +107,7 @@ def _headings(
     """Yield the rows on top: the targets unless there is one in many looks, and the looks if there are any."""
     if len(targets) > 1 or not looks:
         names = [to if isinstance(to, str) else ", ".join(f"{k}={v}" for k, v in to.items()) for to in targets]
-        yield [_words(name, side) for name in names for _ in looks or [None]]
+        yield [_words(name, side) for name in names for _ in range(max(1, len(looks)))]
     if looks:
         yield [head for _ in targets for head in looks]
 

@@ -103,7 +103,7 @@ def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
     return Picture(_to_tensor(read(path, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
 
 
-def open_masks(paths: Sequence[str | os.PathLike[str]], size: tuple[int, int]) -> Tensor:
+def open_masks(paths: Sequence[str | os.PathLike[str]], size: Sequence[int]) -> Tensor:
     """Read a picture's masks: white where edges are carried over, black where not.
 
     Args:
