@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -64,9 +64,9 @@ def open_aoti(path: Path, threads: int = 0) -> Run:
         return _by_name(torch._inductor.aoti_load_package(str(path)))
 
 
-def _by_name(module: object) -> Run:
+def _by_name(module: Callable[..., Tensor]) -> Run:
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            return module(*inputs.values())  # type: ignore[operator,no-any-return]
+            return module(*inputs.values())
 
     return run

@@ -122,9 +122,9 @@ def traced(graph: Graph) -> ExportedProgram:
 
 def _traceable(recipe: Recipe, dtype: torch.dtype) -> Recipe:
     """Return a copy on the CPU whose code, or whose domain, is given as such and not made from labels."""
-    recipe = copy.deepcopy(recipe).to("cpu", dtype, memory_format=torch.contiguous_format).eval()
+    recipe = copy.deepcopy(recipe).to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     recipe.space = _Given()  # type: ignore[assignment]
-    recipe.domain = lambda labels: labels  # type: ignore[attr-defined]
+    recipe.domain = lambda labels: labels  # type: ignore[assignment]
     return recipe
 
 

@@ -52,7 +52,7 @@ def quantize(
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.batches: Iterator[Mapping[str, Tensor]] = iter(calibration)
 

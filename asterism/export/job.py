@@ -202,7 +202,7 @@ def _speed(model: Model, graph: Graph, run: Run, tried: Trial, tell: Callable[[s
 
     def pytorch() -> Tensor:
         with torch.no_grad():
-            return plain.module(*one.values())  # type: ignore[no-any-return]
+            return plain.module(*one.values())
 
     before, after = milliseconds(pytorch, lambda: run(one))
     tell(f"one picture takes {after:.1f} ms, in PyTorch {before:.1f} ms ({before / after:.2f} times as fast, CPU)")

@@ -16,6 +16,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlencode
 
@@ -28,6 +29,8 @@ from asterism.serving.limits import Limits, Refused
 from asterism.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+Reply = Callable[[Send], Awaitable[None]]
 
 OPEN = ("/health", "/ready")
 COOKIE = "asterism"
@@ -124,7 +127,7 @@ class Gate:
             route = getattr(scope.get("route"), "path", "") or "other"
             self.metrics.answered(route, status, time.perf_counter() - start)
 
-    def _refusal(self, scope: Scope):  # type: ignore[no-untyped-def]
+    def _refusal(self, scope: Scope) -> Reply | None:
         """Return what answers a request that may not pass, or none."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
@@ -139,7 +142,7 @@ class Gate:
             return self._without_token(scope, headers)
         return None
 
-    def _without_token(self, scope: Scope, headers: Headers):  # type: ignore[no-untyped-def]
+    def _without_token(self, scope: Scope, headers: Headers) -> Reply | None:
         assert self.token is not None
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and _same(given.strip(), self.token):

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -155,7 +155,7 @@ async def read_form(request: Request, max_files: int, max_fields: int) -> FormDa
         Refused: 400, it is malformed or has more files or fields than that.
     """
 
-    async def stream() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
             yield chunk
 

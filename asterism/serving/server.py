@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from asterism.config import ConfigError
 from asterism.serving.app import create_app
@@ -91,10 +92,10 @@ def bind(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Uvicorn's server, told to finish what the service accepted, and then not to wait for pages that stay open."""
 
-    def __init__(self, app: object, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 log_level="warning",
                 access_log=False,
                 server_header=False,

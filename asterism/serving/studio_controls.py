@@ -22,15 +22,15 @@ def vault_image(vault: Vault, **options: Any) -> gr.Image:
     It is no class of its own, since Gradio writes a stub file beside every module that derives one of its fields; and its
     settings must not change later, since Gradio then makes it anew, without the vault.
     """
-    made = gr.Image(type="filepath", **options)
-    made.preprocess = lambda payload: None if payload is None else from_vault(vault, payload.path)  # type: ignore[method-assign]
+    made: Any = gr.Image(type="filepath", **options)
+    made.preprocess = lambda payload: None if payload is None else from_vault(vault, payload.path)
     return made
 
 
 def vault_files(vault: Vault, **options: Any) -> gr.File:
     """Return Gradio's field for several files over the vault's: the page's functions get (title, name in the vault) pairs."""
-    made = gr.File(type="filepath", file_count="multiple", **options)
-    made.preprocess = lambda payload: [(safe_title(f.orig_name or ""), f.path) for f in payload or ()]  # type: ignore[method-assign]
+    made: Any = gr.File(type="filepath", file_count="multiple", **options)
+    made.preprocess = lambda payload: [(safe_title(f.orig_name or ""), f.path) for f in payload or ()]
     return made
 
 
