@@ -31,6 +31,7 @@ from torch import Tensor
 from asterism import __version__
 from asterism.config import build, closest, to_dict
 from asterism.data.pictures import PictureFormat
+from asterism.files import write_whole
 from asterism.labels import LabelSpace
 from asterism.recipes import JUDGES, RECIPES, recipe_class
 from asterism.recipes.base import Recipe
@@ -188,23 +189,15 @@ def find_model(path_or_name: str | os.PathLike[str]) -> Path:
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` to a file, whole or not at all: a reader sees the old file or the new one.
+    """Write `content` to a file of a model, whole or not at all, in a folder that is made where it is missing.
 
     Raises:
         ModelError: no room on the disk, or no right to write; nothing is left behind.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content, sync=True)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = f"; free {-(-len(content) // 10**6)} MB there, or choose another folder" if full else ""

@@ -94,7 +94,7 @@ def read_scores(file: Path) -> dict[str, Mapping[str, Any]]:
     content = _read_json(file)
     if not isinstance(content, dict) or content.get("format") != SCORES_FORMAT:
         return {}
-    return dict(content["protocols"])
+    return dict(content.get("protocols", {}))
 
 
 def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
     ("config",),
-    ("labels", "machine", "recording", "terminal"),
+    ("labels", "machine", "recording", "terminal", "files"),
     ("networks", "objectives", "data"),
     ("recipes",),
     ("model_file",),
@@ -38,7 +38,19 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 MAX_FILE_LINES = 400
 MAX_CORE_LINES = 8_000
-CORE = ("config", "labels", "machine", "recording", "networks", "objectives", "data", "recipes", "model_file", "engine")
+CORE = (
+    "config",
+    "labels",
+    "machine",
+    "recording",
+    "files",
+    "networks",
+    "objectives",
+    "data",
+    "recipes",
+    "model_file",
+    "engine",
+)
 
 
 def name_of(path: Path) -> str:

@@ -15,14 +15,18 @@ import torch
 from torch import Tensor
 
 from asterism.cli import main
+from asterism.config import ConfigError
 from asterism.engine.trainer import Outcome, Trainer
 from asterism.evaluation import evaluate as evaluating
 from asterism.evaluation import session
 from asterism.evaluation.cache import cache_folder, read_tensor, write_tensor
+from asterism.evaluation.checkpoints import chosen
 from asterism.evaluation.evaluate import evaluate
+from asterism.evaluation.scores import keep
 from asterism.evaluation.systems import Generator
 from asterism.run_folder import read_scores, unlike
 from tests.evaluating import CPU, JUDGE, STARGAN, values
+from tests.test_model_file import rewrite
 
 
 def test_a_signal_ends_an_evaluation_with_a_sentence(run: Path, small_judge: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +76,7 @@ def test_an_interrupted_evaluation_goes_on(run: Path, monkeypatch: pytest.Monkey
         evaluate(run, batch=8, **both, **CPU)
     assert read_scores(run / "scores.json")[STARGAN] == json.loads(json.dumps(whole)), "the older scores stand"
     most[0] = 10**6
+    (run / "samples" / ".partial-of-a-call-that-nobody-gives-again").mkdir()
     again = evaluate(run, batch=16, **both, **CPU)[STARGAN]
     assert everything <= sum(made) <= everything + 80, "at most a batch, and the sheets, are translated twice"
     for metric, value in values(whole, "translated").items():
@@ -134,3 +139,29 @@ def test_an_interrupted_classifier_is_not_kept(run: Path, discs: Path, monkeypat
     monkeypatch.setattr(Trainer, "train", train_whole)
     evaluate(run, protocols=["quick"], **other)
     assert len(set((cache_folder() / "classifiers").glob("*")) - known) == 1
+
+
+@pytest.mark.parametrize("content", ['{"format": 1, "protocols": {"stargan": {"reached": 0.9}}}', '{"format": 2, "prot'])
+def test_scores_that_cannot_be_read_are_moved_aside(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"protocol": "quick", "extractor": {"name": "classifier"}, "split": "test", "checkpoint": "last"}
+    for number in (1, 2):  # A second one does not take the first one's place.
+        (tmp_path / "scores.json").write_text(content)
+        keep(tmp_path, record)
+        assert f"it is now scores.old_{number}.json" in capsys.readouterr().out
+        assert (tmp_path / f"scores.old_{number}.json").read_text() == content
+        assert read_scores(tmp_path / "scores.json") == {"quick/classifier/test/last": record}
+    keep(tmp_path, record | {"split": "val"})
+    assert len(read_scores(tmp_path / "scores.json")) == 2 and capsys.readouterr().out == ""
+
+
+def test_a_run_without_checkpoints_is_measured_by_its_model_file(run: Path) -> None:
+    """An imported run has none; a model file with scores of its training holds the weights of its best."""
+    shutil.rmtree(run / "checkpoints")
+    device = torch.device("cpu")
+    for which in ("all", "last", "model"):
+        assert [(name, step) for name, step, _ in chosen(run, which, device)[1]] == [("last", 1)]
+    with pytest.raises(ConfigError, match="has no best checkpoint: it was not evaluated while it trained"):
+        chosen(run, "best", device)
+    rewrite(run / "model.safetensors", info={"step": 1, "scores": {"fid": 3.0}})
+    for which in ("all", "best"):
+        assert [(name, step) for name, step, _ in chosen(run, which, device)[1]] == [("best", 1)]

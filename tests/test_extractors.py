@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from asterism.config import ConfigError
+from asterism.data.pictures import PictureFormat
+from asterism.evaluation import evaluate as evaluating
 from asterism.evaluation.cache import weights_folder
 from asterism.evaluation.evaluate import evaluate
-from asterism.evaluation.extractors import ALEXNET, INCEPTION, LPIPS, extractor, load_lpips
+from asterism.evaluation.extractors import ALEXNET, INCEPTION, LPIPS, extractor, load_lpips, perceptual
 from asterism.machine import Machine
-from asterism.metrics.alexnet import CHANNELS, AlexNet
+from asterism.metrics.alexnet import CHANNELS, LEAST_SIDE, AlexNet
 from asterism.run_folder import read_scores, unlike
 from tests.evaluating import CPU, values
 
@@ -39,7 +42,10 @@ def test_an_exported_program_is_an_extractor(run: Path, tmp_path: Path) -> None:
     assert values(record, "copy")["fid"] == pytest.approx(values(other, "copy")["fid"], rel=1e-4)
 
 
-def test_extractors_that_are_not_there_are_refused_with_the_remedy(run: Path, tmp_path: Path) -> None:
+def test_extractors_that_are_not_there_are_refused_with_the_remedy(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "trained_judge", lambda *_: pytest.fail("minutes of training come after the refusal"))
     (tmp_path / "bad.pt2").write_bytes(b"nothing")
     for name, words in (
         ("inception", r"pip install \"asterism\[inception\]\"|weights of the inception extractor are not at"),
@@ -48,9 +54,13 @@ def test_extractors_that_are_not_there_are_refused_with_the_remedy(run: Path, tm
         (str(tmp_path / "bad.pt2"), "is no exported program"),
         ("tests.test_extractors:Missing", "expected module:Class"),
         ("tests.test_extractors:Path", "is no torch.nn.Module"),
+        ("torch.nn:Linear", "missing 2 required .*expected module:Class that Python can import from here, and make without"),
     ):
         with pytest.raises(ConfigError, match=words):
             evaluate(run, features=name, **CPU)
+    for parameters, words in (({"pictures": -1}, "pictures is -1; expected at least 0"), ({"outputs": 0}, "at least 1")):
+        with pytest.raises(ConfigError, match=words):
+            evaluate(run, parameters=parameters, **CPU)
 
 
 class PublishedInception(nn.Module):
@@ -74,30 +84,38 @@ def test_inception_is_asked_as_torch_fidelity_wants_it(run: Path, tmp_path: Path
     monkeypatch.setitem(sys.modules, network.__name__, network)
     machine, weights = Machine.choose("cpu", "float32"), weights_folder() / INCEPTION
     with pytest.raises(ConfigError, match=f"Put the file from github.com/toshas/torch-fidelity/.*{INCEPTION} there"):
-        extractor("inception", None, machine, 3, (32, 32))  # type: ignore[arg-type]
+        extractor("inception", machine, PictureFormat(3, 32, 32))
     weights.parent.mkdir(parents=True, exist_ok=True)
     layer = torch.zeros(2048, 3)
     layer[:3] = torch.eye(3)
     try:
         torch.save({"layer.weight": layer}, weights)
-        compute = extractor("inception", None, machine, 1, (32, 32))  # type: ignore[arg-type]
+        compute = extractor("inception", machine, PictureFormat(1, 32, 32))
         made = compute(torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8))
         assert made[:, :3].tolist() == [[0.0] * 3, [128.0] * 3, [255.0] * 3] and compute.dims == made.shape[1] == 2048
         weights.write_bytes(b"cut short")
         with pytest.raises(ConfigError, match="cannot be read from .*: take the file from github.com/toshas"):
-            extractor("inception", None, machine, 3, (32, 32))  # type: ignore[arg-type]
+            extractor("inception", machine, PictureFormat(3, 32, 32))
     finally:
         weights.unlink()
 
 
-def test_lpips_weights_are_read_from_the_published_files_or_refused(tmp_path: Path) -> None:
+def test_lpips_weights_are_read_from_the_published_files_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = AlexNet()
-    backbone, linear = tmp_path / ALEXNET, tmp_path / LPIPS
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    weights_folder().mkdir()
+    backbone, linear = weights_folder() / ALEXNET, weights_folder() / LPIPS
     torch.save(network.state_dict() | {"classifier.1.weight": torch.zeros(2)}, backbone)  # It holds more than is used.
     layers = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS)}
     torch.save(layers, linear, _use_new_zipfile_serialization=False)  # As old as the published file.
     read, weights = load_lpips(backbone, linear)
     assert torch.equal(read.features[0].weight, network.features[0].weight) and [len(w) for w in weights] == list(CHANNELS)
+    judge: Any = SimpleNamespace(digest="0c55", network=SimpleNamespace(stages=None))
+    for side, name in ((LEAST_SIDE, "lpips"), (LEAST_SIDE - 1, "classifier")):
+        assert perceptual(judge, Machine.choose("cpu", "float32"), PictureFormat(3, side, 64)).name == name
+    assert len(read(torch.zeros(1, 3, LEAST_SIDE, 64))) == len(CHANNELS)
+    with pytest.raises(RuntimeError, match="too small"):
+        read(torch.zeros(1, 3, LEAST_SIDE - 1, 64))
     torch.save({}, linear)
     with pytest.raises(ConfigError, match="lpips/weights/v0.1/alex.pth"):
         load_lpips(backbone, linear)

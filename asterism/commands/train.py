@@ -57,7 +57,9 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     from asterism.data.dataset import open_data
     from asterism.engine.checkpoint import find
     from asterism.engine.estimate import expected_cost
-    from asterism.engine.run import build, initialise, refuse_changes
+    from asterism.engine.finetune import adopt
+    from asterism.engine.run import build, refuse_changes
+    from asterism.model_file import find_model, load_model
 
     refuse_changes(settings, out)
     with waiting("reading the headers of the pictures"):
@@ -65,7 +67,7 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     if not find(out / "checkpoints"):
         recipe = build(settings, datasets)
         if init is not None:
-            initialise(recipe, init, settings.name)
+            adopt(recipe, load_model(find_model(init)), settings.name)
         recipe.begin(new=True)
     lines, _ = expected_cost(settings, datasets)
     print(json.dumps(settings.to_json(), indent=2))

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from asterism.data import jpeg
 from asterism.data.tiff import pillow_holds, read_tiff
+from asterism.files import write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
 """File names that are taken for pictures."""
@@ -168,13 +169,7 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, co
         PictureError: a format that does not hold such a picture, or an unknown suffix.
     """
     path = Path(path)
-    content = encode(array, path.suffix, quality, compression)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, encode(array, path.suffix, quality, compression))
 
 
 def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6) -> bytes:

@@ -63,7 +63,8 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     root = tables[0].parent
     listing = packed or list_pictures(root)
     present = set(listing.pictures)
-    found = [next((f for base in PICTURE_FOLDERS if (f := base + _plain(file)) in present), None) for file in table.files]
+    plain = [file.replace("\\", "/").removeprefix("./") for file in table.files]
+    found = [next((f for base in PICTURE_FOLDERS if (f := base + file) in present), None) for file in plain]
     rows = [i for i, file in enumerate(found) if file is not None]
     files = [file for file in found if file is not None]
     if not rows:
@@ -179,10 +180,6 @@ def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
 
 def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
-
-
-def _plain(file: str) -> str:
-    return file.replace("\\", "/").removeprefix("./")
 
 
 def _splits(path: Path, files: list[str], cells: list[str] | None) -> list[str]:

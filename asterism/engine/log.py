@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+from asterism.files import write_whole
 from asterism.run_folder import read_log
 
 
@@ -22,9 +22,7 @@ class Log:
     def __init__(self, run: Path, step: int) -> None:
         self.path = run / "log.jsonl"
         kept = [line for line in read_log(self.path) if line["step"] <= step]
-        partial = self.path.with_name(".log.jsonl.partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self.seconds = max((line.get("seconds", 0.0) for line in kept), default=0.0)
         self.board = _tensorboard(run, step)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from asterism.engine.finetune import adopt
 from asterism.engine.preview import Previews
 from asterism.engine.processes import Processes
 from asterism.engine.trainer import Outcome, Trainer
+from asterism.files import write_json
 from asterism.machine import Machine
 from asterism.model_file import FILE_NAME, find_model, load_model, saved_step
 from asterism.recipes import recipe_class
@@ -196,11 +196,6 @@ def build(settings: Settings, datasets: Datasets) -> Recipe:
     return recipe_class(settings.name)(settings.recipe, datasets.space, datasets.picture)
 
 
-def initialise(recipe: Recipe, init: str | Path, name: str) -> list[str]:
-    """Give a recipe the weights of the model that --init names; return what is to be said of it (`adopt`)."""
-    return adopt(recipe, load_model(find_model(init)), name)
-
-
 def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews:
     """Preview validation pictures, or training pictures where a dataset has no validation picture that can be decoded."""
     val, train = datasets.splits["val"], datasets.splits["train"]
@@ -249,7 +244,8 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
         if len(pictures) < len(read):
             without = len(read) - len(pictures)
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
-        say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(_own_names(datasets, pictures.dataset))}")
+        labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
+        say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(labels)}")
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config
@@ -264,14 +260,3 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
     how = trainer.tables.reason + (", recorded as CUDA graphs" if trainer.recorder else "")
     say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; {how}; ready in {seconds:.1f} s")
-
-
-def _own_names(datasets: Datasets, dataset: int) -> Sequence[str]:
-    return datasets.space.names[datasets.space.dataset_span(dataset)]
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON atomically."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)

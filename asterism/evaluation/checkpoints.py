@@ -27,10 +27,11 @@ def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator
     kept = {int(path.stem[5:]): path for path in checkpoint.find(folder)}
     best = folder / checkpoint.BEST
     step = int(model.info.get("step", 0))
-    if which == "model" or (which == "last" and not kept) or (which in ("best", "last") and not folder.exists()):
-        name = "best" if model.info.get("scores") else "last"
-        return model, iter([(name, step, model.recipe)])
-    if which == "best" and not best.exists():
+    # The model file holds the weights of the best checkpoint or, where nothing was measured in training, of the last.
+    scored, without = bool(model.info.get("scores")), not best.exists()
+    if {"model": True, "best": scored and without, "last": not kept, "all": not kept and without}.get(which):
+        return model, iter([("best" if scored else "last", step, model.recipe)])
+    if which == "best" and without:
         raise ConfigError(
             f"{run} has no best checkpoint: it was not evaluated while it trained (train.evaluate_every); use --checkpoint last"
         )

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
+from asterism.data.pictures import PictureFormat
 from asterism.evaluation.cache import digest_of, digest_of_weights
 from asterism.evaluation.checkpoints import chosen
-from asterism.evaluation.extractors import Extractor, extractor, perceptual
+from asterism.evaluation.extractors import CLASSIFIER, Extractor, extractor, of_classifier, perceptual
 from asterism.evaluation.judge import Judge, accuracy, trained_judge, verdict
 from asterism.evaluation.measures import Bench, FeatureSet
 from asterism.evaluation.pictures import Pictures, spread
@@ -41,6 +42,8 @@ from asterism.recipes.settings import Settings
 from asterism.terminal import counting, keeping
 
 BATCH = 32
+PARTIAL = ".partial-"
+"""How the folders below `samples/` begin that hold the results of protocols for the same call to go on with."""
 
 
 def evaluate(
@@ -86,6 +89,7 @@ def evaluate(
     if batch < 1:
         raise ConfigError(f"the batch size is {batch}; expected at least 1")
     asked = [named(name) for name in protocols]
+    Parameters(**(parameters or {}))  # Refuses what is too small.
     settings = settings_of(run, data)
     datasets = open_data(settings.data)
     machine = Machine.choose(device, precision)
@@ -99,11 +103,13 @@ def evaluate(
         raise ConfigError(
             f"no picture is in the split {split!r} ({found}); splits come from the table, the folders or the file names"
         )
+    # Before the classifier is trained, so that a slip does not cost minutes.
+    other = None if features == CLASSIFIER else extractor(features, machine, model.picture)
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
     space = edited(datasets.space, model.space)
-    floor = Floor(space, held_out, datasets.splits["train"], judge, machine, model.picture, features, batch)
+    floor = Floor(space, held_out, datasets.splits["train"], judge, machine, model.picture, other, batch)
     asked = asked or floor.usual(model.recipe, (parameters or {}).get("pictures", 0))
-    records, partial = {}, []
+    records = {}
     with machine.products():
         said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
     kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
@@ -111,11 +117,11 @@ def evaluate(
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
-                record, kept = one(run, floor, protocol, recipe, model.name, facts, parameters or {}, random)
+                record = one(run, floor, protocol, recipe, model.name, facts, parameters or {}, random)
                 records[key(record)] = record
-                partial.append(kept)
                 show(record, Console())
-    for folder in partial:  # Only now: what is interrupted at the last protocol does not do the first again.
+    # Only now: what is interrupted at the last protocol does not do the first again. And what nobody went on with.
+    for folder in (run / "samples").glob(f"{PARTIAL}*"):
         shutil.rmtree(folder, ignore_errors=True)
     return records
 
@@ -129,14 +135,10 @@ def one(
     facts: dict[str, Any],
     parameters: dict[str, Any],
     random: bool,
-) -> tuple[dict[str, Any], Path]:
-    """Measure one recipe by one protocol, and keep the record in the run.
-
-    Returns:
-        The record, and the folder of what it was made from, for the same call to go on with.
-    """
+) -> dict[str, Any]:
+    """Measure one recipe by one protocol, keep the record in the run, and return it."""
     began = time.perf_counter()
-    settled = settle(protocol, parameters)
+    settled = dataclasses.replace(protocol.parameters, **parameters)
     head = {
         "protocol": protocol.name,
         "version": protocol.version,
@@ -146,7 +148,7 @@ def one(
         "precision": str(floor.machine.dtype).removeprefix("torch."),
         "model": digest_of_weights(recipe),
     } | facts
-    kept = run / "samples" / f".partial-{digest_of(json.dumps(head, sort_keys=True), str(random))}"
+    kept = run / "samples" / f"{PARTIAL}{digest_of(json.dumps(head, sort_keys=True), str(random))}"
     systems: list[System] = [Generator("translated", recipe, floor.machine, floor.sets, settled.seed)]
     if random:
         blank = untrained(recipe, recipe_name, settled.seed, floor.machine)
@@ -159,16 +161,7 @@ def one(
     record["notes"] += [f"order: {sentence}" for sentence in broken_orders(record)]
     record["seconds"] = round(time.perf_counter() - began, 1)
     keep(run, record)
-    return record, kept
-
-
-def settle(protocol: Protocol, parameters: dict[str, Any]) -> Parameters:
-    """Return a protocol's parameters with what differs from its own."""
-    low = {"pictures": 0, "real_pictures": 0, "outputs": 1}
-    for name, value in parameters.items():
-        if value < low.get(name, 0):
-            raise ConfigError(f"{name} is {value}; expected at least {low.get(name, 0)}")
-    return dataclasses.replace(protocol.parameters, **parameters)
+    return record
 
 
 class Floor:
@@ -178,7 +171,7 @@ class Floor:
         space: the labels, and which of them exclude one another in an edit.
         held_out: the sets that are translated, none empty.
         training: the real pictures that features are compared with, one set per dataset.
-        features: name of the extractor.
+        compared: the extractor; none takes the classifier.
         batch: outputs at once.
         say: told what a person should know.
     """
@@ -190,14 +183,14 @@ class Floor:
         training: Sequence[PictureSet],
         judge: Judge,
         machine: Machine,
-        picture: Any,
-        features: str,
+        picture: PictureFormat,
+        compared: Extractor | None,
         batch: int,
         say: Callable[[str], None] = print,
     ) -> None:
         self.space, self.judge, self.machine, self.picture, self.batch, self.say = space, judge, machine, picture, batch, say
-        self.extractor: Extractor = extractor(features, judge, machine, picture.channels, (picture.height, picture.width))
-        self.perceptual = perceptual(judge, machine, picture.channels)
+        self.extractor = compared or of_classifier(judge)
+        self.perceptual = perceptual(judge, machine, picture)
         self.sets = [Pictures(s, picture, say) for s in held_out]
         self.partners = [Partners(s.set.identity, s.labels) for s in self.sets]
         self.training = list(training)

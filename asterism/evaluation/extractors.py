@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from asterism.config import ConfigError
+from asterism.data.pictures import PictureFormat
 from asterism.evaluation.cache import digest_of, digest_of_file, digest_of_weights, weights_folder
 from asterism.evaluation.judge import Judge
 from asterism.machine import Machine
-from asterism.metrics.alexnet import CHANNELS, AlexNet
+from asterism.metrics.alexnet import CHANNELS, LEAST_SIDE, AlexNet
 from asterism.metrics.perceptual import Stages
 
+CLASSIFIER = "classifier"
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 FROM = f"github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}"
 ALEXNET = "alexnet-owt-7be5be79.pth"
@@ -56,26 +58,27 @@ class Extractor:
         return {"name": self.name, "digest": self.digest, "dims": self.dims}
 
 
-def extractor(name: str, judge: Judge, machine: Machine, channels: int, size: tuple[int, int]) -> Extractor:
-    """Return the extractor of a name: `classifier`, `inception`, an exported program's file, or `module:Class`.
+def of_classifier(judge: Judge) -> Extractor:
+    """Return the dataset's own classifier as an extractor."""
+
+    def features(x: Tensor) -> Tensor:
+        with judge.machine.arithmetic():
+            return judge.network.features(x)
+
+    return Extractor(CLASSIFIER, judge.digest, judge.network.head.in_features, features, judge.machine)
+
+
+def extractor(name: str, machine: Machine, picture: PictureFormat) -> Extractor:
+    """Return the extractor of a name: `inception`, an exported program's file, or `module:Class`.
 
     Args:
-        judge: the dataset's classifier.
-        channels, size: of the pictures that it will be given.
+        picture: the pictures that it will be given.
 
     Raises:
         ConfigError: no such extractor, its weights or its package are missing, or it does not give one vector per picture.
     """
-    if name == "classifier":
-        network = judge.network
-
-        def features(x: Tensor) -> Tensor:
-            with machine.arithmetic():
-                return network.features(x)
-
-        return Extractor(name, judge.digest, network.head.in_features, features, machine)
     if name == "inception":
-        return _inception(machine, channels)
+        return _inception(machine, picture.channels)
     if name.endswith(".pt2"):
         compute, digest = _exported(Path(name).expanduser(), machine)
         name = Path(name).name
@@ -86,18 +89,19 @@ def extractor(name: str, judge: Judge, machine: Machine, channels: int, size: tu
             f"no extractor {name!r}: classifier, inception, a file written by torch.export.save (NAME.pt2), or module:Class "
             "of a torch.nn.Module that takes pictures [N, C, H, W] in [-1, 1]"
         )
-    return Extractor(name, digest, _dims(name, compute, machine, channels, size), compute, machine)
+    return Extractor(name, digest, _dims(name, compute, machine, picture), compute, machine)
 
 
-def _dims(name: str, compute: Callable[[Tensor], Tensor], machine: Machine, channels: int, size: tuple[int, int]) -> int:
+def _dims(name: str, compute: Callable[[Tensor], Tensor], machine: Machine, picture: PictureFormat) -> int:
     """Ask a user's extractor for the features of three pictures, and say what is wrong with the answer."""
+    shape = [3, picture.channels, picture.height, picture.width]
     try:
         with torch.inference_mode():
-            made = compute(torch.zeros(3, channels, *size, device=machine.device))
+            made = compute(torch.zeros(shape, device=machine.device))
     except Exception as error:
         raise ConfigError(
-            f"extractor {name} cannot take pictures [3, {channels}, {size[0]}, {size[1]}]: {error}. Export it for this size, "
-            "with a first dimension of any length"
+            f"extractor {name} cannot take pictures {shape}: {error}. Export it for this size, with a first dimension of any "
+            "length"
         ) from error
     if not isinstance(made, Tensor) or len(made) != 3 or made.ndim < 2:
         raise ConfigError(f"extractor {name} must give one tensor [N, ...], a row of features per picture")
@@ -118,9 +122,11 @@ def _module(name: str, machine: Machine) -> tuple[Callable[[Tensor], Tensor], st
     where, _, attribute = name.partition(":")
     try:
         made = getattr(importlib.import_module(where), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"extractor {name}: {error}; expected module:Class that Python can import from here") from error
-    module = made() if isinstance(made, type) else made
+        module = made() if isinstance(made, type) else made
+    except Exception as error:  # Whatever the user's own code raises.
+        raise ConfigError(
+            f"extractor {name}: {error}; expected module:Class that Python can import from here, and make without arguments"
+        ) from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"extractor {name} is no torch.nn.Module")
     module = module.eval().requires_grad_(False).to(machine.device)
@@ -178,10 +184,11 @@ class Perceptual:
     weights: Sequence[Tensor] | None
 
 
-def perceptual(judge: Judge, machine: Machine, channels: int) -> Perceptual:
-    """Return LPIPS where both its weight files are in the cache and pictures have colours, else the classifier's stages."""
+def perceptual(judge: Judge, machine: Machine, picture: PictureFormat) -> Perceptual:
+    """Return LPIPS where both its weight files are in the cache and it can take the pictures, else the classifier's stages."""
     backbone, linear = weights_folder() / ALEXNET, weights_folder() / LPIPS
-    if channels == 3 and backbone.is_file() and linear.is_file():
+    fits = picture.channels == 3 and min(picture.height, picture.width) >= LEAST_SIDE
+    if fits and backbone.is_file() and linear.is_file():
         stages, weights = load_lpips(backbone, linear)
         stages.to(machine.device)
         weights = [w.to(machine.device) for w in weights]

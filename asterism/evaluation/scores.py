@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from asterism.engine.run import write_json
+from asterism.files import write_json
 from asterism.run_folder import SCORES_FORMAT, read_scores
 
 FILE = "scores.json"
@@ -17,6 +18,14 @@ def key(record: dict[str, Any]) -> str:
 
 
 def keep(run: Path, record: dict[str, Any]) -> None:
-    """Write a record into the run's `scores.json`, in place of an older one of the same key; the others stay as they are."""
-    records = {**read_scores(run / FILE), key(record): record}
-    write_json(run / FILE, {"format": SCORES_FORMAT, "protocols": records})
+    """Write a record into the run's `scores.json`, in place of an older one of the same key; the others stay as they are.
+
+    A file that cannot be read, damaged or of another format, is moved aside, and that is said.
+    """
+    file = run / FILE
+    records = read_scores(file)
+    if file.exists() and not records:
+        aside = next(p for n in count(1) if not (p := run / f"scores.old_{n}.json").exists())
+        file.rename(aside)
+        print(f"{file} is damaged, or of another version: it is now {aside.name}, and the scores start anew")
+    write_json(file, {"format": SCORES_FORMAT, "protocols": records | {key(record): record}})

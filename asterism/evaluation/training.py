@@ -61,9 +61,7 @@ def quick_evaluation(
         return None
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
     try:
-        floor = Floor(
-            datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, "classifier", BATCH, say
-        )
+        floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
     except DataError as error:
         say(f"{error}: nothing is measured while training, and the last checkpoint is kept")
         return None

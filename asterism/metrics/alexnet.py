@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 CHANNELS = (64, 192, 384, 256, 256)
+LEAST_SIDE = 31
+"""Pixels; of smaller pictures its poolings leave nothing."""
 
 
 class AlexNet(nn.Module):
@@ -34,7 +36,7 @@ class AlexNet(nn.Module):
         self.scale = nn.Buffer(torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the five activations [N, C_l, H_l, W_l] of pictures x [N, 3, H, W] in [-1, 1], at least 31 px."""
+        """Return the five activations [N, C_l, H_l, W_l] of pictures x [N, 3, H, W] in [-1, 1], at least `LEAST_SIDE` px."""
         x = (x - self.shift) / self.scale
         found = []
         for layer in self.features:

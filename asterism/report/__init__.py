@@ -7,12 +7,12 @@ leaves out what is not; machine names and paths stay out of it.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from asterism.files import write_whole
 from asterism.report.page import render
 from asterism.run_folder import Run, RunError, read_run
 
@@ -36,12 +36,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     read = named_apart([read_run(folder) for folder in folders], folders)
     out = Path(out) if out else (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        half.write_text(render(read), encoding="utf-8")
-        os.replace(half, out)
-    finally:
-        half.unlink(missing_ok=True)
+    write_whole(out, render(read).encode())
     return out
 
 

@@ -27,7 +27,7 @@ def previews(runs: Sequence[Run]) -> Html:
         all_ = runs[0].previews
         count = min(MOMENTS, len(all_))
         shown = [_figure(all_[round(i * (len(all_) - 1) / max(1, count - 1))]) for i in range(count)]
-    return section("previews", "Previews", lead, *([tag("div", join(shown), class_="sheets")] if shown else []))
+    return section("previews", "Previews", lead, _beside(shown))
 
 
 def cases(runs: Sequence[Run]) -> tuple[Html, Html]:
@@ -52,21 +52,29 @@ def cases(runs: Sequence[Run]) -> tuple[Html, Html]:
                 of = [tag("span", _protocol(name), class_="soft")] if len(run.scores) > 1 else []
                 others.setdefault(sheet.title, []).append(_figure(sheet, *whose, *of))
     lead = "Pictures that training has not seen, and their translations."
-    first = [tag("div", join(held_out), class_="sheets")] if held_out else []
     rest = [
-        tag("div", tag("h3", title[:1].upper() + title[1:]), tag("div", join(figures), class_="sheets"), class_="case")
+        tag("div", tag("h3", title[:1].upper() + title[1:]), _beside(figures), class_="case")
         for title, figures in others.items()
+        if any(figures)
     ]
     ranked = tag("div", *rest, class_="cases") if rest else Html()
-    return section("held-out", "Held-out pictures", lead, *first), section("cases", "Cases", "", ranked)
+    return section("held-out", "Held-out pictures", lead, _beside(held_out)), section("cases", "Cases", "", ranked)
 
 
 def _protocol(record: str) -> str:
     return " · ".join(record.split("/"))
 
 
+def _beside(figures: Sequence[Html]) -> Html:
+    return tag("div", join(filter(None, figures)), class_="sheets") if any(figures) else Html()
+
+
 def _figure(sheet: Sheet, *heading: Html) -> Html:
-    picture = _opened(sheet.file)
+    """Return a sheet as a figure; nothing where its file is damaged."""
+    try:
+        picture = _opened(sheet.file)
+    except Exception:  # A damaged file surfaces as many kinds of error.
+        return Html()
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=92, subsampling=0)  # Colour at full resolution: it is what the edits change.
     coded = base64.b64encode(buffer.getvalue()).decode("ascii")

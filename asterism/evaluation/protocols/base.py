@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from asterism.config import ConfigError
 from asterism.evaluation.measures import Measure
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
@@ -25,6 +26,9 @@ class Parameters:
         kept: features kept for measures of neighbours and kernels, evenly spaced.
         kid_subsets, kid_size: random subsets for KID, and pictures of each side in one.
         region: difference of a pixel, as a share of the range, above which an edit is said to change it.
+
+    Raises:
+        ConfigError: a number that is too small.
     """
 
     seed: int = 0
@@ -35,6 +39,11 @@ class Parameters:
     kid_subsets: int = 50
     kid_size: int = 500
     region: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, low in {"pictures": 0, "real_pictures": 0, "outputs": 1}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {low}")
 
 
 Order = tuple[tuple[str, str], ...]
