@@ -252,7 +252,7 @@ def _targets(table: Sequence[Entry]) -> Html:
             cells = [_cell(about["values"].get(name), metrics[name]) for name in columns]
             rows.append(tag("tr", *head, *whose, *cells, tag("td", f"{about['pictures']:,}", class_="soft")))
         bodies.append(tag("tbody", join(rows)))
-    titles = [tag("th", breakable(heading(n, table[0].record)), _direction(metrics[n]["better"]), scope="col") for n in columns]
+    titles = [tag("th", breakable(n), _direction(metrics[n]["better"]), scope="col") for n in columns]
     corner = [tag("td")] * (2 if several else 1)
     head = tag("thead", tag("tr", *corner, *titles, tag("th", "pictures", scope="col")))
     return Html(
