@@ -8,11 +8,10 @@ all padding is by one zero. The 4x4 kernel is a function of the 3x3 weights, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from math import isqrt
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from asterism.networks.convolution import Conv2d, convolve, transpose
@@ -21,44 +20,64 @@ from asterism.networks.convolution import Conv2d, convolve, transpose
 class HalvingConv2d(Conv2d):
     """avg_pool2d(conv2d(x), 2) of a 3x3 convolution with padding 1."""
 
+    copies: Tensor
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, 1, 1)
+        self.register_buffer("copies", four_copies() / 4, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
-        return convolve(x, self.kept(x, halving), self.bias, 2, 1)
+        return convolve(x, self.kept(x, self.fold), self.bias, 2, 1)
 
-    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
+    def transpose(self, g: Tensor, size: tuple[int, int]) -> Tensor:
         """Return the gradient of the input, of height and width `size`, from that of the output."""
-        return transpose(g, self.kept(g, halving), size, 2, 1)
+        return transpose(g, self.kept(g, self.fold), size, 2, 1)
+
+    def fold(self, weight: Tensor) -> Tensor:
+        """Return the 4x4 kernel [O, C, 4, 4] that convolves by [O, C, 3, 3] and averages."""
+        return _Product.apply(self.copies, weight)
 
 
 class DoublingConv2d(Conv2d):
     """conv2d(interpolate(x, scale_factor=2, mode="nearest")) of a 3x3 convolution with padding 1."""
 
+    copies: Tensor
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, 1, 1)
+        self.register_buffer("copies", four_copies().flip(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, h, w] to [N, outputs, 2 h, 2 w]."""
-        y = transpose(x, self.kept(x, doubling), (2 * x.shape[2], 2 * x.shape[3]), 2, 1)
+        y = transpose(x, self.kept(x, self.fold), (2 * x.shape[2], 2 * x.shape[3]), 2, 1)
         return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
-
-def halving(weight: Tensor) -> Tensor:
-    """Return the 4x4 kernel [O, C, 4, 4] that convolves by [O, C, 3, 3] and averages."""
-    return shifted(weight, partial(torch.lerp, weight=0.5))
-
-
-def doubling(weight: Tensor) -> Tensor:
-    """Return the 4x4 kernel [C, O, 4, 4] whose transpose repeats pixels and convolves by [O, C, 3, 3]."""
-    return shifted(weight.flip(2, 3), torch.add).transpose(0, 1)
+    def fold(self, weight: Tensor) -> Tensor:
+        """Return the 4x4 kernel [C, O, 4, 4] whose transpose repeats pixels and convolves by [O, C, 3, 3]."""
+        return _Product.apply(self.copies, weight).transpose(0, 1)
 
 
-def shifted(weight: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Join the four copies of a 3x3 kernel that fit into 4x4: in pairs, by the sum or the mean.
+def four_copies() -> Tensor:
+    """Return the matrix [16, 9] that adds up the four copies of a 3x3 kernel that fit into 4x4."""
+    side = torch.eye(4, 3) + torch.eye(4, 3).roll(1, 0)
+    return torch.kron(side, side)
 
-    Kernels are kept and differentiated several times, so nothing here may save a tensor for its backward.
+
+class _Product(torch.autograd.Function):
+    """Places of a kernel [O, C, k, k] times a matrix [l * l, k * k]: [O, C, l, l], channels last.
+
+    It saves no tensor for its backward, since kernels are kept and differentiated several times.
     """
-    rows = join(F.pad(weight, (0, 0, 0, 1)), F.pad(weight, (0, 0, 1, 0)))
-    return join(F.pad(rows, (0, 1)), F.pad(rows, (1, 0)))
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, kernel: Tensor) -> Tensor:
+        ctx.matrix = matrix
+        count, channels, *_ = kernel.shape
+        with torch.autocast(kernel.device.type, enabled=False):
+            places = matrix @ kernel.permute(0, 2, 3, 1).reshape(count, -1, channels)
+        return places.unflatten(1, (isqrt(len(matrix)), -1)).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:
+        return None, _Product.apply(ctx.matrix.t(), g)
