@@ -308,6 +308,14 @@ def test_the_generator_steps_after_the_fifth_discriminator_step(shapes_dir, tmp_
     assert lines[-1]["lr"]["generator"] == pytest.approx(1e-4 / 4)  # The last of four decaying steps.
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["stargan", "fixed_point"])
+def test_pictures_need_not_be_square(name, precision, shapes_dir, tmp_path):
+    """The class head's kernel is as high and as wide as what the halvings leave."""
+    train(name, shapes_dir, tmp_path / "run", overrides=small(data__size="16x24", train__precision=precision, train__steps=2))
+    assert state(tmp_path / "run")["step"] == 2
+
+
 def test_the_average_has_the_stated_half_life():
     assert decay(images=10**9, batch=1000, half_life=10, ramp=0) ** 10 == pytest.approx(0.5)
     assert decay(images=1000, batch=10, half_life=10, ramp=0.05) == 0.5 ** (10 / 50)  # Early: a share of what was seen.

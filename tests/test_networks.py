@@ -74,8 +74,22 @@ def test_convolutions_of_small_maps_equal_the_librarys(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_wide_kernel_to_few_channels_equals_the_librarys(layout):
-    x, w, b = numbers(2, 5, 12, 9, layout=layout), numbers(3, 5, 7, 7, layout=layout, seed=1), numbers(3, seed=2)
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "padding"), [((2, 3), (2, 3), 1, 0), ((5, 4), (3, 2), 2, 1), ((9, 8), (3, 4), 1, 1)]
+)
+def test_kernels_need_not_be_square(side, kernel, stride, padding, layout):
+    x, w, b = numbers(2, 3, *side, layout=layout), numbers(6, 3, *kernel, layout=layout, seed=1), numbers(6, seed=2)
+    y = convolve(x, w, b, stride, padding)
+    agree(y, F.conv2d(x, w, b, stride, padding), [x, w, b])
+    g = numbers(*y.shape, layout=layout, seed=3)
+    (plain,) = torch.autograd.grad(F.conv2d(x, w, None, stride, padding), x, g, create_graph=True)
+    agree(transpose(g, w, side, stride, padding), plain, [g, w])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kernel", [(7, 7), (6, 5)])
+def test_a_wide_kernel_to_few_channels_equals_the_librarys(kernel, layout):
+    x, w, b = numbers(2, 5, 12, 9, layout=layout), numbers(3, 5, *kernel, layout=layout, seed=1), numbers(3, seed=2)
     agree(convolve(x, w, b, 1, 3), F.conv2d(x, w, b, padding=3), [x, w, b])
 
 

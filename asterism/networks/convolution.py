@@ -11,7 +11,7 @@ Three operations are closed under differentiation: the convolution of x with w, 
 of w from x and g. Each is chosen by shape on its own, everything is differentiable any number of times, and results equal
 the library's up to rounding.
 
-Shapes: x [N, C, H, W], w [O, C, k, k], y and g [N, O, h, w].
+Shapes: x [N, C, H, W], w [O, C, k, l], y and g [N, O, h, w].
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FEW_OUTPUTS = 4
 
 
 class Conv2d(nn.Conv2d):
-    """PyTorch's layer, through `convolve`, and its transpose; square kernels, zero padding, no groups."""
+    """PyTorch's layer, through `convolve`, and its transpose; zero padding, no groups."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, O, h, w]."""
@@ -107,7 +107,7 @@ class _Convolution(torch.autograd.Function):
         size = _output_size(x.shape[2:], weight, stride, padding)
         if not _product_pays(size, weight, stride):
             return F.conv2d(x, weight, bias, stride, padding)
-        rows = _patches(x, weight.shape[2], stride, padding)
+        rows = _patches(x, weight.shape[2:], stride, padding)
         return _maps(F.linear(rows, _matrix(weight), bias), len(x), size)
 
     @staticmethod
@@ -116,7 +116,7 @@ class _Convolution(torch.autograd.Function):
         of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
         return (
             _Transpose.apply(g, weight, *ctx.shape, tuple(x.shape[2:])) if of_x else None,
-            _weight_gradient(x, g, weight.shape[2], *ctx.shape) if of_weight else None,
+            _weight_gradient(x, g, weight.shape[2:], *ctx.shape) if of_weight else None,
             g.sum((0, 2, 3)) if of_bias else None,
             None,
             None,
@@ -138,7 +138,7 @@ class _Transpose(torch.autograd.Function):
         of_g, of_weight, *_ = ctx.needs_input_grad
         return (
             _Convolution.apply(u, weight, None, *ctx.shape) if of_g else None,
-            _weight_gradient(u, g, weight.shape[2], *ctx.shape) if of_weight else None,
+            _weight_gradient(u, g, weight.shape[2:], *ctx.shape) if of_weight else None,
             None,
             None,
             None,
@@ -162,10 +162,10 @@ def _product_pays(size: tuple[int, ...], weight: Tensor, stride: int) -> bool:
 # -- the products ------------------------------------------------------------------------------------------------------
 
 
-def _patches(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Gather what every output sees, [N * h * w, k * k * C]."""
+def _patches(x: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
+    """Gather what every output sees, [N * h * w, k * l * C]."""
     x = F.pad(x, (padding,) * 4) if padding else x
-    windows = x.unfold(2, kernel, stride).unfold(3, kernel, stride)  # [N, C, h, w, k, k]
+    windows = x.unfold(2, kernel[0], stride).unfold(3, kernel[1], stride)  # [N, C, h, w, k, l]
     return windows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(0, 2)
 
 
@@ -180,46 +180,44 @@ def _maps(rows: Tensor, count: int, size: tuple[int, ...]) -> Tensor:
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """[O, C, k, k] -> [O, k * k * C]; a view of a channels-last kernel."""
+    """[O, C, k, l] -> [O, k * l * C]; a view of a channels-last kernel."""
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 def _fold(columns: Tensor, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, ...]) -> Tensor:
-    """Add the patches [N * h * w, k * k * C] up where they overlap, [N, C, H, W]; the transpose of `_patches`."""
+    """Add the patches [N * h * w, k * l * C] up where they overlap, [N, C, H, W]; the transpose of `_patches`."""
     count, _, height, width = g.shape
-    kernel, channels = weight.shape[2], weight.shape[1]
-    patches = columns.view(count, height, width, kernel, kernel, channels)
+    channels, *kernel = weight.shape[1:]
+    patches = columns.view(count, height, width, *kernel, channels)
     # Sums of rounded summands are taken in float32, as the library does inside.
     dtype = torch.promote_types(columns.dtype, torch.float32)
-    whole = [max(full + 2 * padding, (few - 1) * stride + kernel) for full, few in zip(size, (height, width), strict=True)]
+    whole = [max(full + 2 * padding, (few - 1) * stride + k) for full, few, k in zip(size, g.shape[2:], kernel, strict=True)]
     out = columns.new_zeros(count, *whole, channels, dtype=dtype)
-    for i in range(kernel):
-        for j in range(kernel):
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
             out[:, i : i + stride * height : stride, j : j + stride * width : stride] += patches[:, :, :, i, j]
     inside = out[:, padding : padding + size[0], padding : padding + size[1]]
     return inside.to(columns.dtype).contiguous().permute(0, 3, 1, 2)
 
 
-def _weight_gradient(x: Tensor, g: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Return the gradient of the weights, [O, C, k, k]."""
+def _weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
+    """Return the gradient of the weights, [O, C, k, l]."""
     if not _small(g.shape[2:], stride):  # Asked for inside the derivative of a small one.
-        shape = (g.shape[1], x.shape[1], kernel, kernel)
-        return conv2d_weight(x, shape, g, stride, padding)
+        return conv2d_weight(x, (g.shape[1], x.shape[1], *kernel), g, stride, padding)
     product = _rows(g).t() @ _patches(x, kernel, stride, padding)
-    return product.view(g.shape[1], kernel, kernel, x.shape[1]).permute(0, 3, 1, 2)
+    return product.view(g.shape[1], *kernel, x.shape[1]).permute(0, 3, 1, 2)
 
 
 def _library_transpose(g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, ...]) -> Tensor:
-    kernel = weight.shape[2]
-    # What floor division dropped where the sides are odd.
-    odd = tuple(full + 2 * padding - kernel - (few - 1) * stride for full, few in zip(size, g.shape[2:], strict=True))
+    sides = zip(size, g.shape[2:], weight.shape[2:], strict=True)
+    odd = tuple(full + 2 * padding - k - (few - 1) * stride for full, few, k in sides)  # Dropped by floor division.
     return F.conv_transpose2d(g, weight, None, stride, padding, odd)
 
 
 def _by_rows(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    """Convolve to few channels: the kernel's rows as channels of a 1 x k convolution, added up after shifts by a row each."""
-    outputs, channels, kernel, _ = weight.shape
-    rows = weight.permute(2, 0, 1, 3).reshape(kernel * outputs, channels, 1, kernel)
+    """Convolve to few channels: the kernel's rows as channels of a 1 x l convolution, added up after shifts by a row each."""
+    outputs, channels, kernel, width = weight.shape
+    rows = weight.permute(2, 0, 1, 3).reshape(kernel * outputs, channels, 1, width)
     partial = F.pad(F.conv2d(x, rows, padding=(0, padding)), (0, 0, padding, padding))
     height = partial.shape[2] - kernel + 1
     parts = [partial[:, i * outputs : (i + 1) * outputs, i : i + height] for i in range(kernel)]
@@ -230,7 +228,7 @@ def _by_rows(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
 
 
 def _output_size(size: tuple[int, ...], weight: Tensor, stride: int, padding: int) -> tuple[int, ...]:
-    return tuple((side + 2 * padding - weight.shape[2]) // stride + 1 for side in size)
+    return tuple((side + 2 * padding - k) // stride + 1 for side, k in zip(size, weight.shape[2:], strict=True))
 
 
 def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
