@@ -79,10 +79,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for word in [*unknown, *(key for key, _ in keys if not args.sections)]:
         key = word.partition("=")[0]
         args.parser.error(f"unrecognized argument {word}" + (f": {_meant(key, args)}" if word.startswith("-") else ""))
-    for key, value in keys:
-        if value is None:
+    for key, text in keys:
+        if text is None:
             args.parser.error(f"{key} needs a value")
-    args.overrides = {key[2:]: value for key, value in keys}
+    args.overrides = {key[2:]: text for key, text in keys}
     return args
 
 
