@@ -35,6 +35,7 @@ docs: .venv
 lint: .venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 
 # The browser example; needs Node.js and npm.
 example:

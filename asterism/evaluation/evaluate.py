@@ -139,7 +139,7 @@ def one(
     """Measure one recipe by one protocol, keep the record in the run, and return it."""
     began = time.perf_counter()
     settled = dataclasses.replace(protocol.parameters, **parameters)
-    head = {
+    head: dict[str, Any] = {
         "protocol": protocol.name,
         "version": protocol.version,
         "parameters": dataclasses.asdict(settled) | {"diversity": f"{floor.perceptual.name} {floor.perceptual.digest}"},

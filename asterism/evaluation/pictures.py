@@ -38,7 +38,7 @@ class Pictures:
         self._stored: dict[int, Tensor] = {}
         self._room = KEPT_BYTES
         self.set = held
-        rows, reason = [], DataError(f"{held.name} holds no pictures")
+        rows, reason = list[int](), DataError(f"{held.name} holds no pictures")
         stored: dict[int, Tensor] = {}
         whole = hashlib.sha256(repr(picture).encode())
         with counting(f"reading {held.name}") as progress:

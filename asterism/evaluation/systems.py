@@ -128,7 +128,7 @@ class Real:
         others = chosen.nonzero()[:, 0]
         if not len(others):
             return None
-        drawn = []
+        drawn: list[int] = []
         for row, true in zip(rows, found, strict=True):
             any_of = others[torch.randint(len(others), (task.outputs,), generator=task.generator(self.seed, row))].tolist()
             drawn += any_of if true is None or task.outputs > 1 else [true]

@@ -254,9 +254,9 @@ def _targets(table: Sequence[Entry]) -> Html:
         bodies.append(tag("tbody", join(rows)))
     titles = [tag("th", breakable(n), _direction(metrics[n]["better"]), scope="col") for n in columns]
     corner = [tag("td")] * (2 if several else 1)
-    head = tag("thead", tag("tr", *corner, *titles, tag("th", "pictures", scope="col")))
+    top = tag("thead", tag("tr", *corner, *titles, tag("th", "pictures", scope="col")))
     return Html(
-        tag("h4", "Target by target") + tag("div", tag("table", head, *bodies, class_="targets"), class_="scroll", tabindex=0)
+        tag("h4", "Target by target") + tag("div", tag("table", top, *bodies, class_="targets"), class_="scroll", tabindex=0)
     )
 
 
