@@ -246,7 +246,7 @@ FID = Measure(
     "fid",
     "lower",
     "",
-    "Fréchet distance between the features of outputs and of real training pictures of the target; FID if Inception's",
+    "Fréchet distance between features of outputs and of real training pictures of the target; FID if Inception's",
     of_features=lambda real, fake, p: frechet_distance(real.moments, fake.moments),
 )
 KID = Measure(

@@ -12,7 +12,7 @@ from math import isqrt
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asterism.networks.convolution import Conv2d, convolve, transpose
 
@@ -20,17 +20,15 @@ from asterism.networks.convolution import Conv2d, convolve, transpose
 class HalvingConv2d(Conv2d):
     """avg_pool2d(conv2d(x), 2) of a 3x3 convolution with padding 1."""
 
-    copies: Tensor
-
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, 1, 1)
-        self.register_buffer("copies", four_copies() / 4, persistent=False)
+        self.copies = nn.Buffer(four_copies() / 4, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
         return convolve(x, self.kept(x, self.fold), self.bias, 2, 1)
 
-    def transpose(self, g: Tensor, size: tuple[int, int]) -> Tensor:
+    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return the gradient of the input, of height and width `size`, from that of the output."""
         return transpose(g, self.kept(g, self.fold), size, 2, 1)
 
@@ -42,11 +40,9 @@ class HalvingConv2d(Conv2d):
 class DoublingConv2d(Conv2d):
     """conv2d(interpolate(x, scale_factor=2, mode="nearest")) of a 3x3 convolution with padding 1."""
 
-    copies: Tensor
-
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, 1, 1)
-        self.register_buffer("copies", four_copies().flip(1), persistent=False)
+        self.copies = nn.Buffer(four_copies().flip(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, h, w] to [N, outputs, 2 h, 2 w]."""
