@@ -110,6 +110,7 @@ class TrainConfig:
         1000, "Steps between checkpoints: the most that a kill can lose.", unit="steps", low=1, resumable=True
     )
     keep: int = option(2, "Checkpoints to keep.", low=1, resumable=True)
+    licence: str = option("", "Licence of the weights: CC BY 4.0. Those made from others' keep theirs.", resumable=True)
     max_skipped: int = option(20, "Non-finite steps in a row after which the run stops.", unit="steps", low=1, resumable=True)
 
 

@@ -76,8 +76,7 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        capabilities: dict[str, object] = getattr(
-            torch.cpu, "get_capabilities", dict
-        )()  # Newer than the oldest PyTorch that is supported.
+        # Newer than the oldest PyTorch that is supported.
+        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False  # Unproven on MPS.

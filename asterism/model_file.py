@@ -150,15 +150,6 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     return Model(recipe, facts["recipe"], space, picture, config, info, missing)
 
 
-def saved_step(path: str | os.PathLike[str]) -> int | None:
-    """Return the training step that a model file is of; None where there is no such file or it does not say."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads(file.metadata()["info"])["step"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-
-
 def find_model(path_or_name: str | os.PathLike[str]) -> Path:
     """Return the model file that a user means.
 

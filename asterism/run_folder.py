@@ -67,11 +67,11 @@ def read_run(folder: Path) -> Run:
     Raises:
         RunError: neither config.json nor model.safetensors is there.
     """
-    model = _read_model(folder / "model.safetensors")
-    config = _read_json(folder / "config.json") or ({"name": model["recipe"], "recipe": model["config"]} if model else {})
+    model = read_model(folder / "model.safetensors")
+    config = read_json(folder / "config.json") or ({"name": model["recipe"], "recipe": model["config"]} if model else {})
     if not config:
         raise RunError(f"{folder} is no run folder: it holds neither config.json nor model.safetensors")
-    columns = tuple(_read_json(folder / "previews" / "targets.json") or ())
+    columns = tuple(read_json(folder / "previews" / "targets.json") or ())
     previews = [
         Sheet(file, columns, f"step {int(file.stem.removeprefix('step_')):,}")
         for file in sorted((folder / "previews").glob("step_*.png"))
@@ -91,7 +91,7 @@ def read_run(folder: Path) -> Run:
 
 def read_scores(file: Path) -> dict[str, Mapping[str, Any]]:
     """Return the records of a scores.json by name, oldest first; none where it is missing, damaged or of another format."""
-    content = _read_json(file)
+    content = read_json(file)
     if not isinstance(content, dict) or content.get("format") != SCORES_FORMAT:
         return {}
     return dict(content.get("protocols", {}))
@@ -126,6 +126,34 @@ def heading(metric: str, record: Mapping[str, Any]) -> str:
     return metric if inception else f"{plain} ({extractor}){comma}{mode}"
 
 
+def read_json(file: Path) -> Any:
+    """Return what a file of JSON holds; None where it is missing or damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_model(file: Path) -> dict[str, Any]:
+    """Return the metadata of a model file, with `parameters` and `bytes`; nothing where it is missing or damaged."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            model = {key: json.loads(text) for key, text in (opened.metadata() or {}).items()}
+            counts: dict[str, int] = {}
+            for key in opened.keys():
+                network = key.partition(".")[0]
+                counts[network] = counts.get(network, 0) + math.prod(opened.get_slice(key).get_shape())
+    except (OSError, ValueError, SafetensorError):
+        return {}
+    return {**model, "parameters": counts, "bytes": file.stat().st_size} if "recipe" in model else {}
+
+
+def called(path_or_name: str | Path) -> str:
+    """Return the name of a model, given its run's folder, its file or its name on the hub; without its place."""
+    path = Path(path_or_name).expanduser().absolute()
+    return path.parent.name if path.name == "model.safetensors" else path.name
+
+
 def read_log(file: Path) -> list[dict[str, Any]]:
     """Return the lines of a log.jsonl in order of their step, those of one step as one; damaged ones are left out.
 
@@ -145,23 +173,3 @@ def _sheets(folder: Path, record: Mapping[str, Any]) -> Iterator[Sheet]:
     for case in record.get("cases", ()):
         if (folder / case["file"]).exists():
             yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"], case.get("title", "cases"))
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _read_model(file: Path) -> dict[str, Any]:
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            model = {key: json.loads(text) for key, text in (opened.metadata() or {}).items()}
-            counts: dict[str, int] = {}
-            for key in opened.keys():
-                network = key.partition(".")[0]
-                counts[network] = counts.get(network, 0) + math.prod(opened.get_slice(key).get_shape())
-    except (OSError, ValueError, SafetensorError):
-        return {}
-    return {**model, "parameters": counts, "bytes": file.stat().st_size} if "recipe" in model else {}

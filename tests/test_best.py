@@ -104,6 +104,9 @@ def test_a_model_file_that_is_gone_is_made_again_from_the_best(table_dir: Path, 
     after = load_model(tmp_path / "run" / "model.safetensors")
     assert after.info == before.info and after.info["step"] == 4
     assert all(torch.equal(a, b) for a, b in zip(*(m.recipe.state_dict().values() for m in (before, after)), strict=True))
+    stated = settings() | {"train.licence": "MIT"}
+    train("stargan", table_dir, tmp_path / "run", overrides=stated, evaluation=by(Scripted([])))
+    assert load_model(tmp_path / "run" / "model.safetensors").info == dict(before.info) | {"licence": "MIT"}
 
 
 def test_a_run_without_measurements_keeps_the_last(table_dir: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,8 +24,10 @@ from asterism.engine.checkpoint import CheckpointError
 from asterism.engine.finetune import adopt
 from asterism.engine.optimizers import rate_factor
 from asterism.engine.processes import Processes
-from asterism.engine.run import in_steps, start
+from asterism.engine.run import OWN_LICENCE, in_steps, start
 from asterism.engine.trainer import TrainingError
+from asterism.evaluation.evaluate import settings_of
+from asterism.export.samples import find_samples
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
 from asterism.model_file import ModelError, load_model
@@ -150,6 +153,26 @@ def test_resume_refuses_other_settings_and_other_data(shapes_dir, table_dir, tmp
     (tmp_path / "other" / "thesis.txt").write_text("do not touch")
     with pytest.raises(ConfigError, match="is not a run"):
         train("stargan", shapes_dir, tmp_path / "other", overrides=small())
+
+
+def test_a_run_finds_its_data_from_anywhere(shapes_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(shapes_dir.parent)
+    train("stargan", "shapes", tmp_path / "run", overrides=small(train__steps=1))
+    monkeypatch.chdir(tmp_path)
+    assert settings_of(Path("run"), None).data.sources == (str(shapes_dir),)
+    assert "pictures of" in find_samples(Path("run"), load_model("run/model.safetensors").picture, make=False).origin
+    assert train("stargan", shapes_dir, "run", overrides=small(train__steps=2)).step == 2
+
+
+def test_a_start_that_reached_no_checkpoint_does_not_block_another(shapes_dir, tmp_path):
+    out = tmp_path / "run"
+    train("stargan", shapes_dir, out, overrides=small(train__steps=2))
+    shutil.rmtree(out / "checkpoints")
+    (out / "model.safetensors").unlink()  # As a kill, or memory that ran out, leaves it.
+    (out / "previews" / "step_00000900.png").write_bytes(b"of the other settings")
+    train("stargan", shapes_dir, out, overrides=small(train__steps=2, train__batch_size=2))
+    assert json.loads((out / "config.json").read_text())["train"]["batch_size"] == 2
+    assert not (out / "previews" / "step_00000900.png").exists() and read_log(out / "log.jsonl")[-1]["images"] == 4
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------
@@ -359,6 +382,29 @@ def test_fine_tuning_starts_from_the_models_weights(shapes_dir, tmp_path):
     train("stargan", shapes_dir, tmp_path / "second", init=tmp_path / "first", overrides=settings)
     first, second = (load_model(tmp_path / run / "model.safetensors").recipe.state_dict() for run in ("first", "second"))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_keeps_where_its_weights_come_from_and_their_licence(shapes_dir, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    def info(run: Path) -> tuple:
+        return tuple(load_model(run / "model.safetensors").info.get(key) for key in ("step", "created_from", "licence"))
+
+    train("stargan", shapes_dir, first, overrides=small(train__steps=1))
+    assert info(first) == (1, None, OWN_LICENCE)
+    train("stargan", shapes_dir, first, overrides=small(train__steps=1, train__licence="CC BY 4.0"))  # It was finished.
+    assert info(first) == (1, None, "CC BY 4.0")
+    train("stargan", shapes_dir, second, init=first / "model.safetensors", overrides=small(train__steps=1))
+    assert info(second) == (1, ["first"], "CC BY 4.0")
+    train("stargan", shapes_dir, second, init=str(first), overrides=small(train__steps=2))  # The same command resumes.
+    train("stargan", shapes_dir, second, overrides=small(train__steps=3))
+    assert info(second) == (3, ["first"], "CC BY 4.0")
+    with pytest.raises(ConfigError, match="--init: first -> third"):
+        train("stargan", shapes_dir, second, init=tmp_path / "third", overrides=small(train__steps=4))
+    with pytest.raises(ConfigError, match="--init: fresh weights -> second"):
+        train("stargan", shapes_dir, first, init=second, overrides=small(train__steps=1))
+    with pytest.raises(ConfigError, match="the run is made from weights under CC BY 4.0"):
+        train("stargan", shapes_dir, second, overrides=small(train__steps=4, train__licence="MIT"))
 
 
 def test_fine_tuning_onto_more_labels_moves_weights_by_label_name(tmp_path, shapes_dir):

@@ -12,6 +12,7 @@ import torch
 
 import asterism
 from asterism.cli import main
+from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.export import archive, job, parity
 from asterism.export.graphs import graphs_of, traced
@@ -117,13 +118,19 @@ def test_masks_of_the_caller_are_inputs(tmp_path: Path) -> None:
     assert np.abs(results[0] - results[1]).max() > 0.01
 
 
-def test_float16_halves_the_file_and_int8_computes_in_integers(models: dict[str, Path], tmp_path: Path) -> None:
+def test_float16_halves_the_file_and_int8_computes_in_integers(
+    models: dict[str, Path], shapes_dir: Path, tmp_path: Path
+) -> None:
     half = job.export(models["fixed_point"], precision="float16", out=tmp_path / "half.onnx")
     assert max(d.largest for d in half.differences.values()) <= 2e-2
     whole = sum(p.numel() * 4 for p in load_model(models["fixed_point"]).recipe.generator.parameters())
     assert half.files["translator"].stat().st_size < 0.5 * whole + 20_000  # The graph and its facts, beside the weights.
     said: list[str] = []
-    small = job.export(models["fixed_point"], precision="int8", out=tmp_path / "small.onnx", tell=said.append)
+    with pytest.raises(ConfigError, match="int8 is calibrated on pictures, and there are none: name some .* by --data"):
+        job.export(models["fixed_point"], precision="int8", out=tmp_path / "small.onnx")
+    small = job.export(
+        models["fixed_point"], precision="int8", data=[str(shapes_dir)], out=tmp_path / "small.onnx", tell=said.append
+    )
     assert small.psnr is not None and small.psnr >= 30
     assert any("dB PSNR against float32" in line and "in float32 stay" in line for line in said)
     assert small.agreement is not None and any("a classifier finds the same" in line for line in said)

@@ -61,7 +61,7 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     from asterism.engine.run import build, refuse_changes
     from asterism.model_file import find_model, load_model
 
-    refuse_changes(settings, out)
+    refuse_changes(settings, out, init)
     with waiting("reading the headers of the pictures"):
         datasets = open_data(settings.data)
     if not find(out / "checkpoints"):

@@ -54,12 +54,19 @@ def newest(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None
         CheckpointError: there are some, and none can be read.
     """
     for path in reversed(find(folder)):
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # A damaged file surfaces as many kinds of error.
-            report(f"{path.name} cannot be read ({type(error).__name__}); trying the one before")
+        if state := read(path, report):
+            return state
     if find(folder):
         raise CheckpointError(f"no checkpoint in {folder} can be read; to start this run from nothing, delete that folder")
+    return None
+
+
+def read(path: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
+    """Read a checkpoint, or report that it cannot be read and return None."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # A damaged file surfaces as many kinds of error.
+        report(f"{path.name} cannot be read ({type(error).__name__}), and is passed over")
     return None
 
 

@@ -21,14 +21,9 @@ class Display:
         self.console = Console(quiet=quiet, soft_wrap=True)
         self.live = self.console.is_terminal and not quiet
         self.steps = steps
-        columns = (
-            TextColumn("training"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-        )
-        self.progress = Progress(*columns, console=self.console, transient=True)
+        bar = (TextColumn("training"), BarColumn(bar_width=28), MofNCompleteColumn())
+        rest = (TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+        self.progress = Progress(*bar, *rest, console=self.console, transient=True)
         self.task = self.progress.add_task("train", total=steps, speed="")
         self.lines = 0
 

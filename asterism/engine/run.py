@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,11 @@ from asterism.engine.processes import Processes
 from asterism.engine.trainer import Outcome, Trainer
 from asterism.files import write_json
 from asterism.machine import Machine
-from asterism.model_file import FILE_NAME, find_model, load_model, saved_step
+from asterism.model_file import FILE_NAME, find_model, load_model
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Masks, Recipe
 from asterism.recipes.settings import Settings
+from asterism.run_folder import called, read_json, read_model
 from asterism.terminal import waiting
 
 OWN_LICENCE = "the trainer's own; none was stated"
@@ -82,7 +84,7 @@ def run(
     evaluation: MakeEvaluation | None = None,
 ) -> Outcome:
     """Train with resolved settings; see `train`."""
-    refuse_changes(settings, out)
+    refuse_changes(settings, out, init)
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
@@ -134,8 +136,9 @@ def start(
         "data": [{"name": s.name, "pictures": len(s)} for s in loader.sets],
         "preset": settings.preset,
         "version": __version__,
-        "licence": OWN_LICENCE,
+        "licence": settings.train.licence or OWN_LICENCE,
     }
+    origin: dict[str, Any] = {}
     network.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
     trainer = Trainer(
         network, loader, config, out, machine=machine, processes=processes, identity=identity, previews=None, info=info
@@ -148,26 +151,36 @@ def start(
                 f"the pictures, labels or splits are not those that {out} was trained on: give the same --data, or start "
                 f"another run with --init {out}"
             )
+        origin = (read_json(out / "config.json") or {}).get("origin", {})
+        info |= origin
         trainer.load_state_dict(state)
-        if trainer.best.step is not None:
-            restore_model(trainer)
-        elif saved_step(out / FILE_NAME) != trainer.step:  # A kill came between checkpoint and model file: write both again.
-            trainer.saved_at = -1
+        held = read_model(out / FILE_NAME).get("info", {})  # Gone, of an earlier step since a kill came, or of another licence.
+        if held.get("licence") != info["licence"] or (trainer.best.step is None and held["step"] != trainer.step):
+            best = checkpoint.read(out / "checkpoints" / checkpoint.BEST, say) if trainer.best.step is not None else None
+            if best is None:
+                trainer.best, trainer.saved_at = Best(), -1
+            elif processes.first:
+                trainer.write_model(best["networks"] | best["average"])
         processes.wait()  # Until all have looked, since the first process is about to write it.
     elif init is not None:
         model = load_model(find_model(init))
         for note in adopt(network, model, settings.name):
             say(f"--init: {note}")
-        info["created_from"] = str(init)
+        origin["created_from"] = [called(init) if Path(init).expanduser().exists() else str(init)]  # Else a name on the hub.
         licence = str(model.info.get("licence", ""))
         if licence and licence not in (OWN_LICENCE, "not stated"):  # What is derived from weights stays under their licence.
-            info["licence"] = licence
+            origin["licence"] = licence
             say(f"--init: its weights are under {licence}, and so are those of this run")
+        info |= origin
         trainer.average.load(network.state_dict())
+    if settings.train.licence not in ("", info["licence"]):
+        raise ConfigError(f"--train.licence: the run is made from weights under {info['licence']}, which holds for it too")
     network.begin(new=state is None)
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "config.json", settings.to_json())
+        if state is None:  # A start that reached no checkpoint left pictures of its own.
+            shutil.rmtree(out / "previews", ignore_errors=True)
+        write_json(out / "config.json", settings.to_json() | {"origin": origin})
         if network.translates:
             trainer.previews = choose_previews(trainer, datasets, settings.train.seed)
         ahead = trainer.step < trainer.config.steps and 0 < trainer.config.evaluate_every <= trainer.config.steps
@@ -175,19 +188,6 @@ def start(
             trainer.evaluation = evaluation(out, settings, datasets, machine, say)
         announce(trainer, settings, datasets, time.perf_counter() - began)
     return trainer
-
-
-def restore_model(trainer: Trainer) -> None:
-    """Write the model file again from the best checkpoint, where a kill or a hand took the file away."""
-    if trainer.processes.first and saved_step(trainer.run / FILE_NAME) is None:
-        path = trainer.run / "checkpoints" / checkpoint.BEST
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # A damaged file surfaces as many kinds of error.
-            trainer.display.say(f"{path} cannot be read ({type(error).__name__}): the search for the best starts anew")
-            trainer.best, trainer.saved_at = Best(), -1
-            return
-        trainer.write_model(state["networks"] | state["average"])
 
 
 def build(settings: Settings, datasets: Datasets) -> Recipe:
@@ -214,17 +214,21 @@ def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
     return dataclasses.replace(config, steps=steps, decay_steps=min(decay, steps))
 
 
-def refuse_changes(settings: Settings, out: Path) -> None:
-    """Raise ConfigError when `out` holds a run whose fixed settings differ, or something that training must not replace."""
+def refuse_changes(settings: Settings, out: Path, init: str | Path | None) -> None:
+    """Raise ConfigError when `out` holds a run of other settings or origin, or something that training must not replace."""
     path = out / "config.json"
     if (out / FILE_NAME).exists() and not checkpoint.find(out / "checkpoints"):
         raise ConfigError(f"{out} holds a model without checkpoints to go on from: give another --out, with --init {out}")
     if path.exists():
         try:
-            changes = settings.changed_since(json.loads(path.read_text(encoding="utf-8")))
+            old = json.loads(path.read_text(encoding="utf-8"))
+            changes = settings.changed_since(old)
+            (first,) = old.get("origin", {}).get("created_from", ["fresh weights"])
+            if init is not None and called(init) != called(first):
+                changes.append(f"--init: {first} -> {called(init)}")
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path} is damaged, or of another program: give another --out") from error
-        if changes:
+        if changes and checkpoint.find(out / "checkpoints"):  # A start that reached none has nothing to go on with.
             raise ConfigError(
                 f"{out} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nrepeat the first command to resume "
                 "it, or give another --out (with --init to start from its weights)"

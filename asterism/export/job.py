@@ -102,7 +102,7 @@ def export(
     there = [str(path) for path in files.values() if path.exists()]
     if there and not overwrite:
         raise ModelError(f"{', '.join(there)} would be replaced: give another --out, or say --overwrite")
-    samples = find_samples(folder if model_path.name == FILE_NAME else None, model.picture, data)
+    samples = find_samples(folder if model_path.name == FILE_NAME else None, model.picture, data, precision != "int8")
     translator = Translator(model, "cpu", "float32")
     tried = trial(translator, graphs, samples.compared)
     main.parent.mkdir(parents=True, exist_ok=True)
@@ -189,8 +189,7 @@ def _quantized(
 
 def _judge(model: Model, folder: Path | None) -> Recipe | None:
     """Return what tells labels: the classifier that evaluated the run, else the model's own class head."""
-    trained = folder / "classifier" / FILE_NAME if folder else None
-    if trained and trained.exists():
+    for trained in sorted((folder / "classifier").glob(f"*/{FILE_NAME}")) if folder else ():
         return load_model(trained).recipe
     return model.recipe if model.recipe.classifies and not model.missing else None
 

@@ -39,21 +39,24 @@ class Samples:
     origin: str
 
 
-def find_samples(folder: Path | None, picture: PictureFormat, data: Sequence[str] = ()) -> Samples:
+def find_samples(folder: Path | None, picture: PictureFormat, data: Sequence[str] = (), make: bool = True) -> Samples:
     """Return pictures to try an export on.
 
     Args:
         folder: the run's folder, or none; its held-out pictures are compared, pictures of its training calibrate.
         data: folders of pictures and files that are taken instead.
+        make: make pictures where there are none; ranges for int8 that come from such hold for no others.
 
     Raises:
-        ConfigError: nothing in `data` can be read.
+        ConfigError: nothing in `data` can be read, or there are no pictures and none may be made.
     """
     if data:
         return _given([Path(d) for d in data], picture)
     held = _of_run(folder, picture) if folder else None
     if held is not None:
         return held
+    if not make:
+        raise ConfigError("int8 is calibrated on pictures, and there are none: name some that the model is made for by --data")
     made = make_pictures(COMPARED + CALIBRATION, picture)
     return Samples(made[:COMPARED], made[COMPARED:], "pictures made for the purpose, since the run's data are not here")
 

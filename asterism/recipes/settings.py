@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from asterism.config import ConfigError, DataConfig, TrainConfig, build, closest, differences, split_sections, to_dict
@@ -48,8 +49,9 @@ class Settings:
         return cls(values["name"], values["preset"], config, data, build(TrainConfig, values["train"], where="train."))
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        sections = {"recipe": to_dict(self.recipe), "data": to_dict(self.data), "train": to_dict(self.train)}
+        """Return JSON values, in which the data's places are absolute: they hold wherever they are read."""
+        data = to_dict(self.data) | {"sources": [str(Path(source).expanduser().absolute()) for source in self.data.sources]}
+        sections = {"recipe": to_dict(self.recipe), "data": data, "train": to_dict(self.train)}
         return {"name": self.name, "preset": self.preset, **sections}
 
     def changed_since(self, old: Mapping[str, Any]) -> list[str]:
