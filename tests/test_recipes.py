@@ -183,7 +183,7 @@ def test_config_round_trips_and_presets_are_valid(name):
 
     assert "small" in recipe.presets
     for preset in recipe.presets:
-        settings = Settings.resolve(name, ["somewhere"], preset)
+        settings = Settings.resolve(name, ["/somewhere"], preset)
         assert Settings.from_json(settings.to_json()) == settings
 
 

@@ -109,8 +109,8 @@ def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, 
     """Return the settings of the classifier's training on a run's data."""
     small = max(settings.data.size) < 128  # Where half of ResNet-18's width is plenty, and a quarter of the time.
     steps = max(LEAST_STEPS, min(MOST_STEPS, math.ceil(EPOCHS * pictures / BATCH)))
-    chosen: dict[str, float] = {"train.steps": steps, "train.decay_steps": steps, "train.batch_size": BATCH, "train.ema_kimg": 0}
-    chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 200, "train.log_every": 100}
+    chosen: dict[str, float] = {"train.steps": steps, "train.decay_steps": steps, "train.batch_size": BATCH}
+    chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 200, "train.log_every": 100, "train.ema_kimg": 0}
     chosen |= {"train.keep": 1, "train.evaluate_every": 0, "data.zoom": 1.0}
     judge = Settings.resolve("classifier", overrides=chosen | overrides)
     # The same for all recipes, whose presets crop and balance as they please: one classifier judges all runs on some data.
