@@ -35,10 +35,16 @@ class Negative(Recipe):
 
 
 def negative(
-    *groups: LabelGroup, channels: int = 3, size: tuple[int, int] = (16, 16), depth: int = 8, crop: int = 0, missing: tuple = ()
+    *groups: LabelGroup,
+    channels: int = 3,
+    size: tuple[int, int] = (16, 16),
+    depth: int = 8,
+    crop: int = 0,
+    missing: tuple = (),
+    high: float = 0,
 ) -> Translator:
     space = LabelSpace(groups or (FACES,))
-    picture = PictureFormat(channels, *size, high=float(2**depth - 1), depth=depth, crop=crop)
+    picture = PictureFormat(channels, *size, high=high or float(2**depth - 1), depth=depth, crop=crop)
     recipe = Negative(space, picture)
     return Translator(Model(recipe, "negative", space, picture, None, {}, missing), "cpu", "float32")
 

@@ -174,7 +174,7 @@ def test_training_commands_start(
         model = build(settings, open_data(settings.data))
         save_model(Path(args.init) / "model.safetensors", model, args.recipe, model.state_dict(), info={"step": 1})
     if max(settings.data.size) > 64:  # Timing steps on large pictures takes long and is tested elsewhere.
-        monkeypatch.setattr("asterism.engine.estimate.expected_cost", lambda *_: (["1 s per 1,000 steps"], {}))
+        monkeypatch.setattr("asterism.commands.doctor.expected_cost", lambda *_: (["1 s per 1,000 steps"], {}))
     before = sorted(tmp_path.rglob("*"))
     assert main(words) == 0, capsys.readouterr().err
     assert "per 1,000 steps" in capsys.readouterr().out

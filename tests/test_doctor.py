@@ -185,3 +185,10 @@ def test_progress_counts_every_picture(shapes: Path) -> None:
     seen: list[tuple[int, int]] = []
     examine(config(shapes), lambda done, total: seen.append((done, total)))
     assert seen == [(i + 1, 72) for i in range(72)]
+
+
+def test_an_identity_in_two_splits_is_warned_of(discs: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(discs, tmp_path / "discs")
+    assert not [w for w in examine(config(copy)).warnings if "identities" in w]
+    (copy / "labels.csv").write_text((copy / "labels.csv").read_text().replace("train,15,", "test,15,", 1))
+    assert "identities in several splits" in found(examine(config(copy)), ": 1 (15)")

@@ -15,6 +15,7 @@ from asterism.cli import main
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat, read, write
 from asterism.inference.difference import difference, figure, heat_map
+from asterism.inference.film import write_sequence
 from asterism.inference.folder import FolderError, translate_folder
 from asterism.inference.grid import draw_grid
 from asterism.inference.interpolation import interpolate_files
@@ -76,7 +77,7 @@ def test_every_picture_becomes_a_sequence(model: asterism.Translator, album: Pat
     assert [p.name for p in results] == [f"{n}__red-styles{ending}" for n in "abc"], "nothing else, nothing half-written"
     ends = [np.asarray(model.translate(album / "c.png", "red", style=seed), dtype=int) for seed in (1, 2)]
     if kind == "strip":
-        assert Image.open(results[2]).size == (6 * 72, 72), "the source and five styles"
+        assert Image.open(results[2]).size == (6 * 72, 45 + 8), "the source and five styles"
     elif kind == "gif":
         gif = Image.open(results[2])
         assert gif.n_frames == 5 and gif.size == (47, 33) and gif.info["duration"] == 80
@@ -164,6 +165,23 @@ def test_a_sheet_of_any_length_is_written_without_being_held(tmp_path: Path) -> 
         sheet.append(np.zeros((1, 10, 3), np.uint8))
         raise RuntimeError
     assert not list(tmp_path.glob("*half*"))
+
+
+def test_drawings_show_the_value_range(tmp_path: Path) -> None:
+    """12-bit values in 16-bit files, four channels: grids and sequences show three, from black to white over the range."""
+    translator = negative(channels=4, depth=16, high=4095)
+    picture = translator.model.picture
+    stored = np.full((16, 16, 4), [3071, 2047, 1023, 9], np.uint16)
+    write(tmp_path / "in.npy", stored)
+    draw_grid(translator, [tmp_path / "in.npy"], tmp_path / "g.png", to=["Male"], side=16)
+    sheet = read(tmp_path / "g.png")
+    assert sheet[-12, 12].tolist() == [191, 127, 64] and sheet[-12, 36].tolist() == [32, 128, 223]
+    for kind, file in (("strip", tmp_path / "s.png"), ("gif", tmp_path / "s.gif")):
+        write_sequence(file, iter([stored // 2]), picture, kind, side=16, fps=1, first=stored)
+        with Image.open(file) as drawn:
+            assert np.asarray(drawn.convert("RGB"))[12, -12].tolist() == [96, 64, 32]
+    (frame,) = write_sequence(tmp_path / "frames", iter([stored]), picture, "frames", side=None, fps=1, first=stored)
+    np.testing.assert_array_equal(read(frame), stored)
 
 
 # -- what changes ------------------------------------------------------------------------------------------------------

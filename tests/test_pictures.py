@@ -83,7 +83,7 @@ def test_header_tells_what_reading_gives(tmp_path: Path, mode: str, suffix: str,
         picture = Image.fromarray(noise(6, 8, 4 if mode.endswith("A") else 3)).convert(mode)
     path = tmp_path / f"a{suffix}"
     picture.save(path)
-    assert probe(path) == Header(width=8, height=6, channels=channels, depth=depth)
+    assert probe(path) == Header(width=8, height=6, channels=channels, depth=depth, alpha=mode.endswith("A"))
     array = read(path)
     assert array.shape == (6, 8, channels)
     assert array.dtype == (np.uint8 if depth == 8 else np.uint16)
@@ -108,14 +108,24 @@ def test_grey_and_colour_are_converted_into_each_other() -> None:
     colour = noise(4, 5, 3)
     pillow = np.array(Image.fromarray(colour).convert("L")).astype(int)
     assert np.abs(from_pil(to_pil(colour), 1)[:, :, 0].astype(int) - pillow).max() <= 1
-    assert (from_pil(to_pil(colour), 4)[:, :, 3] == 255).all()
+    both = noise(4, 5, 2)
+    assert np.array_equal(from_pil(to_pil(both), 4)[:, :, 2:], both), "opacity is kept"
+
+
+def test_no_channel_is_made_up(tmp_path: Path) -> None:
+    """A model of four channels, of an MR scanner or with opacity, is not given a constant one."""
+    for array, channels in ((noise(4, 5, 3), 4), (noise(4, 5, 1), 2)):
+        write(tmp_path / "a.png", array)
+        assert not probe(tmp_path / "a.png").converts_to(channels)
+        with pytest.raises(PictureError, match=f"{channels - 1} channels?, which cannot be converted to {channels}"):
+            read(tmp_path / "a.png", channels)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_16_bit_colour_png_keeps_every_bit(tmp_path: Path, channels: int) -> None:
     array = noise(5, 7, channels, 16)
     save_png16(tmp_path / "a.png", array)
-    assert probe(tmp_path / "a.png") == Header(7, 5, channels, 16)
+    assert probe(tmp_path / "a.png") == Header(7, 5, channels, 16, alpha=channels == 4)
     assert np.array_equal(read(tmp_path / "a.png"), array)
 
 
@@ -128,7 +138,7 @@ def test_16_bit_colour_png_keeps_every_bit(tmp_path: Path, channels: int) -> Non
 def test_lossless_files_give_back_the_same_values(tmp_path: Path, suffix: str, channels: int, depth: int) -> None:
     array = noise(9, 6, channels, depth)
     write(tmp_path / f"a{suffix}", array)
-    assert probe(tmp_path / f"a{suffix}") == Header(6, 9, channels, depth)
+    assert probe(tmp_path / f"a{suffix}") == Header(6, 9, channels, depth, alpha=suffix == ".png" and channels in (2, 4))
     assert np.array_equal(read(tmp_path / f"a{suffix}"), array)
 
 

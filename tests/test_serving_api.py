@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from asterism.data.pictures import encode
 from asterism.serving.limits import Limits
+from tests.negative import negative
 from tests.serving import client, coded, noise, opened, service, translator
 
 URL = "/api/models/faces/translate"
@@ -74,6 +75,16 @@ def test_formats(web: TestClient, format: str) -> None:
     expected = translator().translate(opened(coded(noise(), "JPEG")), "Glasses")
     written = opened(encode(expected, {"jpeg": ".jpg"}.get(format, f".{format}"), 97))
     assert np.abs(opened(answer.content).astype(int) - written.astype(int)).mean() < 1
+
+
+def test_pictures_of_another_depth_are_refused_and_8_bit_results_show_the_range() -> None:
+    """A model of 12-bit values in 16-bit files: what 8 bits mean there is unknown; JPEG is for looking at."""
+    with client(service(faces=negative(channels=1, depth=16, high=4095))) as web:
+        refused = post(web, coded(noise(channels=1)), to="Male")
+        assert refused.status_code == 422 and "8 bits" in refused.json()["error"] and "0 to 4095" in refused.json()["error"]
+        held = encode(np.full((16, 16, 1), 1023, np.uint16), ".tif")
+        kept, seen = (opened(post(web, held, to="Male", format=format).content) for format in ("png", "jpeg"))
+        assert kept.max() > 255 and np.abs(seen.astype(float) - 255 * (kept / 4095)).max() < 2
 
 
 def test_uploads_of_any_kind_keep_their_size(web: TestClient) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+from asterism.data.pictures import PictureFormat
 from asterism.serving.hosted import Hosted
 from asterism.serving.limits import Refused
 from asterism.serving.vault import Vault, safe_title
-from tests.serving import client, coded, noise, service, translator
+from tests.serving import client, coded, noise, opened, service, translator
 
 pytest.importorskip("gradio", reason="the studio needs the extra: asterism[serve]")
 
@@ -19,7 +22,7 @@ import gradio as gr
 
 from asterism.serving.studio import stems
 from asterism.serving.studio_controls import AS_IT_IS, make_controls
-from asterism.serving.studio_html import difference, model_page
+from asterism.serving.studio_html import HEAT, difference, model_page, triptych
 
 
 def test_only_what_the_page_needs_passes_to_gradio(tmp_path: Any) -> None:
@@ -150,9 +153,19 @@ def test_difference_shows_where_something_changed() -> None:
     source = np.zeros((4, 4, 3), np.uint8)
     result = source.copy()
     result[1, 2, 0], result[3, 3, 1] = 64, 255
-    shown = difference(source, result).astype(int).sum(2)
+    shown = difference(np.abs(result.astype(np.int32) - source), 255).astype(int).sum(2)
     assert shown[3, 3] > shown[1, 2] > shown[0, 0]
     assert len(np.unique(shown[(source == result).all(2)])) == 1
+
+
+def test_a_result_is_shown_over_the_value_range() -> None:
+    """12-bit values in 16-bit files, four channels: neither black nor transparent, and the change a share of the range."""
+    picture = PictureFormat(4, 4, 4, high=4095.0, depth=16)
+    source = np.full((4, 4, 4), 1024, np.uint16)
+    page = triptych(source, source * 2, picture, "t", "")
+    shown = [opened(base64.b64decode(text)) for text in re.findall(r"base64,([^\"]+)", page)]
+    assert [array[0, 0].tolist() for array in shown[:2]] == [[64] * 3, [128] * 3] and "mean 25.0%" in page
+    np.testing.assert_allclose(shown[2], np.broadcast_to(HEAT[2], (4, 4, 3)), atol=1)  # Half of the way to its end.
 
 
 def test_model_page_escapes_what_it_shows() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
 
+from asterism.data.pictures import PictureFormat
 from asterism.data.sheets import GAP, grid
-from asterism.inference.sheets import MARGIN, contact_sheet
+from asterism.inference.sheets import MARGIN, row, thumbnail
 
 
 def test_a_grid_has_sources_in_rows_and_targets_in_columns() -> None:
@@ -28,30 +28,16 @@ def test_a_grid_shows_any_number_of_channels() -> None:
     assert set(np.unique(grid(rows))) >= {0, 255}, "values beyond [-1, 1] are clipped"
 
 
-def test_a_contact_sheet_keeps_shapes_and_colours() -> None:
-    wide, grey = Image.new("RGB", (200, 50), "red"), np.full((90, 30), 40, np.uint8)
+def test_a_row_keeps_shapes_and_colours() -> None:
+    wide, grey = np.zeros((50, 200, 3), np.uint8), np.full((90, 30, 1), 40, np.uint8)
+    wide[:, :, 0] = 255
     deep = np.full((10, 10, 5), 40 * 257, np.uint16)
     side, step = 60, 60 + 2 * MARGIN
-    sheet = contact_sheet([[wide, grey], [deep]], side=side)
-    assert sheet.size == (2 * step, 2 * step)
-    centre = step // 2
-    assert [sheet.getpixel((centre + k * step, centre + r * step)) for r, k in ((0, 0), (0, 1), (1, 0), (1, 1))] == [
-        (255, 0, 0),
-        (40, 40, 40),
-        (40, 40, 40),
-        (255, 255, 255),
-    ]
-    assert sheet.getpixel((centre, centre - 12)) == (255, 255, 255), "the wide picture is 15 high, not stretched"
-
-
-def test_a_contact_sheet_has_titles_over_its_columns() -> None:
-    picture = np.full((60, 60, 3), 128, np.uint8)
-    plain = contact_sheet([[picture, picture]], side=60)
-    titled = contact_sheet([[picture, picture]], ["source", "a title far too long for its column"], side=60)
-    head = titled.height - plain.height
-    strip = np.asarray(titled)[:head]
-    step = 60 + 2 * MARGIN
-    for k in range(2):
-        ink = np.nonzero((strip < 128).any(axis=(0, 2)))[0]
-        mine = ink[(ink >= k * step) & (ink < (k + 1) * step)]
-        assert len(mine) and k * step <= mine.min() and mine.max() < k * step + step
+    plain, wider = PictureFormat(3, 16, 16), PictureFormat(5, 16, 16, high=65535.0, depth=16)
+    cells = [thumbnail(wide, plain, side), thumbnail(grey, plain, side), thumbnail(deep, wider, side)]
+    drawn = row(cells, side)
+    assert drawn.shape == (step, 3 * step, 3)
+    centres = [drawn[step // 2, step // 2 + k * step].tolist() for k in range(3)]
+    assert centres == [[255, 0, 0], [40, 40, 40], [40, 40, 40]]
+    assert (drawn[step // 2 - 12, step // 2] == 255).all(), "the wide picture is 15 high, not stretched"
+    assert row(cells[:1], side).shape == (15 + 2 * MARGIN, step, 3), "as high as the highest"

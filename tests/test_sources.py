@@ -159,6 +159,24 @@ def test_splits_without_a_word_depend_on_the_stem_only() -> None:
     assert [i for i in range(100) if splits[i] == "test"] == [12, 83]
 
 
+def test_what_shares_an_identity_falls_into_one_split(tmp_path: Path) -> None:
+    """Patients stay whole, and the two pictures of a pair together; of both columns the patient decides."""
+    rows = [(f"{who}_{i}.png", f"p.{who}", f"{who}-{i // 2}") for who in range(40) for i in range(6)]
+    for header, cells in (("identity", [1]), ("pair_id", [2]), ("pair_id,identity", [2, 1])):
+        root = tmp_path / header
+        root.mkdir()
+        for file, *_ in rows:
+            (root / file).touch()
+        lines = [",".join([row[0], *(row[c] for c in cells), str(k % 2)]) for k, row in enumerate(rows)]
+        (root / "labels.csv").write_text("\n".join([f"file,{header},Tumour", *lines]))
+        found = read(root)
+        splits = {row[cells[-1]]: set() for row in rows}
+        for row, split in zip(rows, found.split, strict=True):
+            splits[row[cells[-1]]].add(split)
+        assert all(len(held) == 1 for held in splits.values()) and len(set(found.split)) == 3
+        assert found.identity == [row[cells[0]] for row in rows]
+
+
 def test_a_split_column_is_kept_and_other_words_are_refused(tmp_path: Path) -> None:
     assert read(table(tmp_path / "a", COLOURS)).split == ["train"] * 4 + ["val", "test"]
     with pytest.raises(DataError, match=r"split holds other words: 1 \(holdout\); expected train, val or test"):
@@ -209,7 +227,13 @@ def test_columns_with_a_meaning_are_no_labels(tmp_path: Path) -> None:
     found = read(table(tmp_path, text))
     assert found.groups[0].labels == ("Happy",)
     assert found.identity == ["0", "0", "1"]
-    assert found.notes == ["columns that hold one value only, not used: 1 (Constant)"]
+    assert found.notes == ["columns that are no labels unless --data.labels says so: 3 (Constant 1, Age 30/31/32, name x/y/z)"]
+    assert read(tmp_path, labels="Happy").notes == [], "who chose knows"
+
+
+def test_a_domain_column_leaves_others_out_with_a_note(tmp_path: Path) -> None:
+    found = read(table(tmp_path, "file,domain,Eye\na.png,cat,0\nb.png,dog,1\nc.png,cat,1\nd.png,dog,0\n"))
+    assert found.groups[0].labels == ("cat", "dog") and ": 1 (Eye 0/1)" in found.notes[0]
 
 
 def test_a_domain_column_is_one_group(tmp_path: Path) -> None:
@@ -325,13 +349,27 @@ def test_mixed_channels_need_a_word(tmp_path: Path) -> None:
     assert open_(tmp_path, channels=1).picture.channels == 1
 
 
+def test_channels_that_pictures_cannot_be_converted_to_are_no_broken_pictures(tmp_path: Path) -> None:
+    folders(tmp_path, "cat", "dog", count=12)
+    with pytest.raises(DataError, match=r"--data.channels 4: pictures that cannot be converted: 24 .*cat_0.png of 3.*leave it"):
+        open_(tmp_path, channels=4)
+    for name in ("cat", "dog"):
+        for i in range(12):
+            np.save(tmp_path / name / f"{name}_{i}.npy", np.zeros((40, 40, 4), np.uint8))
+            (tmp_path / name / f"{name}_{i}.png").unlink()
+    with pytest.raises(DataError, match=r"--data.channels 3: pictures that cannot be converted: 24"):
+        open_(tmp_path, channels=3)
+    assert open_(tmp_path).picture.channels == 4
+
+
 def test_one_16_bit_file_makes_all_16_bit(tmp_path: Path) -> None:
     folders(tmp_path, "cat", count=12)
     for i in range(12):
         picture(tmp_path / "dog" / f"dog_{i}.png", mode="I;16")
     data = open_(tmp_path, channels=1)
     assert (data.picture.depth, data.picture.low, data.picture.high) == (16, 0, 65535)
-    assert open_(tmp_path, channels=1, value_range=(10, 2000)).picture.high == 2000
+    with pytest.raises(DataError, match="12 pictures have 8 bits, 12 have 16"):  # Of which half would be white.
+        open_(tmp_path, channels=1, value_range=(10, 2000))
     with pytest.raises(DataError, match="the lower first"):
         open_(tmp_path, channels=1, value_range=(5, 5))
 

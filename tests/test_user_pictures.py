@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import asterism
 from asterism.cli import main
-from asterism.data.pictures import read, to_depth, write
+from asterism.data.pictures import PictureError, read, to_depth, write
+from asterism.inference.folder import translate_folder
 from asterism.model_file import save_model
+from tests.negative import negative
 from tests.test_recipes import SPACES, tiny
 
 # File name -> size as a viewer shows it (height, width).
@@ -88,5 +91,23 @@ def test_a_model_of_grey_16_bit_pictures_keeps_their_depth(name: str, album: Pat
     assert main([*words, "--to", "red", "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     made = read(tmp_path / "out" / "deep_grey__red.png")
     assert made.shape == (18, 22, 1) and made.dtype == np.uint16 and len(np.unique(made)) > 256 / 2
-    assert read(tmp_path / "out" / "turned__red.png").shape == (50, 30, 1)
+    assert read(tmp_path / "out" / "turned__red.png").shape == (50, 30, 1), "8 bits are brought to the full range"
     assert read(tmp_path / "out" / "turned__red-changes.png").shape[2] == 3
+
+
+def test_pictures_of_another_depth_or_range_are_not_taken_in_silence(tmp_path: Path) -> None:
+    """8 bits for a model of 0 to 4095: white. 12 bits for a model of 8 bits: black. Values beyond the range: clipped."""
+    ct, photo = negative(channels=1, depth=16, high=4095), negative(channels=1)
+    grey = np.full((16, 16, 1), 200, np.uint8)
+    deep = np.full((16, 16, 1), 4000, np.uint16)
+    for translator, given in ((ct, grey), (ct, Image.fromarray(grey[:, :, 0])), (ct, torch.from_numpy(grey))):
+        with pytest.raises(PictureError, match="it has 8 bits, and this model takes values from 0 to 4095 in 16 bits"):
+            translator.translate(given, "Male")
+    with pytest.raises(PictureError, match=r"values reach 4,000 of 65,535, nearly black"):
+        photo.translate(deep, "Male")
+    photo.translate(deep * 16, "Male")
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "wide.tif", np.where(np.arange(256).reshape(16, 16, 1) < 64, 9000, deep).astype(np.uint16))
+    write(tmp_path / "in" / "whole.tif", deep)
+    summary = translate_folder(ct, [tmp_path / "in"], ["Male"], tmp_path / "out")
+    assert summary.clipped == [(tmp_path / "in" / "wide.tif", 0.25)] and "wide.tif 25%" in str(summary)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import counting
+from asterism.terminal import amount, counting, duration, space, waiting
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from asterism.data.dataset import Datasets
     from asterism.data.doctor import DatasetReport, Diagnosis
+    from asterism.recipes.settings import Settings
 
 FILES_SHOWN = 20
 """Unreadable files that are named; JSON names all."""
@@ -35,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     """Examine data."""
     from asterism.data.dataset import open_data
     from asterism.data.doctor import examine
-    from asterism.engine.estimate import expected_cost
     from asterism.recipes.settings import Settings
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
@@ -53,6 +54,23 @@ def run(args: argparse.Namespace) -> int:
     else:
         describe(diagnosis, estimate=lines)
     return 0 if diagnosis.ok else 1
+
+
+def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
+    """Estimate a run's cost, in words and as JSON values."""
+    from asterism.engine.estimate import estimate
+
+    with waiting("timing a few steps"):
+        cost = estimate(settings, datasets)
+    parameters = ", ".join(f"{name} {amount(count)}" for name, count in cost.parameters.items())
+    lines = [
+        f"{settings.name} on {cost.machine}",
+        f"parameters: {parameters}",
+        f"time: about {duration(cost.seconds)} per 1,000 steps, {duration(cost.seconds * cost.steps / 1000)} for all "
+        f"{cost.steps:,}, without data loading",
+        f"memory: about {space(cost.memory)}" + (f" of {space(cost.available)} free: {cost.fits}" if cost.available else ""),
+    ]
+    return lines, vars(cost)
 
 
 def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Sequence[str] = ()) -> None:

@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
 def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     """Check all that training would check, and print settings and cost; nothing is written."""
+    from asterism.commands.doctor import expected_cost
     from asterism.data.dataset import open_data
     from asterism.engine.checkpoint import find
-    from asterism.engine.estimate import expected_cost
     from asterism.engine.finetune import adopt
     from asterism.engine.run import build, refuse_changes
     from asterism.model_file import find_model, load_model

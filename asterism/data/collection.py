@@ -86,12 +86,12 @@ class Collection:
         return self.notes + [some(names, what) for names, what in left_out if names]
 
 
-def split_of(file: str) -> str:
-    """Choose the split of a file by its stem: 90 % train, 5 % val, 5 % test, the same on every machine.
+def split_of(file: str, identity: str = "") -> str:
+    """Choose the split of a file by its identity, or its stem: 90 % train, 5 % val, 5 % test, the same on every machine.
 
-    Files with one stem, such as the pictures of a pair in two folders, fall into one split.
+    Files with one identity, or one stem, such as the pictures of a pair in two folders, fall into one split.
     """
-    digest = hashlib.sha256(PurePosixPath(file).stem.encode()).digest()
+    digest = hashlib.sha256((identity or PurePosixPath(file).stem).encode()).digest()
     share = int.from_bytes(digest[:8], "big") % 100
     return "train" if share < 90 else "val" if share < 95 else "test"
 

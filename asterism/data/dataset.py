@@ -48,11 +48,6 @@ class PictureSet:
     size: tuple[int, int] | None
     pack: Pack | None = None
 
-    @property
-    def uniform(self) -> bool:
-        """Whether all the pictures have one size."""
-        return self.size is not None
-
     def of_one_domain(self) -> PictureSet:
         """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
 
@@ -213,14 +208,20 @@ def _picture_format(
 ) -> PictureFormat:
     """Choose channels and depth for all the datasets."""
     examples: dict[int, str] = {}
-    counts: Counter[int] = Counter()
-    depth = 8
+    counts, depths, unfit = Counter[int](), Counter[int](), list[str]()
     for collection, held in zip(collections, headers, strict=True):
         for file, header in zip(collection.files, held, strict=True):
             if isinstance(header, Header):
                 counts[header.channels] += 1
+                depths[header.depth] += 1
                 examples.setdefault(header.channels, str(collection.root / file))
-                depth = max(depth, header.depth)
+                if not header.converts_to(config.channels or header.channels):
+                    unfit.append(f"{collection.root / file} of {header.channels}")
+    depth = max(depths)
+    if unfit:
+        raise DataError(
+            f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; leave it out, or these"
+        )
     if len(counts) > 1 and config.channels is None:
         found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
         raise DataError(
@@ -239,6 +240,10 @@ def _picture_format(
         raise DataError(
             f"--data.value_range is {low:g},{high:g}; expected two values from 0 to {full:g}, which {depth} bits hold, the "
             "lower first"
+        )
+    if len(depths) > 1 and (low, high) != (0, full):
+        raise DataError(
+            f"--data.value_range {low:g},{high:g}: {depths[8]:,} pictures have 8 bits, {depths[16]:,} have 16; save them alike"
         )
     height, width = config.size
     return PictureFormat(config.channels or next(iter(counts)), height, width, low, high, depth, config.crop)

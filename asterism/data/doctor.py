@@ -216,6 +216,11 @@ def _warnings(
         found.append(some(report.missing, "rows of the table without a picture, left out"))
     if report.unlabelled:
         found.append(some(report.unlabelled, "pictures without a label, left out"))
+    places: dict[str, set[str]] = defaultdict(set)
+    for identity, split in zip(collection.identity or (), collection.split, strict=False):
+        places[identity].add(split)
+    if torn := [identity for identity, splits in places.items() if identity and len(splits) > 1]:
+        found.append(some(torn, "identities in several splits, so that scores are of what was trained on"))
     height, width = config.size
     small = [
         f

@@ -217,7 +217,7 @@ class _Steps:
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
         self.kept: list[Array] = []
         packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.
-        if keep and all(s.uniform for s in sets) and sum(sizes) <= CACHE_BYTES and not packed:
+        if keep and all(s.size for s in sets) and sum(sizes) <= CACHE_BYTES and not packed:
             # Memory is taken as it is filled.
             self.kept = [np.empty((len(s), *shape), _dtype(picture)) for s, shape in zip(sets, self.shapes, strict=True)]
         self.held = [np.zeros(len(s), bool) for s in sets]
@@ -277,7 +277,7 @@ class _Steps:
         if self.kept and self.held[index][row]:
             return self.kept[index][row]
         pictures = self.sets[index]
-        array = _read_or_replace(pictures, row, self.picture, fitted=not pictures.uniform, broken=broken)
+        array = _read_or_replace(pictures, row, self.picture, fitted=pictures.size is None, broken=broken)
         if self.kept:
             self.kept[index][row], self.held[index][row] = array, True
         return array

@@ -70,12 +70,18 @@ class PictureFormat:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its picture: size in pixels when upright, channels, bits of a stored value (8 or 16)."""
+    """What a file says about its picture: upright size in pixels, channels, bits (8 or 16), whether the last is opacity."""
 
     width: int
     height: int
     channels: int
     depth: int
+    alpha: bool = False
+
+    def converts_to(self, channels: int) -> bool:
+        """Say whether its pixels can be converted to so many channels: grey and colour, never an opacity that it lacks."""
+        wanted = (1, 2, 3, 4) if self.alpha else (1, 3)
+        return channels == self.channels or (self.channels - self.alpha in (1, 3) and channels in wanted)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -92,8 +98,7 @@ def probe(path: str | os.PathLike[str]) -> Header:
     with _explaining(path):
         array = _array_file(path, header=True)
         if array is not None:
-            pixels, _ = array
-            return Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 8 * pixels.dtype.itemsize)
+            return _header_of(*array)
         with Image.open(path) as image:
             return _header(image)
 
@@ -102,8 +107,8 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     """Read a picture upright as [H, W, C], uint8 or uint16 as in the file.
 
     Args:
-        channels: what to convert to: transparency is laid on white, grey and colour are converted into each other;
-            none keeps the file's.
+        channels: what to convert to: transparency is laid on white, or kept, and never made up; grey and colour are
+            converted into each other; none keeps the file's.
 
     Raises:
         PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
@@ -130,8 +135,8 @@ def probe_bytes(data: bytes, kind: str) -> Header:
     """
     with _explaining(None):
         if kind == "TIFF" and not pillow_holds(data):
-            pixels = _checked(read_tiff(data, header=True)[0])
-            return Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 8 * pixels.dtype.itemsize)
+            pixels, alpha = read_tiff(data, header=True)
+            return _header_of(_checked(pixels), alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             return _header(image)
 
@@ -225,7 +230,12 @@ def _header(image: Image.Image) -> Header:
     mode = _mode(image)
     if mode == "I;16":
         return Header(width, height, 1, 16)
-    return Header(width, height, len(mode), 16 if _is_wide(image) else 8)
+    return Header(width, height, len(mode), 16 if _is_wide(image) else 8, mode.endswith("A"))
+
+
+def _header_of(pixels: np.ndarray, alpha: bool) -> Header:
+    height, width, channels = pixels.shape
+    return Header(width, height, channels, 8 * pixels.dtype.itemsize, alpha and channels in (2, 4))
 
 
 def to_pil(array: np.ndarray) -> Image.Image:
@@ -330,14 +340,14 @@ def to_stored(x: Tensor, picture: PictureFormat) -> Tensor:
 
 def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:
     """Convert [H, W, C] to another number of channels; `alpha` says that the last of 2 or 4 channels is opacity."""
-    held = array.shape[2]
+    header = _header_of(array, alpha)
+    held, opaque = header.channels, header.alpha
     if channels is None or channels == held:
         return array
-    opaque = alpha and held in (2, 4)
-    if held - opaque not in (1, 3) or channels > 4 or (channels in (2, 4) and not alpha):
+    if not header.converts_to(channels):
         raise PictureError(f"it has {held} channel{'s' * (held > 1)}, which cannot be converted to {channels}")
     full = np.iinfo(array.dtype).max
-    colour, opacity = (array[:, :, :-1], array[:, :, -1:]) if opaque else (array, np.full_like(array[:, :, :1], full))
+    colour, opacity = array[:, :, : held - opaque], array[:, :, -1:]
     if opaque and channels in (1, 3):  # Onto white.
         shown = opacity.astype(np.float32) / full
         colour = np.rint(colour * shown + full * (1.0 - shown)).astype(array.dtype)

@@ -76,11 +76,12 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     if twice:
         raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
 
-    columns = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
+    meant = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
+    columns = {name: cells for name, cells in meant.items() if name not in ("split", *IDENTITY_COLUMNS)}
     notes: list[str] = []
     chosen = _label_columns(table, columns, config, notes)
     groups, labels, known = _read_labels(listing.name, table.path, {c: columns[c] for c in chosen}, config, notes)
-    identity = next((columns[c] for c in IDENTITY_COLUMNS if c in columns), None)
+    same = [meant[c] for c in IDENTITY_COLUMNS if c in meant]
     tables_there = {t.relative_to(root).as_posix() for t in (table.path, root / CELEBA_LIST)}
     return Collection(
         name=listing.name,
@@ -89,9 +90,9 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         groups=groups,
         labels=labels,
         known=known,
-        split=_splits(table.path, files, columns.get("split")),
-        identity=identity,
-        columns=tuple(c for c in columns if c not in ("split", *IDENTITY_COLUMNS)),
+        split=_splits(table.path, files, meant.get("split"), same[-1] if same else [""] * len(files)),
+        identity=same[0] if same else None,
+        columns=tuple(columns),
         missing=[file for file, there in zip(table.files, found, strict=True) if there is None],
         unlabelled=sorted(present - set(files)),
         stray=[file for file in listing.others if file not in tables_there],
@@ -182,13 +183,12 @@ def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _splits(path: Path, files: list[str], cells: list[str] | None) -> list[str]:
-    if cells is None:
-        return [split_of(file) for file in files]
+def _splits(path: Path, files: list[str], given: list[str] | None, identity: list[str]) -> list[str]:
+    cells = given or [""] * len(files)
     unknown = sorted({cell for cell in cells if cell and cell.lower() not in SPLIT_WORDS})
     if unknown:
         raise DataError(f"{path}: the column split holds {some(unknown, 'other words')}; expected train, val or test")
-    return [SPLIT_WORDS[cell.lower()] if cell else split_of(file) for file, cell in zip(files, cells, strict=True)]
+    return [SPLIT_WORDS[c.lower()] if c else split_of(file, who) for file, c, who in zip(files, cells, identity, strict=True)]
 
 
 # -- labels ------------------------------------------------------------------------------------------------------------
@@ -200,26 +200,24 @@ def _label_columns(table: Table, columns: dict[str, list[str]], config: DataConf
     if wanted:
         return wanted
     if "domain" in columns and not _is_binary(columns["domain"]):
-        return ["domain"]
-    binary = [name for name, cells in columns.items() if name not in ("split", *IDENTITY_COLUMNS) and _is_binary(cells)]
-    beside = table.path.parent / CELEBA_LIST
-    if table.path != beside and beside.is_file():
-        with open(beside, encoding="utf-8-sig") as file:
-            names = list(islice(file, 2))[-1].split()
-        listed = [name for name in binary if name in names]
-        others = [name for name in binary if name not in names]
-        if listed and others:
-            notes.append(f"the labels are those of {CELEBA_LIST}; other columns of 1 and 0 are not used ({', '.join(others)})")
-        binary = listed or binary
-    varied = [name for name in binary if len({VALUES[c.lower()] for c in columns[name] if c}) == 2]
-    if len(varied) < len(binary):
-        notes.append(some([n for n in binary if n not in varied], "columns that hold one value only, not used"))
-    if not varied:
+        chosen = ["domain"]
+    else:
+        chosen = [
+            name for name, cells in columns.items() if _is_binary(cells) and len({VALUES[c.lower()] for c in cells if c}) == 2
+        ]
+        if table.path.name != CELEBA_LIST and (beside := table.path.with_name(CELEBA_LIST)).is_file():
+            with open(beside, encoding="utf-8-sig") as file:
+                names = list(islice(file, 2))[-1].split()
+            chosen = [name for name in chosen if name in names] or chosen
+    if not chosen:
         raise DataError(
             f"{table.path} has no label columns; expected columns of 1 and -1 (or 1 and 0), or a text column 'domain'; "
             f"it has {', '.join(columns) or 'none'}: name label columns by --data.labels"
         )
-    return varied
+    rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
+    if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
+        notes.append(some(unused, "columns that are no labels unless --data.labels says so"))
+    return chosen
 
 
 def _is_binary(cells: list[str]) -> bool:

@@ -21,7 +21,7 @@ from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Update
 from asterism.recipes.settings import Settings
-from asterism.terminal import amount, duration, space, waiting
+from asterism.terminal import space
 
 PROBE = 2
 """Pictures of the first timed batch."""
@@ -189,18 +189,3 @@ def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int)
     float(trainer.optimizers.skipped)
     outside, *inside = (sum(held.values()) for held in saved)
     return time.perf_counter() - began, Kept(outside + sum(inside), outside + max(inside, default=0))
-
-
-def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
-    """Estimate a run's cost, in words and as JSON values."""
-    with waiting("timing a few steps"):
-        cost = estimate(settings, datasets)
-    parameters = ", ".join(f"{name} {amount(count)}" for name, count in cost.parameters.items())
-    lines = [
-        f"{settings.name} on {cost.machine}",
-        f"parameters: {parameters}",
-        f"time: about {duration(cost.seconds)} per 1,000 steps, {duration(cost.seconds * cost.steps / 1000)} for all "
-        f"{cost.steps:,}, without data loading",
-        f"memory: about {space(cost.memory)}" + (f" of {space(cost.available)} free: {cost.fits}" if cost.available else ""),
-    ]
-    return lines, vars(cost)

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from asterism.data.pictures import PictureFormat, to_pil
+from asterism.data.pictures import PictureFormat
+from asterism.inference.sheets import to_shown
 
 FULL_COLOUR = 0.25
 """Change, as a share of the value range, that is drawn in full colour unless another is asked for."""
@@ -103,8 +104,8 @@ def _draw_scale(sheet: Image.Image, panel: tuple[int, int], gap: int, letters: i
 
 def _grey(stored: Array, picture: PictureFormat) -> Array:
     """Return the source as uint8 [H, W]: luma of colour, the mean of other channels, over the model's value range."""
-    if stored.shape[2] == 3 and stored.dtype == np.uint8:
-        return np.array(to_pil(stored).convert("L"))
+    if stored.shape[2] == 3:
+        return np.array(Image.fromarray(to_shown(stored, picture)).convert("L"))
     values = (stored.astype(np.float32).mean(2) - picture.low) / (picture.high - picture.low)
     return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from asterism.config import ConfigError
-from asterism.data.pictures import write
-from asterism.inference.sheets import contact_sheet, thumbnail
+from asterism.data.pictures import PictureFormat, write
+from asterism.inference.sheets import row, thumbnail
 
 ENDINGS = {"strip": ".png", "gif": ".gif", "mp4": ".mp4", "frames": ""}
 """What a sequence can become, and the ending of its file; `frames` makes a folder."""
@@ -36,7 +36,14 @@ def check_kind(kind: str) -> None:
 
 
 def write_sequence(
-    path: Path, pictures: Iterator[np.ndarray], kind: str, *, side: int | None, fps: float, first: np.ndarray | None = None
+    path: Path,
+    pictures: Iterator[np.ndarray],
+    picture: PictureFormat,
+    kind: str,
+    *,
+    side: int | None,
+    fps: float,
+    first: np.ndarray,
 ) -> list[Path]:
     """Write a sequence; each file is written whole or not at all.
 
@@ -44,11 +51,12 @@ def write_sequence(
 
     Args:
         path: the file, or for `frames` the folder, whose older frames are replaced.
-        pictures: uint8 or uint16 [H, W, C], all of one size.
+        pictures: stored values [H, W, C], all of one size.
+        picture: says how they are shown.
         kind: one of `ENDINGS`.
         side: longest side of what is drawn, in pixels; none keeps the pictures' own (for `strip` 256).
         fps: frames per second, of gif and mp4.
-        first: drawn in front of a strip, such as the source.
+        first: the source, drawn in front of a strip.
 
     Returns:
         The files written.
@@ -56,31 +64,30 @@ def write_sequence(
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "frames":
         files = []
-        for number, picture in enumerate(pictures, 1):
+        for number, frame in enumerate(pictures, 1):
             path.mkdir(exist_ok=True)
-            files.append(path / f"{number:04}{'.png' if _fits_png(picture) else '.tif'}")
-            write(files[-1], picture if side is None else np.asarray(thumbnail(picture, side)))
+            files.append(path / f"{number:04}{'.png' if side or _fits_png(frame) else '.tif'}")
+            write(files[-1], frame if side is None else np.asarray(thumbnail(frame, picture, side)))
         for old in {*path.glob("[0-9]*.png"), *path.glob("[0-9]*.tif")} - {*files}:  # Of a longer sequence that stood here.
             old.unlink()
         return files
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         if kind == "strip":
-            row = [*([] if first is None else [first]), *pictures]
-            contact_sheet([row], side=side or 256).save(temporary)
+            cells = [thumbnail(array, picture, side or 256) for array in (first, *pictures)]
+            Image.fromarray(row(cells, side or 256)).save(temporary)
         elif kind == "gif":
-            shown = (thumbnail(picture, side or max(picture.shape[:2])) for picture in pictures)
-            drawn = [image.quantize(256, dither=Image.Dither.NONE) for image in shown]
+            drawn = [thumbnail(array, picture, side).quantize(256, dither=Image.Dither.NONE) for array in pictures]
             drawn[0].save(temporary, save_all=True, append_images=drawn[1:], duration=round(1000 / fps), loop=0)
         else:
-            _write_video(temporary, pictures, side, fps)
+            _write_video(temporary, pictures, picture, side, fps)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return [path]
 
 
-def _write_video(path: Path, pictures: Iterator[np.ndarray], side: int | None, fps: float) -> None:
+def _write_video(path: Path, pictures: Iterator[np.ndarray], picture: PictureFormat, side: int | None, fps: float) -> None:
     """Write H.264, which takes even sides only: an odd one is filled up by repeating its last pixels."""
     import imageio.v2 as imageio
 
@@ -88,8 +95,8 @@ def _write_video(path: Path, pictures: Iterator[np.ndarray], side: int | None, f
         path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2
     )
     with video:
-        for picture in pictures:
-            frame = np.asarray(thumbnail(picture, side or max(picture.shape[:2])))
+        for array in pictures:
+            frame = np.asarray(thumbnail(array, picture, side))
             odd = ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0))
             video.append_data(np.pad(frame, odd, mode="edge"))
 

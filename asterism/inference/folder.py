@@ -20,12 +20,16 @@ from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
 from asterism.config import ConfigError
+from asterism.data.collection import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
+
+CLIPPED = 0.01
+"""Values of a picture beyond the model's range that are not worth a word, as a share."""
 
 
 class FolderError(ValueError):
@@ -39,14 +43,21 @@ class Summary:
     Args:
         written: the files written, in order.
         skipped: the pictures left out since they are broken, with the reason.
+        clipped: the pictures with more than `CLIPPED` of their values beyond the model's range, with the share.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    clipped: list[tuple[Path, float]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Say it in words, a line for every picture left out."""
+        """Say it in words, a line for every picture left out, and one for all that were clipped."""
         broken = [f"left out: {path}: {reason}" for path, reason in self.skipped]
+        if self.clipped:
+            worst = sorted(self.clipped, key=lambda found: -found[1])
+            broken.append(
+                some([f"{path} {share:.0%}" for path, share in worst], "sources clipped to the value range of the model's data")
+            )
         return "\n".join([*broken, f"files written: {len(self.written)}; sources left out: {len(self.skipped)}"])
 
 
@@ -139,6 +150,8 @@ def translate_folder(
                 except PictureError as error:
                     summary.skipped.append((sources[index][0], str(error)))
                     continue
+                if (share := _beyond(opened_picture.x, picture)) > CLIPPED:
+                    summary.clipped.append((sources[index][0], share))
                 inside.append(index)
                 yield replace(opened_picture, labels=own, masks=given)
 
@@ -228,6 +241,14 @@ def _open(path: Path, picture: PictureFormat, fit: str, device: torch.device) ->
     """Decode a file and bring it to the model's size."""
     opened = open_file(path, picture)
     return replace(opened, fitted=fit_in(opened, picture, fit, device))
+
+
+def _beyond(x: Tensor, picture: PictureFormat) -> float:
+    """Return the share of stored values that the model cannot tell from the ends of its range."""
+    if (picture.low, picture.high) == (0, 2**picture.depth - 1):
+        return 0.0
+    values = x.to(torch.float32)
+    return float(((values < picture.low) | (values > picture.high)).float().mean())
 
 
 def _ahead(

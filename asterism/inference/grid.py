@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, read
 from asterism.inference.folder import FolderError, Summary, find_pictures
-from asterism.inference.images import Picture, open_file, to_array
+from asterism.inference.images import Picture, as_stored, open_file, to_array
 from asterism.inference.png_rows import PngRows
-from asterism.inference.sheets import MARGIN, thumbnail
+from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
@@ -74,7 +73,7 @@ def draw_grid(
     for path, _ in find_pictures([Path(p) for p in like], out) if like else []:
         try:
             look = translator.style(like=path, truncation=truncation, fit=fit)
-            looks.append((look, thumbnail(read(path, picture.channels), side)))
+            looks.append((look, thumbnail(as_stored(read(path, picture.channels), picture), picture, side)))
         except PictureError as error:
             raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
     wanted = list(to) or list(translator.labels)
@@ -91,10 +90,10 @@ def draw_grid(
 
     with PngRows(out, (1 + len(targets)) * (side + 2 * MARGIN)) as sheet:
         for heads in _headings(wanted, [head for _, head in looks], side):
-            sheet.append(_row([None, *heads], side))
+            sheet.append(row([None, *heads], side))
         for source, made in translator.stream(opened(), targets, fit=fit, batch_size=batch_size):
-            cells = [thumbnail(to_array(y, picture), side) for y in made]
-            sheet.append(_row([thumbnail(source.x.permute(1, 2, 0).numpy(), side), *cells], side))
+            cells = [thumbnail(to_array(y, picture), picture, side) for y in made]
+            sheet.append(row([thumbnail(source.x.permute(1, 2, 0).numpy(), picture, side), *cells], side))
         if len(summary.skipped) == len(sources):
             raise FolderError(f"none of the sources can be read; the first: {sources[0][0]}: {summary.skipped[0][1]}")
     summary.written.append(out)
@@ -110,17 +109,6 @@ def _headings(
         yield [_words(name, side) for name in names for _ in range(max(1, len(looks)))]
     if looks:
         yield [head for _ in targets for head in looks]
-
-
-def _row(cells: Sequence[Image.Image | None], side: int) -> np.ndarray:
-    """Draw cells side by side, each in the middle of its square: uint8 [h, w, 3], as high as the highest."""
-    step = side + 2 * MARGIN
-    height = max(cell.height for cell in cells if cell is not None) + 2 * MARGIN
-    band = Image.new("RGB", (len(cells) * step, height), "white")
-    for k, cell in enumerate(cells):
-        if cell is not None:
-            band.paste(cell, (k * step + (step - cell.width) // 2, (height - cell.height) // 2))
-    return np.asarray(band)
 
 
 def _words(text: str, side: int) -> Image.Image:

@@ -28,6 +28,9 @@ from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, 
 FITS = ("letterbox", "crop")
 """How a picture of another size or shape meets the model: whole, padded by its edges; or its centre alone."""
 
+DARK = 2**14
+"""16-bit pictures that reach less are taken for 12- or 14-bit ones, which are not scaled to the full range."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -79,7 +82,7 @@ def open_image(image: Any, picture: PictureFormat) -> Picture:
         except PictureError as error:
             raise PictureError(f"{os.fspath(image)}: {error}") from error
     if isinstance(image, Image.Image):
-        return Picture(_to_tensor(from_pil(image, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
+        return _from_file(from_pil(image, picture.channels), picture)
     if isinstance(image, np.ndarray) and image.dtype.kind == "f":
         x = torch.from_numpy(np.array(image, dtype=np.float32, order="C"))
         return Picture(_checked(x, picture), lambda y: y.cpu().numpy().astype(image.dtype))
@@ -100,7 +103,27 @@ def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
     Raises:
         PictureError: it cannot be read or converted; the reason, without the file's name.
     """
-    return Picture(_to_tensor(read(path, picture.channels), picture), lambda y: _shown(to_array(y, picture)))
+    return _from_file(read(path, picture.channels), picture)
+
+
+def as_stored(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
+    """Return a picture [H, W, C], uint8 or uint16, as stored values in the model's depth, full scale as full scale.
+
+    Raises:
+        PictureError: another depth than the model's where full scale means something else, as far as that can be seen.
+    """
+    held = 8 * array.itemsize
+    if held != picture.depth and (picture.low, picture.high) != (0, 2**picture.depth - 1):
+        raise PictureError(
+            f"it has {held} bits, and this model takes values from {picture.low:g} to {picture.high:g} in {picture.depth} "
+            "bits; bring it to them"
+        )
+    if held > picture.depth and 0 < (top := int(array.max())) < DARK:
+        raise PictureError(
+            f"its 16-bit values reach {top:,} of 65,535, nearly black to this model of 8-bit pictures: scale them to the full "
+            "range, or to 8 bits"
+        )
+    return to_depth(array, picture.depth)
 
 
 def open_masks(paths: Sequence[str | os.PathLike[str]], size: Sequence[int]) -> Tensor:
@@ -179,6 +202,10 @@ def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
     return Picture(_to_tensor(array, picture), lambda y: to_depth(to_array(y, picture), 8 * array.itemsize))
 
 
+def _from_file(array: np.ndarray, picture: PictureFormat) -> Picture:
+    return Picture(_to_tensor(array, picture), lambda y: _shown(to_array(y, picture)))
+
+
 def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
     """Return a float picture [C, H, W] if it is one."""
     if x.ndim != 3 or x.shape[0] != picture.channels or 0 in x.shape:
@@ -190,7 +217,7 @@ def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
 
 
 def _to_tensor(array: np.ndarray, picture: PictureFormat) -> Tensor:
-    return torch.from_numpy(np.array(to_depth(array, picture.depth).transpose(2, 0, 1), order="C"))
+    return torch.from_numpy(np.array(as_stored(array, picture).transpose(2, 0, 1), order="C"))
 
 
 def _shown(array: np.ndarray) -> Image.Image | np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.config import ConfigError
-from asterism.data.pictures import PictureError, to_depth
+from asterism.data.pictures import PictureError
 from asterism.inference.film import ENDINGS, check_kind, write_sequence
 from asterism.inference.folder import Summary, check_results, find_pictures
 from asterism.inference.images import open_file, to_array
@@ -74,6 +74,6 @@ def interpolate_files(
             continue
         made = translator.in_each(opened, edits, way, fit=fit, batch_size=batch_size)
         frames = (to_array(y, picture) for y in made)
-        source = to_depth(opened.x.permute(1, 2, 0).numpy(), picture.depth)
-        summary.written += write_sequence(result, frames, kind, side=side, fps=fps, first=source)
+        source = opened.x.permute(1, 2, 0).numpy()
+        summary.written += write_sequence(result, frames, picture, kind, side=side, fps=fps, first=source)
     return summary

@@ -1,62 +1,43 @@
-"""Contact sheets: pictures of any size and kind in rows, with a title over each column."""
+"""Pictures of any size and kind as small ones, and rows of these."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from asterism.data.pictures import from_pil, to_depth
+from asterism.data.pictures import PictureFormat
 
 MARGIN = 4
 """White pixels around each cell."""
 
 
-def contact_sheet(rows: Sequence[Sequence[Any]], titles: Sequence[str] = (), side: int = 192) -> Image.Image:
-    """Draw a sheet, such as sources with their translations.
+def to_shown(stored: np.ndarray, picture: PictureFormat) -> np.ndarray:
+    """Return stored values [H, W, C] as a person is to see them, uint8 [H, W, 1 or 3]: `low` to `high` become 0 to 255.
 
-    Args:
-        rows: per row its pictures: PIL images, or arrays HWC or HW of uint8 or uint16, of any size and channel count
-            (of two channels the first is shown, of more than three the first three). Rows may differ in length.
-        titles: a heading per column, none for no headings.
-        side: longest side of a cell, in pixels; pictures are scaled to fit and never cropped.
-
-    Returns:
-        An RGB image.
+    Of two channels the first is shown, of more than three the first three.
     """
-    cells = [[thumbnail(picture, side) for picture in row] for row in rows]
-    columns = max(len(titles), *(len(row) for row in cells))
-    letters = max(11, side // 14)
-    font = ImageFont.load_default(size=letters)
-    head = 2 * letters if titles else 0
-    step = side + 2 * MARGIN
-    sheet = Image.new("RGB", (columns * step, head + len(cells) * step), "white")
-    draw = ImageDraw.Draw(sheet)
-    for k, title in enumerate(titles):
-        draw.text((k * step + step // 2, head // 2), _shorten(title, font, side), fill="black", font=font, anchor="mm")
-    for r, row in enumerate(cells):
-        for k, cell in enumerate(row):
-            sheet.paste(cell, (k * step + (step - cell.width) // 2, head + r * step + (step - cell.height) // 2))
-    return sheet
+    stored = np.ascontiguousarray(stored[:, :, : 3 if stored.shape[2] > 2 else 1])
+    if (picture.low, picture.high) == (0, 255):
+        return stored
+    return np.rint(np.clip((stored - np.float32(picture.low)) * (255 / (picture.high - picture.low)), 0, 255)).astype(np.uint8)
 
 
-def thumbnail(picture: Any, side: int) -> Image.Image:
-    """Return a picture, as `contact_sheet` takes them, in RGB with its longest side as given."""
-    array = from_pil(picture) if isinstance(picture, Image.Image) else picture
-    array = array[..., None] if array.ndim == 2 else array
-    array = to_depth(array, 8)
-    array = array[..., :3] if array.shape[2] >= 3 else np.repeat(array[..., :1], 3, axis=2)
-    image = Image.fromarray(np.ascontiguousarray(array))
-    scale = side / max(image.size)
+def thumbnail(stored: np.ndarray, picture: PictureFormat, side: int | None = None) -> Image.Image:
+    """Return stored values [H, W, C] as `to_shown` shows them, in RGB, the longest side scaled to `side` if that is given."""
+    array = to_shown(stored, picture)
+    image = Image.fromarray(array if array.shape[2] == 3 else np.repeat(array, 3, axis=2))
+    scale = (side or max(image.size)) / max(image.size)
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
 
 
-def _shorten(title: str, font: Any, width: int) -> str:
-    """Cut the title, with three dots, so that it stays over its column."""
-    shown = title
-    while shown and font.getlength(shown) > width:
-        title = title[:-1]
-        shown = title + "..." if title else ""
-    return shown
+def row(cells: Sequence[Image.Image | None], side: int) -> np.ndarray:
+    """Draw cells side by side, each in the middle of its square: uint8 [h, w, 3], as high as the highest."""
+    step = side + 2 * MARGIN
+    height = max(cell.height for cell in cells if cell is not None) + 2 * MARGIN
+    band = Image.new("RGB", (len(cells) * step, height), "white")
+    for k, cell in enumerate(cells):
+        if cell is not None:
+            band.paste(cell, (k * step + (step - cell.width) // 2, (height - cell.height) // 2))
+    return np.asarray(band)

@@ -14,7 +14,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
-from asterism.data.pictures import FAST, PictureFormat, encode, to_depth
+from asterism.data.pictures import FAST, PictureFormat, encode
+from asterism.inference.sheets import to_shown
 from asterism.serving.hosted import Hosted
 from asterism.serving.limits import Refused
 from asterism.serving.requests import FormRequest, JsonRequest, Order, read_order
@@ -104,10 +105,12 @@ def api(service: Service) -> APIRouter:
             hosted = service.model(name)
             order = await read_order(request, service.limits)
             as_json = wants_json(request.headers.get("accept"), len(order.wish.to))
-            suffix, kind = output(hosted.translator.model.picture, order)
+            picture = hosted.translator.model.picture
+            suffix, kind = output(picture, order)
 
             def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
-                array = array if suffix == ".tif" or array.shape[2] == 1 and suffix == ".png" else to_depth(array, 8)
+                kept = array.dtype == np.uint8 or suffix == ".tif" or array.shape[2] == 1 and suffix == ".png"
+                array = array if kept else to_shown(array, picture)
                 content = encode(array, suffix, order.quality, compression=FAST)
                 return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
 

@@ -9,6 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -20,7 +21,8 @@ import gradio as gr
 import numpy as np
 from fastapi import FastAPI
 
-from asterism.data.pictures import FAST, encode, to_depth
+from asterism.data.pictures import FAST, encode
+from asterism.inference.sheets import to_shown
 from asterism.serving import studio_html
 from asterism.serving.hosted import Hosted, Wish
 from asterism.serving.limits import Refused
@@ -173,6 +175,7 @@ class Studio:
     def _connect(
         self, controls: Controls, state: Any, source: Any, chosen: Any, result: Any, strip: Any, go: Any, every: Any
     ) -> None:
+        picture_format = controls.hosted.translator.model.picture
         hosted, switches = controls.hosted, [component for _, component in controls.switches]
 
         async def read(name: str, picture: bytes | None) -> Any:
@@ -193,8 +196,8 @@ class Studio:
                 kind = {".png": "image/png", ".tif": "image/tiff"}[suffix]
                 content = encode(result, suffix, compression=FAST)
                 address = self.vault.put(content, kind, f"{safe_title(title)}{suffix}")
-                source = read_upload(upload, hosted.translator.model.picture, self.service.limits)
-                return studio_html.triptych(source, result, title, studio_html.download(address, "Download"))
+                source = read_upload(upload, picture_format, self.service.limits)
+                return studio_html.triptych(source, result, picture_format, title, studio_html.download(address, "Download"))
 
             (shown,) = await self._translate(hosted, upload, wish, show)
             return shown
@@ -202,7 +205,7 @@ class Studio:
         async def all_targets(picture: bytes | None, own: dict[str, bool], *values: Any) -> str:
             targets = controls.every_target(own)[: self.service.limits.results]
             upload, wish = _given(picture), _wish(controls, values, own, targets)
-            shown = await self._translate(hosted, upload, wish, studio_html.as_sample)
+            shown = await self._translate(hosted, upload, wish, partial(studio_html.as_sample, picture=picture_format))
             return studio_html.strip(list(zip(map(target_name, targets), shown, strict=True)))
 
         outputs = [state, *switches]
@@ -315,11 +318,12 @@ class Studio:
         self, hosted: Hosted, content: bytes, wish: Wish, suffix: str, *, shown: bool
     ) -> list[tuple[bytes, str]]:
         """Translate one picture of a batch into files, and samples for the page; where there is no place, wait for one."""
+        picture = hosted.translator.model.picture
 
         def finish(array: np.ndarray) -> tuple[bytes, str]:
-            array = array if suffix == ".png" and array.shape[2] == 1 else to_depth(array, 8)
-            content = encode(studio_html.shown(array) if array.shape[2] > 4 else array, suffix, compression=FAST)
-            return content, studio_html.as_sample(array) if shown else ""
+            held = array.shape[2] == 1 and suffix == ".png" or array.shape[2] <= 4 and array.dtype == np.uint8
+            content = encode(array if held else to_shown(array, picture), suffix, compression=FAST)
+            return content, studio_html.as_sample(array, picture) if shown else ""
 
         while True:
             try:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from asterism.data.pictures import encode, to_depth
+from asterism.data.pictures import PictureFormat, encode
+from asterism.inference.sheets import to_shown
 from asterism.run_folder import Sheet
 from asterism.serving.hosted import Hosted
 
@@ -29,29 +30,21 @@ transform="translate(19 18)" d="M0-5V5M-4.3-2.5 4.3 2.5M-4.3 2.5 4.3-2.5"/></svg
 EMPTY = '<div class="empty">{}</div>'
 
 
-def shown(array: np.ndarray) -> np.ndarray:
-    """Return a picture [H, W, C] as 8 bits with 1, 3 or 4 channels: of two the first, of more than four the first three."""
-    array = to_depth(array, 8)
-    channels = array.shape[2]
-    return np.ascontiguousarray(array[:, :, :1] if channels == 2 else array[:, :, :3] if channels > 4 else array)
-
-
-def difference(source: np.ndarray, result: np.ndarray) -> np.ndarray:
+def difference(change: np.ndarray, full: float) -> np.ndarray:
     """Return how much each pixel changed as colours, uint8 [H, W, 3].
 
     Args:
-        source, result: [H, W, C] of one type; the largest change over the channels counts.
+        change: int32 [H, W, C], not negative; the largest over the channels counts.
+        full: the change that is the whole value range.
     """
-    full = np.iinfo(source.dtype).max
-    place = np.arange(full + 1) / full * 2
+    place = np.arange(change.max() + 1) / full * 2
     colours = np.stack([np.interp(place, np.linspace(0, 1, len(HEAT)), channel) for channel in HEAT.T], axis=1)
-    return np.rint(colours).astype(np.uint8)[np.abs(source.astype(np.int32) - result).max(2)]
+    return np.rint(colours).astype(np.uint8)[change.max(2)]
 
 
-def as_data(array: np.ndarray, limit: int | None = None) -> str:
-    """Return a picture as a data address, made smaller to `limit` pixels on its longer side."""
-    array = shown(array)
-    if limit and max(array.shape[:2]) > limit:
+def as_data(array: np.ndarray, limit: int) -> str:
+    """Return a picture, uint8 [H, W, 1 or 3], as a data address, made smaller to `limit` pixels on its longer side."""
+    if max(array.shape[:2]) > limit:
         image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
         image.thumbnail((limit, limit), Image.Resampling.LANCZOS)
         array = np.asarray(image)
@@ -66,22 +59,22 @@ def figure(address: str, title: str, note: str = "", link: str = "") -> str:
     return f'<figure><img src="{address}" alt="{alt}"><figcaption><b>{html.escape(title)}</b>{said}{link}</figcaption></figure>'
 
 
-def triptych(source: np.ndarray, result: np.ndarray, title: str, link: str) -> str:
-    """Return source, result and difference side by side."""
-    change = difference(source, result)
-    share = float(np.abs(source.astype(np.int32) - result).mean() / np.iinfo(source.dtype).max)
+def triptych(source: np.ndarray, result: np.ndarray, picture: PictureFormat, title: str, link: str) -> str:
+    """Return source and result, stored values [H, W, C], and their difference side by side."""
+    change, full = np.abs(np.clip(source, picture.low, picture.high).astype(np.int32) - result), picture.high - picture.low
+    share = float(change.mean() / full)
     note = f"mean {share:.1%}; dark: none, white: half the range or more"
     parts = (
-        figure(as_data(source, 1024), "Source", f"{source.shape[1]} × {source.shape[0]}"),
-        figure(as_data(result, 1024), title, link=link),
-        figure(as_data(change, 1024), "Difference", note),
+        figure(as_data(to_shown(source, picture), 1024), "Source", f"{source.shape[1]} × {source.shape[0]}"),
+        figure(as_data(to_shown(result, picture), 1024), title, link=link),
+        figure(as_data(difference(change, full), 1024), "Difference", note),
     )
     return f'<div class="triptych">{"".join(parts)}</div>'
 
 
-def as_sample(array: np.ndarray) -> str:
+def as_sample(stored: np.ndarray, picture: PictureFormat) -> str:
     """Return a small picture of one, for a strip, as a data address."""
-    return as_data(array, 320)
+    return as_data(to_shown(stored, picture), 320)
 
 
 def strip(samples: Sequence[tuple[str, str]]) -> str:

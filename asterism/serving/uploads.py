@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from asterism.data.pictures import PictureError, PictureFormat, decode, probe_bytes
+from asterism.inference.images import as_stored
 from asterism.serving.limits import Limits, Refused
 
 KINDS = ("PNG", "JPEG", "WEBP", "TIFF")
@@ -25,11 +26,11 @@ def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbo
 
     Args:
         data: the bytes of a PNG, JPEG, WebP or TIFF file that holds one picture.
-        picture: gives the channels to convert to.
+        picture: gives the channels and the depth to convert to.
         letterbox: the picture will be padded to the model's shape, so that the padded size counts, too.
 
     Returns:
-        [H, W, channels], uint8 or uint16, upright.
+        [H, W, channels], stored values in the model's depth, upright.
 
     Raises:
         Refused: 400 an empty file, 413 too many bytes or pixels, 415 another kind of file, 422 a broken picture, an
@@ -37,7 +38,7 @@ def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbo
     """
     kind = check_upload(data, picture, limits, letterbox=letterbox)
     try:
-        array = decode(data, kind, picture.channels)
+        array = as_stored(decode(data, kind, picture.channels), picture)
     except PictureError as error:
         raise Refused(422, f"the {kind} picture cannot be used: {_pathless(str(error))}") from error
     except MemoryError as error:
