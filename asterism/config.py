@@ -220,7 +220,6 @@ def _convert_tuple(value: Any, arguments: tuple[Any, ...], limits: Mapping[str, 
     if len(items) == 1 and arguments[0] is int:  # 64 means 64x64.
         items = items * len(arguments)
     if len(items) != len(arguments):
-        raise ConfigError(
-            f"{where} is {value!r}; expected {len(arguments)} values, such as {'x'.join(['64'] * len(arguments))}"
-        )
+        example = "x".join(["64"] * len(arguments)) if arguments[0] is int else "0,4095"
+        raise ConfigError(f"{where} is {value!r}; expected {len(arguments)} values, such as {example}")
     return tuple(_convert(v, a, limits, where) for v, a in zip(items, arguments, strict=True))

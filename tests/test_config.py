@@ -10,6 +10,8 @@ from asterism.recipes.settings import Settings
 
 def test_text_becomes_the_declared_type():
     data = build(DataConfig, {"size": "64x96", "flip": "no", "channels": "1", "value_range": "0,4095", "workers": "none"})
+    with pytest.raises(ConfigError, match="expected 2 values, such as 0,4095"):
+        build(DataConfig, {"value_range": "4095"})
     assert (data.size, data.flip, data.channels, data.value_range, data.workers) == ((64, 96), False, 1, (0.0, 4095.0), None)
     assert build(DataConfig, {"size": "64"}).size == build(DataConfig, {"size": 64}).size == (64, 64)
     assert build(DataConfig, to_dict(data)) == data

@@ -7,14 +7,19 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from rich.console import Console
 
+from asterism import train
 from asterism.commands.doctor import describe
 from asterism.config import DataConfig
 from asterism.data.dataset import open_data
 from asterism.data.doctor import Diagnosis, examine
+from asterism.data.pictures import write
+from tests.test_engine import small
 
 
 def config(*paths: Path, **options: object) -> DataConfig:
@@ -192,3 +197,42 @@ def test_an_identity_in_two_splits_is_warned_of(discs: Path, tmp_path: Path) -> 
     assert not [w for w in examine(config(copy)).warnings if "identities" in w]
     (copy / "labels.csv").write_text((copy / "labels.csv").read_text().replace("train,15,", "test,15,", 1))
     assert "identities in several splits" in found(examine(config(copy)), ": 1 (15)")
+
+
+def test_values_that_use_little_of_their_depth_are_warned_of(tmp_path: Path) -> None:
+    """12 bits in files of 16: the networks would see next to nothing; and a range that is too narrow clips."""
+    for name, top in (("a", 4000), ("b", 3000)):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            write(tmp_path / name / f"{i}.tif", np.linspace(300 + i, top, 32 * 32).reshape(32, 32, 1).astype(np.uint16))
+    plain, right, narrow = (examine(config(tmp_path, value_range=r)) for r in (None, (0, 4095), (0, 2000)))
+    assert found(plain, "value_range") == "values 300 to 4,000 of 0 to 65,535: say --data.value_range 0,4095"
+    assert "values  300 to 4,000" in shown(plain) and plain.to_json()["datasets"][0]["values"] == [300, 4000]
+    assert not [text for text in right.warnings if "value_range" in text]
+    assert "45.6% of the values lie beyond" in found(narrow, "value_range")
+
+
+def test_training_says_that_values_use_little_of_their_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for i in range(12):
+            write(tmp_path / "d" / name / f"{i}.tif", np.full((32, 32, 1), 300 * i, np.uint16))
+    train("stargan", tmp_path / "d", tmp_path / "run", overrides=small(train__steps=1))
+    assert "of 0 to 65,535; asterism doctor says which range" in capsys.readouterr().out
+
+
+def test_medical_files_that_are_not_read_are_explained(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            (tmp_path / name / f"{i}.dcm").write_bytes(b"DICM")
+    assert "other files: 6 (a/0.dcm" in examine(config(tmp_path)).problems[0]
+    for name in "ab":
+        np.save(tmp_path / name / "first.npy", np.zeros((4, 40, 40), np.uint16))
+        np.save(tmp_path / name / "float.npy", np.zeros((40, 40), np.float32))
+        tifffile.imwrite(tmp_path / name / "ct.tif", np.zeros((40, 40), np.int16))
+        np.save(tmp_path / name / "sound.npy", np.zeros((4, 40, 3), np.uint16))  # A ribbon of three channels.
+    reasons = dict(examine(config(tmp_path)).datasets[0].unreadable)
+    assert "looks like [C, H, W]; save it as [H, W, C]" in reasons["a/first.npy"] and "a/sound.npy" not in reasons
+    assert "16 bits with a sign; shift and scale" in reasons["b/ct.tif"]
+    assert "2 (a/float.npy, b/float.npy)" in " ".join(shown(examine(config(tmp_path))).split()), "a reason is told once"

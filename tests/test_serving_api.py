@@ -80,6 +80,7 @@ def test_formats(web: TestClient, format: str) -> None:
 def test_pictures_of_another_depth_are_refused_and_8_bit_results_show_the_range() -> None:
     """A model of 12-bit values in 16-bit files: what 8 bits mean there is unknown; JPEG is for looking at."""
     with client(service(faces=negative(channels=1, depth=16, high=4095))) as web:
+        assert web.get("/api/models/faces").json()["values"] == [0, 4095]
         refused = post(web, coded(noise(channels=1)), to="Male")
         assert refused.status_code == 422 and "8 bits" in refused.json()["error"] and "0 to 4095" in refused.json()["error"]
         held = encode(np.full((16, 16, 1), 1023, np.uint16), ".tif")

@@ -98,7 +98,7 @@ HOSTILE = {
     "a TIFF that inflates to 1 MB": (lambda: deflated_tiff(WIDE, zlib.compress(bytes(2**20))), 422, "unpacks to more"),
     "an LZMA TIFF": (lambda: deflated_tiff(WIDE, lzma.compress(bytes(2**20)), compression=34925), 422, "LZMA"),
     "a TIFF whose strip lies elsewhere": (lambda: deflated_tiff(WIDE)[:-300], 422, "TIFF picture cannot be used"),
-    "32-bit floats": (lambda: coded_tiff(np.zeros((8, 8), np.float32)), 422, "32 bits or floats"),
+    "32-bit floats": (lambda: coded_tiff(np.zeros((8, 8), np.float32)), 422, "floats; shift"),
     "too many bytes": (lambda: coded(noise(64, 64)) + b"\0" * Limits().upload_bytes, 413, "at most"),
     "a PNG header alone": (lambda: b"\x89PNG\r\n\x1a\n", 422, "PNG picture cannot be used"),
     "a script": (lambda: b"#!/bin/sh\nrm -rf /", 415, "convert it"),

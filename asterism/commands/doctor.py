@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asterism.recipes.settings import Settings
 
 FILES_SHOWN = 20
-"""Unreadable files that are named; JSON names all."""
+"""Reasons why files are unreadable that are told, with some of the files; JSON names all."""
 
 ABOUT = "examine data before training; exit status 0 if training would start"
 
@@ -153,9 +153,16 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
     facts = [
         ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
         ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
+        ("values", " to ".join(f"{value:,}" for value in report.values)),
         *(("note", note) for note in report.notes),
     ]
-    facts += [("unreadable", f"{file}: {reason}") for file, reason in report.unreadable[:FILES_SHOWN]]
-    if len(report.unreadable) > FILES_SHOWN:
-        facts.append(("", f"and {len(report.unreadable) - FILES_SHOWN:,} more, which --json names"))
-    return [*facts, ("ignored", some(report.stray, "other files"))] if report.stray else facts
+    reasons: dict[str, list[str]] = {}
+    for file, reason in report.unreadable:
+        reasons.setdefault(reason, []).append(file)
+    for reason, files in list(reasons.items())[:FILES_SHOWN]:
+        facts.append(("unreadable", f"{files[0]}: {reason}" if len(files) == 1 else some(files, reason)))
+    if len(reasons) > FILES_SHOWN:
+        facts.append(("", f"and {len(reasons) - FILES_SHOWN:,} more reasons, which --json gives"))
+    if report.stray:
+        facts.append(("ignored", some(report.stray, "other files")))
+    return [(what, text) for what, text in facts if text]

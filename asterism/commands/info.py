@@ -20,7 +20,8 @@ def run(args: argparse.Namespace) -> int:
     path = find_model(args.run)
     model = load_model(path)
     picture, lines = model.picture, [("model", str(path)), ("recipe", model.name)]
-    lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {picture.depth} bits"))
+    values = f"{picture.depth} bits, values {picture.low:g} to {picture.high:g}"
+    lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {values}"))
     for group in model.space.groups:
         single = [label for label in group.labels if not any(label in names for names in group.exclusive)]
         sets = [", ".join(single)] if single and group.kind == "binary" else []

@@ -29,6 +29,11 @@ FEW_HELD_OUT = 10
 """With fewer pictures of a label in a split, what is measured on them is rough: 3 of 3 and 2 of 3 are 33 points apart."""
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
+CLIPPED = 0.01
+"""The share of values beyond the value range that may be left without a word."""
+
+Values = tuple[int, int, float]
+"""A picture's lowest and highest stored value, and the share of them beyond the value range."""
 
 
 @dataclass
@@ -45,7 +50,10 @@ class LabelCount:
 
 @dataclass
 class DatasetReport:
-    """What one dataset holds; file names are relative to `root`."""
+    """What one dataset holds; file names are relative to `root`.
+
+    `values` are the lowest and the highest stored one, `clipped` is the share that lies beyond `--data.value_range`.
+    """
 
     name: str
     root: str
@@ -53,6 +61,8 @@ class DatasetReport:
     labels: list[LabelCount]
     sizes: dict[str, int]
     formats: dict[str, int]
+    values: list[int]
+    clipped: float
     unreadable: list[tuple[str, str]]
     missing: list[str]
     unlabelled: list[str]
@@ -91,16 +101,20 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
     diagnosis = Diagnosis()
     collections = _collect(config, diagnosis)
     headers = [probe_all(collection) for collection in collections]
-    _decode_all(collections, headers, progress)
+    values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
+    picture = None
     if collections and diagnosis.ok:
         try:
-            join(collections, headers, config)
+            picture = join(collections, headers, config).picture
         except (DataError, LabelError) as error:
             diagnosis.problems.append(str(error))
-    for collection, held in zip(collections, headers, strict=True):
-        report = _report(collection, held)
+    for collection, held, found in zip(collections, headers, values, strict=True):
+        report = _report(collection, held, found)
         diagnosis.datasets.append(report)
         diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
+    seen = [value for report in diagnosis.datasets for value in report.values]
+    if picture and seen and (text := picture.unused(min(seen), max(seen))):
+        diagnosis.warnings.append(text)
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
     return diagnosis
 
@@ -127,22 +141,31 @@ def _collect(config: DataConfig, diagnosis: Diagnosis) -> list[Collection]:
 def _decode_all(
     collections: Sequence[Collection],
     headers: list[list[Header | PictureError]],
+    value_range: tuple[float, float],
     progress: Callable[[int, int], None] | None,
-) -> None:
-    """Decode every picture, and replace the header of each that cannot be by the error."""
+) -> list[list[Values]]:
+    """Decode every picture, and replace the header of each that cannot be by the error; return each dataset's values."""
 
     def attempt(path: Path, header: Header | PictureError) -> Header | PictureError:
         try:
             if isinstance(header, Header):
-                read(path)
+                values[-1].append(measure(read(path)))
         except PictureError as error:
             return error
         return header
 
+    def measure(array: np.ndarray) -> Values:
+        low, high = value_range
+        clipped = np.count_nonzero((array < low) | (array > high)) if value_range != (0, np.inf) else 0
+        return int(array.min()), int(array.max()), clipped / array.size
+
+    values: list[list[Values]] = []
     total, done = sum(len(c.files) for c in collections), 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for collection, held in zip(collections, headers, strict=True):
+            values.append([])
             if collection.pack is not None:  # Decoded when it was packed.
+                values[-1] += map(measure, collection.pack.pictures)
                 reasons = collection.pack.broken
                 held[:] = [PictureError(reasons[f]) if f in reasons else h for f, h in zip(collection.files, held, strict=True)]
                 done += len(held)
@@ -153,9 +176,10 @@ def _decode_all(
                 done += 1
                 if progress is not None:
                     progress(done, total)
+    return values
 
 
-def _report(collection: Collection, headers: Sequence[Header | PictureError]) -> DatasetReport:
+def _report(collection: Collection, headers: Sequence[Header | PictureError], values: Sequence[Values]) -> DatasetReport:
     good = [h for h in headers if isinstance(h, Header)]
     readable = np.array([isinstance(h, Header) for h in headers], bool)
     split = np.array(collection.split)
@@ -166,6 +190,8 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError]) ->
         labels=_count_labels(collection, readable),
         sizes=_count_sizes(good),
         formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
+        values=[min(v[0] for v in values), max(v[1] for v in values)] if values else [],
+        clipped=sum(v[2] for v in values) / max(1, len(values)),
         unreadable=[(f, str(h)) for f, h in zip(collection.files, headers, strict=True) if isinstance(h, PictureError)],
         missing=collection.missing,
         unlabelled=collection.unlabelled,
@@ -212,6 +238,8 @@ def _warnings(
             found.append(f"no {name} pictures")
         elif few:
             found.append(some(few, f"labels with few {name} pictures, on which scores are rough"))
+    if report.clipped > CLIPPED:
+        found.append(f"{report.clipped:.1%} of the values lie beyond --data.value_range and are clipped")
     if report.missing:
         found.append(some(report.missing, "rows of the table without a picture, left out"))
     if report.unlabelled:

@@ -31,7 +31,10 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     listing = packed or list_pictures(path)
     pictures = listing.pictures
     if not pictures:
-        raise DataError(f"{path} holds no pictures; expected one folder of pictures per domain in it, or a table of labels")
+        there = f" but {some(listing.others, 'other files')}" if listing.others else ""
+        raise DataError(
+            f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"
+        )
     folders = {name.split("/")[0].lower() for name in pictures if "/" in name}
     has_splits = bool(folders) and folders <= SPLIT_WORDS.keys()
     level = 1 if has_splits else 0  # Where in a file's name its domain stands.

@@ -67,6 +67,14 @@ class PictureFormat:
     depth: int = 8
     crop: int = 0
 
+    def unused(self, bottom: float, top: float) -> str:
+        """Say so, with the remedy, where stored values from `bottom` to `top` use less than a quarter of the range."""
+        if top - bottom >= (self.high - self.low) / 4:
+            return ""
+        bits = 2 ** int(top).bit_length() - 1
+        suited = f"0,{bits}" if bits < self.high / 2 else f"{bottom:.0f},{top:.0f}"
+        return f"values {bottom:,.0f} to {top:,.0f} of {self.low:,.0f} to {self.high:,.0f}: say --data.value_range {suited}"
+
 
 @dataclass(frozen=True)
 class Header:
@@ -256,7 +264,11 @@ def _mode(image: Image.Image) -> str:
     if image.mode.startswith("I;16"):
         return "I;16"
     if image.mode not in _MODES:
-        raise PictureError(f"its pixels are of kind {image.mode} (32 bits or floats); save it with 8 or 16 unsigned bits")
+        signed = image.mode == "I" and "16" in str(image.tile)  # As I;16S or I;16BS.
+        kind = "floats" if image.mode == "F" else "16 bits with a sign" if signed else f"32 bits ({image.mode})"
+        raise PictureError(
+            f"its values are {kind}; shift and scale them to 8 or 16 unsigned bits, such as CT values plus 1,024"
+        )
     mode = _MODES[image.mode]
     return mode + "A" if image.has_transparency_data and not mode.endswith("A") else mode
 
@@ -312,6 +324,8 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or 0 in pixels.shape:
         raise PictureError(f"it holds {pixels.dtype} {list(pixels.shape)}; expected uint8 or uint16 [H, W] or [H, W, C]")
+    if pixels.shape[0] <= 16 < pixels.shape[2] and pixels.shape[0] < pixels.shape[1]:
+        raise PictureError(f"it holds {list(pixels.shape)}, which looks like [C, H, W]; save it as [H, W, C]")
     return pixels
 
 

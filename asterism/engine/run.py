@@ -242,6 +242,13 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     say = trainer.display.say
     for note in datasets.notes:
         say(f"note: {note}")
+    if trainer.previews is not None and datasets.picture.depth == 16:
+        low, high = datasets.picture.low, datasets.picture.high
+        seen = (trainer.previews.x.min(), trainer.previews.x.max())
+        if text := datasets.picture.unused(*(low + (float(x) + 1) / 2 * (high - low) for x in seen)):
+            say(
+                f"note: the pictures of the previews hold {text.partition(':')[0]}; asterism doctor says which range suits them"
+            )
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")
     for pictures, read in zip(trainer.loader.sets, datasets.splits["train"], strict=True):

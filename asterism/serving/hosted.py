@@ -87,6 +87,7 @@ class Hosted:
         return {
             **self.summary(),
             "depth": model.picture.depth,
+            "values": [model.picture.low, model.picture.high],
             "groups": [
                 {"dataset": group.dataset, "kind": group.kind, "labels": labels, "exclusive": sets}
                 for group, span, sets in zip(space.groups, space.spans, self._exclusive(), strict=True)

@@ -99,9 +99,10 @@ def batch(count: int, targets: int, left_out: Sequence[tuple[str, str]], link: s
 def model_page(hosted: Hosted) -> str:
     """Return what a model was trained on, its scores and a sheet of its work."""
     about = hosted.description()
+    values = "values {:g} to {:g}".format(*about["values"])
     facts = {
         "Recipe": about["recipe"] + (f", preset {about['preset']}" if about["preset"] else ""),
-        "Pictures": f"{about['width']} × {about['height']}, {about['channels']} channels, {about['depth']} bits",
+        "Pictures": f"{about['width']} × {about['height']}, {about['channels']} channels, {about['depth']} bits, {values}",
         "Trained": f"{about['step']:,} steps" if about["step"] else "",
         "Data": ", ".join(f"{d['name']}, {d['pictures']:,} pictures" for d in about["data"]),
         "Runs on": about["device"],
