@@ -38,6 +38,7 @@ from asterism.recipes.base import Recipe
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class ModelError(ValueError):
@@ -171,7 +172,7 @@ def find_model(path_or_name: str | os.PathLike[str]) -> Path:
         if path.suffix != ".safetensors":
             raise ModelError(f"{path} is no model file (.safetensors); published checkpoints come in through `asterism import`")
         return path
-    hub_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(path_or_name)) and path.suffix != ".safetensors"
+    hub_name = HUB_NAME.fullmatch(str(path_or_name)) and path.suffix != ".safetensors"
     if hub_name and not path.parent.is_dir():  # runs/faec, with a folder runs at hand, is a slip and no hub name.
         return _download(str(path_or_name))
     raise ModelError(

@@ -169,6 +169,26 @@ def test_a_hub_that_is_not_reached_says_why(run: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
     with pytest.raises(ModelError, match="nobody is logged in"):
         push_to_hub(run, "someone/discs")
+    for name in ("discs", "some one/discs", "a/b/c"):  # Nothing is asked of the network.
+        with pytest.raises(ModelError, match="is no hub name; expected owner/name"):
+            push_to_hub(run, name)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(403, "hf auth login` logs in"), (503, "try again later"), (None, "is not reached: no")]
+)
+def test_a_refused_token_is_told_from_a_hub_that_is_down(
+    run: Path, monkeypatch: pytest.MonkeyPatch, status: int | None, said: str
+) -> None:
+    class Answer:
+        status_code, headers, request = status, dict[str, str](), None
+
+    def answer(*_: Any, **__: Any) -> None:
+        raise huggingface_hub.errors.HfHubHTTPError("no", response=Answer()) if status else ConnectionError("no")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", answer)
+    with pytest.raises(ModelError, match=said):
+        push_to_hub(run, "someone/discs")
 
 
 def test_a_translator_made_in_memory_cannot_be_saved(run: Path, tmp_path: Path) -> None:

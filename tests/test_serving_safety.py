@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import lzma
+import signal
 import struct
 import threading
 import tracemalloc
@@ -404,3 +405,12 @@ def test_no_answer_is_ever_500(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_refusals_carry_a_time_only_where_waiting_helps() -> None:
     assert Refused(503, "full").retry_after == 1 and Refused(422, "no").retry_after is None
+
+
+def test_a_signal_ends_the_service_with_its_status_in_the_background_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asterism.serving.server.serve", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As a script's shell has it for what it starts by &.
+    try:
+        assert main(["serve", "faces"]) == 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, before)

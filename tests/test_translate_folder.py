@@ -86,6 +86,25 @@ def test_two_results_of_one_name_are_refused(album: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_one_result_may_have_a_name_of_its_own(album: Path, tmp_path: Path) -> None:
+    source, out = album / "a.png", tmp_path / "new" / "mine.tif"
+    assert translate_folder(negative(), [source], ["Male"], out, changes=0.25).written == [
+        out,
+        out.with_name("mine-changes.png"),
+    ]
+    np.testing.assert_array_equal(read(out), inverted(read(source)))
+    with pytest.raises(FolderError, match="mine.tif would be replaced.*--overwrite"):
+        translate_folder(negative(), [source], ["Male"], out)
+    for inputs, targets, name in (
+        ([album], ["Male"], "x.png"),
+        ([source], ["Male", "happy"], "x.JPG"),
+        ([source], ["Male"], "x.gif"),
+    ):
+        with pytest.raises(FolderError, match="is named like a file; --out names a folder|.gif cannot hold"):
+            translate_folder(negative(FACES, MOODS), inputs, targets, tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("bad", ["gone", "album/notes_only"])
 def test_inputs_without_pictures_are_explained(album: Path, tmp_path: Path, bad: str) -> None:
     (album / "notes_only").mkdir()

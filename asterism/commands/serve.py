@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 
 from asterism.commands.flags import add_machine
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.timeout,
         batch_size=args.batch_size,
     )
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Scripts have it so in what they start in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     serve(
         args.runs,
         host=args.host,

@@ -17,7 +17,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", action="append", required=True, metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy; repeat for several"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the results; of one result, its file too"
+    )
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
         "--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model [letterbox]"

@@ -103,11 +103,14 @@ def evaluate(
         raise ConfigError(
             f"no picture is in the split {split!r} ({found}); splits come from the table, the folders or the file names"
         )
+    space, sets = edited(datasets.space, model.space), [Pictures(s, model.picture, print) for s in held_out]
     # Before the classifier is trained, so that a slip does not cost minutes.
     other = None if features == CLASSIFIER else extractor(features, machine, model.picture)
+    for protocol in asked:
+        settled = dataclasses.replace(protocol.parameters, **(parameters or {}))
+        protocol.tasks(sets, space, partners_of(sets), model.recipe, settled)
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
-    space = edited(datasets.space, model.space)
-    floor = Floor(space, held_out, datasets.splits["train"], judge, machine, model.picture, other, batch)
+    floor = Floor(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
     asked = asked or floor.usual(model.recipe, (parameters or {}).get("pictures", 0))
     records = {}
     with machine.products():
@@ -169,7 +172,7 @@ class Floor:
 
     Args:
         space: the labels, and which of them exclude one another in an edit.
-        held_out: the sets that are translated, none empty.
+        sets: the pictures that are translated.
         training: the real pictures that features are compared with, one set per dataset.
         compared: the extractor; none takes the classifier.
         batch: outputs at once.
@@ -179,7 +182,7 @@ class Floor:
     def __init__(
         self,
         space: LabelSpace,
-        held_out: Sequence[PictureSet],
+        sets: Sequence[Pictures],
         training: Sequence[PictureSet],
         judge: Judge,
         machine: Machine,
@@ -191,9 +194,7 @@ class Floor:
         self.space, self.judge, self.machine, self.picture, self.batch, self.say = space, judge, machine, picture, batch, say
         self.extractor = compared or of_classifier(judge)
         self.perceptual = perceptual(judge, machine, picture)
-        self.sets = [Pictures(s, picture, say) for s in held_out]
-        self.partners = [Partners(s.set.identity, s.labels) for s in self.sets]
-        self.training = list(training)
+        self.sets, self.partners, self.training = list(sets), partners_of(sets), list(training)
         self._gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Any]] = {}
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
@@ -282,6 +283,11 @@ class Floor:
             pictures = self._training_pictures(dataset, limit)
             self._real[dataset, limit] = RealFeatures(pictures, self.extractor, self.batch, self.say)
         return self._real[dataset, limit]
+
+
+def partners_of(sets: Sequence[Pictures]) -> list[Partners]:
+    """Return, for each set, what finds the true picture of an edit."""
+    return [Partners(pictures.set.identity, pictures.labels) for pictures in sets]
 
 
 def settings_of(run: Path, data: Sequence[str] | None) -> Settings:

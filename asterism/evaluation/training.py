@@ -12,6 +12,7 @@ from asterism.engine import run as engine
 from asterism.engine.trainer import Outcome
 from asterism.evaluation.evaluate import BATCH, Floor
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
+from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols.quick import CRITERION, PROTOCOL
 from asterism.evaluation.systems import DivergedError, Generator
 from asterism.machine import Machine
@@ -55,16 +56,16 @@ def quick_evaluation(
 
     The first run on some data trains the classifier that judges.
     """
-    sets = [pictures for pictures in datasets.splits["val"] if len(pictures)]
+    try:
+        sets = [Pictures(held, datasets.picture, say) for held in datasets.splits["val"] if len(held)]
+    except DataError as error:
+        say(f"{error}: nothing is measured while training, and the last checkpoint is kept")
+        return None
     if not sets:
         say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
         return None
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
-    try:
-        floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
-    except DataError as error:
-        say(f"{error}: nothing is measured while training, and the last checkpoint is kept")
-        return None
+    floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
     said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
     if said["void"]:
         say(

@@ -89,7 +89,7 @@ def translate_folder(
     Args:
         inputs: picture files and folders; folders are searched through.
         to: the targets; each in the forms that `Translator.translate` takes.
-        out: folder for the results.
+        out: folder for the results; or, where one picture is translated to one target, the result's file.
         fit, batch_size: as for `Translator.translate`.
         labels: what all the pictures have in common, as for `Translator.translate`.
         format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
@@ -120,10 +120,13 @@ def translate_folder(
     parsed = [translator.parse(target) for target in to]
     targets = [Target(edits, look) for edits in parsed for _, look in looks]
     names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
-    suffix = _suffix(picture, format)
     sources = find_pictures([Path(i) for i in inputs], out)
+    alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
+    suffix = _suffix(picture, out.suffix if alone else format)
     results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
     figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
+    if alone:
+        results, figures, out = [[out]], [[out.with_name(f"{out.stem}-changes.png")]], out.parent
     masked = _find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
     expected = results if changes is None else [rows + drawn for rows, drawn in zip(results, figures, strict=True)]
     check_results([path for path, _ in sources], expected, out, overwrite)
@@ -217,8 +220,12 @@ def _suffix(picture: PictureFormat, format: str | None) -> str:
     return suffix
 
 
+def _like_a_file(out: Path) -> bool:
+    return out.suffix.lower() in (*SUFFIXES, ".gif", ".mp4") and not out.is_dir()
+
+
 def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], out: Path, overwrite: bool) -> None:
-    """Raise FolderError when two results share a name, one is there already, or `out` is no folder."""
+    """Raise FolderError when two results share a name, one is there already, or `out` is no folder or not named like one."""
     owner: dict[str, Path] = {}
     for source, paths in zip(sources, results, strict=True):
         for path in paths:
@@ -231,6 +238,10 @@ def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], ou
             owner[key] = source
     if out.exists() and not out.is_dir():
         raise FolderError(f"{out} is a file; name a folder for the results")
+    if _like_a_file(out):
+        raise FolderError(
+            f"{out} is named like a file; --out names a folder, but for the one result of one picture translated to one target"
+        )
     there = [str(path) for paths in results for path in paths if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""

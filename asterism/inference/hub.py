@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.inference.card import write_card
-from asterism.model_file import FILE_NAME, ModelError, find_model, load_model, write_file
+from asterism.model_file import FILE_NAME, HUB_NAME, ModelError, find_model, load_model, write_file
 from asterism.run_folder import Run, read_run
 
 
@@ -29,8 +29,10 @@ def save_pretrained(
         overwrite: replace files of the same names; other files in the folder are left alone.
 
     Raises:
-        ModelError: no such model, a folder that holds something, or no room on the disk.
+        ModelError: no such model, a name that is none, a folder that holds something, or no room on the disk.
     """
+    if name is not None and not HUB_NAME.fullmatch(name):
+        raise ModelError(f"{name!r} is no hub name; expected owner/name")
     source, folder = find_model(run), Path(folder)
     load_model(source)  # A damaged file, or one that this version cannot use, is not handed on.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
@@ -90,10 +92,12 @@ def push_to_hub(run: str | os.PathLike[str], name: str, *, private: bool = True)
             raise ModelError(f"{name} is not uploaded, since nobody is logged in: `hf auth login`, or set HF_TOKEN") from error
         except HFValidationError as error:
             raise ModelError(f"{name!r} is no hub name; expected owner/name: {_first_line(error)}") from error
-        except (HfHubHTTPError, HTTPError, OSError) as error:
-            raise ModelError(
-                f"{name} is not uploaded: {_first_line(error)}. `hf auth login` logs in; a token must be allowed to write"
-            ) from error
+        except HfHubHTTPError as error:  # It answered.
+            refused = error.response is not None and error.response.status_code in (401, 403)
+            remedy = ". `hf auth login` logs in; a token must be allowed to write" if refused else "; try again later"
+            raise ModelError(f"{name} is not uploaded: {_first_line(error)}{remedy}") from error
+        except (HTTPError, OSError) as error:
+            raise ModelError(f"{name} is not uploaded, since the hub is not reached: {_first_line(error)}") from error
     return str(page)
 
 
