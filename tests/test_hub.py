@@ -91,13 +91,15 @@ def test_the_card_says_what_the_run_says(run: Path, tmp_path: Path) -> None:
     assert "someone" not in told and '"discs"' in told, "the places of the author's files are nobody's business"
 
 
-def test_what_is_not_known_is_not_claimed(run: Path, tmp_path: Path) -> None:
+def test_what_is_not_known_is_not_claimed(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file in ("config.json", "samples/held_out.png"):
         (run / file).unlink()
     (run / "scores.json").write_text(json.dumps({"rows": []}))  # As the first version wrote it.
     recipe = tiny("stargan", SPACES["joint"])
     save_model(run / "model.safetensors", recipe, "stargan", recipe.state_dict(), info={})
-    text = (save_pretrained(run, tmp_path / "out") / "README.md").read_text()
+    assert main(["export", str(run), "--format", "hub", "--out", str(tmp_path / "out")]) == 0
+    assert "no licence of the weights is stated: --train.licence" in capsys.readouterr().out
+    text = (tmp_path / "out" / "README.md").read_text()
     assert "license: unknown" in text and "No licence of the weights was stated" in text
     assert "This model was not evaluated" in text and "How well it works was not measured" in text and "![" not in text
     assert "faces: one of dark, fair; any of glasses" in text

@@ -62,11 +62,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _to_hub(args: argparse.Namespace) -> int:
     """Write the model's folder, and upload it where that is asked for."""
+    from asterism.inference.card import hub_licence
     from asterism.inference.hub import push_to_hub, save_pretrained
     from asterism.model_file import find_model
+    from asterism.run_folder import read_model
 
+    model = find_model(args.run)
+    if hub_licence(str(read_model(model)["info"].get("licence") or "")) == {"license": "unknown"}:
+        print("no licence of the weights is stated: --train.licence does so in training, --licence in importing")
     if args.out or not args.push:
-        folder = args.out or find_model(args.run).parent / "export" / "hub"
+        folder = args.out or model.parent / "export" / "hub"
         print(save_pretrained(args.run, folder, name=args.push, overwrite=args.overwrite))
     if args.push:
         print(push_to_hub(args.run, args.push))
