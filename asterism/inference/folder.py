@@ -122,6 +122,7 @@ def translate_folder(
     names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
     sources = find_pictures([Path(i) for i in inputs], out)
     alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
+    alone = alone and out.resolve() != sources[0][0].resolve()  # A result never takes its source's place.
     suffix = _suffix(picture, out.suffix if alone else format)
     results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
     figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
