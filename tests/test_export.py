@@ -142,6 +142,15 @@ def test_float16_halves_the_file_and_int8_computes_in_integers(
     assert onnx.TensorProto.INT8 in weights.values()
 
 
+def test_the_runs_own_classifier_says_what_int8_changes(models: dict[str, Path], tmp_path: Path) -> None:
+    model = load_model(models["stargan_v2"])
+    assert job._judge(model, tmp_path) is None  # It has no class head.
+    judge = tiny("classifier", model.space)
+    save_model(tmp_path / "classifier" / "c0ffee" / "model.safetensors", judge, "classifier", judge.state_dict(), info={})
+    found = job._judge(model, tmp_path)
+    assert found is not None and set(found.networks) == {"classifier"}
+
+
 def test_a_torch_export_archive_needs_only_torch(models: dict[str, Path], tmp_path: Path) -> None:
     job.export(models["stargan"], "pt2", out=tmp_path / "faces.pt2")
     held = {archive.FACTS: ""}

@@ -188,7 +188,7 @@ def _quantized(
 
 
 def _judge(model: Model, folder: Path | None) -> Recipe | None:
-    """Return what tells labels: the classifier that evaluated the run, else the model's own class head."""
+    """Return what tells labels: the classifier that an evaluation trained in the run, else the model's own class head."""
     for trained in sorted((folder / "classifier").glob(f"*/{FILE_NAME}")) if folder else ():
         return load_model(trained).recipe
     return model.recipe if model.recipe.classifies and not model.missing else None
