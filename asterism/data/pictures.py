@@ -264,7 +264,7 @@ def _mode(image: Image.Image) -> str:
     if image.mode.startswith("I;16"):
         return "I;16"
     if image.mode not in _MODES:
-        signed = image.mode == "I" and "16" in str(image.tile)  # As I;16S or I;16BS.
+        signed = image.mode == "I" and "16" in str(getattr(image, "tile", ""))  # As I;16S or I;16BS.
         kind = "floats" if image.mode == "F" else "16 bits with a sign" if signed else f"32 bits ({image.mode})"
         raise PictureError(
             f"its values are {kind}; shift and scale them to 8 or 16 unsigned bits, such as CT values plus 1,024"

@@ -242,7 +242,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     say = trainer.display.say
     for note in datasets.notes:
         say(f"note: {note}")
-    if trainer.previews is not None and datasets.picture.depth == 16:
+    if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16:
         low, high = datasets.picture.low, datasets.picture.high
         seen = (trainer.previews.x.min(), trainer.previews.x.max())
         if text := datasets.picture.unused(*(low + (float(x) + 1) / 2 * (high - low) for x in seen)):
