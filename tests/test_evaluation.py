@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from torch import Tensor
 from asterism import train
 from asterism.config import ConfigError
 from asterism.data.collection import DataError
+from asterism.data.pictures import write
 from asterism.evaluation import judge as judging
 from asterism.evaluation.evaluate import differing, evaluate
 from asterism.evaluation.protocols import PROTOCOLS
@@ -337,6 +339,10 @@ def test_data_that_are_gone_or_have_other_labels_are_refused(
     with monkeypatch.context() as patch, pytest.raises(ConfigError, match="a column identity or pair_id in the table"):
         patch.setattr("asterism.evaluation.evaluate.trained_judge", None)  # It is said before minutes go into a classifier.
         evaluate(run, data=[str(data)], protocols=["truth"], **CPU)
+    write(data / "images" / "deep.tif", np.zeros((32, 32, 3), np.uint16))
+    (data / "labels.csv").write_text((data / "labels.csv").read_text().replace("000001.png", "deep.tif"))
+    with pytest.raises(ConfigError, match="have 16 bits with values 0 to 65535; the model knows 8 bits with values 0 to 255"):
+        evaluate(run, data=[str(data)], **CPU)
     config = json.loads((run / "config.json").read_text())
     config["data"]["sources"] = [str(tmp_path / "gone")]
     (run / "config.json").write_text(json.dumps(config))

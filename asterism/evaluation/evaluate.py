@@ -97,6 +97,10 @@ def evaluate(
     if layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
+    theirs, ours = ((p.depth, p.low, p.high) for p in (datasets.picture, model.picture))
+    if theirs != ours:
+        words = ("{} bits with values {:g} to {:g}".format(*each) for each in (theirs, ours))
+        raise ConfigError("the data of {} have {}; the model knows {}".format(", ".join(settings.data.sources), *words))
     held_out = [s for s in datasets.splits[split] if len(s)]
     if not held_out:
         found = ", ".join(f"{name} {sum(map(len, sets)):,}" for name, sets in datasets.splits.items())
