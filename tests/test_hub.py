@@ -193,6 +193,13 @@ def test_a_refused_token_is_told_from_a_hub_that_is_down(
         push_to_hub(run, "someone/discs")
 
 
+def test_a_damaged_model_is_not_handed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"no model")
+    assert main(["export", str(tmp_path), "--format", "hub"]) == 1
+    assert "model.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "export").exists()
+
+
 def test_a_translator_made_in_memory_cannot_be_saved(run: Path, tmp_path: Path) -> None:
     from asterism.model_file import load_model
 

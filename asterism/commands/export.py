@@ -68,7 +68,7 @@ def _to_hub(args: argparse.Namespace) -> int:
     from asterism.run_folder import read_model
 
     model = find_model(args.run)
-    if hub_licence(str(read_model(model)["info"].get("licence") or "")) == {"license": "unknown"}:
+    if hub_licence(str(read_model(model).get("info", {}).get("licence") or "")) == {"license": "unknown"}:
         print("no licence of the weights is stated: --train.licence does so in training, --licence in importing")
     if args.out or not args.push:
         folder = args.out or model.parent / "export" / "hub"

@@ -19,6 +19,7 @@ from asterism.data.collection import SPLITS, Collection, DataError, some
 from asterism.data.dataset import collect, join, probe_all
 from asterism.data.pictures import Header, PictureError, read
 from asterism.data.sources import read_source
+from asterism.data.value_range import CLIPPED, beyond, little_used, suited
 from asterism.labels import LabelError
 
 RARE_SHARE = 0.05
@@ -29,8 +30,6 @@ FEW_HELD_OUT = 10
 """With fewer pictures of a label in a split, what is measured on them is rough: 3 of 3 and 2 of 3 are 33 points apart."""
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
-CLIPPED = 0.01
-"""The share of values beyond the value range that may be left without a word."""
 
 Values = tuple[int, int, float]
 """A picture's lowest and highest stored value, and the share of them beyond the value range."""
@@ -113,8 +112,8 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
         diagnosis.datasets.append(report)
         diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
     seen = [value for report in diagnosis.datasets for value in report.values]
-    if picture and seen and (text := picture.unused(min(seen), max(seen))):
-        diagnosis.warnings.append(text)
+    if picture and seen and (text := little_used(min(seen), max(seen), picture)):
+        diagnosis.warnings.append(f"{text}: say --data.value_range {suited(min(seen), max(seen), picture)}")
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
     return diagnosis
 
@@ -155,9 +154,7 @@ def _decode_all(
         return header
 
     def measure(array: np.ndarray) -> Values:
-        low, high = value_range
-        clipped = np.count_nonzero((array < low) | (array > high)) if value_range != (0, np.inf) else 0
-        return int(array.min()), int(array.max()), clipped / array.size
+        return int(array.min()), int(array.max()), beyond(array, *value_range)
 
     values: list[list[Values]] = []
     total, done = sum(len(c.files) for c in collections), 0

@@ -67,14 +67,6 @@ class PictureFormat:
     depth: int = 8
     crop: int = 0
 
-    def unused(self, bottom: float, top: float) -> str:
-        """Say so, with the remedy, where stored values from `bottom` to `top` use less than a quarter of the range."""
-        if top - bottom >= (self.high - self.low) / 4:
-            return ""
-        bits = 2 ** int(top).bit_length() - 1
-        suited = f"0,{bits}" if bits < self.high / 2 else f"{bottom:.0f},{top:.0f}"
-        return f"values {bottom:,.0f} to {top:,.0f} of {self.low:,.0f} to {self.high:,.0f}: say --data.value_range {suited}"
-
 
 @dataclass(frozen=True)
 class Header:

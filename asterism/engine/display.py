@@ -21,9 +21,15 @@ class Display:
         self.console = Console(quiet=quiet, soft_wrap=True)
         self.live = self.console.is_terminal and not quiet
         self.steps = steps
-        bar = (TextColumn("training"), BarColumn(bar_width=28), MofNCompleteColumn())
-        rest = (TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-        self.progress = Progress(*bar, *rest, console=self.console, transient=True)
+        self.progress = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
         self.task = self.progress.add_task("train", total=steps, speed="")
         self.lines = 0
 

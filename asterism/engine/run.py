@@ -17,6 +17,7 @@ from asterism.config import ConfigError, TrainConfig
 from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets, open_data
 from asterism.data.loader import Loader
+from asterism.data.value_range import little_used
 from asterism.engine import checkpoint
 from asterism.engine.best import Best, Evaluation
 from asterism.engine.finetune import adopt
@@ -244,11 +245,9 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
         say(f"note: {note}")
     if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16:
         low, high = datasets.picture.low, datasets.picture.high
-        seen = (trainer.previews.x.min(), trainer.previews.x.max())
-        if text := datasets.picture.unused(*(low + (float(x) + 1) / 2 * (high - low) for x in seen)):
-            say(
-                f"note: the pictures of the previews hold {text.partition(':')[0]}; asterism doctor says which range suits them"
-            )
+        bottom, top = (low + (float(x) + 1) / 2 * (high - low) for x in (trainer.previews.x.min(), trainer.previews.x.max()))
+        if text := little_used(bottom, top, datasets.picture):
+            say(f"note: the pictures of the previews hold {text}; asterism doctor says which range suits them")
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")
     for pictures, read in zip(trainer.loader.sets, datasets.splits["train"], strict=True):

@@ -89,7 +89,8 @@ def evaluate(
     if batch < 1:
         raise ConfigError(f"the batch size is {batch}; expected at least 1")
     asked = [named(name) for name in protocols]
-    Parameters(**(parameters or {}))  # Refuses what is too small.
+    changed = parameters or {}
+    Parameters(**changed)  # Refuses what is too small.
     settings = settings_of(run, data)
     datasets = open_data(settings.data)
     machine = Machine.choose(device, precision)
@@ -110,12 +111,12 @@ def evaluate(
     space, sets = edited(datasets.space, model.space), [Pictures(s, model.picture, print) for s in held_out]
     # Before the classifier is trained, so that a slip does not cost minutes.
     other = None if features == CLASSIFIER else extractor(features, machine, model.picture)
+    partners = partners_of(sets)
     for protocol in asked:
-        settled = dataclasses.replace(protocol.parameters, **(parameters or {}))
-        protocol.tasks(sets, space, partners_of(sets), model.recipe, settled)
+        protocol.tasks(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
     floor = Floor(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
-    asked = asked or floor.usual(model.recipe, (parameters or {}).get("pictures", 0))
+    asked = asked or floor.usual(model.recipe, changed.get("pictures", 0))
     records = {}
     with machine.products():
         said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
@@ -124,7 +125,7 @@ def evaluate(
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
-                record = one(run, floor, protocol, recipe, model.name, facts, parameters or {}, random)
+                record = one(run, floor, protocol, recipe, model.name, facts, changed, random)
                 records[key(record)] = record
                 show(record, Console())
     # Only now: what is interrupted at the last protocol does not do the first again. And what nobody went on with.

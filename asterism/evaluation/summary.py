@@ -84,13 +84,17 @@ def _unmatched(results: Sequence[Result]) -> Iterator[str]:
         yield f"no real picture of {', '.join(absent)} is in the split: the row of real pictures is over the other targets"
 
 
+def over_all(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that are over all targets: those of translations in every mode, and those for orientation."""
+    return [row for row in record["rows"] if row["kind"] != "translated" or ALL in row["name"]]
+
+
 def broken_orders(record: dict[str, Any]) -> list[str]:
     """Say which metrics fail an order that their protocol states, such as 'fid: real 3.1 is not better than copy 2.9'.
 
     Translations are compared over all targets, in every mode; an order with a missing value holds.
     """
-    whole = [row for row in record["rows"] if row["kind"] != "translated" or ALL in row["name"]]
-    found = []
+    whole, found = over_all(record), []
     for name, about in record["metrics"].items():
         for pair in about["order"]:
             for first, second in product(*([row for row in whole if row["kind"] == kind] for kind in pair)):

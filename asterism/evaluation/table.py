@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asterism.evaluation.summary import ALL, over_all
 from asterism.run_folder import heading
 
 SHOWN = 5
@@ -26,9 +27,9 @@ def show(record: dict[str, Any], console: Console) -> None:
         highlight=False,
         markup=False,
     )
-    whole = [row for row in record["rows"] if row["kind"] != "translated" or "all targets" in row["name"]]
+    whole = over_all(record)
     parts = [row for row in record["rows"] if row not in whole]
-    table = _table("", *(row["name"].replace(", all targets", "") for row in whole))
+    table = _table("", *(row["name"].replace(f", {ALL}", "") for row in whole))
     for name, metric in record["metrics"].items():
         arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
         table.add_row(Text(heading(name, record) + arrow), *(_number(row["values"].get(name), metric["unit"]) for row in whole))

@@ -14,6 +14,7 @@ from asterism.evaluation.evaluate import BATCH, Floor
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols.quick import CRITERION, PROTOCOL
+from asterism.evaluation.summary import ALL
 from asterism.evaluation.systems import DivergedError, Generator
 from asterism.machine import Machine
 from asterism.recipes.base import Masks, Recipe
@@ -46,7 +47,7 @@ class QuickEvaluation:
         except DivergedError:
             self.floor.say("not measured: the translations hold values that are not numbers")
             return {m.name: None for m, _ in PROTOCOL.measures}
-        return next(row["values"] for row in record["rows"] if row["name"] == "translated, all targets")
+        return next(row["values"] for row in record["rows"] if row["name"] == f"translated, {ALL}")
 
 
 def quick_evaluation(

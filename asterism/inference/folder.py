@@ -22,14 +22,12 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.data.collection import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
+from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
-
-CLIPPED = 0.01
-"""Values of a picture beyond the model's range that are not worth a word, as a share."""
 
 
 class FolderError(ValueError):
@@ -154,7 +152,7 @@ def translate_folder(
                 except PictureError as error:
                     summary.skipped.append((sources[index][0], str(error)))
                     continue
-                if (share := _beyond(opened_picture.x, picture)) > CLIPPED:
+                if (share := beyond(opened_picture.x.numpy(), picture.low, picture.high)) > CLIPPED:
                     summary.clipped.append((sources[index][0], share))
                 inside.append(index)
                 yield replace(opened_picture, labels=own, masks=given)
@@ -253,14 +251,6 @@ def _open(path: Path, picture: PictureFormat, fit: str, device: torch.device) ->
     """Decode a file and bring it to the model's size."""
     opened = open_file(path, picture)
     return replace(opened, fitted=fit_in(opened, picture, fit, device))
-
-
-def _beyond(x: Tensor, picture: PictureFormat) -> float:
-    """Return the share of stored values that the model cannot tell from the ends of its range."""
-    if (picture.low, picture.high) == (0, 2**picture.depth - 1):
-        return 0.0
-    values = x.to(torch.float32)
-    return float(((values < picture.low) | (values > picture.high)).float().mean())
 
 
 def _ahead(

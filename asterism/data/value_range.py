@@ -1,0 +1,30 @@
+"""How much of the value range pictures use, and what of them lies beyond it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asterism.data.pictures import PictureFormat
+
+CLIPPED = 0.01
+"""The share of values beyond the value range that may be left without a word."""
+
+
+def beyond(stored: np.ndarray, low: float, high: float) -> float:
+    """Return the share of stored values, uint8 or uint16, that a model cannot tell from the ends of its value range."""
+    if low <= 0 and high >= np.iinfo(stored.dtype).max:
+        return 0.0
+    return np.count_nonzero((stored < low) | (stored > high)) / stored.size
+
+
+def little_used(bottom: float, top: float, picture: PictureFormat) -> str:
+    """Say so where stored values from `bottom` to `top` use less than a quarter of the range; else nothing."""
+    if top - bottom >= (picture.high - picture.low) / 4:
+        return ""
+    return f"values {bottom:,.0f} to {top:,.0f} of {picture.low:,.0f} to {picture.high:,.0f}"
+
+
+def suited(bottom: float, top: float, picture: PictureFormat) -> str:
+    """Return the `--data.value_range` for such values: all of as many bits, or their own where that is about all of it."""
+    bits = 2 ** int(top).bit_length() - 1
+    return f"0,{bits}" if bits < picture.high / 2 else f"{bottom:.0f},{top:.0f}"
