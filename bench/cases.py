@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -176,14 +178,24 @@ def plain(batch: Batch) -> Batch:
 
 
 @contextmanager
-def tensor_cores(tf32: bool) -> Iterator[None]:
-    """Let the published side's float32 products on CUDA be rounded to TF32, or not; kernels are chosen by timing as there."""
+def as_published(tf32: bool) -> Iterator[None]:
+    """Give the published side the settings of a process of its own, in one whose freed memory is kept (`Machine`).
+
+    On CUDA its float32 products are rounded to TF32, or not, and kernels are chosen by timing as there. On a CPU with glibc,
+    large blocks are mapped and unmapped as they are where nothing is set; smaller ones stay kept, which is in its favour.
+    """
     cudnn, before = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(library, "mallopt", lambda option, value: None)
+    mmap_threshold, mmap_max = -3, -4  # Of malloc.h.
     torch.backends.cuda.matmul.allow_tf32 = tf32
+    mallopt(mmap_threshold, 2**25)
+    mallopt(mmap_max, 2**16)
     try:
         with cudnn.flags(enabled=cudnn.enabled, benchmark=torch.cuda.is_available(), allow_tf32=tf32):
             yield
     finally:
+        mallopt(mmap_max, 0)
         torch.backends.cuda.matmul.allow_tf32 = before
 
 

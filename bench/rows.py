@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bench import arithmetic
-from bench.cases import Case, Ours, Translation, plain, published, tensor_cores
+from bench.cases import Case, Ours, Translation, as_published, plain, published
 from bench.clock import WARM_UP, Clock, alternate
 from bench.memory import measure_apart
 
@@ -73,22 +73,23 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
     batch = plain(ours.batch)
     works: dict[str, Callable[[], object]] = {"iteration": ours.iteration}
 
-    def with_tf32(work: Callable[[], object]) -> Callable[[], object]:
+    def apart(work: Callable[[], object]) -> Callable[[], object]:
         def call() -> None:
-            with tensor_cores(way.tf32):
+            with as_published(way.tf32):
                 work()
 
         return call
 
     for update in ours.recipe.updates:
         works[update.name] = lambda name=update.name: ours.update(name)  # type: ignore[misc]
-        works[f"published {update.name}"] = with_tf32(lambda step=theirs.updates[update.name]: step(batch))  # type: ignore[misc]
-    works["published iteration"] = with_tf32(lambda: theirs.iteration(batch))
+        works[f"published {update.name}"] = apart(lambda step=theirs.updates[update.name]: step(batch))  # type: ignore[misc]
+    works["published iteration"] = apart(lambda: theirs.iteration(batch))
     warm = dict.fromkeys(works, WARM_UP[machine.device.type])
     if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
         del works["published iteration"]
         del warm["published iteration"], warm["iteration"]  # Its updates warm it.
-    taken = alternate(works, warm, seconds, machine.clock)
+    with ours.machine.keeping_memory():
+        taken = alternate(works, warm, seconds, machine.clock)
     if "published iteration" not in taken:
         parts = {u.name: ours.cycle // u.every * taken[f"published {u.name}"] for u in ours.recipe.updates}
         taken["published iteration"] = sum(parts.values())
@@ -117,11 +118,12 @@ def translation(case: Case, way: Way, machine: Machine, seconds: float) -> Row:
     both.translator.recorder = both.translator.recorder if way.recorded else None
 
     def reference() -> None:
-        with tensor_cores(way.tf32):
+        with as_published(way.tf32):
             both.published()
 
     works: dict[str, Callable[[], object]] = {"ours": both.ours, "published": reference}
-    taken = alternate(works, {"ours": WARM_UP[machine.device.type], "published": 1}, seconds, machine.clock)
+    with both.translator.machine.keeping_memory():  # As for a folder.
+        taken = alternate(works, {"ours": WARM_UP[machine.device.type], "published": 1}, seconds, machine.clock)
     detail = {
         "seconds": taken["ours"],
         "published_seconds": taken["published"],

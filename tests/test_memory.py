@@ -1,6 +1,10 @@
-"""Memory: computing activations twice changes nothing but memory, and what is said to fit does fit."""
+"""Memory: computing activations twice changes nothing but memory, what is said to fit does fit, freed memory is kept."""
 
 from __future__ import annotations
+
+import ctypes
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from asterism.engine.compilation import Tables
 from asterism.engine.estimate import Kept, estimate, what_fits
 from asterism.engine.run import train
 from asterism.engine.trainer import TrainingError
+from asterism.machine import Machine
 from asterism.recipes import RECIPES
 from asterism.recipes.settings import Settings
 from asterism.recipes.stargan import StarGAN
@@ -147,3 +152,49 @@ def test_nothing_is_compiled_to_estimate_or_to_find_what_fits(shapes_dir, tmp_pa
     assert len(compiled) <= 1  # The update that ran out, at its first use.
     both = Tables(tiny("stargan", SPACES["folders"]), torch.device("cuda"), "auto", recomputed=True)
     assert not both.compiled
+
+
+GLIBC = hasattr(ctypes.CDLL(None), "mallopt") and Path("/proc/self/statm").exists()
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def fill_and_free(numbers: int = 64 * MB) -> None:
+    torch.ones(numbers)
+
+
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+def test_a_job_keeps_freed_memory_and_gives_it_back_at_its_end(monkeypatch):
+    for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD", "MMAP_MAX"):
+        monkeypatch.delenv(f"MALLOC_{name}_", raising=False)
+    machine, before = Machine.choose("cpu"), resident()
+    fill_and_free()
+    assert resident() - before < 50 * MB
+    with machine.keeping_memory():
+        fill_and_free()
+        kept = resident()
+        assert kept - before > 200 * MB
+        fill_and_free(60 * MB)
+        assert abs(resident() - kept) < 50 * MB, "the second block takes the first one's pages"
+    assert resident() - before < 50 * MB
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    with machine.keeping_memory():
+        fill_and_free()
+        assert resident() - before < 50 * MB, "what the user has set stays"
+
+
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+def test_training_keeps_freed_memory(shapes_dir, tmp_path, monkeypatch):
+    prepare, held = StarGAN.prepare, []
+
+    def measured(self, batch, rng):
+        before = resident()
+        fill_and_free()
+        held.append(resident() - before)
+        return prepare(self, batch, rng)
+
+    monkeypatch.setattr(StarGAN, "prepare", measured)
+    train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW)
+    assert held[0] > 200 * MB

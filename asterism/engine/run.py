@@ -89,7 +89,8 @@ def run(
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
-        return start(settings, out, init, machine, processes, masks, evaluation).train()
+        with machine.keeping_memory():
+            return start(settings, out, init, machine, processes, masks, evaluation).train()
     finally:
         processes.leave()
 

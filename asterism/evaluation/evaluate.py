@@ -121,7 +121,7 @@ def evaluate(
     with machine.products():
         said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
     kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
-    with keeping(kept_so_far), machine.products():
+    with keeping(kept_so_far), machine.keeping_memory(), machine.products():
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}

@@ -140,7 +140,7 @@ def translate_folder(
         console=Console(stderr=True),
         disable=not (progress and sys.stderr.isatty()),
     )
-    with ThreadPoolExecutor(threads) as pool, bar:
+    with ThreadPoolExecutor(threads) as pool, translator.machine.keeping_memory(), bar:
         task = bar.add_task("translating", total=len(sources))
 
         def opened() -> Iterator[Picture]:

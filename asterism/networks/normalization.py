@@ -72,16 +72,17 @@ class _Norm(torch.autograd.Function):
         saved, y = _again(ctx) if ctx.slope is not None or ctx.again else (ctx.saved_tensors, None)
         x, weight, _, mean, scale = saved
         g = g.contiguous(memory_format=torch.channels_last)
-        if ctx.slope is not None:
-            g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, True)
         ctx.again = None
         own = weight.to(mean.dtype).expand(x.shape[:2])
         of_x = torch.empty_like(x)
         of_weight, of_bias = torch.empty_like(mean), torch.empty_like(mean)
         wanted = [ctx.needs_input_grad[0], True, True]
         for i in range(len(x)):
+            of_y = g[i : i + 1]
+            if y is not None and ctx.slope is not None:
+                of_y = torch.ops.aten.leaky_relu_backward(of_y, y[i : i + 1], ctx.slope, True)
             of_x_i, of_weight[i], of_bias[i] = torch.ops.aten.native_batch_norm_backward(
-                g[i : i + 1], x[i : i + 1], own[i], None, None, mean[i], scale[i], True, EPSILON, wanted
+                of_y, x[i : i + 1], own[i], None, None, mean[i], scale[i], True, EPSILON, wanted
             )
             if wanted[0]:
                 of_x[i : i + 1] = of_x_i
@@ -97,7 +98,9 @@ def _normalize(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None) -> 
     for i in range(len(x)):
         out = (y[i : i + 1], mean[i], scale[i])
         torch.native_batch_norm(x[i : i + 1], weight[i], bias[i], None, None, True, 0.0, EPSILON, out=out)
-    return y if slope is None else F.leaky_relu_(y, slope), mean, scale
+        if slope is not None:
+            F.leaky_relu_(out[0], slope)  # Here and in the backward picture by picture too: it is still in the cache.
+    return y, mean, scale
 
 
 def outputs_made_again(note: Callable[[Tensor], object] | None = None) -> saved_tensors_hooks:

@@ -22,8 +22,11 @@ from torch.nn.grad import conv2d_weight
 TILE = 4
 """Side of the outputs that are made at a time."""
 
-TILES = 128
-"""Tiles transformed at a time: enough rows for fast products, few enough for the cache. Fewer do not pay for the kernel's."""
+TILES = 64
+"""As many tiles there must be, or the transform of the kernel does not pay."""
+
+BLOCK = 2**16
+"""Values of a position transformed at a time, tiles times channels: enough rows for fast products, few enough for the cache."""
 
 # Transforms of inputs, kernels and products by the points 0, 1, -1, 2, -2 and infinity.
 INPUT = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0]]
@@ -52,7 +55,6 @@ def pays(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and height % TILE == width % TILE == 0
         and min(count, channels) >= 128
-        and count * channels >= 128 * 256
         and len(x) * height * width >= TILES * TILE**2
     )
 
@@ -90,9 +92,9 @@ def _outputs(x: Tensor, weight: Tensor) -> Tensor:
     count, channels = len(weight), weight.shape[1]
     u = (kernels @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, count, channels).transpose(1, 2)
     y = x.new_empty(len(x), *x.shape[2:], count)
-    for tiles, part in zip(_tiles(x.permute(0, 2, 3, 1), 1), _tiles(y), strict=True):
-        products = torch.bmm((inputs @ tiles.reshape(36, -1)).view(36, -1, channels), u)
-        part.copy_((outputs @ products.view(36, -1)).view(part.shape))
+    for tiles, part in _blocks(x.permute(0, 2, 3, 1), y):
+        products = torch.bmm(_transformed(tiles, inputs), u)
+        part.copy_(_by_tile(outputs, products.transpose(0, 1)).view(part.shape))
     return y.permute(0, 3, 1, 2)
 
 
@@ -101,22 +103,36 @@ def _weight_gradient(x: Tensor, g: Tensor) -> Tensor:
     inputs, kernels, outputs = _matrices(x.dtype)
     count, channels = g.shape[1], x.shape[1]
     total = x.new_zeros(36, count, channels)
-    for tiles, part in zip(_tiles(x.permute(0, 2, 3, 1), 1), _tiles(g.permute(0, 2, 3, 1)), strict=True):
-        v = (inputs @ tiles.reshape(36, -1)).view(36, -1, channels)
-        total.baddbmm_((outputs.t() @ part.reshape(16, -1)).view(36, -1, count).transpose(1, 2), v)
+    for tiles, part in _blocks(x.permute(0, 2, 3, 1), g.permute(0, 2, 3, 1)):
+        total.baddbmm_(_transformed(part, outputs.t()).transpose(1, 2), _transformed(tiles, inputs))
     return (kernels.t() @ total.view(36, -1)).view(3, 3, count, channels).permute(2, 3, 0, 1)
 
 
-def _tiles(maps: Tensor, border: int = 0) -> Iterator[Tensor]:
-    """Yield views [k, k, n, h, w, C] of tiles of maps [N, H, W, C], about `TILES` at a time.
+def _transformed(tiles: Tensor, transform: Tensor) -> Tensor:
+    """Transform tiles [n, h, w, k, k, C] by a matrix [36, k * k], to [36, T, C]."""
+    return _by_tile(transform, tiles.reshape(-1, transform.shape[1], tiles.shape[-1])).transpose(0, 1)
 
-    They begin every 4 pixels and are k = 4 + 2 border wide: what surrounds their 4 x 4 pixels, zeros around the map.
+
+def _by_tile(transform: Tensor, tiles: Tensor) -> Tensor:
+    """Multiply [a, b] with every tile of [T, b, C]: one after another, so that they stay in the nearest cache."""
+    return torch.bmm(transform.expand(len(tiles), *transform.shape), tiles)
+
+
+def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield views of tiles of inputs x [N, H, W, C] with what surrounds them, zeros around the map, and of outputs y.
+
+    They are [n, h, w, k, k, C] with k = 6 and 4, and begin every 4 pixels; as many at a time as `BLOCK` tells.
     """
-    rows, columns = (full // TILE for full in maps.shape[1:3])
-    images, lines = max(1, TILES // (rows * columns)), max(1, TILES // columns)
-    maps = F.pad(maps, (0, 0, *(border,) * 4)) if border else maps
-    side = TILE + 2 * border
-    windows = maps.unfold(1, side, TILE).unfold(2, side, TILE).permute(4, 5, 0, 1, 2, 3)  # [k, k, N, rows, columns, C]
-    for n in range(0, windows.shape[2], images):
+    rows, columns = (full // TILE for full in x.shape[1:3])
+    tiles = BLOCK // max(x.shape[3], y.shape[3])
+    images, lines = max(1, tiles // (rows * columns)), max(1, tiles // columns)
+    inputs, outputs = _windows(F.pad(x, (0, 0, 1, 1, 1, 1)), TILE + 2), _windows(y, TILE)
+    for n in range(0, len(x), images):
         for row in range(0, rows, lines):
-            yield windows[:, :, n : n + images, row : row + lines]
+            block = slice(n, n + images), slice(row, row + lines)
+            yield inputs[block], outputs[block]
+
+
+def _windows(maps: Tensor, side: int) -> Tensor:
+    """Return the view [N, rows, columns, side, side, C] of maps [N, H, W, C]."""
+    return maps.unfold(1, side, TILE).unfold(2, side, TILE).permute(0, 1, 2, 4, 5, 3)
