@@ -182,20 +182,22 @@ def as_published(tf32: bool) -> Iterator[None]:
     """Give the published side the settings of a process of its own, in one whose freed memory is kept (`Machine`).
 
     On CUDA its float32 products are rounded to TF32, or not, and kernels are chosen by timing as there. On a CPU with glibc,
-    large blocks are mapped and unmapped as they are where nothing is set; smaller ones stay kept, which is in its favour.
+    freed memory goes back to the system as it does where nothing is set.
     """
     cudnn, before = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     mallopt = getattr(library, "mallopt", lambda option, value: None)
-    mmap_threshold, mmap_max = -3, -4  # Of malloc.h.
+    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # Of malloc.h.
     torch.backends.cuda.matmul.allow_tf32 = tf32
-    mallopt(mmap_threshold, 2**25)
     mallopt(mmap_max, 2**16)
+    mallopt(mmap_threshold, 2**25)
+    mallopt(trim_threshold, 2**26)
     try:
         with cudnn.flags(enabled=cudnn.enabled, benchmark=torch.cuda.is_available(), allow_tf32=tf32):
             yield
     finally:
         mallopt(mmap_max, 0)
+        mallopt(trim_threshold, -1)
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
