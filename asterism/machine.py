@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
-import sys
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from asterism import heap
 from asterism.config import ConfigError
 
 
@@ -79,30 +75,9 @@ class Machine:
     def keeping_memory(self) -> AbstractContextManager[object]:
         """The context around a job of many equal steps: freed memory is kept for the next step, and given back at its end.
 
-        For CPUs with glibc, whose blocks of 32 MiB and more otherwise go back to the system one by one; a fresh one costs a
-        fault and zeros for every page, several times a pass over it (docs/performance.md). Settings of the user's own,
-        in glibc's environment variables, stay.
+        On CPUs; a GPU's memory PyTorch keeps by itself.
         """
-        return _freed_memory_kept() if self.device.type == "cpu" else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _freed_memory_kept() -> Iterator[None]:
-    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None  # The process itself.
-    own = any(f"MALLOC_{name}_" in os.environ for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD", "MMAP_MAX"))
-    if own or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
-        yield
-        return
-    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # Of malloc.h.
-    library.mallopt(trim_threshold, -1)
-    library.mallopt(mmap_max, 0)
-    try:
-        yield
-    finally:
-        library.mallopt(mmap_max, 2**16)
-        library.mallopt(mmap_threshold, 2**25)  # Where glibc arrives by itself once large blocks have been freed.
-        library.mallopt(trim_threshold, 2**26)
-        library.malloc_trim(0)
+        return heap.kept() if self.device.type == "cpu" else contextlib.nullcontext()
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

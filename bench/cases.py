@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 import asterism
+from asterism import heap
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.processes import Processes
@@ -185,19 +184,13 @@ def as_published(tf32: bool) -> Iterator[None]:
     freed memory goes back to the system as it does where nothing is set.
     """
     cudnn, before = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    mallopt = getattr(library, "mallopt", lambda option, value: None)
-    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # Of malloc.h.
     torch.backends.cuda.matmul.allow_tf32 = tf32
-    mallopt(mmap_max, 2**16)
-    mallopt(mmap_threshold, 2**25)
-    mallopt(trim_threshold, 2**26)
+    heap.release()
     try:
         with cudnn.flags(enabled=cudnn.enabled, benchmark=torch.cuda.is_available(), allow_tf32=tf32):
             yield
     finally:
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, -1)
+        heap.keep()
         torch.backends.cuda.matmul.allow_tf32 = before
 
 

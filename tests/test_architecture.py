@@ -20,7 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
-    ("config",),
+    ("config", "heap"),
     ("labels", "machine", "recording", "terminal", "files"),
     ("networks", "objectives", "data"),
     ("recipes",),
@@ -41,6 +41,7 @@ MAX_CORE_LINES = 8_150
 CORE = (
     "config",
     "labels",
+    "heap",
     "machine",
     "recording",
     "files",

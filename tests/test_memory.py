@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import resource
 from pathlib import Path
 
 import pytest
 import torch
 
+from asterism import heap
 from asterism.config import TrainConfig
 from asterism.data.dataset import open_data
 from asterism.engine import memory
@@ -154,7 +154,7 @@ def test_nothing_is_compiled_to_estimate_or_to_find_what_fits(shapes_dir, tmp_pa
     assert not both.compiled
 
 
-GLIBC = hasattr(ctypes.CDLL(None), "mallopt") and Path("/proc/self/statm").exists()
+GLIBC = heap.glibc() is not None
 
 
 def resident() -> int:

@@ -7,23 +7,20 @@ what it has is faster; every few seconds the holes in it are returned, so that i
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
+
+from asterism import heap
 
 RETURN_EVERY = 2.0
 """Seconds after which the holes are returned, if anything was done."""
 
-_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1  # malloc.h
-_LARGEST = 32 * 2**20  # The most that glibc takes for a threshold: larger blocks still come from the system.
+_KEPT = 2**29
+"""Bytes at the end of the heap that stay in the process."""
 
 
 def keep_memory() -> None:
     """Let all threads share one heap that keeps what is freed; call it before threads start. glibc alone; else nothing."""
-    if (library := _glibc()) is not None:
-        library.mallopt(_ARENA_MAX, 1)
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST)
-        library.mallopt(_TRIM_THRESHOLD, 2**29)
+    heap.share(_KEPT)
 
 
 def settle() -> None:
@@ -35,10 +32,4 @@ def settle() -> None:
 def return_free() -> None:
     """Let go of what only refers to itself, pictures of finished requests among it, and return unused pages to the system."""
     gc.collect()
-    if (library := _glibc()) is not None:
-        library.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    return library if hasattr(library, "malloc_trim") else None
+    heap.give_back()
