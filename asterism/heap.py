@@ -10,56 +10,41 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-NEVER_TRIM, TRIM_AT_MOST, MAP_AT_MOST = -1, 2**26, 2**25
-"""Of the thresholds: no end of the heap is given back; and where glibc arrives by itself once large blocks were freed."""
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # malloc.h
-_MAPS = 2**16  # As many blocks glibc maps by itself.
+
+KEEPING = {_TRIM_THRESHOLD: -1, _MMAP_MAX: 0}
+"""All that is freed stays."""
+UNSET = {_TRIM_THRESHOLD: 2**26, _MMAP_THRESHOLD: 2**25, _MMAP_MAX: 2**16}
+"""Where glibc arrives by itself once large blocks were freed."""
+SHARED = {_TRIM_THRESHOLD: 2**29, _MMAP_THRESHOLD: 2**25, _ARENA_MAX: 1}
+"""All threads have one heap, whose end stays up to 512 MiB; to be set before threads start."""
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Within it freed memory stays for what comes next; at its end it is given back.
+    """Around a job of many equal steps: freed memory stays for the next step, and is given back at the job's end.
 
-    For jobs of many equal steps. Thresholds of the user's own, in glibc's environment variables, stay. Elsewhere than on
-    glibc it does nothing.
+    Thresholds of the user's own, in glibc's environment variables, stay.
     """
-    own = any(f"MALLOC_{name}_" in os.environ for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD", "MMAP_MAX"))
-    if own or glibc() is None:
+    if any(f"MALLOC_{name}_" in os.environ for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD", "MMAP_MAX")):
         yield
         return
-    keep()
+    behave(KEEPING)
     try:
         yield
     finally:
-        release()
+        behave(UNSET)
         give_back()
 
 
-def keep() -> None:
-    """From now on, keep all that is freed."""
+def behave(options: Mapping[int, int]) -> None:
+    """Set these options of the heap from now on; nothing where it is not glibc's."""
     if (library := glibc()) is not None:
-        library.mallopt(_TRIM_THRESHOLD, NEVER_TRIM)
-        library.mallopt(_MMAP_MAX, 0)
-
-
-def release() -> None:
-    """From now on, give back as glibc does by itself."""
-    if (library := glibc()) is not None:
-        library.mallopt(_MMAP_MAX, _MAPS)
-        library.mallopt(_MMAP_THRESHOLD, MAP_AT_MOST)
-        library.mallopt(_TRIM_THRESHOLD, TRIM_AT_MOST)
-
-
-def share(most: int) -> None:
-    """Let all threads share one heap that keeps up to `most` bytes of what is freed at its end; before threads start."""
-    if (library := glibc()) is not None:
-        library.mallopt(_ARENA_MAX, 1)
-        library.mallopt(_MMAP_THRESHOLD, MAP_AT_MOST)
-        library.mallopt(_TRIM_THRESHOLD, most)
+        for option, value in options.items():
+            library.mallopt(option, value)
 
 
 def give_back() -> None:
@@ -69,6 +54,6 @@ def give_back() -> None:
 
 
 def glibc() -> Any:
-    """Return the C library of this process, or None where it has no such heap."""
+    """Return the C library of this process, or None where it is another."""
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     return library if hasattr(library, "malloc_trim") else None

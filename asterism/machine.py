@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 
-from asterism import heap
 from asterism.config import ConfigError
 
 
@@ -71,13 +70,6 @@ class Machine:
         cudnn = torch.backends.cudnn
         exact = self.dtype == torch.float32
         return cudnn.flags(enabled=cudnn.enabled, benchmark=self.device.type == "cuda", allow_tf32=not exact)
-
-    def keeping_memory(self) -> AbstractContextManager[object]:
-        """The context around a job of many equal steps: freed memory is kept for the next step, and given back at its end.
-
-        On CPUs; a GPU's memory PyTorch keeps by itself.
-        """
-        return heap.kept() if self.device.type == "cpu" else contextlib.nullcontext()
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

@@ -178,19 +178,19 @@ def plain(batch: Batch) -> Batch:
 
 @contextmanager
 def as_published(tf32: bool) -> Iterator[None]:
-    """Give the published side the settings of a process of its own, in one whose freed memory is kept (`Machine`).
+    """Give the published side the settings of a process of its own, in one whose freed memory is kept (`asterism.heap`).
 
     On CUDA its float32 products are rounded to TF32, or not, and kernels are chosen by timing as there. On a CPU with glibc,
     freed memory goes back to the system as it does where nothing is set.
     """
     cudnn, before = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
-    heap.release()
+    heap.behave(heap.UNSET)
     try:
         with cudnn.flags(enabled=cudnn.enabled, benchmark=torch.cuda.is_available(), allow_tf32=tf32):
             yield
     finally:
-        heap.keep()
+        heap.behave(heap.KEEPING)
         torch.backends.cuda.matmul.allow_tf32 = before
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from asterism import heap
 from bench import arithmetic
 from bench.cases import Case, Ours, Translation, as_published, plain, published
 from bench.clock import WARM_UP, Clock, alternate
@@ -90,7 +91,7 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
     if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
         del works["published iteration"]
         del warm["published iteration"], warm["iteration"]  # Its updates warm it.
-    with ours.machine.keeping_memory():
+    with heap.kept():
         taken = alternate(works, warm, seconds, machine.clock)
     if "published iteration" not in taken:
         parts = {u.name: ours.cycle // u.every * taken[f"published {u.name}"] for u in ours.recipe.updates}
@@ -125,7 +126,7 @@ def translation(case: Case, way: Way, machine: Machine, seconds: float) -> Row:
 
     # The first call takes the memory again that was given back meanwhile.
     works: dict[str, Callable[[], object]] = {"again": both.ours, "ours": both.ours, "published": reference}
-    with both.translator.machine.keeping_memory():  # As for a folder.
+    with heap.kept():  # As for a folder.
         taken = alternate(works, {"published": 1, "ours": WARM_UP[machine.device.type]}, seconds, machine.clock)
     detail = {
         "seconds": taken["ours"],

@@ -37,7 +37,7 @@ FLOORS = (
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 MAX_FILE_LINES = 400
-MAX_CORE_LINES = 8_150
+MAX_CORE_LINES = 8_200
 CORE = (
     "config",
     "labels",

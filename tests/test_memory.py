@@ -16,7 +16,6 @@ from asterism.engine.compilation import Tables
 from asterism.engine.estimate import Kept, estimate, what_fits
 from asterism.engine.run import train
 from asterism.engine.trainer import TrainingError
-from asterism.machine import Machine
 from asterism.recipes import RECIPES
 from asterism.recipes.settings import Settings
 from asterism.recipes.stargan import StarGAN
@@ -169,10 +168,10 @@ def fill_and_free(numbers: int = 64 * MB) -> None:
 def test_a_job_keeps_freed_memory_and_gives_it_back_at_its_end(monkeypatch):
     for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD", "MMAP_MAX"):
         monkeypatch.delenv(f"MALLOC_{name}_", raising=False)
-    machine, before = Machine.choose("cpu"), resident()
+    before = resident()
     fill_and_free()
     assert resident() - before < 50 * MB
-    with machine.keeping_memory():
+    with heap.kept():
         fill_and_free()
         kept = resident()
         assert kept - before > 200 * MB
@@ -180,7 +179,7 @@ def test_a_job_keeps_freed_memory_and_gives_it_back_at_its_end(monkeypatch):
         assert abs(resident() - kept) < 50 * MB, "the second block takes the first one's pages"
     assert resident() - before < 50 * MB
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
-    with machine.keeping_memory():
+    with heap.kept():
         fill_and_free()
         assert resident() - before < 50 * MB, "what the user has set stays"
 

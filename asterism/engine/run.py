@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from asterism import __version__
+from asterism import __version__, heap
 from asterism.config import ConfigError, TrainConfig
 from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets, open_data
@@ -89,7 +89,7 @@ def run(
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
-        with machine.keeping_memory():
+        with heap.kept():
             return start(settings, out, init, machine, processes, masks, evaluation).train()
     finally:
         processes.leave()

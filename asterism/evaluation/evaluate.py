@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from asterism import heap
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
 from asterism.data.pictures import PictureFormat
@@ -121,7 +122,7 @@ def evaluate(
     with machine.products():
         said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
     kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
-    with keeping(kept_so_far), machine.keeping_memory(), machine.products():
+    with keeping(kept_so_far), heap.kept(), machine.products():
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}

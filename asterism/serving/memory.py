@@ -14,14 +14,6 @@ from asterism import heap
 RETURN_EVERY = 2.0
 """Seconds after which the holes are returned, if anything was done."""
 
-_KEPT = 2**29
-"""Bytes at the end of the heap that stay in the process."""
-
-
-def keep_memory() -> None:
-    """Let all threads share one heap that keeps what is freed; call it before threads start. glibc alone; else nothing."""
-    heap.share(_KEPT)
-
 
 def settle() -> None:
     """Leave what was made until now, which stays, out of every later search for garbage, so that these take little time."""

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
+from asterism import heap
 from asterism.config import ConfigError
 from asterism.serving.app import create_app
 from asterism.serving.hosted import load_models
 from asterism.serving.limits import Limits
-from asterism.serving.memory import keep_memory, settle
+from asterism.serving.memory import settle
 from asterism.serving.service import Service
 
 
@@ -53,7 +54,7 @@ def serve(
             f"{host} can be reached from other machines, so a token is needed: --token {secrets.token_urlsafe(24)} "
             "(or the variable ASTERISM_TOKEN); without one, serve on 127.0.0.1"
         )
-    keep_memory()
+    heap.behave(heap.SHARED)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What it remarks on broken uploads is said in the answers.
     bound = bind(host, port)
     try:
