@@ -84,14 +84,16 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
     for update in ours.recipe.updates:
         works[update.name] = lambda name=update.name: ours.update(name)  # type: ignore[misc]
     # One side after the other, since what ours keeps is given back meanwhile: in a call that does not count.
-    works["giving back"] = apart(lambda: next(iter(theirs.updates.values()))(batch))
+    first, step = next(iter(theirs.updates.items()))
+    works["giving back"] = apart(lambda: step(batch))
     for update in ours.recipe.updates:
         works[f"published {update.name}"] = apart(lambda step=theirs.updates[update.name]: step(batch))  # type: ignore[misc]
     works["published iteration"] = apart(lambda: theirs.iteration(batch))
     warm = dict.fromkeys(reversed(works), WARM_UP[machine.device.type])
     if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
         del works["published iteration"]
-        del warm["published iteration"], warm["iteration"], warm["giving back"]  # Its updates warm it.
+        del warm["published iteration"], warm["iteration"]  # Its updates warm it.
+        del warm["giving back"], warm[f"published {first}"]  # The one warms the other.
     with heap.kept():
         taken = alternate(works, warm, seconds, machine.clock)
     if "published iteration" not in taken:
