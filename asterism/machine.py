@@ -61,11 +61,11 @@ class Machine:
         """The layout of pictures and kernels: channels last where convolutions are faster with it."""
         return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
 
-    def arithmetic(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which networks and terms are computed: autocast where the precision is bfloat16."""
         return torch.autocast(self.device.type, self.dtype) if self.dtype == torch.bfloat16 else contextlib.nullcontext()
 
-    def products(self) -> AbstractContextManager[object]:
+    def backend_flags(self) -> AbstractContextManager[object]:
         """The context around all work, backward passes included: exact products (no TF32) where float32 is the precision."""
         cudnn = torch.backends.cudnn
         exact = self.dtype == torch.float32

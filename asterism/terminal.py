@@ -133,7 +133,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def keeping(kept: str) -> Iterator[None]:
+def on_signal(kept: str) -> Iterator[None]:
     """Let SIGINT and SIGTERM end what is within by `Stopped`, with a sentence that says what is kept and how to go on.
 
     Where these stand within one another, the innermost sentence counts. A second signal does what it did before. SIGINT counts

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from asterism.files import write_json
+from asterism.storage.whole import write_json
 from bench import rows
 from bench.agreement import check
 from bench.cases import TITLES, Case

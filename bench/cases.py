@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 import asterism
-from asterism import heap
+from asterism import malloc
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
-from asterism.engine.processes import Processes
+from asterism.engine.distributed import Processes
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.inference.images import Picture
 from asterism.inference.styles import Target
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
-from asterism.model_file import save_model
 from asterism.recipes import recipe_class
+from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
 
@@ -96,12 +96,12 @@ class Ours:
 
     def update(self, name: str) -> None:
         """Make one update."""
-        with self.machine.products():
+        with self.machine.backend_flags():
             self.trainer.make([u for u in self.recipe.updates if u.name == name], self.batch, self.case.batch)
 
     def iteration(self) -> None:
         """Make the training steps after which every update was made: for StarGAN five, the last with both updates."""
-        with self.machine.products():
+        with self.machine.backend_flags():
             for _ in range(self.cycle):
                 self.trainer.train_batch(self.batch, self.case.batch)
                 self.trainer.step += 1
@@ -178,19 +178,19 @@ def plain(batch: Batch) -> Batch:
 
 @contextmanager
 def as_published(tf32: bool) -> Iterator[None]:
-    """Give the published side the settings of a process of its own, in one whose freed memory is kept (`asterism.heap`).
+    """Give the published side the settings of a process of its own, in one whose freed memory is kept (`asterism.malloc`).
 
     On CUDA its float32 products are rounded to TF32, or not, and kernels are chosen by timing as there. On a CPU with glibc,
     freed memory goes back to the system as it does where nothing is set.
     """
     cudnn, before = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
-    heap.behave(heap.UNSET)
+    malloc.behave(malloc.UNSET)
     try:
         with cudnn.flags(enabled=cudnn.enabled, benchmark=torch.cuda.is_available(), allow_tf32=tf32):
             yield
     finally:
-        heap.behave(heap.KEEPING)
+        malloc.behave(malloc.KEEPING)
         torch.backends.cuda.matmul.allow_tf32 = before
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from asterism import recording
+from asterism import cuda_graphs
 
-WARM_UP = {"cpu": 1, "cuda": recording.WARM_UP + 1}
+WARM_UP = {"cpu": 1, "cuda": cuda_graphs.WARM_UP + 1}
 """Untimed calls by device: on a GPU the last of them is recorded, and what is timed are replays."""
 
 

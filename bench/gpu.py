@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from asterism.config import ConfigError
-from asterism.files import write_json
+from asterism.storage.whole import write_json
 from bench import rows
 from bench.__main__ import agree, describe, in_words, report
 from bench.cases import Case

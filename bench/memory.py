@@ -48,7 +48,7 @@ def measure(side: str, case: Case, options: dict[str, str]) -> dict[str, int]:
 
         def iterate() -> None:
             ours.trainer.step = ours.cycle - 1
-            with ours.machine.products():
+            with ours.machine.backend_flags():
                 ours.trainer.train_batch(batch, case.batch)
 
     else:

@@ -20,7 +20,7 @@ from typing import Any
 
 from asterism.engine.run import train
 from asterism.evaluation.evaluate import evaluate
-from asterism.files import write_json
+from asterism.storage.whole import write_json
 
 PLAIN = {"train.precision": "float32", "train.compile": "off"}
 PATHS: dict[str, dict[str, str]] = {"fast": {}, "plain": PLAIN}

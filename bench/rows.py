@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from asterism import heap
+from asterism import malloc
 from bench import arithmetic
 from bench.cases import Case, Ours, Translation, as_published, plain, published
 from bench.clock import WARM_UP, Clock, alternate
@@ -94,7 +94,7 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
         del works["published iteration"]
         del warm["published iteration"], warm["iteration"]  # Its updates warm it.
         del warm["giving back"], warm[f"published {first}"]  # The one warms the other.
-    with heap.kept():
+    with malloc.kept():
         taken = alternate(works, warm, seconds, machine.clock)
     if "published iteration" not in taken:
         parts = {u.name: ours.cycle // u.every * taken[f"published {u.name}"] for u in ours.recipe.updates}
@@ -129,7 +129,7 @@ def translation(case: Case, way: Way, machine: Machine, seconds: float) -> Row:
 
     # The first call takes the memory again that was given back meanwhile.
     works: dict[str, Callable[[], object]] = {"again": both.ours, "ours": both.ours, "published": reference}
-    with heap.kept():  # As for a folder.
+    with malloc.kept():  # As for a folder.
         taken = alternate(works, {"published": 1, "ours": WARM_UP[machine.device.type]}, seconds, machine.clock)
     detail = {
         "seconds": taken["ours"],

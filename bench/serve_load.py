@@ -136,7 +136,7 @@ def bare(translator: Translator, made: Sequence[Case], count: int, batch_size: i
     return results
 
 
-def unlike(body: bytes, expected: bytes) -> bool:
+def why_not_comparable(body: bytes, expected: bytes) -> bool:
     """Say whether two results differ by more than the order of additions makes them, in bfloat16 at the most."""
     one, other = (np.asarray(Image.open(io.BytesIO(content))).astype(int) for content in (body, expected))
     return one.shape != other.shape or float(np.abs(one - other).mean()) > 1.5
@@ -198,7 +198,7 @@ def measure(args: argparse.Namespace, model: str, port: int, server: psutil.Proc
         alone.append((_cpu(own) - before) / (part // 2))
         bare_walls.append(time.perf_counter() - start)
     last, taken = _idle(server), sorted(outcome.seconds)
-    outcome.wrong += [f"another picture for request {n}" for n, body in outcome.bodies if unlike(body, expected[n])]
+    outcome.wrong += [f"another picture for request {n}" for n, body in outcome.bodies if why_not_comparable(body, expected[n])]
     numbers = {
         "machine": f"{translator.machine.reason}, {os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
         "requests": len(taken),

@@ -16,24 +16,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
+
+from tests.helpers.discs import COLOURS, PICTURES, draw
 
 torch.set_num_threads(1)
-
-COLOURS = {"Red": (214, 48, 40), "Green": (44, 160, 64), "Blue": (40, 84, 214)}
-PICTURES = 24  # Per colour.
-
-
-def draw(rng: random.Random, colour: tuple[int, int, int], border: bool = False) -> Image.Image:
-    """Draw a disc of any place and size on a grey ground, 32 x 32 pixels, RGB; `border` adds a black frame."""
-    ground = rng.randrange(150, 230)
-    picture = Image.new("RGB", (32, 32), (ground, ground, ground))
-    pen, radius = ImageDraw.Draw(picture), rng.randrange(6, 10)
-    x, y = rng.randrange(radius + 2, 30 - radius), rng.randrange(radius + 2, 30 - radius)
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    if border:
-        pen.rectangle((0, 0, 31, 31), outline=(0, 0, 0), width=2)
-    return picture
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -106,7 +92,7 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step on the discs; copied by tests that write into it."""
     from asterism import train
-    from tests.test_engine import small
+    from tests.helpers.runs import small
 
     out = tmp_path_factory.mktemp("trained") / "run"
     train("stargan", discs, out, overrides=small(train__steps=1))

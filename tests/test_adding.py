@@ -21,9 +21,9 @@ from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders
 from asterism.recipes import RECIPES
-from tests import test_recipes as contract
-from tests.test_docs import ROOT, blocks
-from tests.test_engine import small
+from tests.helpers.pages import ROOT, blocks
+from tests.helpers.runs import small
+from tests.recipes import test_contract as contract
 
 EXAMPLES = {code.splitlines()[0].removeprefix("# "): code for code in blocks(ROOT / "docs" / "adding.md", "python")}
 

@@ -20,19 +20,15 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
-    ("config", "heap"),
-    ("labels", "machine", "recording", "terminal", "files"),
+    ("config", "malloc"),
+    ("labels", "machine", "cuda_graphs", "storage", "terminal"),
     ("networks", "objectives", "data"),
     ("recipes",),
-    ("model_file",),
-    ("run_folder",),
-    ("engine", "metrics", "inference", "report", "packing"),
-    ("evaluation", "export"),
-    ("demo",),
-    ("serving",),
+    ("engine", "metrics", "inference"),
+    ("evaluation", "export", "report"),
+    ("demo", "serving"),
     ("commands",),
     ("cli", "__init__"),
-    ("__main__",),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
@@ -41,15 +37,14 @@ MAX_CORE_LINES = 8_200
 CORE = (
     "config",
     "labels",
-    "heap",
+    "malloc",
     "machine",
-    "recording",
-    "files",
+    "cuda_graphs",
+    "storage",
     "networks",
     "objectives",
     "data",
     "recipes",
-    "model_file",
     "engine",
 )
 
@@ -60,8 +55,8 @@ def name_of(path: Path) -> str:
 
 def part_of(path: Path) -> str:
     """asterism/data/loader.py -> data; asterism/config.py -> config."""
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "cli" if first == "__main__" else first  # `python -m asterism` is another way to call it.
 
 
 def tree_of(path: Path) -> ast.Module:

@@ -20,13 +20,13 @@ from asterism.cli import build_parser, main, parse
 from asterism.config import fields_of
 from asterism.data.dataset import open_data
 from asterism.engine.run import build
-from asterism.model_file import save_model
 from asterism.recipes import RECIPES, recipe_class
+from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
-from tests.conftest import COLOURS, draw
-from tests.test_recipes import TINY
+from tests.helpers.discs import COLOURS, draw
+from tests.helpers.pages import ROOT, blocks
+from tests.helpers.recipes import TINY
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
@@ -34,10 +34,6 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 def name_of(page: Path) -> str:
     """docs/api/labels.md -> api/labels.md."""
     return page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT).as_posix()
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[tuple[str, list[str]]]:

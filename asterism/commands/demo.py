@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asterism.terminal import keeping
+from asterism.terminal import on_signal
 
 ABOUT = "train on the bundled sample and write a report"
 
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train on the bundled sample."""
-    with keeping(f"what {args.out} holds is kept: the same command goes on from there"):
+    with on_signal(f"what {args.out} holds is kept: the same command goes on from there"):
         from asterism.demo import demo
 
         return demo(Path(args.out))

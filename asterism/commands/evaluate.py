@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asterism.commands.flags import add_machine
-from asterism.terminal import keeping
+from asterism.terminal import on_signal
 
 ABOUT = "measure a run on held-out pictures"
 
@@ -45,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure a run."""
     given = {"pictures": args.pictures, "outputs": args.outputs}
-    with keeping("nothing was measured yet, and no scores have changed: give the same command again"):
+    with on_signal("nothing was measured yet, and no scores have changed: give the same command again"):
         from asterism.evaluation.evaluate import evaluate
 
         evaluate(

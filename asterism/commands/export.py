@@ -51,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error(f"{flag} goes with --format onnx, pt2 or aoti; {args.format} holds the weights as they are")
     if args.format == "hub":
         return _to_hub(args)
-    from asterism.inference.published import export_published
-    from asterism.model_file import find_model, load_model
+    from asterism.inference.published.layouts import export_published
+    from asterism.recipes.model import load_model
+    from asterism.storage.model_file import find_model
 
     model = find_model(args.run)
     for path in export_published(load_model(model), args.out or model.parent / "export", overwrite=args.overwrite):
@@ -64,8 +65,8 @@ def _to_hub(args: argparse.Namespace) -> int:
     """Write the model's folder, and upload it where that is asked for."""
     from asterism.inference.card import hub_licence
     from asterism.inference.hub import push_to_hub, save_pretrained
-    from asterism.model_file import find_model
-    from asterism.run_folder import read_model
+    from asterism.storage.model_file import find_model
+    from asterism.storage.run_folder import read_model
 
     model = find_model(args.run)
     if hub_licence(str(read_model(model).get("info", {}).get("licence") or "")) == {"license": "unknown"}:

@@ -24,9 +24,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make a run from published checkpoints."""
     from asterism.config import DataConfig, build
-    from asterism.inference.import_ import import_published
+    from asterism.inference.published.importing import import_published
     from asterism.labels import LabelSpace
-    from asterism.model_file import load_model
+    from asterism.recipes.model import load_model
 
     size = build(DataConfig, {"size": args.image_size}, where="--image-").size if args.image_size else None
     words = f"pictures:one_of:{args.domains}" if args.domains else args.labels

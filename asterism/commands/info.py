@@ -14,8 +14,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Describe a model."""
-    from asterism.model_file import find_model, load_model
-    from asterism.run_folder import read_scores
+    from asterism.recipes.model import load_model
+    from asterism.storage.model_file import find_model
+    from asterism.storage.run_folder import read_scores
 
     path = find_model(args.run)
     model = load_model(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import keeping, waiting
+from asterism.terminal import on_signal, waiting
 
 if TYPE_CHECKING:
     from asterism.recipes.settings import Settings
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return rehearse(settings, Path(args.out), args.init)
     out = Path(args.out)
-    with keeping("what it holds up to its last checkpoint is kept: the same command resumes"):
+    with on_signal("what it holds up to its last checkpoint is kept: the same command resumes"):
         outcome = run(settings, out, args.init, evaluation=quick_evaluation)
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
@@ -59,7 +59,8 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     from asterism.engine.checkpoint import find
     from asterism.engine.finetune import adopt
     from asterism.engine.run import build, refuse_changes
-    from asterism.model_file import find_model, load_model
+    from asterism.recipes.model import load_model
+    from asterism.storage.model_file import find_model
 
     refuse_changes(settings, out, init)
     with waiting("reading the headers of the pictures"):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from asterism.data import jpeg
 from asterism.data.tiff import pillow_holds, read_tiff
-from asterism.files import write_whole
+from asterism.storage.whole import write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
 """File names that are taken for pictures."""

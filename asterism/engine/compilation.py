@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from asterism.data.batch import Batch
-from asterism.networks.normalization import outputs_made_again
+from asterism.networks.cpu.normalization import outputs_made_again
 from asterism.recipes.base import Recipe
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 """Any of them, or the one that CXX names, compiles the loops of a CPU."""
 
 
-class Tables:
+class CompiledTerms:
     """Makes a recipe's tables of terms, and what its updates share.
 
     What is compiled is one graph without breaks, for static shapes: it is compiled at its first use and, batches being of

@@ -15,7 +15,7 @@ from asterism.data.batch import Batch
 from asterism.data.dataset import Datasets
 from asterism.data.loader import Loader
 from asterism.engine import memory
-from asterism.engine.processes import Processes
+from asterism.engine.distributed import Processes
 from asterism.engine.run import build, in_steps
 from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
@@ -147,7 +147,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
     )
     parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}}
     trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
-    with closing(loader.iterate(0)) as batches, machine.products():
+    with closing(loader.iterate(0)) as batches, machine.backend_flags():
         batch = trainer.prepare(*next(batches)[0])
         mean, most = 0.0, Kept()
         for update in recipe.updates:

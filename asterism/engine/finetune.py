@@ -7,8 +7,9 @@ from torch import Tensor
 
 from asterism.config import to_dict
 from asterism.labels import LabelSpace
-from asterism.model_file import Model, ModelError
 from asterism.recipes.base import Recipe
+from asterism.recipes.model import Model
+from asterism.storage.model_file import ModelError
 
 
 def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:

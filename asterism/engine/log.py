@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from asterism.files import write_whole
-from asterism.run_folder import read_log
+from asterism.storage.run_folder import read_log
+from asterism.storage.whole import write_whole
 
 
 class Log:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from asterism.engine.compilation import Tables
+from asterism.engine.compilation import CompiledTerms
 from asterism.recipes.base import Recipe
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
     """
     if not drawn:
         return "Free some, then run the same command again"
-    trainer.tables = Tables(trainer.recipe, trainer.machine.device, "off")  # Each size tried would be compiled for minutes.
+    # Not compiled: each size tried would take minutes.
+    trainer.tables = CompiledTerms(trainer.recipe, trainer.machine.device, "off")
     trainer.recorder = None  # Recordings hold memory.
     batch_size = trainer.config.batch_size
     tries = [(trainer.config.accumulate * 2**n, False) for n in range(1, batch_size.bit_length() + 1)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.engine.processes import Processes
+from asterism.engine.distributed import Processes
 from asterism.recipes.base import Recipe
 
 

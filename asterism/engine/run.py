@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from asterism import __version__, heap
+from asterism import __version__, malloc
 from asterism.config import ConfigError, TrainConfig
 from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets, open_data
@@ -20,17 +20,18 @@ from asterism.data.loader import Loader
 from asterism.data.value_range import little_used
 from asterism.engine import checkpoint
 from asterism.engine.best import Best, Evaluation
+from asterism.engine.distributed import Processes
 from asterism.engine.finetune import adopt
 from asterism.engine.preview import Previews
-from asterism.engine.processes import Processes
 from asterism.engine.trainer import Outcome, Trainer
-from asterism.files import write_json
 from asterism.machine import Machine
-from asterism.model_file import FILE_NAME, find_model, load_model
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Masks, Recipe
+from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
-from asterism.run_folder import called, read_json, read_model
+from asterism.storage.model_file import FILE_NAME, find_model
+from asterism.storage.run_folder import called, read_json, read_model
+from asterism.storage.whole import write_json
 from asterism.terminal import waiting
 
 OWN_LICENCE = "the trainer's own; none was stated"
@@ -89,7 +90,7 @@ def run(
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
-        with heap.kept():
+        with malloc.kept():
             return start(settings, out, init, machine, processes, masks, evaluation).train()
     finally:
         processes.leave()

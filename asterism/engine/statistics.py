@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asterism.engine.processes import Processes
+from asterism.engine.distributed import Processes
 from asterism.recipes.base import Terms
 
 

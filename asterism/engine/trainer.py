@@ -13,24 +13,25 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from asterism import model_file
 from asterism.config import TrainConfig
+from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.data.loader import Loader
 from asterism.data.pictures import to_float
 from asterism.data.transforms import fit_stored, mirror, zoom
 from asterism.engine import checkpoint, memory
-from asterism.engine.average import Average
 from asterism.engine.best import Best, Evaluation
-from asterism.engine.compilation import Tables
+from asterism.engine.compilation import CompiledTerms
 from asterism.engine.display import Display
+from asterism.engine.distributed import Processes
+from asterism.engine.ema import Average
 from asterism.engine.log import Log
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
-from asterism.engine.processes import Processes
 from asterism.engine.statistics import Statistics
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Terms, Update
-from asterism.recording import Recorder
+from asterism.recipes.model import save_model
+from asterism.storage.model_file import FILE_NAME
 
 STOP_CHECK_STEPS = 10
 """Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
@@ -85,7 +86,7 @@ class Trainer:
         self.machine, self.processes = machine, processes
         self.identity, self.previews, self.info = identity, previews, info
         memory.recompute_activations(recipe, config.checkpoint_activations)
-        self.tables = Tables(recipe, machine.device, config.compile, config.checkpoint_activations)
+        self.tables = CompiledTerms(recipe, machine.device, config.compile, config.checkpoint_activations)
         alone = self.tables.compiled and processes.world == 1  # Messages between processes are not recorded.
         self.recorder = Recorder(machine.device) if alone and machine.device.type == "cuda" else None
         self.optimizers = Optimizers(recipe, machine.device)
@@ -116,7 +117,7 @@ class Trainer:
         self.exhausted = self.patience_is_over()  # A run that ended early does so again, unless it was given more patience.
         self.display.start(self.step)
         try:
-            with stop_signals(self), self.machine.products():
+            with stop_signals(self), self.machine.backend_flags():
                 while True:
                     last = self.step >= self.config.steps or self.stopping()
                     self.maintain(last)
@@ -160,7 +161,7 @@ class Trainer:
                 x = zoom(x, getattr(rows, f"window{suffix}"))
             x = mirror(x, getattr(rows, f"mirror{suffix}"))
             rows = rows.extend(**{name: x.contiguous(memory_format=self.machine.memory_format)})
-        with torch.no_grad(), self.machine.arithmetic():
+        with torch.no_grad(), self.machine.autocast():
             return rows.extend(**self.recipe.observe(rows))
 
     def train_batch(self, batch: Batch, total: int) -> None:
@@ -176,7 +177,7 @@ class Trainer:
             for update in updates[1:]:
                 if update.shares and self.config.accumulate == 1:
                     freeze_others(self.recipe, update.trains)
-                    with self.machine.arithmetic():
+                    with self.machine.autocast():
                         held = held.extend(**self.tables.call("share", held))
             for update in updates:
                 self.apply(update, held, total, tensors["progress"])
@@ -204,7 +205,7 @@ class Trainer:
         tables = [(update.name, 1), *([update.lazy] if update.lazy and lazy else [])]
         result = []
         for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
-            with self.machine.arithmetic():
+            with self.machine.autocast():
                 terms: Terms = self.tables.call(f"{name}_terms", micro, progress)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
             loss.backward()
@@ -225,7 +226,7 @@ class Trainer:
             self.save()
         finished = self.exhausted or self.step >= self.config.steps
         if self.previews and self.processes.first and not resumed and (finished or self.step % self.config.preview_every == 0):
-            with self.average.applied(), self.machine.arithmetic(), torch.no_grad():
+            with self.average.applied(), self.machine.autocast(), torch.no_grad():
                 self.previews.draw(self.recipe, self.step)
 
     def evaluation_is_due(self) -> bool:
@@ -308,7 +309,7 @@ class Trainer:
         if self.best.step is not None:
             facts = {"step": self.best.step, "scores": self.best.scores, "criterion": self.best.criterion}
         name = self.identity["settings"]["name"]
-        model_file.save_model(self.run / model_file.FILE_NAME, self.recipe, name, weights, info=self.info | facts)
+        save_model(self.run / FILE_NAME, self.recipe, name, weights, info=self.info | facts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on."""

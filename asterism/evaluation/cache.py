@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from asterism.model_file import write_file
+from asterism.storage.model_file import write_file
 
 
 def cache_folder() -> Path:

@@ -9,8 +9,9 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.engine import checkpoint
-from asterism.model_file import Model, find_model, load_model
 from asterism.recipes.base import Recipe
+from asterism.recipes.model import Model, load_model
+from asterism.storage.model_file import find_model
 
 
 def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator[tuple[str, int, Recipe]]]:

@@ -15,15 +15,16 @@ from typing import Any
 
 from rich.console import Console
 
-from asterism import heap
+from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
 from asterism.data.pictures import PictureFormat
 from asterism.evaluation.cache import digest_of, digest_of_weights
+from asterism.evaluation.candidates import Copy, Generator, Real, untrained
 from asterism.evaluation.checkpoints import chosen
 from asterism.evaluation.extractors import CLASSIFIER, Extractor, extractor, of_classifier, perceptual
-from asterism.evaluation.judge import Judge, accuracy, trained_judge, verdict
-from asterism.evaluation.measures import Bench, FeatureSet
+from asterism.evaluation.judge import JudgeClassifier, accuracy, trained_judge, verdict
+from asterism.evaluation.measures import FeatureSet, MeasureContext
 from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.protocols import protocol as named
 from asterism.evaluation.protocols.base import Parameters, Protocol
@@ -32,7 +33,6 @@ from asterism.evaluation.scores import keep, key
 from asterism.evaluation.session import System, measure
 from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
-from asterism.evaluation.systems import Copy, Generator, Real, untrained
 from asterism.evaluation.table import show
 from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
@@ -40,7 +40,7 @@ from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
-from asterism.terminal import counting, keeping
+from asterism.terminal import counting, on_signal
 
 BATCH = 32
 PARTIAL = ".partial-"
@@ -116,13 +116,13 @@ def evaluate(
     for protocol in asked:
         protocol.tasks(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
-    floor = Floor(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
+    floor = EvaluationSetup(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
     asked = asked or floor.usual(model.recipe, changed.get("pictures", 0))
     records = {}
-    with machine.products():
+    with machine.backend_flags():
         said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
     kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
-    with keeping(kept_so_far), heap.kept(), machine.products():
+    with on_signal(kept_so_far), malloc.kept(), machine.backend_flags():
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
@@ -137,7 +137,7 @@ def evaluate(
 
 def one(
     run: Path,
-    floor: Floor,
+    floor: EvaluationSetup,
     protocol: Protocol,
     recipe: Recipe,
     recipe_name: str,
@@ -173,7 +173,7 @@ def one(
     return record
 
 
-class Floor:
+class EvaluationSetup:
     """The pictures and networks that all protocols of an evaluation share.
 
     Args:
@@ -190,7 +190,7 @@ class Floor:
         space: LabelSpace,
         sets: Sequence[Pictures],
         training: Sequence[PictureSet],
-        judge: Judge,
+        judge: JudgeClassifier,
         machine: Machine,
         picture: PictureFormat,
         compared: Extractor | None,
@@ -224,7 +224,7 @@ class Floor:
             parts += [self._training_pictures(d, parameters.real_pictures).digest for d in datasets]
         return digest_of(*parts)
 
-    def bench(self, parameters: Parameters) -> Bench:
+    def bench(self, parameters: Parameters) -> MeasureContext:
         """Return what measures may use."""
 
         @lru_cache(maxsize=1)  # All systems do a task before the next.
@@ -235,7 +235,7 @@ class Floor:
                 made.add(held)
             return made
 
-        return Bench(
+        return MeasureContext(
             space=self.space,
             sets=self.sets,
             partners=self.partners,

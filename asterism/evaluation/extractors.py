@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat
 from asterism.evaluation.cache import digest_of, digest_of_file, digest_of_weights, weights_folder
-from asterism.evaluation.judge import Judge
+from asterism.evaluation.judge import JudgeClassifier
 from asterism.machine import Machine
 from asterism.metrics.alexnet import CHANNELS, LEAST_SIDE, AlexNet
 from asterism.metrics.perceptual import Stages
@@ -58,11 +58,11 @@ class Extractor:
         return {"name": self.name, "digest": self.digest, "dims": self.dims}
 
 
-def of_classifier(judge: Judge) -> Extractor:
+def of_classifier(judge: JudgeClassifier) -> Extractor:
     """Return the dataset's own classifier as an extractor."""
 
     def features(x: Tensor) -> Tensor:
-        with judge.machine.arithmetic():
+        with judge.machine.autocast():
             return judge.network.features(x)
 
     return Extractor(CLASSIFIER, judge.digest, judge.network.head.in_features, features, judge.machine)
@@ -184,7 +184,7 @@ class Perceptual:
     weights: Sequence[Tensor] | None
 
 
-def perceptual(judge: Judge, machine: Machine, picture: PictureFormat) -> Perceptual:
+def perceptual(judge: JudgeClassifier, machine: Machine, picture: PictureFormat) -> Perceptual:
     """Return LPIPS where both its weight files are in the cache and it can take the pictures, else the classifier's stages."""
     backbone, linear = weights_folder() / ALEXNET, weights_folder() / LPIPS
     fits = picture.channels == 3 and min(picture.height, picture.width) >= LEAST_SIDE

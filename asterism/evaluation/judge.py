@@ -20,23 +20,24 @@ from torch import Tensor
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError
-from asterism.engine.processes import Processes
+from asterism.engine.distributed import Processes
 from asterism.engine.run import start
 from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
 from asterism.evaluation.pictures import Pictures
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
-from asterism.model_file import FILE_NAME, ModelError, load_model, write_file
 from asterism.recipes.base import Recipe
+from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
-from asterism.terminal import Stopped, keeping
+from asterism.storage.model_file import FILE_NAME, ModelError, write_file
+from asterism.terminal import Stopped, on_signal
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
 """Accuracy on real pictures, see `accuracy`, below which a classifier's verdicts are void."""
 
 
-class Judge:
+class JudgeClassifier:
     """A trained classifier.
 
     Args:
@@ -51,7 +52,7 @@ class Judge:
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, L] of pictures [N, C, H, W]; float32 on the CPU."""
-        with torch.inference_mode(), self.machine.arithmetic():
+        with torch.inference_mode(), self.machine.autocast():
             return self.recipe.classify(x.to(self.machine.device)).float().cpu()
 
     def decide(self, x: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ def trained_judge(
     training: Sequence[PictureSet],
     machine: Machine,
     overrides: dict[str, Any],
-) -> Judge:
+) -> JudgeClassifier:
     """Return the classifier of a run's data, from the cache or, the first time, trained in the run's folder.
 
     Args:
@@ -83,7 +84,7 @@ def trained_judge(
     key = digest_of(matters, *(content_of(pictures) for pictures in training))
     shared = cache_folder() / "classifiers" / f"{key}.safetensors"
     try:
-        return Judge(load_model(shared, machine.device).recipe, machine)
+        return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
     except ModelError as error:
         if shared.exists():
             print(f"{error}; training it again")
@@ -95,14 +96,14 @@ def trained_judge(
     # Not `engine.run.run`, which would join the processes of a distributed run: this is the work of one.
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
-    with keeping(f"the classifier that judges is not trained yet; what {folder} holds of it is kept: {again}"):
+    with on_signal(f"the classifier that judges is not trained yet; what {folder} holds of it is kept: {again}"):
         trainer = start(judge, folder, None, fast, Processes())
         outcome = trainer.train()
     if outcome.signal is not None:
         where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
         raise Stopped(outcome.signal, f"the classifier that judges is kept {where}: {again}")
     write_file(shared, (folder / FILE_NAME).read_bytes())
-    return Judge(load_model(shared, machine.device).recipe, machine)
+    return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 
 
 def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, Any]) -> Settings:
@@ -146,7 +147,7 @@ def content_of(pictures: PictureSet) -> str:
     )
 
 
-def accuracy(judge: Judge, sets: Sequence[Pictures], space: LabelSpace, batch: int) -> dict[str, float]:
+def accuracy(judge: JudgeClassifier, sets: Sequence[Pictures], space: LabelSpace, batch: int) -> dict[str, float]:
     """Return, per label, the accuracy on real pictures, labels alike however many pictures have them.
 
     Of a label that excludes others the share of its pictures on which it is found, so that their mean is that of the classes;
@@ -168,7 +169,7 @@ def accuracy(judge: Judge, sets: Sequence[Pictures], space: LabelSpace, batch: i
     return {name: share for name, share in zip(space.names, shares, strict=True) if not math.isnan(share)}
 
 
-def verdict(per_label: dict[str, float], judge: Judge) -> dict[str, Any]:
+def verdict(per_label: dict[str, float], judge: JudgeClassifier) -> dict[str, Any]:
     """Return what scores.json says of the classifier."""
     mean = sum(per_label.values()) / len(per_label) if per_label else 0.0
     return {"digest": judge.digest, "accuracy": mean, "labels": per_label, "needed": NEEDED, "void": mean < NEEDED}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from asterism.evaluation.extractors import Extractor, Perceptual
-from asterism.evaluation.judge import Judge
+from asterism.evaluation.judge import JudgeClassifier
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
 from asterism.labels import LabelSpace
@@ -28,7 +28,7 @@ from asterism.metrics.truth import Partners, masked_error, region
 
 
 @dataclass
-class Bench:
+class MeasureContext:
     """What all measures may use.
 
     Args:
@@ -39,7 +39,7 @@ class Bench:
     space: LabelSpace
     sets: Sequence[Pictures]
     partners: Sequence[Partners]
-    judge: Judge
+    judge: JudgeClassifier
     extractor: Extractor
     perceptual: Perceptual
     parameters: Any
@@ -52,7 +52,7 @@ class Outputs:
     """One batch of a task: sources x [N, C, H, W] and what a system made of them, y [N K, C, H, W]."""
 
     def __init__(
-        self, bench: Bench, task: Task, system: Any, rows: Sequence[int], wanted: Tensor, x: Tensor, y: Tensor
+        self, bench: MeasureContext, task: Task, system: Any, rows: Sequence[int], wanted: Tensor, x: Tensor, y: Tensor
     ) -> None:
         self.bench, self.task, self.system, self.rows, self.y, self.sources = bench, task, system, rows, y, x
         pictures = bench.sets[task.pictures]
@@ -197,7 +197,7 @@ def _retrieved(o: Outputs) -> Tensor:
     return values
 
 
-def gallery(bench: Bench, number: int, wanted: Tensor) -> tuple[list[int], Tensor]:
+def gallery(bench: MeasureContext, number: int, wanted: Tensor) -> tuple[list[int], Tensor]:
     """Return the rows of a set whose labels are just the wanted ones [L], and their features [m, D]."""
     key = (number, tuple(wanted.int().tolist()))
     if key not in bench.gallery:

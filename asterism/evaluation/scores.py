@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from asterism.files import write_json
-from asterism.run_folder import SCORES_FORMAT, read_scores
+from asterism.storage.run_folder import SCORES_FORMAT, read_scores
+from asterism.storage.whole import write_json
 
 FILE = "scores.json"
 

@@ -16,18 +16,18 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from asterism.evaluation.measures import REACHED, Bench, FeatureSet, Outputs
+from asterism.evaluation.measures import REACHED, FeatureSet, MeasureContext, Outputs
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.tasks import Task
 from asterism.metrics.moments import Moments
-from asterism.model_file import write_file
+from asterism.storage.model_file import write_file
 
 SAVE_SECONDS = 30
 """The most work that an interruption costs."""
 
 
 class System(Interface):
-    """Turns sources into outputs; see `asterism.evaluation.systems`."""
+    """Turns sources into outputs; see `asterism.evaluation.candidates`."""
 
     kind: str
 
@@ -87,7 +87,7 @@ class Result:
 
 def measure(
     protocol: Protocol,
-    bench: Bench,
+    bench: MeasureContext,
     tasks: Sequence[Task],
     systems: Sequence[System],
     *,
@@ -117,7 +117,9 @@ def measure(
     return results
 
 
-def _do(protocol: Protocol, bench: Bench, task: Task, system: System, file: Path | None, tell: Callable[[int], None]) -> Result:
+def _do(
+    protocol: Protocol, bench: MeasureContext, task: Task, system: System, file: Path | None, tell: Callable[[int], None]
+) -> Result:
     p, count = bench.parameters, len(task.rows)
     own = task.index is None
     measures = [m for m, _ in protocol.measures if m.own == own and m.of_pictures and system.kind in m.kinds]
@@ -157,7 +159,7 @@ def _do(protocol: Protocol, bench: Bench, task: Task, system: System, file: Path
     return result
 
 
-def _compare(protocol: Protocol, bench: Bench, result: Result, made: FeatureSet) -> None:
+def _compare(protocol: Protocol, bench: MeasureContext, result: Result, made: FeatureSet) -> None:
     """Compare the features of a task's outputs with those of real pictures of its target, and let go of them."""
     assert result.task.index is not None
     held = bench.real(result.task.pictures, result.task.index, result.task.value)

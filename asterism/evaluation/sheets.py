@@ -12,16 +12,16 @@ from torch import Tensor
 
 from asterism.data.pictures import write
 from asterism.data.sheets import grid
-from asterism.evaluation.measures import Bench
+from asterism.evaluation.candidates import Generator
+from asterism.evaluation.measures import MeasureContext
 from asterism.evaluation.session import Result
-from asterism.evaluation.systems import Generator
 
 ROWS, CASES = 6, 8
 SHOWN = 3
 """Outputs of a case that has several."""
 
 
-def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence[Result]) -> list[dict[str, Any]]:
+def draw(run: Path, key: str, bench: MeasureContext, system: Generator, results: Sequence[Result]) -> list[dict[str, Any]]:
     """Write the sheets of a record below `samples/` of the run; return what scores.json says of them."""
     folder = Path("samples") / re.sub(r"[^\w.-]+", "-", key)
     (run / folder).mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def draw(run: Path, key: str, bench: Bench, system: Generator, results: Sequence
     return cases
 
 
-def _held_out(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
+def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[str], str]:
     """Return held-out pictures x targets; where all their true pictures exist, these stand in the row below."""
     pictures, partners = bench.sets[0], bench.partners[0]
     identity = pictures.set.identity or [""] * len(pictures)
@@ -89,7 +89,9 @@ def _ranked(translated: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]
     return how, [(result, i) for _, result, i in scored]
 
 
-def _cases(bench: Bench, system: Generator, chosen: Sequence[tuple[Result, int]], how: str) -> tuple[Tensor, list[str], str]:
+def _cases(
+    bench: MeasureContext, system: Generator, chosen: Sequence[tuple[Result, int]], how: str
+) -> tuple[Tensor, list[str], str]:
     """Return one case a column: source, translations, and the true picture where all have one."""
     columns, names, true = [], [], []
     for result, i in chosen:
@@ -109,7 +111,7 @@ def _cases(bench: Bench, system: Generator, chosen: Sequence[tuple[Result, int]]
     return torch.stack([torch.cat(column) for column in columns], 1), names, caption
 
 
-def _styles(bench: Bench, system: Generator, results: Sequence[Result]) -> tuple[Tensor, list[str], str]:
+def _styles(bench: MeasureContext, system: Generator, results: Sequence[Result]) -> tuple[Tensor, list[str], str]:
     """Return the outputs of the first source of some tasks, a task a row."""
     chosen = results[:: max(1, len(results) // ROWS)][:ROWS]
     rows = []
@@ -122,7 +124,7 @@ def _styles(bench: Bench, system: Generator, results: Sequence[Result]) -> tuple
     return torch.stack(rows), ["source", *map(str, range(1, count + 1))], f"one source a row in {count} styles: {shown}"
 
 
-def _references(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str]:
+def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[str], str]:
     """Return sources x references, one reference of each domain: the column's domain in the style of its reference."""
     pictures = bench.sets[0]
     held = _one_of_each(bench)
@@ -139,7 +141,7 @@ def _references(bench: Bench, system: Generator) -> tuple[Tensor, list[str], str
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
 
 
-def _one_of_each(bench: Bench) -> dict[int, str]:
+def _one_of_each(bench: MeasureContext) -> dict[int, str]:
     """Return a held-out picture of each domain of the first set, and the domain's name."""
     pictures = bench.sets[0]
     has = pictures.labels * pictures.known

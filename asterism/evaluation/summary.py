@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from asterism.evaluation.candidates import NAMES
 from asterism.evaluation.extractors import lpips_files
-from asterism.evaluation.measures import DIVERSITY, Bench, Measure
+from asterism.evaluation.measures import DIVERSITY, Measure, MeasureContext
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.session import Result
-from asterism.evaluation.systems import NAMES
 from asterism.labels import LabelSpace
 
 Values = dict[str, float | None]
@@ -20,7 +20,7 @@ ALL = "all targets"
 """In the name of a row of translations that is over all of them."""
 
 
-def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
+def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Result]) -> dict[str, Any]:
     """Return the parts of a record that say what was measured: metrics, rows, targets, matrices and notes."""
     translated = [r for r in results if r.kind == "translated"]
     modes = list(dict.fromkeys(r.task.mode for r in translated))
@@ -63,7 +63,7 @@ def summarise(protocol: Protocol, bench: Bench, results: Sequence[Result]) -> di
     }
 
 
-def _absent(bench: Bench) -> list[str]:
+def _absent(bench: MeasureContext) -> list[str]:
     """Say which domains have no picture in the split: no sources, no references, no real ones to show."""
     notes = []
     for pictures in bench.sets:
@@ -105,7 +105,7 @@ def broken_orders(record: dict[str, Any]) -> list[str]:
     return found
 
 
-def _uncertain(bench: Bench, translated: Sequence[Result]) -> Iterator[str]:
+def _uncertain(bench: MeasureContext, translated: Sequence[Result]) -> Iterator[str]:
     """Say what could not be computed of too few pictures, and what is not to be taken at face value."""
     for r in translated:
         if missing := [name for name, value in r.compared.items() if value is None]:
@@ -117,7 +117,7 @@ def _uncertain(bench: Bench, translated: Sequence[Result]) -> Iterator[str]:
             )
 
 
-def _approximate(protocol: Protocol, bench: Bench) -> Iterator[str]:
+def _approximate(protocol: Protocol, bench: MeasureContext) -> Iterator[str]:
     """Say what diversity is where it is not LPIPS, and how to have that."""
     if (
         DIVERSITY in (m for m, _ in protocol.measures)
@@ -153,7 +153,7 @@ def _mean(measure: Measure, parts: Iterable[torch.Tensor]) -> float | None:
     return float(values.mean())
 
 
-def _matrices(protocol: Protocol, bench: Bench, translated: Sequence[Result]) -> dict[str, Any]:
+def _matrices(protocol: Protocol, bench: MeasureContext, translated: Sequence[Result]) -> dict[str, Any]:
     """Return sources x targets of every measure: domains are the alternatives; null where there is no such task."""
     place = {i: k for k, i in enumerate(i for choice in bench.space.alternatives for i in choice)}
     names = [bench.space.names[i] for i in place]

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asterism.evaluation.summary import ALL, over_all
-from asterism.run_folder import heading
+from asterism.storage.run_folder import heading
 
 SHOWN = 5
 """Measures in the table of targets; the report has them all."""

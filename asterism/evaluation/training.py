@@ -10,12 +10,12 @@ from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets
 from asterism.engine import run as engine
 from asterism.engine.trainer import Outcome
-from asterism.evaluation.evaluate import BATCH, Floor
+from asterism.evaluation.candidates import DivergedError, Generator
+from asterism.evaluation.evaluate import BATCH, EvaluationSetup
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols.quick import CRITERION, PROTOCOL
 from asterism.evaluation.summary import ALL
-from asterism.evaluation.systems import DivergedError, Generator
 from asterism.machine import Machine
 from asterism.recipes.base import Masks, Recipe
 from asterism.recipes.settings import Settings
@@ -32,7 +32,7 @@ class QuickEvaluation:
     criterion = CRITERION
     better = next(m.better for m, _ in PROTOCOL.measures if m.name == CRITERION)
 
-    def __init__(self, floor: Floor, machine: Machine) -> None:
+    def __init__(self, floor: EvaluationSetup, machine: Machine) -> None:
         self.floor, self.machine = floor, machine
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
@@ -66,7 +66,7 @@ def quick_evaluation(
         say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
         return None
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
-    floor = Floor(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
+    floor = EvaluationSetup(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
     said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
     if said["void"]:
         say(

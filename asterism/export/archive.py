@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asterism.export.graphs import Graph, traced
 from asterism.export.onnx_file import Run, silence
-from asterism.model_file import ModelError, write_file
+from asterism.storage.model_file import ModelError, write_file
 
 FACTS = "asterism.json"
 """Where an archive holds its metadata: `torch.export.load(file, extra_files={"asterism.json": ""})` reads it."""

@@ -14,7 +14,7 @@ import torch
 from asterism import __version__
 from asterism.export.graphs import Graph
 from asterism.labels import LabelSpace
-from asterism.model_file import Model
+from asterism.recipes.model import Model
 
 FORMAT = 1
 

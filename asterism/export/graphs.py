@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from asterism.data.batch import Batch
-from asterism.model_file import Model
 from asterism.recipes.base import Recipe
+from asterism.recipes.model import Model
 
 LARGEST = 4096
 """Pixels of a side that a graph with free height and width takes."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from asterism.export.onnx_file import silence
-from asterism.model_file import write_file
+from asterism.storage.model_file import write_file
 
 
 def exemptions(source: Path) -> list[list[str]]:

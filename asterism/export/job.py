@@ -18,8 +18,9 @@ from asterism.export.onnx_file import Run, require
 from asterism.export.parity import WANTED_PSNR, Difference, Trial, found, milliseconds, trial
 from asterism.export.samples import Samples, find_samples
 from asterism.inference.translator import Translator
-from asterism.model_file import FILE_NAME, Model, ModelError, find_model, load_model
 from asterism.recipes.base import Recipe
+from asterism.recipes.model import Model, load_model
+from asterism.storage.model_file import FILE_NAME, ModelError, find_model
 from asterism.terminal import space as size_in_words
 
 PRECISIONS = ("float32", "float16", "int8")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asterism.export.graphs import Graph, traced
-from asterism.model_file import ModelError, write_file
+from asterism.storage.model_file import ModelError, write_file
 
 Run = Callable[[Mapping[str, Tensor]], Tensor]
 """An exported graph in use: its inputs by name, its output."""

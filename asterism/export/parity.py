@@ -17,8 +17,8 @@ from torch import Tensor
 from asterism.export.graphs import Graph, masks_of
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
-from asterism.model_file import ModelError
 from asterism.recipes.base import Recipe
+from asterism.storage.model_file import ModelError
 
 LARGEST_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
 """Precision -> the difference from the translator above which an export has failed."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from asterism.config import ConfigError
 from asterism.recipes import recipe_class
-from asterism.run_folder import Run, heading
+from asterism.storage.run_folder import Run, heading
 
 HUB_LICENCES = (
     "apache-2.0 bsd-3-clause cc-by-4.0 cc-by-nc-4.0 cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-sa-4.0 cc0-1.0 gpl-3.0 mit openrail"

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
-from asterism import heap
+from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.collection import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
@@ -141,7 +141,7 @@ def translate_folder(
         console=Console(stderr=True),
         disable=not (progress and sys.stderr.isatty()),
     )
-    with ThreadPoolExecutor(threads) as pool, heap.kept(), bar:
+    with ThreadPoolExecutor(threads) as pool, malloc.kept(), bar:
         task = bar.add_task("translating", total=len(sources))
 
         def opened() -> Iterator[Picture]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from asterism.inference.card import write_card
-from asterism.model_file import FILE_NAME, HUB_NAME, ModelError, find_model, load_model, write_file
-from asterism.run_folder import Run, read_run
+from asterism.recipes.model import load_model
+from asterism.storage.model_file import FILE_NAME, HUB_NAME, ModelError, find_model, write_file
+from asterism.storage.run_folder import Run, read_run
 
 
 def save_pretrained(

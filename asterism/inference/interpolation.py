@@ -10,11 +10,11 @@ from typing import Any
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError
-from asterism.inference.film import ENDINGS, check_kind, write_sequence
 from asterism.inference.folder import Summary, check_results, find_pictures
 from asterism.inference.images import open_file, to_array
+from asterism.inference.sequence import ENDINGS, check_kind, write_sequence
 from asterism.inference.source_labels import stated
-from asterism.inference.styles import Look, line
+from asterism.inference.styles import StyleSource, line
 from asterism.inference.translator import Translator
 
 
@@ -22,7 +22,7 @@ def interpolate_files(
     translator: Translator,
     inputs: Sequence[str | os.PathLike[str]],
     to: str | Mapping[str, Any],
-    looks: Sequence[Look],
+    looks: Sequence[StyleSource],
     out: str | os.PathLike[str],
     *,
     kind: str = "strip",

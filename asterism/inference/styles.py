@@ -33,7 +33,7 @@ class StyleBook:
 
 
 @runtime_checkable
-class Look(Protocol):
+class StyleSource(Protocol):
     """What gives a translation its style."""
 
     def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Target:
     """
 
     edits: tuple[Edit, ...]
-    style: Look | None = None
+    style: StyleSource | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Between:
         weight: 0 is the first, 1 the second.
     """
 
-    first: Look
-    second: Look
+    first: StyleSource
+    second: StyleSource
     weight: float
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Each:
         looks: N of them.
     """
 
-    looks: Sequence[Look]
+    looks: Sequence[StyleSource]
 
     def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
         """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
@@ -140,7 +140,7 @@ class Each:
         return torch.cat(rows)
 
 
-def line(looks: Sequence[Look], steps: int) -> list[Look]:
+def line(looks: Sequence[StyleSource], steps: int) -> list[StyleSource]:
     """Return the styles on the way through `looks`, in order: `steps` from each to the next, and the last."""
     between = [Between(a, b, k / steps) for a, b in zip(looks[:-1], looks[1:], strict=True) for k in range(steps)]
     return [*between, looks[-1]]

@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
+from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
-from asterism.inference.styles import Between, Each, Look, Style, StyleBook, Target, line
+from asterism.inference.styles import Between, Each, Style, StyleBook, StyleSource, Target, line
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
-from asterism.model_file import Model, ModelError, find_model, load_model
 from asterism.recipes.base import Masks
-from asterism.recording import Recorder
+from asterism.recipes.model import Model, load_model
+from asterism.storage.model_file import ModelError, find_model
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "auto", masks: Masks | None = None) -> Translator:
@@ -120,7 +121,7 @@ class Translator:
         to: str | Mapping[str, Any],
         *,
         like: Any = None,
-        style: int | Look | None = None,
+        style: int | StyleSource | None = None,
         truncation: float = 1.0,
         strength: float = 1.0,
         source: str | Mapping[str, Any] | None = None,
@@ -159,7 +160,7 @@ class Translator:
             ModelError: a style for a recipe without styles.
         """
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
-        if isinstance(style, Look):
+        if isinstance(style, StyleSource):
             self._check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
                 raise ConfigError("like, truncation, strength and source are given where a style is made, not beside it")
@@ -247,7 +248,13 @@ class Translator:
         return map(picture.rebuild, self.in_each(picture, self.parse(to), looks, fit=fit, batch_size=batch_size))
 
     def in_each(
-        self, picture: Picture, edits: tuple[Edit, ...], looks: Iterable[Look], *, fit: str = "letterbox", batch_size: int = 16
+        self,
+        picture: Picture,
+        edits: tuple[Edit, ...],
+        looks: Iterable[StyleSource],
+        *,
+        fit: str = "letterbox",
+        batch_size: int = 16,
     ) -> Iterator[Tensor]:
         """Translate one picture in many styles, in batches.
 
@@ -262,8 +269,8 @@ class Translator:
             for _, (y,) in self.stream([picture] * len(chunk), [target], fit=fit, batch_size=len(chunk)):
                 yield y
 
-    def _look(self, given: Any, fit: str) -> Look:
-        if isinstance(given, Look):
+    def _look(self, given: Any, fit: str) -> StyleSource:
+        if isinstance(given, StyleSource):
             return given
         if given is None:
             self._check_styled()
@@ -323,7 +330,7 @@ class Translator:
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
             x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
             known = [picture.labels for picture in batch]
-            with torch.no_grad(), self.machine.products(), self.machine.arithmetic():
+            with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 edits = [target.edits for target in targets]
                 labels = source_labels.complete(self.model.space, known, edits, self.classifier(x)).to(x.device)
                 given = [p.masks for p in batch]

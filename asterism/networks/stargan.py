@@ -1,4 +1,4 @@
-"""The networks of StarGAN (arXiv:1711.09020, Tables IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
+"""The networks of StarGAN (arXiv:1711.09020, CompiledTerms IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
 
 Parameter names and shapes are those of the authors' released checkpoints, without the running statistics that their
 instance norms kept and that must not be used.
@@ -11,8 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.convolution import Conv2d
-from asterism.networks.normalization import InstanceNorm2d
+from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.sizes import SizeError
 
 SLOPE = 0.01

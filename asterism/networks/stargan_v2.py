@@ -16,9 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asterism.networks.convolution import Conv2d
-from asterism.networks.normalization import InstanceNorm2d, instance_norm
-from asterism.networks.resampling import DoublingConv2d, HalvingConv2d
+from asterism.networks.layers import Conv2d, DoublingConv2d, HalvingConv2d, InstanceNorm2d, instance_norm
 from asterism.networks.sizes import SizeError
 
 SLOPE = 0.2

@@ -123,7 +123,7 @@ class Recipe(nn.Module):
         """
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
-        """Look at the pictures of a step, once and without gradients, for what several of its updates need.
+        """StyleSource at the pictures of a step, once and without gradients, for what several of its updates need.
 
         Args:
             batch: prepared, with pictures, on the device, not yet split into micro-batches.

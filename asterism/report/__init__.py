@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from asterism.files import write_whole
 from asterism.report.page import render
-from asterism.run_folder import Run, RunError, read_run
+from asterism.storage.run_folder import Run, RunError, read_run
+from asterism.storage.whole import write_whole
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:

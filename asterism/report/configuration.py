@@ -9,7 +9,7 @@ from typing import Any
 from asterism.config import DataConfig, TrainConfig, fields_of, to_dict
 from asterism.report.facts import recipe_of
 from asterism.report.markup import Html, counted, join, section, swatch, tag
-from asterism.run_folder import Run
+from asterism.storage.run_folder import Run
 
 MISSING = object()
 """The value of a setting that a run does not have, as one of another recipe."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from asterism.report.drawing import drawing
 from asterism.report.markup import COLOURS, Html, join, section, tag
-from asterism.run_folder import Run
+from asterism.storage.run_folder import Run
 
 POINTS = 400  # Points per curve; a longer log is averaged down to it.
 SCORES, RATES = "scores", "learning rate"

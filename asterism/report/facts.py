@@ -9,7 +9,7 @@ from typing import Any
 from asterism.config import ConfigError
 from asterism.recipes import recipe_class
 from asterism.report.markup import Html, counted, duration, join, shown, swatch, tag
-from asterism.run_folder import Run
+from asterism.storage.run_folder import Run
 
 WIDE = 32  # Characters beyond which a fact takes two columns.
 

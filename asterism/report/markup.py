@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from asterism.run_folder import Run
+from asterism.storage.run_folder import Run
 
 VOID = frozenset({"img", "meta", "wbr"})
 COLOURS = 8

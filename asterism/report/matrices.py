@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asterism.report.markup import Html, breakable, join, shown, tag
-from asterism.run_folder import heading
+from asterism.storage.run_folder import heading
 
 
 def matrices(entries: Sequence[tuple[Html, Mapping[str, Any]]]) -> Html:

@@ -13,7 +13,7 @@ from asterism.report.facts import facts, recipe_name
 from asterism.report.markup import Html, join, tag
 from asterism.report.pictures import cases, previews
 from asterism.report.scores import scores
-from asterism.run_folder import Run
+from asterism.storage.run_folder import Run
 
 
 def render(runs: Sequence[Run]) -> str:

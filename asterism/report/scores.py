@@ -13,7 +13,7 @@ from typing import Any
 
 from asterism.report.markup import COLOURS, Html, breakable, counted, duration, join, section, shown, swatch, tag
 from asterism.report.matrices import matrices
-from asterism.run_folder import Run, heading, unlike
+from asterism.storage.run_folder import Run, heading, why_not_comparable
 
 KINDS = ("translated", "copy", "real", "random")  # Columns from left to right.
 MANY = 6  # Columns beyond which paper has room for numbers only.
@@ -62,7 +62,7 @@ def comparable(entries: Sequence[Entry]) -> list[list[Entry]]:
     """Sort records into sets whose numbers may be compared, in the order in which they come."""
     tables: list[list[Entry]] = []
     for entry in entries:
-        same = (table for table in tables if unlike(table[0].record, entry.record) is None)
+        same = (table for table in tables if why_not_comparable(table[0].record, entry.record) is None)
         if (table := next(same, None)) is not None:
             table.append(entry)
         else:
@@ -87,7 +87,7 @@ def _group(table: Sequence[Entry], runs: Sequence[Run], before: Sequence[Sequenc
     facts = [f"version {record['version']}", f"features of {extractor['name']}", f"{record['split']} pictures"]
     heading = tag("h3", record["protocol"], tag("small", ", ".join(facts)))
     twins = [other[0].record for other in before if other[0].record["protocol"] == record["protocol"]]
-    reasons = [reason for twin in twins if (reason := unlike(twin, record))]
+    reasons = [reason for twin in twins if (reason := why_not_comparable(twin, record))]
     apart = [tag("p", f"Not to be compared with the table above: {reason}.", class_="note") for reason in reasons[-1:]]
     noted: dict[str, list[Entry]] = {}
     for entry in table:

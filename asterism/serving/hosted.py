@@ -13,15 +13,16 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.inference import source_labels
-from asterism.inference.mixed import translate_each
-from asterism.inference.styles import Look, Target
+from asterism.inference.apply import translate_each
+from asterism.inference.styles import StyleSource, Target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
-from asterism.model_file import ModelError, find_model, load_model
-from asterism.run_folder import Run, RunError, read_run
+from asterism.recipes.model import load_model
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import batch_sizes
+from asterism.storage.model_file import ModelError, find_model
+from asterism.storage.run_folder import Run, RunError, read_run
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Hosted:
             "scores": {name: {key: record[key] for key in shown if key in record} for name, record in records.items()},
         }
 
-    def _style(self, wish: Wish, seed: int | None, like: bytes | None, limits: Limits) -> Look | None:
+    def _style(self, wish: Wish, seed: int | None, like: bytes | None, limits: Limits) -> StyleSource | None:
         translator, reference = self.translator, None
         if like is not None:
             reference = read_upload(like, translator.model.picture, limits, letterbox=wish.fit == "letterbox")
@@ -146,7 +147,7 @@ class Hosted:
         if len(wish.to) > limits.results:
             raise Refused(422, f"to: {len(wish.to)} targets are more than one request may ask for, {limits.results}")
         try:
-            style: Look | None = self._style(wish, wish.style, wish.like, limits)
+            style: StyleSource | None = self._style(wish, wish.style, wish.like, limits)
             if wish.weight > 0 or wish.toward is not None or wish.toward_like is not None:
                 second = self._style(wish, wish.toward, wish.toward_like, limits)
                 style = translator.between(style, second, wish.weight)

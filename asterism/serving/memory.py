@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 
-from asterism import heap
+from asterism import malloc
 
 RETURN_EVERY = 2.0
 """Seconds after which the holes are returned, if anything was done."""
@@ -24,4 +24,4 @@ def settle() -> None:
 def return_free() -> None:
     """Let go of what only refers to itself, pictures of finished requests among it, and return unused pages to the system."""
     gc.collect()
-    heap.give_back()
+    malloc.give_back()

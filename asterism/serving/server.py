@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
-from asterism import heap
+from asterism import malloc
 from asterism.config import ConfigError
 from asterism.serving.app import create_app
 from asterism.serving.hosted import load_models
@@ -54,7 +54,7 @@ def serve(
             f"{host} can be reached from other machines, so a token is needed: --token {secrets.token_urlsafe(24)} "
             "(or the variable ASTERISM_TOKEN); without one, serve on 127.0.0.1"
         )
-    heap.behave(heap.SHARED)
+    malloc.behave(malloc.SHARED)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What it remarks on broken uploads is said in the answers.
     bound = bind(host, port)
     try:

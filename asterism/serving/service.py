@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asterism.inference.apply import predict_labels
 from asterism.inference.images import fit_in, open_image, to_array
-from asterism.inference.mixed import predict_labels
 from asterism.inference.styles import Target
 from asterism.labels import LabelError
 from asterism.serving.hosted import Hosted, Wish, warm_up

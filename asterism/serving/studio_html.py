@@ -16,8 +16,8 @@ from PIL import Image
 
 from asterism.data.pictures import PictureFormat, encode
 from asterism.inference.sheets import to_shown
-from asterism.run_folder import Sheet
 from asterism.serving.hosted import Hosted
+from asterism.storage.run_folder import Sheet
 
 HEAT = np.array([[22, 22, 28], [74, 32, 96], [186, 54, 85], [249, 142, 9], [252, 255, 190]], dtype=np.float64)
 """Colours of a difference, from none to half of the full scale and more."""

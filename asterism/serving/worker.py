@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from asterism.inference.mixed import translate_each
+from asterism.inference.apply import translate_each
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 

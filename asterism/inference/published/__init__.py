@@ -1,0 +1,1 @@
+"""Published checkpoints: a file per system, and the way in and out."""

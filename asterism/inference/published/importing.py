@@ -1,0 +1,93 @@
+"""Published checkpoints as runs: key by key, nothing guessed and nothing left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from asterism.data.pictures import PictureFormat
+from asterism.inference.published.containers import Weights
+from asterism.inference.published.layouts import layout
+from asterism.labels import LabelSpace
+from asterism.recipes import recipe_class
+from asterism.recipes.model import save_model
+from asterism.recipes.settings import Settings
+from asterism.storage.model_file import FILE_NAME, ModelError, write_file
+
+
+def import_published(
+    name: str,
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    space: LabelSpace | None = None,
+    size: tuple[int, int] | None = None,
+    out: str | os.PathLike[str],
+    licence: str = "",
+    fan: bool = False,
+) -> Path:
+    """Make a run from published checkpoints, for `translate`, `evaluate` and `train --init`.
+
+    Widths and depths are inferred from the tensors' shapes. Different recipes may share keys and shapes (StarGAN and
+    Fixed-Point GAN do), so the caller's word for the recipe decides.
+
+    Args:
+        name: the recipe.
+        files: its checkpoint files in any order; for StarGAN G, and D where there is one. Without D the labels that a
+            target does not name cannot be predicted. For StarGAN v2 nets_ema or nets, or both.
+        space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 needs none:
+            its domains are then domain_0, domain_1, ...
+        size: height and width of the pictures of training; StarGAN v2 tells them by its shapes.
+        out: folder of the run, new or empty.
+        licence: of the weights; none takes that of the authors' files where it is known. Kept in the model file.
+        fan: StarGAN v2: keep the landmark network, which makes the masks of faces.
+
+    Returns:
+        The model file.
+
+    Raises:
+        ModelError: a file that cannot be read, that belongs to something else, or that does not fit `space` or `size`;
+            names the file and the key.
+        SizeError: a size that the networks cannot take.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ModelError(f"{out} is there already and not empty: choose another folder for the run")
+    paths = list(dict.fromkeys(Path(file) for file in files))
+    found = layout(name).read(paths, space, size, fan)
+    overrides: dict[str, object] = {f"recipe.{key}": value for key, value in found.config.items()} | {"data.size": found.size}
+    binary = [label for group in found.space.groups if group.kind == "binary" for label in group.labels]
+    excluding = dict.fromkeys(",".join(names) for group in found.space.groups for names in group.exclusive)
+    # Of all columns that a table may have, for evaluation.
+    overrides |= {"data.labels": ",".join(binary), "data.exclusive": ";".join(excluding)}
+    preset = "published" if "published" in recipe_class(name).presets else None
+    settings = Settings.resolve(name, preset=preset, overrides=overrides)
+    with torch.random.fork_rng(devices=[]):
+        recipe = recipe_class(name)(settings.recipe, found.space, PictureFormat(found.channels, *found.size))
+    for network, (path, weights) in found.networks.items():
+        _check(path, weights, recipe.networks[network])
+    weights = {f"{network}.{key}": t for network, (_, given) in found.networks.items() for key, t in given.items()}
+    step = next((int(m[1]) for path in paths if (m := re.match(r"(\d+)[-_]", path.name))), 0)
+    licence = licence or found.licence or "not stated"
+    info = {"step": step, "created_from": [path.name for path in paths], "licence": licence}
+    save_model(out / FILE_NAME, recipe, name, weights, info=info)
+    write_file(out / "config.json", (json.dumps(settings.to_json(), indent=2) + "\n").encode())
+    return out / FILE_NAME
+
+
+def _check(path: Path, weights: Weights, network: nn.Module) -> None:
+    """Raise ModelError unless the file holds exactly the network's parameters."""
+    expected = network.state_dict()
+    missing, surprising = [k for k in expected if k not in weights], [k for k in weights if k not in expected]
+    if missing or surprising:
+        parts = [f"lacks {', '.join(missing[:3])}"] if missing else []
+        parts += [f"holds {', '.join(surprising[:3])}, for which there is no place"] if surprising else []
+        raise ModelError(f"{path} {' and '.join(parts)} ({len(missing)} missing, {len(surprising)} surprising keys)")
+    for key, tensor in weights.items():
+        if tensor.shape != expected[key].shape:
+            raise ModelError(f"{path}: {key} is {list(tensor.shape)}; expected {list(expected[key].shape)}")

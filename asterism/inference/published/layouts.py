@@ -1,0 +1,61 @@
+"""The layouts of published checkpoints, and models written in them.
+
+Another recipe's layout is a file like `stargan.py`, with `read` and `write`, and a line here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from asterism.config import closest
+from asterism.inference.published import stargan, stargan_v2
+from asterism.recipes.model import Model
+from asterism.storage.model_file import ModelError, write_file
+
+LAYOUTS: dict[str, ModuleType] = {
+    "stargan": stargan,
+    "fixed_point": stargan,  # The same keys and shapes: only the caller can tell which recipe a file is of.
+    "stargan_v2": stargan_v2,
+}
+
+
+def layout(name: str) -> ModuleType:
+    """Return the published layout of a recipe.
+
+    Raises:
+        ModelError: it has none.
+    """
+    if name not in LAYOUTS:
+        raise ModelError(f"there are no published checkpoints of recipe {name!r}: {closest(name, LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def export_published(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+    """Write a model as the published code would have: for StarGAN `{step}-G.ckpt` and `{step}-D.ckpt`, for StarGAN v2
+    `{step}_nets_ema.ckpt` and, with the discriminator, `{step}_nets.ckpt`.
+
+    The published loaders take them, strictly; that of StarGAN v2's high-pass models wants the landmark network as well. A
+    model file keeps the discriminator in float16, so D comes back rounded to 11 bits; the others are exact.
+
+    Args:
+        model: from `load_model`; networks that it lacks are left out.
+        out: folder for the files.
+        overwrite: replace files that are there.
+
+    Raises:
+        ModelError: a recipe without published layout, or a file that is there already or cannot be written.
+    """
+    files = {Path(out) / name: weights for name, weights in layout(model.name).write(model).items()}
+    there = [str(path) for path in files if path.exists()]
+    if there and not overwrite:
+        raise ModelError(f"{', '.join(there)} would be replaced: give another --out, or say --overwrite")
+    for path, weights in files.items():
+        content = io.BytesIO()
+        torch.save(weights, content)
+        write_file(path, content.getvalue())
+    return list(files)

@@ -1,0 +1,1 @@
+"""Fast kernels for CPUs, behind the layers of `networks.layers`."""

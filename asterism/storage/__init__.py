@@ -1,0 +1,1 @@
+"""Files: written whole, the run folder, the model file."""

@@ -1,0 +1,132 @@
+"""The model file: `model.safetensors`, from which a trained model is rebuilt with no other file.
+
+The tensors are the recipe's state dict (`generator.main.0.weight`, ...). The metadata, all of it JSON text, says what
+they belong to:
+
+    format     version of this layout
+    recipe     name in the registry; decides, since recipes may share keys and shapes (StarGAN and Fixed-Point GAN)
+    config     the recipe's configuration
+    labels     the label space's groups
+    picture    size, channels, depth and value range of the pictures
+    networks   the networks that the file holds; an imported generator may come alone
+    info       about the model: version, step, scores, data, licence, created_from
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from asterism import __version__
+from asterism.storage.whole import write_whole
+
+FORMAT = 1
+FILE_NAME = "model.safetensors"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class ModelError(ValueError):
+    """A model file that cannot be found, read, written or used; the message says why and what to do."""
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors with what the head of this file lists, as JSON text, whole or not at all.
+
+    Raises:
+        ModelError: no room on the disk, or no right to write.
+    """
+    write_file(path, save(dict(tensors), {key: json.dumps(value) for key, value in {"format": FORMAT, **facts}.items()}))
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote: the tensors by name, and the facts.
+
+    Raises:
+        ModelError: not a model file of this library, damaged, or written by a newer version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if "format" not in metadata or "recipe" not in metadata:
+                raise ModelError(
+                    f"{path} holds tensors but no model of asterism; published weights come in through `asterism import`"
+                )
+            weights = {key: file.get_tensor(key) for key in file.keys()}
+        facts = {key: json.loads(value) for key, value in metadata.items()}
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise ModelError(f"cannot read {path}: {error}. The file is damaged or no safetensors file; copy it again") from error
+    if facts["format"] != FORMAT:
+        raise ModelError(
+            f"{path} has format {facts['format']}, written by {author(facts)}; this is {__version__}: upgrade asterism"
+        )
+    return weights, facts
+
+
+def author(facts: Mapping[str, Any]) -> str:
+    """Return which version of the library wrote a model file."""
+    return f"asterism {facts.get('info', {}).get('version', '(unknown)')}"
+
+
+def find_model(path_or_name: str | os.PathLike[str]) -> Path:
+    """Return the model file that a user means.
+
+    Args:
+        path_or_name: a model file; a run folder; else, if there is not even a folder `owner` here, a hub name `owner/name`,
+            whose `model.safetensors` is downloaded once.
+
+    Raises:
+        ModelError: there is none; says what was looked for.
+    """
+    path = Path(path_or_name).expanduser()
+    if path.is_dir():
+        if (path / FILE_NAME).is_file():
+            return path / FILE_NAME
+        if (path / "config.json").is_file():
+            raise ModelError(f"the run {path} has no {FILE_NAME} yet: it is written with the first checkpoint")
+        raise ModelError(f"{path} is no run: it holds neither {FILE_NAME} nor config.json")
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ModelError(f"{path} is no model file (.safetensors); published checkpoints come in through `asterism import`")
+        return path
+    hub_name = HUB_NAME.fullmatch(str(path_or_name)) and path.suffix != ".safetensors"
+    if hub_name and not path.parent.is_dir():  # runs/faec, with a folder runs at hand, is a slip and no hub name.
+        return _download(str(path_or_name))
+    raise ModelError(
+        f"there is no model {str(path_or_name)!r}: give a run folder, a .safetensors file or a hub name owner/name"
+    )
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to a file of a model, whole or not at all, in a folder that is made where it is missing.
+
+    Raises:
+        ModelError: no room on the disk, or no right to write; nothing is left behind.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content, sync=True)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = f"; free {-(-len(content) // 10**6)} MB there, or choose another folder" if full else ""
+        raise ModelError(f"cannot write {path}: {error.strerror}{remedy}") from error
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import hf_hub_download  # Slow to import, and only hub names need it.
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, FILE_NAME))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"no folder {name!r} is here, and the hub gave no {FILE_NAME} of that name: {reason}") from error

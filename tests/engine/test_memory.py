@@ -1,0 +1,199 @@
+"""Memory: computing activations twice changes nothing but memory, what is said to fit does fit, freed memory is kept."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from asterism import malloc
+from asterism.config import TrainConfig
+from asterism.data.dataset import open_data
+from asterism.engine import memory
+from asterism.engine.compilation import CompiledTerms
+from asterism.engine.estimate import Kept, estimate, what_fits
+from asterism.engine.run import train
+from asterism.engine.trainer import TrainingError
+from asterism.recipes import RECIPES
+from asterism.recipes.settings import Settings
+from asterism.recipes.stargan import StarGAN
+from tests.helpers.packs import TINY
+from tests.helpers.recipes import COUNT, SPACES, batch_of, tiny, trainer_of
+
+NARROW = {key: value for key, value in TINY.items() if key != "data.size"} | {"data.size": 32}
+MB = 2**20
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_recomputed_activations_give_the_same_weights_bit_for_bit(name):
+    states = []
+    for again in (False, True):
+        recipe = tiny(name, SPACES["joint"])
+        trainer = trainer_of(recipe, checkpoint_activations=again)
+        for _ in range(2):
+            for update in recipe.updates:
+                trainer.apply(update, batch_of(recipe), COUNT, torch.zeros(()))
+        states.append(recipe.state_dict())
+    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
+
+
+def test_recomputed_activations_are_not_kept():
+    kept = {}
+    for again in (False, True):
+        recipe = tiny("stargan_v2", SPACES["folders"])
+        trainer = trainer_of(recipe, checkpoint_activations=again)
+        held: dict[int, int] = {}
+
+        def note(tensor, held=held):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+
+        trainer.tables.note = note
+        trainer.apply(recipe.updates[2], batch_of(recipe), COUNT, torch.zeros(()))
+        kept[again] = sum(held.values())
+    assert kept[True] < kept[False] / 4
+
+
+def leave_room_for_two(monkeypatch, table: str) -> None:
+    """A device on which this table of StarGAN's can be made of two pictures at a time."""
+    terms = getattr(StarGAN, table)
+
+    def limited(self, batch, progress):
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return terms(self, batch, progress)
+
+    monkeypatch.setattr(StarGAN, table, limited)
+
+
+def test_what_is_asked_for_when_memory_runs_out(shapes_dir, tmp_path, monkeypatch):
+    """The run that died goes on with the keys that the error names."""
+    leave_room_for_two(monkeypatch, "generator_terms")
+    overrides = NARROW | {"train.batch_size": 8, "train.steps": 4}
+    with pytest.raises(
+        TrainingError, match="at step 1 .*Batches of 8 in 4 parts fit .*--train.accumulate 4 computes"
+    ) as caught:
+        train("stargan", shapes_dir, tmp_path / "run", overrides=overrides)
+    assert "2.00 GiB" in str(caught.value)
+    assert train("stargan", shapes_dir, tmp_path / "run", overrides=overrides | {"train.accumulate": 4}).step == 4
+
+
+def test_when_only_recomputing_fits_and_when_nothing_does(shapes_dir, tmp_path, monkeypatch):
+    terms, fits = StarGAN.discriminator_terms, [True]
+
+    def limited(self, batch, progress):
+        if not fits[0] or "forward" not in self.generator.__dict__:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory: you tried to")
+        return terms(self, batch, progress)
+
+    monkeypatch.setattr(StarGAN, "discriminator_terms", limited)
+    with pytest.raises(TrainingError, match="--train.accumulate 4 --train.checkpoint_activations yes computes"):
+        train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW)
+    again = NARROW | {"train.accumulate": 4, "train.checkpoint_activations": True}
+    assert train("stargan", shapes_dir, tmp_path / "run", overrides=again).step == 4
+    fits[0] = False
+    with pytest.raises(TrainingError, match="Not even one picture at a time fits"):
+        train("stargan", shapes_dir, tmp_path / "other", overrides=NARROW)
+
+
+def test_other_errors_are_not_taken_for_it(shapes_dir, tmp_path, monkeypatch):
+    def broken(self, batch, progress):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(StarGAN, "discriminator_terms", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW)
+
+
+@pytest.mark.parametrize(
+    ("room", "settings", "said"),
+    [
+        (200, {}, "it fits"),
+        (200, {"accumulate": 4}, "it fits"),
+        (64, {}, "with --train.accumulate 3, the same batch in smaller parts, it takes about 46 MiB"),
+        (13, {}, "with --train.accumulate 16 --train.checkpoint_activations yes"),
+        (13, {"checkpoint_activations": True}, "with --train.accumulate 16, the"),
+        (11, {}, "not even one picture at a time"),
+        (None, {}, ""),
+    ],
+)
+def test_advice_before_training(room, settings, said):
+    """10 MiB of state; 6 MiB per picture as written (1.5 MiB computed twice), batches of 16."""
+    config = TrainConfig(batch_size=16, **settings)
+    micro = -(-16 // config.accumulate)
+    kept = Kept(6 * micro * MB, micro * 3 * MB // 2)
+    assert said in what_fits(config, 10 * MB, kept, micro, room and round(room * MB))
+
+
+def test_the_estimate_knows_both_ways(shapes_dir, monkeypatch):
+    costs = []
+    for again in (False, True):
+        settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW | {"train.checkpoint_activations": again})
+        costs.append(estimate(settings, open_data(settings.data)))
+    assert costs[1].memory < costs[0].memory
+    assert costs[0].fits == "it fits" and costs[0].available == pytest.approx(memory.available(torch.device("cpu")), rel=0.5)
+    monkeypatch.setattr(memory, "available", lambda device: costs[0].memory)
+    settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW)
+    assert estimate(settings, open_data(settings.data)).fits.startswith("it does not fit")
+
+
+def test_nothing_is_compiled_to_estimate_or_to_find_what_fits(shapes_dir, tmp_path, monkeypatch):
+    """Compiling takes minutes for each size of a batch."""
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda table, **options: compiled.append(table) or table)
+    settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW | {"train.compile": "on"})
+    assert estimate(settings, open_data(settings.data)).seconds > 0
+    assert compiled == []
+    leave_room_for_two(monkeypatch, "discriminator_terms")
+    with pytest.raises(TrainingError, match="--train.accumulate 2 computes"):
+        train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW | {"train.compile": "on"})
+    assert len(compiled) <= 1  # The update that ran out, at its first use.
+    both = CompiledTerms(tiny("stargan", SPACES["folders"]), torch.device("cuda"), "auto", recomputed=True)
+    assert not both.compiled
+
+
+GLIBC = malloc.glibc() is not None
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def fill_and_free(numbers: int = 64 * MB) -> None:
+    torch.ones(numbers)
+
+
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+def test_a_job_keeps_freed_memory_and_gives_it_back_at_its_end(monkeypatch):
+    for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD", "MMAP_MAX"):
+        monkeypatch.delenv(f"MALLOC_{name}_", raising=False)
+    before = resident()
+    fill_and_free()
+    assert resident() - before < 50 * MB
+    with malloc.kept():
+        fill_and_free()
+        kept = resident()
+        assert kept - before > 200 * MB
+        fill_and_free(60 * MB)
+        assert abs(resident() - kept) < 50 * MB, "the second block takes the first one's pages"
+    assert resident() - before < 50 * MB
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    with malloc.kept():
+        fill_and_free()
+        assert resident() - before < 50 * MB, "what the user has set stays"
+
+
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+def test_training_keeps_freed_memory(shapes_dir, tmp_path, monkeypatch):
+    prepare, held = StarGAN.prepare, []
+
+    def measured(self, batch, rng):
+        before = resident()
+        fill_and_free()
+        held.append(resident() - before)
+        return prepare(self, batch, rng)
+
+    monkeypatch.setattr(StarGAN, "prepare", measured)
+    train("stargan", shapes_dir, tmp_path / "run", overrides=NARROW)
+    assert held[0] > 200 * MB

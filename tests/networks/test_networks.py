@@ -1,0 +1,263 @@
+"""Arithmetic written for speed equals the plain operations: in float64 to rounding, gradients included."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd.graph import saved_tensors_hooks
+
+from asterism.engine.distributed import Processes
+from asterism.engine.optimizers import Optimizers
+from asterism.networks.cpu import convolution, normalization, winograd
+from asterism.networks.cpu.convolution import convolve, transpose
+from asterism.networks.cpu.normalization import instance_norm, outputs_made_again
+from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
+from asterism.networks.stargan import Discriminator, Generator
+from tests.helpers.recipes import SIZE, SPACES, tiny
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def numbers(*shape: int, layout: torch.memory_format = torch.contiguous_format, seed: int = 0) -> torch.Tensor:
+    x = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return (x.contiguous(memory_format=layout) if x.ndim == 4 else x).requires_grad_()
+
+
+def agree(mine: torch.Tensor, plain: torch.Tensor, inputs: list[torch.Tensor]) -> None:
+    """Values, gradients, and the gradients of a function of the gradients are equal."""
+    torch.testing.assert_close(mine, plain, rtol=1e-11, atol=1e-11)
+    sides = []
+    for y in (mine, plain):
+        first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), inputs)
+        sides.append((*first, *second))
+    for a, b in zip(*sides, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-13 * float(b.detach().abs().max()) + 1e-11)
+
+
+# Input side, inputs, outputs, kernel, stride, padding; what is chosen: (forward and transpose, gradient of the weights).
+SHAPES = [
+    (4, 3, 5, 4, 2, 1, True, True),
+    (2, 3, 5, 4, 2, 1, True, True),
+    (5, 3, 5, 4, 2, 1, True, True),  # EvaluationSetup division drops a row.
+    (8, 512, 2, 4, 2, 1, True, True),
+    (16, 3, 5, 4, 2, 1, False, True),
+    (17, 3, 5, 4, 2, 1, False, True),
+    (32, 3, 5, 4, 2, 1, False, False),
+    (4, 3, 5, 3, 1, 1, False, True),
+    (4, 3, 5, 4, 1, 0, True, True),
+    (8, 3, 5, 3, 1, 1, False, False),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("side", "inputs", "outputs", "kernel", "stride", "padding", "product", "weights"), SHAPES)
+def test_convolutions_of_small_maps_equal_the_librarys(
+    side, inputs, outputs, kernel, stride, padding, product, weights, layout, monkeypatch
+):
+    taken = set()
+    for name in ("_matrix", "_weight_gradient"):
+        real = getattr(convolution, name)
+        monkeypatch.setattr(convolution, name, lambda *a, real=real, name=name: taken.add(name) or real(*a))
+    x = numbers(2, inputs, side, side, layout=layout)
+    w = numbers(outputs, inputs, kernel, kernel, layout=layout, seed=1)
+    b = numbers(outputs, seed=2)
+    y = convolve(x, w, b, stride, padding)
+    agree(y, F.conv2d(x, w, b, stride, padding), [x, w, b])
+    assert taken == ({"_matrix"} if product else set()) | ({"_weight_gradient"} if weights else set())
+    g = numbers(*y.shape, layout=layout, seed=3)
+    odd = side + 2 * padding - kernel - (y.shape[2] - 1) * stride
+    agree(transpose(g, w, (side, side), stride, padding), F.conv_transpose2d(g, w, None, stride, padding, odd), [g, w])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "padding"), [((2, 3), (2, 3), 1, 0), ((5, 4), (3, 2), 2, 1), ((9, 8), (3, 4), 1, 1)]
+)
+def test_kernels_need_not_be_square(side, kernel, stride, padding, layout):
+    x, w, b = numbers(2, 3, *side, layout=layout), numbers(6, 3, *kernel, layout=layout, seed=1), numbers(6, seed=2)
+    y = convolve(x, w, b, stride, padding)
+    agree(y, F.conv2d(x, w, b, stride, padding), [x, w, b])
+    g = numbers(*y.shape, layout=layout, seed=3)
+    (plain,) = torch.autograd.grad(F.conv2d(x, w, None, stride, padding), x, g, create_graph=True)
+    agree(transpose(g, w, side, stride, padding), plain, [g, w])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kernel", [(7, 7), (6, 5)])
+def test_a_wide_kernel_to_few_channels_equals_the_librarys(kernel, layout):
+    x, w, b = numbers(2, 5, 12, 9, layout=layout), numbers(3, 5, *kernel, layout=layout, seed=1), numbers(3, seed=2)
+    agree(convolve(x, w, b, 1, 3), F.conv2d(x, w, b, padding=3), [x, w, b])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("tiles", [1, 2, 1000])
+def test_fewer_multiplications_make_the_same_convolution(layout, tiles, monkeypatch):
+    monkeypatch.setattr(winograd, "BLOCK", tiles * 5)
+    x, w, b = numbers(3, 5, 12, 8, layout=layout), numbers(4, 5, 3, 3, layout=layout, seed=1), numbers(4, seed=2)
+    agree(winograd.convolve(x, w, b), F.conv2d(x, w, b, padding=1), [x, w, b])
+    assert winograd.convolve(x, w).is_contiguous(memory_format=torch.channels_last)
+    once = [
+        torch.autograd.grad(c(x, w, b).square().sum(), [x, w, b]) for c in (winograd.convolve, partial(F.conv2d, padding=1))
+    ]
+    for mine, plain in zip(*once, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
+    g = numbers(3, 4, 12, 8, layout=layout, seed=3)
+    agree(winograd.convolve(g, winograd.turned(w)), F.conv_transpose2d(g, w, padding=1), [g, w])
+
+
+def test_fewer_multiplications_are_taken_in_float32_alone(monkeypatch):
+    """And their rounding stays a few times that of direct sums, forward and backward."""
+    taken = []
+    real = winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *a: taken.append(1) or real(*a))
+    x, w = numbers(4, 256, 32, 32, layout=torch.channels_last), numbers(128, 256, 3, 3, layout=torch.channels_last, seed=1)
+    exact = F.conv2d(x, w, padding=1)
+    g = numbers(*exact.shape, layout=torch.channels_last, seed=2)
+    narrow = [t.detach().float().requires_grad_() for t in (x, w)]
+    y = convolve(*narrow, padding=1)
+    assert len(taken) == 1
+    expected = [exact, *torch.autograd.grad(exact, [x, w], g)]
+    for mine, truth in zip([y, *torch.autograd.grad(y, narrow, g.float())], expected, strict=True):
+        assert (mine - truth).norm() < 5e-6 * truth.norm()
+    with torch.autocast("cpu", torch.bfloat16):
+        convolve(*narrow, padding=1)
+    convolve(x, w, padding=1)
+    convolve(narrow[0][:1, :, :16], narrow[1], padding=1)  # Too few pixels.
+    assert len(taken) == 2, "the one above, and the gradient of its input"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("side", [2, 6, 16])
+def test_resampling_folded_into_convolutions_is_exact(side, layout):
+    x = numbers(2, 3, side, side, layout=layout)
+    for kind, plain in ((HalvingConv2d, halve), (DoublingConv2d, double)):
+        layer = kind(3, 5).double().to(memory_format=layout)
+        y = layer(x)
+        agree(y, plain(x, layer), [x, layer.weight, layer.bias])
+        if kind is HalvingConv2d:
+            g = numbers(*y.shape, layout=layout, seed=1)
+            (gradient,) = torch.autograd.grad(plain(x, layer), x, g, create_graph=True)
+            agree(layer.transpose(g, (side, side)), gradient, [g, layer.weight])
+
+
+def halve(x: torch.Tensor, layer: torch.nn.Conv2d) -> torch.Tensor:
+    return F.avg_pool2d(F.conv2d(x, layer.weight, layer.bias, padding=1), 2)
+
+
+def double(x: torch.Tensor, layer: torch.nn.Conv2d) -> torch.Tensor:
+    return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.2])
+@pytest.mark.parametrize("own", [False, True])
+def test_instance_norm_with_its_activation_equals_the_plain_form(slope, own, monkeypatch):
+    x = numbers(3, 4, 6, 5, layout=torch.channels_last)
+    shape = (3, 4) if own else (4,)
+    w, b = numbers(*shape, seed=1), numbers(*shape, seed=2)
+    mine = instance_norm(x, w, b, slope)
+    assert mine.is_contiguous(memory_format=torch.channels_last)
+    assert "Norm" in type(mine.grad_fn).__name__
+    monkeypatch.setattr(normalization.handwritten, "applies", lambda x: False)
+    plain = instance_norm(x, w, b, slope)
+    torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
+    for a, b_ in zip(*(torch.autograd.grad(y.pow(3).sum(), [x, w, b]) for y in (mine, plain)), strict=True):
+        torch.testing.assert_close(a, b_, rtol=1e-9, atol=1e-9)
+
+
+def test_a_norms_output_is_not_kept_and_gives_the_same_gradients_bit_for_bit():
+    generator = Generator(3, 2, width=8, blocks=2).to(memory_format=torch.channels_last)
+    x, c = numbers(2, 3, 32, 32, layout=torch.channels_last).float(), torch.eye(2)
+    kept: dict[bool, int] = {}
+    gradients = []
+    for again in (False, True):
+        held: dict[int, int] = {}
+
+        def note(tensor, held=held):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with outputs_made_again(note) if again else saved_tensors_hooks(note, lambda tensor: tensor):
+            y = generator(x, c)
+        kept[again] = sum(held.values()) - sum(p.nbytes for p in generator.parameters())
+        gradients.append(torch.autograd.grad(y.square().sum(), list(generator.parameters())))
+    assert kept[True] < 0.7 * kept[False]
+    assert all(map(torch.equal, *gradients))
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_maps_keep_the_channels_last_layout(network):
+    """A layer that leaves it makes the next one copy: forward, and backward (the gradient that a layer hands down)."""
+    g, d = Generator(3, 2, width=8, blocks=1), Discriminator(3, 2, (32, 32), width=8, layers=4)
+    module = (g if network == "generator" else d).to(memory_format=torch.channels_last)
+    left = []
+
+    def watch(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if output.ndim == 4 and output.shape[2] > 2 and output.shape[1] > 1:
+            if not output.is_contiguous(memory_format=torch.channels_last):
+                left.append(layer)
+            if not isinstance(layer, torch.nn.Identity):
+                output.register_hook(
+                    lambda grad: None if grad.is_contiguous(memory_format=torch.channels_last) else left.append(("grad", layer))
+                )
+
+    for layer in module.main.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(watch)
+    x = torch.randn(2, 3, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = g(x, torch.ones(2, 2)) if network == "generator" else torch.cat(d(x), 1)
+    y.square().sum().backward()
+    assert not left
+
+
+def test_the_optimiser_steps_alike_in_every_layout():
+    """Weights, moments and gradients of any layout; a checkpoint of one layout goes on in another."""
+    ends = []
+    for first, second in [(a, b) for a in LAYOUTS for b in LAYOUTS]:
+        recipe = tiny("stargan", SPACES["table"]).to(memory_format=first)
+        before = Optimizers(recipe, torch.device("cpu"))
+        take_steps(recipe, before, LAYOUTS)
+        state = before.state_dict()
+        recipe.to(memory_format=second)
+        after = Optimizers(recipe, torch.device("cpu"))
+        after.load_state_dict(state)
+        take_steps(recipe, after, LAYOUTS[::-1])
+        ends.append(torch.cat([p.detach().contiguous().flatten() for p in recipe.parameters()]))
+    for end in ends:  # The kernel's vectors and their remainder round differently.
+        torch.testing.assert_close(end, ends[0], rtol=1e-6, atol=1e-7)
+
+
+def take_steps(recipe: torch.nn.Module, optimizers: Optimizers, layouts: list[torch.memory_format]) -> None:
+    """A step of every network for each layout of the gradients."""
+    for layout in layouts:
+        rng = torch.Generator().manual_seed(0)
+        for parameter in recipe.parameters():
+            gradient = torch.randn(parameter.shape, generator=rng) + parameter.detach().contiguous()
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            if gradient.ndim == 4 and parameter.is_contiguous(memory_format=layout):
+                parameter.grad = gradient.contiguous(memory_format=layout)
+        optimizers.step(tuple(recipe.networks), Processes())
+
+
+def test_casts_of_weights_follow_the_weights():
+    """The cast kept of a small map's weight is made anew after a step, and gradients reach the weight through it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        recipe = tiny("stargan", SPACES["table"]).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+    optimizers, weight = Optimizers(recipe, torch.device("cpu")), recipe.discriminator.main[-2].weight
+    for _ in range(3):
+        with torch.autocast("cpu", torch.bfloat16):
+            patches = recipe.discriminator(x)[0].float()
+            penalty = recipe.discriminator.score_gradient(x).float().square().sum()
+        exact = recipe.discriminator(x)[0]
+        torch.testing.assert_close(patches, exact, rtol=3e-2, atol=3e-2 * float(exact.detach().abs().max()))
+        (patches.sum() + penalty).backward()
+        assert weight.grad.dtype == torch.float32 and weight.grad.abs().sum() > 0
+        with torch.no_grad():
+            weight.grad.mul_(1e6)
+        optimizers.set_rates(1e3)  # Far enough for a stale cast to show.
+        optimizers.step(("discriminator",), Processes())
