@@ -73,8 +73,9 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # A penalty differentiates this gradient in turn (create_graph): PyTorch's own operations.
-            inputs = ctx.saved_tensors[:3]
-            return *torch.autograd.grad(_plain(*inputs, ctx.slope), inputs, g, create_graph=True), None
+            x, weight, bias, *_ = ctx.saved_tensors
+            y = _plain(x, weight, bias, ctx.slope)
+            return *torch.autograd.grad(y, (x, weight, bias), g, create_graph=True), None
         saved, y = _again(ctx) if ctx.slope is not None or ctx.again else (ctx.saved_tensors, None)
         x, weight, _, mean, scale = saved
         g = g.contiguous(memory_format=torch.channels_last)
