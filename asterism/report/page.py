@@ -1,62 +1,58 @@
-"""The page as a whole: what stands in it, in which order."""
+"""The page as a whole: the data of its sections, laid out by templates/page.html.j2."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from asterism import __version__
+from asterism.report.charts import COLOURS, charts, drawing
 from asterism.report.configuration import configuration
-from asterism.report.curves import charts, curves
-from asterism.report.facts import facts, recipe_name
-from asterism.report.markup import Html, join, tag
-from asterism.report.pictures import cases, previews
-from asterism.report.scores import scores
+from asterism.report.picture_sheets import cases, previews
+from asterism.report.run_facts import facts
+from asterism.report.score_tables import score_tables
 from asterism.storage.run_folder import Run
+from asterism.wording import counted, duration, number
 
 
 def render(runs: Sequence[Run]) -> str:
     """Return the page on one or several runs as HTML text."""
+    environment = Environment(
+        loader=PackageLoader("asterism.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters |= {"breakable": breakable, "counted": counted, "duration": duration, "number": number}
+    environment.filters |= {"drawing": drawing, "colour": colour}
     assets = files("asterism") / "assets"
-    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    drawn = charts(runs)
     held_out, ranked = cases(runs)
-    parts = {
-        "": facts(runs),
-        "Held-out pictures": held_out,
-        "Scores": scores(runs),
-        "Cases": ranked,
-        "Previews": previews(runs),
-        "Curves": curves(drawn, runs),
-        "Configuration": configuration(runs),
-    }
-    links = [tag("a", name, href=f"#{name.lower()}") for name, part in parts.items() if name and part]
-    links = [Html(link.replace("#held-out pictures", "#held-out")) for link in links]
-    numbers = json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")  # Cannot end the script.
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{title} · asterism"),
-        tag("style", Html((assets / "report.css").read_text(encoding="utf-8"))),
-    ]
-    footer = f"Written by asterism {__version__}. This page is one file and loads nothing from elsewhere."
-    body = [
-        tag("main", _header(runs, title, links), join(part for part in parts.values() if part), tag("footer", footer)),
-        tag("dialog", aria_label="picture, enlarged"),
-        tag("script", Html(numbers), id="charts", type="application/json"),
-        tag("script", Html((assets / "report.js").read_text(encoding="utf-8"))),
-    ]
-    return f"<!doctype html>\n{tag('html', tag('head', join(head)), tag('body', join(body)), lang='en')}\n"
+    return environment.get_template("page.html.j2").render(
+        runs=runs,
+        version=__version__,
+        style=Markup((assets / "report.css").read_text(encoding="utf-8")),
+        script=Markup((assets / "report.js").read_text(encoding="utf-8")),
+        facts=facts(runs),
+        held_out=held_out,
+        scores=score_tables(runs),
+        cases=ranked,
+        previews=previews(runs),
+        charts=charts(runs),
+        configuration=configuration(runs),
+    )
 
 
-def _header(runs: Sequence[Run], title: str, links: Sequence[Html]) -> Html:
-    star = "M0-5V5M-4.3-2.5 4.3 2.5M-4.3 2.5 4.3-2.5"
-    mark = [tag("path", transform=f"translate({x} {y})", d=star) for x, y in ((12, 6), (5, 18), (19, 18))]
-    preset = runs[0].config.get("preset")
-    one = recipe_name(runs[0]) + (f", preset {preset}" if preset else "")
-    deck = one if len(runs) == 1 else ", ".join(run.name for run in runs)
-    brand = tag("p", tag("svg", *mark, viewBox="0 0 24 24", aria_hidden="true"), "asterism", class_="brand")
-    contents = tag("nav", *links, aria_label="contents") if len(links) > 1 else Html()
-    return tag("header", brand, tag("h1", title), tag("p", deck, class_="deck"), contents)
+def breakable(name: str) -> Markup:
+    """Return a name that may be broken after its underscores, as labels of data have them."""
+    return Markup("<wbr>").join(re.split(r"(?<=_)", name))
+
+
+def colour(number: int) -> str:
+    """Return the colour of a run, or of a term, in CSS."""
+    return f"var(--c{number % COLOURS})"
