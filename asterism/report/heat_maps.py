@@ -55,7 +55,7 @@ def _map(
     def cell(value: float | None) -> tuple[str, float] | None:
         if value is None or not math.isfinite(value):
             return None
-        return _brief(value, about), min(abs((value - worst) / (best - worst)), 1.0) if best != worst else 1.0
+        return _brief(value, about["unit"]), min(abs((value - worst) / (best - worst)), 1.0) if best != worst else 1.0
 
     return {
         "title": title,
@@ -68,10 +68,7 @@ def _map(
     }
 
 
-def _brief(value: float, about: Mapping[str, Any]) -> str:
-    """Return a value in three figures at most, for a narrow cell; of a share the percentage without its sign."""
-    if about["unit"] == "share":
-        value *= 100
-        if about["better"] == "higher":
-            return f"{value:.0f}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2g}"
+def _brief(value: float, unit: str) -> str:
+    """Return a value in three figures, for a narrow cell; of a share the percentage without its sign."""
+    value *= 100 if unit == "share" else 1
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

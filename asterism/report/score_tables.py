@@ -187,4 +187,5 @@ def _targets(entries: Sequence[Entry], metrics: Mapping[str, Mapping[str, Any]])
         (target, [(e, [cell(t["values"].get(n), metrics[n]["unit"]) for n in names], t["pictures"]) for e, t in found])
         for target, found in held.items()
     ]
-    return {"metrics": [(name, metrics[name]["better"]) for name in names], "rows": rows}
+    titles = [(metric_title(name, entries[0].record), metrics[name]["better"]) for name in names]
+    return {"metrics": titles, "rows": rows}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from asterism.report import write_report
-from asterism.report.curves import POINTS
-from asterism.report.pictures import MOMENTS
+from asterism.report.charts import POINTS
+from asterism.report.picture_sheets import MOMENTS
 from asterism.storage.run_folder import RunError
 from tests.helpers.reporting import Page, make_run
 
@@ -35,7 +35,7 @@ def test_it_says_what_was_trained_on_what_and_how_long(tmp_path: Path) -> None:
 
 def test_scores_stand_beside_copying_the_input(tmp_path: Path) -> None:
     text = Page(write_report([make_run(tmp_path / "faces")])).text
-    assert "translated | copy the input | reached | ↑ | found | 93.4% | 1.2% | \n" in text
+    assert "translated | copy the input | reached | ↑ | found | 93.4% | 1.2% | error ratio" in text
     assert "error ratio | ↓ | error | 0.31 | – |" in text
     assert re.search(r"Smiling \| 57\.0%", text) and "as found by a classifier" in text
 
