@@ -8,7 +8,6 @@ section each; `templates/page.html.j2` lays it out.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from asterism import __version__
 from asterism.report.charts import COLOURS, charts, drawing
@@ -71,15 +69,14 @@ def render(runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.filters |= {"breakable": _breakable, "colour": _colour, "drawing": drawing}
-    environment.filters |= {"counted": counted, "duration": duration, "number": number}
+    environment.filters |= {"colour": _colour, "counted": counted, "drawing": drawing, "duration": duration, "number": number}
     assets = files("asterism") / "assets"
     held_out, ranked = cases(runs)
     return environment.get_template("page.html.j2").render(
         runs=runs,
         version=__version__,
-        style=Markup((assets / "report.css").read_text(encoding="utf-8")),
-        script=Markup((assets / "report.js").read_text(encoding="utf-8")),
+        style=(assets / "report.css").read_text(encoding="utf-8"),
+        script=(assets / "report.js").read_text(encoding="utf-8"),
         facts=facts(runs),
         held_out=held_out,
         scores=score_tables(runs),
@@ -88,11 +85,6 @@ def render(runs: Sequence[Run]) -> str:
         charts=charts(runs),
         configuration=configuration(runs),
     )
-
-
-def _breakable(name: str) -> Markup:
-    """Return a name that may be broken after its underscores, as labels of data have them."""
-    return Markup("<wbr>").join(re.split(r"(?<=_)", name))
 
 
 def _colour(number: int) -> str:

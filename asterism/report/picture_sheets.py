@@ -43,11 +43,8 @@ def previews(runs: Sequence[Run]) -> dict[str, Any]:
         count = min(MOMENTS, len(held))
         chosen = [(0, held[round(i * (len(held) - 1) / max(1, count - 1))], "") for i in range(count)]
     when = "as training went on" if len(runs) == 1 else "at the end of each run"
-    if any("source" in sheet.columns for _, sheet, _ in chosen):
-        lead = f"The same validation pictures, left, and what the averaged weights made of them {when}."
-    else:
-        lead = f"What the averaged weights made {when}."
-    return _section(lead, {"": chosen}, runs)
+    told = f"The same validation pictures, left, and what the averaged weights made of them {when}."
+    return _section({"": chosen}, runs, told, without_sources=f"What the averaged weights made {when}.")
 
 
 def cases(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,14 +64,17 @@ def cases(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
                     groups.setdefault("" if is_held_out else sheet.title, []).append((number, sheet, of))
                 drawn.add(digest)
     held_out = {"": groups.pop("")}
-    return _section("Pictures that training has not seen, and their translations.", held_out, runs), _section("", groups, runs)
+    return _section(held_out, runs, "Pictures that training has not seen, and their translations."), _section(groups, runs)
 
 
-def _section(lead: str, groups: dict[str, list[tuple[int, Sheet, str]]], runs: Sequence[Run]) -> dict[str, Any]:
-    """Return `lead` and `groups` (title, figures) of what is not damaged; nothing if all is."""
-    made = {title: list(_figures(sheets, len(runs) > 1)) for title, sheets in groups.items()}
-    held = [(title[:1].upper() + title[1:], figures) for title, figures in made.items() if figures]
-    return {"lead": lead, "groups": held} if held else {}
+def _section(
+    sheets: dict[str, list[tuple[int, Sheet, str]]], runs: Sequence[Run], lead: str = "", without_sources: str = ""
+) -> dict[str, Any]:
+    """Return `lead` and `groups` (title, figures) of the sheets that are not damaged; nothing if all are."""
+    made = {title: list(_figures(named, len(runs) > 1)) for title, named in sheets.items()}
+    groups = [(title[:1].upper() + title[1:], figures) for title, figures in made.items() if figures]
+    sources = any("source" in figure.sheet.columns for _, figures in groups for figure in figures)
+    return {"lead": lead if sources else without_sources, "groups": groups} if groups else {}
 
 
 def _figures(sheets: Iterable[tuple[int, Sheet, str]], several: bool) -> Iterable[Figure]:

@@ -94,6 +94,22 @@ def test_fid_and_kid_are_inceptions_or_say_whose() -> None:
     assert metric_title("fid", {"extractor": {"name": "inception"}}) == "fid"
 
 
+def test_every_table_says_whose_features_fid_compares(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "faces")
+    values = {"pictures": 9, "values": {"fid": 3.0}}
+    matrix = {"rows": ["a"], "columns": ["b"], "values": [[3.0]]}
+    fid = {"fid": {"better": "lower", "unit": "", "meaning": "distance", "order": []}}
+    score(
+        run,
+        metrics=fid,
+        rows=[{"name": "translated", "kind": "translated", **values}],
+        targets={"b": values},
+        matrices={"fid": matrix},
+    )
+    text = Page(write_report([run])).text
+    assert text.count("fid (classifier)") == 3 and "| fid |" not in text
+
+
 def test_cases_stand_under_their_titles_and_a_sheet_only_once(tmp_path: Path) -> None:
     run = make_run(tmp_path / "faces")
     cases = [{"title": "held-out pictures", "file": "samples/held_out.png", "columns": ["source"], "caption": "unseen"}]
