@@ -54,7 +54,8 @@ def duration(seconds: float) -> str:
 
 
 def byte_size(count: int) -> str:
-    """Write a number of bytes, rounded up: 12 KiB, 35 MiB; 2.2 GiB."""
-    if count >= 2**30:
-        return f"{count / 2**30:.1f} GiB"
-    return f"{-(-count // 2**20)} MiB" if count >= 2**20 else f"{-(-count // 2**10)} KiB"
+    """Write a number of bytes: 840 bytes, 12 KiB, 1.1 MiB."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 2**power:
+            return f"{count / 2**power:.{0 if count >= 10 * 2**power else 1}f} {unit}"
+    return counted(count, "byte")

@@ -46,4 +46,4 @@ def test_durations_never_show_sixty_of_a_unit(seconds: float, text: str) -> None
 def test_counts_and_sizes() -> None:
     assert [counted(n, "step") for n in (0, 1, 2000)] == ["0 steps", "1 step", "2,000 steps"]
     assert [amount(n) for n in (840, 11_600, 999_950, 1_500_000, 44_700_000)] == ["840", "11.6 k", "1.00 M", "1.50 M", "44.7 M"]
-    assert [byte_size(n) for n in (1, 12 * 2**10, 35 * 2**20 - 1, 2252 * 2**20)] == ["1 KiB", "12 KiB", "35 MiB", "2.2 GiB"]
+    assert [byte_size(n) for n in (1, 12 * 2**10, 1_100_000, 2252 * 2**20)] == ["1 byte", "12 KiB", "1.0 MiB", "2.2 GiB"]

@@ -28,8 +28,8 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     Scores have a chart for each metric, since their units differ, and come first; learning rates come last.
 
     Returns:
-        Charts as JSON: `scores`, whether they are; `title`, `unit`; `series` of `name`, `run` or number of the term, and
-        `points` (step, value); `marks`, the steps of the best checkpoints.
+        Charts as JSON: `scores`, true for a chart of scores; `title`, `unit`; `series` of `name`, `colour` and `points`
+        (step, value); `marks`, the steps of the best checkpoints.
     """
     found = _read(runs)
     made: list[Chart] = []

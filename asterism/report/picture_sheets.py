@@ -37,13 +37,14 @@ class Figure:
 
 def previews(runs: Sequence[Run]) -> dict[str, Any]:
     """Return how the same pictures changed as training went on; of several runs, how they ended."""
+    pictures, when = "Validation pictures", "at the end of each run"
     chosen = [(i, run.previews[-1], "") for i, run in enumerate(runs) if run.previews]
     if len(runs) == 1:
+        pictures, when = "The same validation pictures", "as training went on"
         held = runs[0].previews
         count = min(MOMENTS, len(held))
         chosen = [(0, held[round(i * (len(held) - 1) / max(1, count - 1))], "") for i in range(count)]
-    when = "as training went on" if len(runs) == 1 else "at the end of each run"
-    told = f"The same validation pictures, left, and what the averaged weights made of them {when}."
+    told = f"{pictures}, left, and what the averaged weights made of them {when}."
     return _section({"": chosen}, runs, told, without_sources=f"What the averaged weights made {when}.")
 
 

@@ -84,7 +84,7 @@ def _table(entries: Sequence[Entry], before: Sequence[Sequence[Entry]]) -> dict[
 
 
 def _said(entries: Sequence[Entry], sayings: Callable[[Record], Iterable[Any]]) -> list[tuple[Any, list[Entry]]]:
-    """Return everything that is said of the entries once, with those of which it is; none if of all."""
+    """Return everything that records say once, with the entries whose records say it; with none if all do."""
     whose: dict[Any, list[Entry]] = {}
     for entry in entries:
         for saying in sayings(entry.record):
@@ -122,17 +122,15 @@ def _columns(entries: Sequence[Entry]) -> list[Column]:
 
 def _row(metric: str, title: str, about: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
     values = [value if (value := c.values.get(metric)) is not None and math.isfinite(value) else None for c in columns]
-    best = _best(values, about, columns)
-    cells = [
-        {"kind": c.kind, "number": text, "unit": unit, "best": is_best}
-        for c, value, is_best in zip(columns, values, best, strict=True)
-        for text, _, unit in [quantity(value, about["unit"]).partition(" ")]
-    ]
+    cells = []
+    for column, value, is_best in zip(columns, values, _best(values, about, columns), strict=True):
+        text, _, unit = quantity(value, about["unit"]).partition(" ")
+        cells.append({"kind": column.kind, "number": text, "unit": unit, "best": is_best})
     return {"title": title, "about": about, "cells": cells, "marks": _marks(values, about, columns)}
 
 
 def _best(values: Sequence[float | None], about: Mapping[str, Any], columns: Sequence[Column]) -> list[bool]:
-    """Say which values are the best of the records' model's pictures of one name, where a reader sees a difference."""
+    """Say which values are the best: of the models' pictures alone, those of one name, where a reader sees a difference."""
     best = [False] * len(columns)
     for name in {c.name for c in columns if c.kind == MADE} if about["better"] in ("higher", "lower") else ():
         rivals = {i: v for i, (c, v) in enumerate(zip(columns, values, strict=True)) if c.name == name and v is not None}
