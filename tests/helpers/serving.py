@@ -44,7 +44,6 @@ def service(limits: Limits | None = None, **translators: Translator) -> Service:
 @contextmanager
 def client(served: Service | None = None, **options: Any) -> Iterator[TestClient]:
     """A client of the application in this process; the service is closed at the end."""
-    options = {"studio": False} | options
     with TestClient(create_app(served or service(), **options), base_url="http://127.0.0.1:7860") as opened:
         yield opened
 
