@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from asterism.data.pictures import encode
 from asterism.serving.app import create_app
 from asterism.serving.limits import Limits
-from tests.helpers.serving import client, coded, deflated_tiff, noise, service
+from tests.helpers.pictures import coded, deflated_tiff, noise
+from tests.helpers.serving import client, service
 
 URL = "/api/models/faces/translate"
 SEEDS = [

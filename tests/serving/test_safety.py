@@ -28,7 +28,9 @@ from asterism.serving.app import create_app
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.server import is_local, serve
 from asterism.serving.worker import DeviceWorker
-from tests.helpers.serving import client, coded, deflated_tiff, noise, opened, service, translator
+from tests.helpers.pictures import coded, deflated_tiff, noise, opened
+from tests.helpers.serving import client, service
+from tests.helpers.translators import translator
 
 URL = "/api/models/faces/translate"
 
