@@ -26,7 +26,7 @@ FLOORS = (
     ("recipes",),
     ("engine", "metrics", "inference"),
     ("evaluation", "export", "report"),
-    ("demo", "serving"),
+    ("demo", "serving", "studio"),
     ("commands",),
     ("cli", "__init__"),
 )
