@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from asterism.config import fields_of
+from asterism.errors import AsterismError, ran_out
 
 LINE_SECONDS = 30
 """Between lines that say how far a job is, where there is no terminal."""
@@ -81,13 +82,17 @@ def space(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{-(-count // 2**20)} MiB"
 
 
-def in_words(error: Exception) -> str:
-    """Say an error: ours as it is, the system's by file and reason, and for a full disk the remedy."""
-    if not isinstance(error, OSError) or error.strerror is None:
+def in_words(error: Exception) -> str | None:
+    """Return the sentence for an error that the user can mend: ours, a file's, a full disk or memory; None for a bug."""
+    if isinstance(error, AsterismError):
         return str(error)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    where = f"{error.filename}: " if error.filename else ""
-    return where + error.strerror + ("; free some space, then run the same command again" if full else "")
+    if ran_out(error):
+        return f"out of memory ({error}): give a smaller --batch-size (in training --train.accumulate 2), or free memory"
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError) and error.strerror is not None and (full or error.filename is not None):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return where + error.strerror + ("; free some space, then run the same command again" if full else "")
+    return None
 
 
 def waiting(text: str, *, quiet: bool = False) -> AbstractContextManager[Any]:

@@ -20,7 +20,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
-    ("config", "malloc"),
+    ("errors", "malloc"),
+    ("config",),
     ("labels", "machine", "cuda_graphs", "storage", "terminal"),
     ("networks", "objectives", "data"),
     ("recipes",),
@@ -35,6 +36,7 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 MAX_FILE_LINES = 400
 MAX_CORE_LINES = 8_200
 CORE = (
+    "errors",
     "config",
     "labels",
     "malloc",

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,11 @@ class Loader:
                 ahead.append(pool.submit(load, step))
                 if len(ahead) > STEPS_AHEAD * max(1, self._workers):
                     yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"the system ended one of the {self._workers} decoding processes, perhaps since memory ran out: give fewer "
+                "--data.workers, then run the same command again to resume"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

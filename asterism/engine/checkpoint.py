@@ -15,13 +15,15 @@ from typing import Any
 
 import torch
 
+from asterism.errors import AsterismError
+
 BEST = "best.pt"
 """The checkpoint with the best evaluation, beside the last ones."""
 
 PATTERN = re.compile(r"step_(\d{8,})\.pt")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(AsterismError, RuntimeError):
     """A checkpoint that cannot be written, read or continued; the message says what to do."""
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from asterism.engine.compilation import CompiledTerms
+from asterism.errors import ran_out
 from asterism.recipes.base import Recipe
 
 if TYPE_CHECKING:
@@ -45,13 +46,6 @@ def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> A
     if not torch.is_grad_enabled():
         return forward(*arguments, **named)
     return checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False, **named)
-
-
-def ran_out(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out; on a CPU PyTorch says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error) and "allocate memory" in str(error)
-    )
 
 
 def what_fits(trainer: Trainer, drawn: list[Any]) -> str:

@@ -28,6 +28,7 @@ from asterism.engine.ema import Average
 from asterism.engine.log import Log
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
 from asterism.engine.statistics import Statistics
+from asterism.errors import AsterismError, ran_out
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Terms, Update
 from asterism.recipes.model import save_model
@@ -37,7 +38,7 @@ STOP_CHECK_STEPS = 10
 """Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(AsterismError, RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
 
 
@@ -129,7 +130,7 @@ class Trainer:
                     self.train_step(drawn)
                     self.display.advance(self.step)
         except RuntimeError as error:
-            if not memory.ran_out(error):
+            if not ran_out(error):
                 raise
             error.__traceback__ = None  # Its frames hold the tensors that filled the memory.
             raise TrainingError(f"out of memory at step {self.step} ({error}). {memory.what_fits(self, drawn)}") from error

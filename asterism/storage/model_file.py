@@ -27,6 +27,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asterism import __version__
+from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
 FORMAT = 1
@@ -34,7 +35,7 @@ FILE_NAME = "model.safetensors"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-class ModelError(ValueError):
+class ModelError(AsterismError, ValueError):
     """A model file that cannot be found, read, written or used; the message says why and what to do."""
 
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from asterism.errors import AsterismError
+
 SCORES_FORMAT = 2
 """Version of the layout of scores.json that is read and written."""
 
 
-class RunError(ValueError):
+class RunError(AsterismError, ValueError):
     """A folder that is no run; the message says what it lacks."""
 
 
