@@ -1,17 +1,16 @@
-"""How the command line looks and speaks: help, configuration keys, amounts, errors, signs of life, and its end by a signal."""
+"""How the command line looks and speaks: help, configuration keys, amounts, errors, bars."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import shutil
-import signal
 import sys
 import textwrap
 import time
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from asterism.config import fields_of
@@ -95,13 +94,6 @@ def in_words(error: Exception) -> str | None:
     return None
 
 
-def waiting(text: str, *, quiet: bool = False) -> AbstractContextManager[Any]:
-    """Show on a terminal, by a moving sign, that work goes on; elsewhere, or `quiet`, nothing."""
-    from rich.console import Console
-
-    return Console(stderr=True, quiet=quiet).status(text)
-
-
 @contextmanager
 def counting(text: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; elsewhere a line every LINE_SECONDS. Yields what is to be told (done, in all)."""
@@ -123,45 +115,3 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(text, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal ended the work; the message says what is kept and how to go on.
-
-    Args:
-        number: the signal.
-    """
-
-    def __init__(self, number: int, kept: str = "") -> None:
-        super().__init__(kept)
-        self.number = number
-
-
-@contextmanager
-def on_signal(kept: str) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what is within by `Stopped`, with a sentence that says what is kept and how to go on.
-
-    Where these stand within one another, the innermost sentence counts. A second signal does what it did before. SIGINT counts
-    even where a shell that started the process in the background had it ignored.
-    """
-
-    def stop(number: int, frame: object) -> None:
-        restore()
-        raise Stopped(number)
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, stop)
-    except ValueError:  # Not in the main thread: signals stay the caller's business.
-        pass
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        raise Stopped(getattr(stopped, "number", signal.SIGINT), str(stopped) or kept) from stopped
-    finally:
-        restore()
