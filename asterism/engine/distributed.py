@@ -68,7 +68,8 @@ class Processes:
         whole = own.new_zeros(count, *own.shape[1:])
         start, stop = self.rows(count)
         whole[start:stop] = own
-        dist.all_reduce(whole)
+        with _others():
+            dist.all_reduce(whole)
         return whole
 
     def any(self, flag: bool, device: torch.device) -> bool:

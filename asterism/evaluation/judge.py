@@ -31,7 +31,8 @@ from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
 from asterism.signals import Stopped, on_signal
-from asterism.storage.model_file import FILE_NAME, ModelError, write_file
+from asterism.storage.model_file import FILE_NAME, ModelError
+from asterism.storage.whole import write_whole
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
@@ -103,7 +104,7 @@ def trained_judge(
     if outcome.signal is not None:
         where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
         raise Stopped(outcome.signal, f"the classifier that judges is kept {where}: {again}")
-    write_file(shared, (folder / FILE_NAME).read_bytes())
+    write_whole(shared, (folder / FILE_NAME).read_bytes(), sync=True)
     return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 
 
