@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from asterism import __version__
@@ -14,6 +15,11 @@ from asterism.commands import COMMANDS
 from asterism.config import closest, fields_of
 from asterism.recipes import RECIPES, recipe_class
 from asterism.terminal import Help, in_words
+
+BUG = (
+    f"this is a bug in asterism {__version__}, not a mistake of yours: please report the lines above, and the command, to the "
+    "project's issue tracker"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # Whoever read the output has enough of it, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, RuntimeError, OSError) as error:
-        if args.traceback:
+    except Exception as error:
+        said = in_words(error)
+        if said is None:
+            traceback.print_exc()
+        elif args.traceback:
             raise
-        print(f"asterism: {in_words(error)}", file=sys.stderr)
+        print(f"asterism: {said or BUG}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         print(f"asterism: stopped{f'. {stopped}' if str(stopped) else ''}", file=sys.stderr)

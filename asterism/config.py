@@ -16,10 +16,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from asterism.errors import AsterismError
+
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
+class ConfigError(AsterismError, ValueError):
     """A key or value that the configuration cannot take; the message says what it would take."""
 
 

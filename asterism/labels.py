@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from asterism.config import closest
+from asterism.errors import AsterismError
 
 
-class LabelError(ValueError):
+class LabelError(AsterismError, ValueError):
     """A label or target that the label space does not hold; the message lists what it holds."""
 
 

@@ -18,6 +18,7 @@ from asterism import malloc
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.inference.images import Picture
 from asterism.inference.styles import Target
@@ -86,6 +87,7 @@ class Ours:
             processes=Processes(),
             identity={},
             previews=None,
+            listener=Silent(),
             info={},
         )
         self.batch = self.draw(0)

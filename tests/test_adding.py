@@ -16,11 +16,11 @@ from asterism.cli import main
 from asterism.config import DataConfig
 from asterism.data import sources
 from asterism.data.dataset import open_data
-from asterism.engine.run import train
 from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders
 from asterism.recipes import RECIPES
+from asterism.training import train
 from tests.helpers.pages import ROOT, blocks
 from tests.helpers.runs import small
 from tests.recipes import test_contract as contract

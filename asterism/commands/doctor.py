@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import counting, waiting
+from asterism.terminal import counting
 from asterism.wording import amount, byte_size, duration
 
 if TYPE_CHECKING:
@@ -59,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
 def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
     """Estimate a run's cost, in words and as JSON values."""
+    from asterism.display import Display
     from asterism.engine.estimate import estimate
 
-    with waiting("timing a few steps"):
+    with Display().waiting("timing a few steps"):
         cost = estimate(settings, datasets)
     parameters = ", ".join(f"{name} {amount(count)}" for name, count in cost.parameters.items())
     lines = [

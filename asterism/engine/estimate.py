@@ -16,6 +16,7 @@ from asterism.data.dataset import Datasets
 from asterism.data.loader import Loader
 from asterism.engine import memory
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.run import build, in_steps
 from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
@@ -145,7 +146,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
         streams=recipe.streams,
         on_broken=lambda path, reason: None,
     )
-    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}}
+    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}, "listener": Silent()}
     trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
     with closing(loader.iterate(0)) as batches, machine.backend_flags():
         batch = trainer.prepare(*next(batches)[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from asterism.data.pictures import to_float, write
 from asterism.data.sheets import grid
 from asterism.recipes.base import Recipe
 from asterism.recipes.render import generate, translate, whole_target
+from asterism.storage.whole import write_json
 
 SOURCES = 8
 SAMPLES, ROW = 64, 8
@@ -87,7 +87,7 @@ class Previews:
         if recipe.abilities.style:
             rows = torch.cat([torch.stack(tops, dim=1), rows])
         write(self.folder / f"step_{step:08d}.png", grid(rows.cpu()))
-        (self.folder / "targets.json").write_text(json.dumps(names), encoding="utf-8")
+        write_json(self.folder / "targets.json", names)
 
     def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
         """Yield what a column is called, its styles [N, S] and its reference [1, C, H, W], for every style of a target."""
@@ -118,7 +118,7 @@ class Samples:
             rows.append(generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])))
         pictures = torch.cat(rows).cpu()
         write(self.folder / f"step_{step:08d}.png", grid(pictures.unflatten(0, (-1, ROW))))
-        (self.folder / "targets.json").write_text("[]", encoding="utf-8")
+        write_json(self.folder / "targets.json", [])
 
 
 def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:

@@ -39,8 +39,9 @@ from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.signals import on_signal
 from asterism.storage.scores import keep, key
-from asterism.terminal import counting, on_signal
+from asterism.terminal import counting
 
 BATCH = 32
 PARTIAL = ".partial-"

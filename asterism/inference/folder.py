@@ -24,6 +24,7 @@ from asterism.config import ConfigError
 from asterism.data.collection import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
+from asterism.errors import AsterismError
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
@@ -31,7 +32,7 @@ from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
 
-class FolderError(ValueError):
+class FolderError(AsterismError, ValueError):
     """Inputs that cannot be found or outputs that cannot be written; the message says which and what to do."""
 
 

@@ -10,6 +10,7 @@ from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.pools import Pools
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.labels import LabelGroup, LabelSpace
@@ -120,5 +121,6 @@ def trainer_of(recipe, **settings) -> Trainer:
         processes=Processes(),
         identity={},
         previews=None,
+        listener=Silent(),
         info={},
     )
