@@ -30,9 +30,9 @@ class PictureSet:
         name: of the dataset.
         dataset: its index in the label space.
         paths: of the pictures.
-        labels: float32 [M, L] in {0, 1}, over all the labels of the space; 0 where unknown.
+        labels: float32 [M, L], over all the labels of the space; 0 where unknown.
         known: float32 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
-        alternatives: sets of label indices of which exactly one holds, those of this dataset.
+        space: the labels of all datasets.
         identity: what pictures of the same thing share, empty where that is not said; or none.
         size: height and width that all the pictures have, in pixels, or none where they differ.
         pack: where their pixels are, by path, if not in files of their own.
@@ -43,10 +43,20 @@ class PictureSet:
     paths: list[Path]
     labels: Tensor
     known: Tensor
-    alternatives: tuple[tuple[int, ...], ...]
+    space: LabelSpace
     identity: list[str] | None
     size: tuple[int, int] | None
     pack: Pack | None = None
+
+    @property
+    def alternatives(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of label indices of which exactly one holds, those of this dataset."""
+        span = self.space.dataset_span(self.dataset)
+        return tuple(choice for choice in self.space.alternatives if span.start <= choice[0] < span.stop)
+
+    def holding(self, index: int, value: float = 1.0) -> Tensor:
+        """Say which pictures are known to have this value of a label: bool [M]."""
+        return self.space.holds(self.labels, self.known, index, value)
 
     def of_one_domain(self) -> PictureSet:
         """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
@@ -264,7 +274,7 @@ def _picture_set(
         paths=[collection.root / collection.files[i] for i in rows],
         labels=labels,
         known=known,
-        alternatives=tuple(choice for choice in space.alternatives if choice[0] in range(span.start, span.stop)),
+        space=space,
         identity=[collection.identity[i] for i in rows] if collection.identity else None,
         size=sizes.pop() if len(sizes) == 1 else None,
         pack=collection.pack,

@@ -201,7 +201,7 @@ class EvaluationSetup:
         self.extractor = compared or of_classifier(judge)
         self.perceptual = perceptual(judge, machine, picture)
         self.sets, self.partners, self.training = list(sets), partners_of(sets), list(training)
-        self._gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Any]] = {}
+        self._gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Any]] = {}
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
 
@@ -228,7 +228,7 @@ class EvaluationSetup:
         """Return what measures may use."""
 
         @lru_cache(maxsize=1)  # All systems do a task before the next.
-        def real(number: int, index: int, value: bool) -> FeatureSet:
+        def real(number: int, index: int, value: float) -> FeatureSet:
             held = self._real_features(self.sets[number].set.dataset, parameters.real_pictures).of(index, value)
             made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
             if len(held):
@@ -316,7 +316,8 @@ def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
 
 def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
     """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
-    return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]
+    kinds = [f"number {g.low:g} to {g.high:g}" if g.kind == "number" else g.kind for g in space.groups]
+    return [(space.datasets.index(g.dataset), kind, g.labels) for g, kind in zip(space.groups, kinds, strict=True)]
 
 
 def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
@@ -325,8 +326,8 @@ def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
     def said(space: LabelSpace, number: int) -> str:
         if number >= len(space.groups):
             return "no more labels"
-        group = space.groups[number]
-        return f"the {group.kind} labels {', '.join(group.labels)} of {group.dataset}"
+        dataset, kind, labels = layout(space)[number]
+        return f"the {kind} labels {', '.join(labels)} of {space.datasets[dataset]}"
 
     pairs = zip_longest(layout(data), layout(model))
     first = next(number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)

@@ -20,7 +20,7 @@ FORMAT = 1
 
 MEANINGS = {
     "image": "pictures [N, C, H, W] in [-1, 1]",
-    "code": "wanted labels, 1 holds and 0 does not, in the order of `code` [N, n]",
+    "code": "wanted labels, 1 holds and 0 does not, numbers as shares of their range, in the order of `code` [N, n]",
     "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
     "domain": "index into `domains` [N]",
@@ -28,7 +28,8 @@ MEANINGS = {
     "mask_core": "where its finer edges are carried over [N, 1, h, w] in [0, 1]",
     "masks": "mask_face and mask_core, one channel each [N, 2, h, w] in [0, 1]",
     "translation": "translated pictures [N, C, H, W] in [-1, 1]",
-    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds",
+    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds; of "
+    "numbers their shares of the range",
 }
 
 

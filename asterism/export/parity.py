@@ -123,11 +123,10 @@ def _some_masks(x: Tensor) -> tuple[Tensor, Tensor]:
     return bright, 1 - bright
 
 
-def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, bool]:
+def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, float]:
     """Say all labels [L] of one dataset that a target may name, so that nothing is left to the class head."""
-    space = translator.model.space
-    span = space.dataset_span(dataset)
-    return {space.names[i]: bool(labels[i]) for i in range(span.start, span.stop) if space.names[i] in translator.labels}
+    named = translator.model.space.named(labels, dataset)
+    return {name: value for name, value in named.items() if name in translator.labels}
 
 
 def found(judge: Recipe, x: Tensor, space: LabelSpace) -> Tensor:

@@ -9,10 +9,11 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
+from asterism.labels import LabelSpace
 from asterism.recipes import recipe_class
 from asterism.storage.run_folder import Run, heading
 
@@ -72,17 +73,9 @@ def _about(run: Run) -> str:
     said = [
         f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
         f"of them. Recipe: {paper}.",
-        *(_group(group) for group in run.model["labels"]),
+        *(f"{group.dataset}: {group.describe()}" for group in LabelSpace.from_json(run.model["labels"]).groups),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
-
-
-def _group(group: Mapping[str, Any]) -> str:
-    single = [label for label in group["labels"] if not any(label in names for names in group["exclusive"])]
-    sets = [f"one of {', '.join(names)}" for names in group["exclusive"]]
-    if group["kind"] == "one_of":
-        sets, single = [f"one of {', '.join(group['labels'])}"], []
-    return f"{group['dataset']}: " + "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])])
 
 
 def _paper(name: str) -> str:
@@ -96,13 +89,10 @@ def _paper(name: str) -> str:
 
 
 def _use(run: Run, name: str) -> str:
-    target = run.model["labels"][0]["labels"][0]
-    lines = [
-        "import asterism",
-        "",
-        f"model = asterism.load({json.dumps(name, ensure_ascii=False)})",
-        f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")',
-    ]
+    target = next((label for group in run.model["labels"] for label in group["labels"]), None)
+    lines = ["import asterism", "", f"model = asterism.load({json.dumps(name, ensure_ascii=False)})"]
+    if target is not None:
+        lines.append(f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")')
     return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
 
 

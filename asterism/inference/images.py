@@ -39,7 +39,7 @@ class Picture:
     Args:
         x: [C, H, W], stored values (uint8 or uint16 in the model's depth) or float32 in [-1, 1].
         rebuild: makes what the caller gets from the translation, float32 [C, H, W] in [-1, 1].
-        labels: what is known of it: label index -> holds.
+        labels: what is known of it: label index -> value.
         fitted: what `fit_in` returns, where it was brought to the model's size already.
         masks: of the picture's own size, float32 [2, H, W] in [0, 1], for models that carry edges over by masks; none leaves
             them to the model.
@@ -47,7 +47,7 @@ class Picture:
 
     x: Tensor
     rebuild: Callable[[Tensor], Any]
-    labels: Mapping[int, bool] = field(default_factory=dict)
+    labels: Mapping[int, float] = field(default_factory=dict)
     fitted: tuple[Tensor, Callable[[Tensor], Tensor]] | None = None
     masks: Tensor | None = None
 

@@ -91,6 +91,7 @@ class Hosted:
             "values": [model.picture.low, model.picture.high],
             "groups": [
                 {"dataset": group.dataset, "kind": group.kind, "labels": labels, "exclusive": sets}
+                | ({"range": [group.low, group.high]} if group.kind == "number" else {})
                 for group, span, sets in zip(space.groups, space.spans, self._exclusive(), strict=True)
                 if (labels := [name for name in space.names[span] if name in self.translator.labels])
             ],
@@ -133,7 +134,7 @@ class Hosted:
             for group, span in zip(space.groups, space.spans, strict=True)
         ]
 
-    def read(self, wish: Wish, limits: Limits) -> tuple[list[Target], dict[int, bool]]:
+    def read(self, wish: Wish, limits: Limits) -> tuple[list[Target], dict[int, float]]:
         """Turn a wish's words into targets, and what it states of the picture's labels.
 
         Decodes the reference picture, so it belongs in a thread.

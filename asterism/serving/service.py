@@ -110,7 +110,7 @@ class Service:
     async def _translate(self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
         loop, picture = asyncio.get_running_loop(), hosted.translator.model.picture
 
-        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, bool]]:
+        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, float]]:
             targets, known = hosted.read(wish, self.limits)
             x, back = self._fitted(hosted, upload, wish.fit)
             if wish.fit == "crop":  # Its way back holds the whole picture: it is opened again when it is needed.
@@ -136,8 +136,10 @@ class Service:
         """Do something that takes a while, such as encoding a picture, beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def labels(self, hosted: Hosted, upload: bytes, fit: str = "letterbox") -> dict[str, bool]:
-        """Return what the model's class head reads in a picture: label -> holds; nothing where there is no class head.
+    async def labels(self, hosted: Hosted, upload: bytes, fit: str = "letterbox") -> dict[str, float]:
+        """Return what the model's class head reads in a picture: label -> True, False or a number.
+
+        Nothing where there is no class head.
 
         Raises:
             Refused: as for `translate`.
@@ -148,8 +150,8 @@ class Service:
         with self.place():
             async with self._in_time():
                 x = await self.in_thread(lambda: self._fitted(hosted, upload, fit)[0])
-                (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
-        return {name: held > 0.5 for name, held in zip(translator.model.space.names, labels, strict=True)}
+                (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x)))
+        return translator.model.space.named(labels)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
