@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from asterism.inference.styles import Target
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
 from asterism.recipes import recipe_class
+from asterism.recipes.base import Stream
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
@@ -92,7 +93,7 @@ class Ours:
 
     def draw(self, seed: int) -> Batch:
         """Return a prepared batch of drawn pictures."""
-        return self.trainer.prepare(*drawn(self.case, self.recipe.references, seed))
+        return self.trainer.prepare(*drawn(self.case, self.recipe.streams, seed))
 
     def update(self, name: str) -> None:
         """Make one update."""
@@ -147,7 +148,7 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
     )
 
 
-def drawn(case: Case, references: int, seed: int) -> tuple[Batch, dict[str, Tensor]]:
+def drawn(case: Case, streams: Sequence[Stream], seed: int) -> tuple[Batch, dict[str, Tensor]]:
     """Return a batch as the loader gives it: labels in turn, pictures of smooth noise, so that no layer sees a constant."""
     space, n = SPACES[case.recipe], case.batch
     rng, where = step_generator(seed, 0, 0), torch.zeros(n, dtype=torch.int64)
@@ -158,9 +159,10 @@ def drawn(case: Case, references: int, seed: int) -> tuple[Batch, dict[str, Tens
         position=torch.arange(n),
         mirror=torch.zeros(n, dtype=torch.bool),
     )
-    names = ["x", "x_ref", *(f"x_ref{i}" for i in range(2, references + 1))][: 1 + references]
-    if references:
-        whole = whole.extend(labels_ref=space.sample_uniform(where, rng), known_ref=space.known(where))
+    names = ["x", *(f"x_{stream.name}" for stream in streams)]
+    labels = space.sample_uniform(where, rng) if streams else whole.labels
+    for stream in streams:  # All of them of one domain, as those of StarGAN v2 are.
+        whole = whole.extend(**{f"labels_{stream.name}": labels, f"known_{stream.name}": space.known(where)})
     whole = whole.extend(**{name.replace("x", "mirror"): torch.zeros(n, dtype=torch.bool) for name in names})
     pictures = {}
     for name in names:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, fan=args.fan)
     model = load_model(path)
     if model.missing:
-        use = "targets must name every label" if model.recipe.classifies else "translation does not need it"
+        use = "targets must name every label" if model.recipe.abilities.judges else "translation does not need it"
         print(f"not among the files: {', '.join(model.missing)}; {use}, training starts it fresh")
     if getattr(model.config, "high_pass", 0) and model.config.masks == "ones":
         print("its masks are ones: pictures are not quite the published ones; --fan keeps the landmark network that makes them")

@@ -26,7 +26,7 @@ from asterism.data.batch import Batch
 from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
-from asterism.data.sampling import ReferenceSampler, Sampler, balanced_weights, windows
+from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights, windows
 from asterism.data.transforms import fit_stored
 
 CACHE_BYTES = 2**30
@@ -58,8 +58,8 @@ class Loader:
         data: uses `balance`, `flip`, `zoom`, `workers`.
         batch_size: N, pictures per step and dataset over all ranks.
         seed: of all orders.
-        references: reference pictures per sample, all of one domain (an alternative of the dataset's first set of
-            alternatives) that is drawn for the sample; pictures without a domain are then left out.
+        streams: what a sample needs beside its own picture; where one goes by domains (the dataset's first set of
+            alternatives), pictures without a domain are left out.
         rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
         device: where pictures are needed; packed sets without broken pictures that fit there are kept there.
         on_broken: told once of every picture that cannot be decoded, with the reason.
@@ -73,21 +73,23 @@ class Loader:
         *,
         batch_size: int,
         seed: int,
-        references: int = 0,
+        streams: Sequence[Stream] = (),
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
         on_broken: Callable[[Path, str], None],
     ) -> None:
         assert all(len(s) for s in sets), "every dataset needs training pictures"
-        if references:
+        if any(stream.of in ("domain", "other_domain") for stream in streams):
             sets = [s.of_one_domain() for s in sets]
+        if any(stream.of == "same_identity" for stream in streams) and (bare := [s.name for s in sets if not s.identity]):
+            raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
         self.sets = sets
         self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         self._workers = _choose_workers(sets) if data.workers is None else data.workers
-        self._steps = _Steps(sets, picture, data, batch_size, seed, references, rank, world, keep=self._workers == 0)
+        self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
         self._resident: list[Tensor] = _keep_on(device, sets) if device is not None else []
         self._on_broken, self._reported = on_broken, set[str]()
 
@@ -97,8 +99,8 @@ class Loader:
         `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
         `mirror` bool [N], with `data.zoom` below 1 also `window` float32 [N, 4]. `pictures` holds those of this rank's rows
         by name, `x` uint8 or uint16 [n, C, H, W]: as they are in the files when the dataset is uniform, else fitted to the
-        picture format. With references there are `x_ref`, `x_ref2`, ... as well, `labels_ref` and `known_ref` of the first,
-        and each one's `mirror_ref`, `window_ref`, `mirror_ref2`, ... A picture that cannot be decoded is replaced by the
+        picture format. For a stream `ref` there are `x_ref`, `labels_ref`, `known_ref`, `mirror_ref` and `window_ref` as
+        well. A picture that cannot be decoded is replaced by the
         next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
         """
         if self._resident:
@@ -164,7 +166,9 @@ def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat)
 
 
 def _domains(pictures: PictureSet) -> Array:
-    """Return each picture's domain, int64 [M]: which of the dataset's first set of alternatives it has."""
+    """Return each picture's domain, int64 [M]: which of the dataset's first set of alternatives it has, if there is one."""
+    if not pictures.alternatives:
+        return np.zeros(len(pictures), np.int64)
     return pictures.labels[:, list(pictures.alternatives[0])].argmax(1).numpy()
 
 
@@ -202,17 +206,18 @@ class _Steps:
         data: DataConfig,
         batch_size: int,
         seed: int,
-        references: int,
+        streams: Sequence[Stream],
         rank: int,
         world: int,
         keep: bool,
     ) -> None:
         self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
-        self.suffixes = ["", "_ref", *(f"_ref{i}" for i in range(2, references + 1))][: 1 + references]
+        self.streams = streams
+        self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives) if data.balance else None for s in sets]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
-        self.partners = [ReferenceSampler(_domains(s), seed, s.dataset, references) for s in sets] if references else []
+        self.partners = [StreamSampler(streams, _domains(s), s.identity, seed, s.dataset) for s in sets] if streams else []
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
         self.kept: list[Array] = []
@@ -233,12 +238,14 @@ class _Steps:
                 dataset=torch.full((len(positions),), pictures.dataset),
                 position=torch.from_numpy(positions),
             )
-            if self.partners:
-                batch = batch.extend(labels_ref=pictures.labels[rows[1]], known_ref=pictures.known[rows[1]])
-            for stream, suffix in enumerate(self.suffixes):
-                batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[stream] & self.data.flip)})
+            for stream, own in zip(self.streams, rows[1:], strict=True):
+                told = {f"labels_{stream.name}": pictures.labels[own], f"known_{stream.name}": pictures.known[own]}
+                batch = batch.extend(**told)
+            for number, suffix in enumerate(self.suffixes):
+                place = 0 if number and self.streams[number - 1].aligned else number
+                batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
                 if self.data.zoom < 1:
-                    drawn = windows(positions, self.seed, pictures.dataset, stream, self.data.zoom)
+                    drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
                     batch = batch.extend(**{f"window{suffix}": torch.from_numpy(drawn)})
             batches.append(batch)
         return batches
@@ -257,17 +264,17 @@ class _Steps:
         return parts
 
     def rows(self, step: int) -> list[Array]:
-        """Return which pictures each dataset's samples of this rank are, int64 [1 + references, n]."""
+        """Return which pictures each dataset's samples of this rank are, int64 [1 + streams, n]."""
         positions = self._positions(step)[self.local]
         return [self._rows(index, positions)[0] for index in range(len(self.sets))]
 
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
-        """Return the pictures and mirror flags of one dataset, [1 + references, N] each: sources, then references."""
+        """Return the pictures and mirror flags of one dataset, [1 + streams, N] each: sources, then streams."""
         rows, flags = self.samplers[index].rows(positions)
         rows, flags = rows[None], flags[None]
         if self.partners:
-            rows_ref, flags_ref = self.partners[index].rows(positions)
-            rows, flags = np.concatenate([rows, rows_ref]), np.concatenate([flags, flags_ref])
+            others, other_flags = self.partners[index].rows(positions, rows[0])
+            rows, flags = np.concatenate([rows, others]), np.concatenate([flags, other_flags])
         return rows, flags
 
     def _positions(self, step: int) -> Array:

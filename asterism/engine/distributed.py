@@ -52,6 +52,16 @@ class Processes:
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
+    def gather(self, own: Tensor, count: int) -> Tensor:
+        """Return all processes' rows [count, ...] of a tensor of which this process holds its own, in every process."""
+        if self.world == 1:
+            return own
+        whole = own.new_zeros(count, *own.shape[1:])
+        start, stop = self.rows(count)
+        whole[start:stop] = own
+        dist.all_reduce(whole)
+        return whole
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Say whether the flag is set in any process."""
         if self.world == 1:

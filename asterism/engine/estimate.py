@@ -142,7 +142,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
         data,
         batch_size=count,
         seed=config.seed,
-        references=recipe.references,
+        streams=recipe.streams,
         on_broken=lambda path, reason: None,
     )
     parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from asterism.engine.compilation import CompiledTerms
+from asterism.networks.batch_norm import frozen_statistics
 from asterism.recipes.base import Recipe
 
 if TYPE_CHECKING:
@@ -44,7 +46,14 @@ def recompute_activations(recipe: Recipe, again: bool) -> None:
 def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*arguments, **named)
-    return checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False, **named)
+    return checkpoint(
+        forward,
+        *arguments,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (contextlib.nullcontext(), frozen_statistics()),  # Of the first pass, and of the repeated one.
+        **named,
+    )
 
 
 def ran_out(error: BaseException) -> bool:

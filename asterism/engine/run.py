@@ -22,7 +22,7 @@ from asterism.engine import checkpoint
 from asterism.engine.best import Best, Evaluation
 from asterism.engine.distributed import Processes
 from asterism.engine.finetune import adopt
-from asterism.engine.preview import Previews
+from asterism.engine.preview import Previews, Samples
 from asterism.engine.trainer import Outcome, Trainer
 from asterism.machine import Machine
 from asterism.recipes import recipe_class
@@ -119,7 +119,7 @@ def start(
         settings.data,
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,
-        references=recipe_class(settings.name).references,
+        streams=recipe_class(settings.name).streams,
         rank=processes.rank,
         world=processes.world,
         device=machine.device if machine.device.type == "cuda" else None,
@@ -184,10 +184,10 @@ def start(
         if state is None:  # A start that reached no checkpoint left pictures of its own.
             shutil.rmtree(out / "previews", ignore_errors=True)
         write_json(out / "config.json", settings.to_json() | {"origin": origin})
-        if network.translates:
+        if network.abilities.makes_pictures:
             trainer.previews = choose_previews(trainer, datasets, settings.train.seed)
         ahead = trainer.step < trainer.config.steps and 0 < trainer.config.evaluate_every <= trainer.config.steps
-        if evaluation is not None and network.translates and ahead:
+        if evaluation is not None and network.abilities.makes_pictures and ahead:
             trainer.evaluation = evaluation(out, settings, datasets, machine, say)
         announce(trainer, settings, datasets, time.perf_counter() - began)
     return trainer
@@ -199,8 +199,10 @@ def build(settings: Settings, datasets: Datasets) -> Recipe:
     return recipe_class(settings.name)(settings.recipe, datasets.space, datasets.picture)
 
 
-def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews:
+def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews | Samples:
     """Preview validation pictures, or training pictures where a dataset has no validation picture that can be decoded."""
+    if not trainer.recipe.abilities.translates:
+        return Samples(trainer.run, trainer.recipe, trainer.machine.device, seed)
     val, train = datasets.splits["val"], datasets.splits["train"]
     try:
         sets = val if all(map(len, val)) else train

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.batch import Batch
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
+from asterism.recipes.render import translate, whole_target
 
 NAMES = {
     "translated": "translated",
@@ -54,12 +54,12 @@ class Generator:
 
     def back(self, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
         """Return y [N, C, H, W] translated to the labels [N, L] of its source x, and with its style: the cycle."""
-        return self.translate(y, labels, dataset, self.read(x, labels) if self.recipe.styled else None)
+        return self.translate(y, labels, dataset, self.read(x, labels, dataset) if self.recipe.abilities.style else None)
 
-    def read(self, references: Tensor, labels: Tensor) -> Tensor:
+    def read(self, references: Tensor, labels: Tensor, dataset: int) -> Tensor:
         """Return the styles [N, S] of references [N, C, H, W], read as pictures of the domains of labels [N, L]."""
         with torch.inference_mode(), self.machine.autocast():
-            return self.recipe.read_style(references.to(self.machine.device), labels.to(self.machine.device)).float()
+            return self.recipe.read_style(references.to(self.machine.device), self._told(labels, dataset)).float()
 
     def translate(self, x: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
         """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1].
@@ -67,13 +67,8 @@ class Generator:
         Raises:
             DivergedError: what comes out is not finite.
         """
-        where = torch.full((len(x),), dataset)
-        known = self.recipe.space.known(where)
-        target = Batch(labels=wanted * known, known=known, dataset=where).to(self.machine.device)
         with torch.inference_mode(), self.machine.autocast():
-            if s is not None:
-                target = target.extend(s=s)
-            y = self.recipe.translate(x.to(self.machine.device), target).float().clamp(-1, 1).cpu()
+            y = translate(self.recipe, x.to(self.machine.device), self._told(wanted, dataset), s).cpu()
         if not y.isfinite().all():
             raise DivergedError(
                 "translations hold values that are not numbers: these weights have diverged, so that nothing can be measured; "
@@ -81,20 +76,25 @@ class Generator:
             )
         return y
 
+    def _told(self, labels: Tensor, dataset: int) -> Tensor:
+        target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset)).to(self.machine.device)
+        return self.recipe.condition(target)
+
     def _styles(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor | None:
         """Return the styles [N K, S] of a task's mode; none for the mean style, or a recipe without styles."""
         if task.mode == "label":
             return None
         generators = [task.generator(self.seed, row) for row in rows]
         if task.mode == "latent":
-            z = torch.cat([torch.randn(task.outputs, self.recipe.latent_dim, generator=g) for g in generators])
+            z = torch.cat([torch.randn(task.outputs, self.recipe.abilities.latent, generator=g) for g in generators])
             with torch.inference_mode(), self.machine.autocast():
-                return self.recipe.draw_style(z.to(self.machine.device), wanted.to(self.machine.device)).float()
+                told = self._told(wanted, self.sets[task.pictures].set.dataset)
+                return self.recipe.draw_style(z.to(self.machine.device), told).float()
         assert task.index is not None
         pictures = self.sets[task.pictures]
         held = pictures.set.holding(task.index).nonzero()[:, 0]
         drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
-        return self.read(pictures.load(drawn.tolist()), wanted)
+        return self.read(pictures.load(drawn.tolist()), wanted, pictures.set.dataset)
 
 
 class Copy:

@@ -207,7 +207,7 @@ class EvaluationSetup:
 
     def usual(self, recipe: Recipe, limit: int) -> list[Protocol]:
         """Return the protocols that suit a recipe and the data, of which `limit` sources are taken (0: all)."""
-        found = [named("stargan_v2" if recipe.styled else "stargan")]
+        found = [named(recipe.protocol)]
         true = partnered(edits(self.sets, self.space, limit), self.partners)
         return found + [named("truth")] * bool(true)
 

@@ -132,7 +132,7 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
     labels = pictures.labels[list(held)]
     sources = [row for row in _shuffled(len(pictures)) if row not in held] or list(held)
     x = pictures.load(sources[:ROWS])
-    styles = system.read(references, labels)
+    styles = system.read(references, labels, pictures.set.dataset)
     blank = torch.ones_like(x[:1])
     rows = [torch.cat([blank, references])]
     for source in x:

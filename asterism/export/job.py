@@ -175,7 +175,7 @@ def _quantized(
     source.unlink()
     difference.check(graph.name, "int8")
     judge = _judge(translator.model, folder)
-    if judge is None or not translator.recipe.translates:
+    if judge is None or not translator.recipe.abilities.translates:
         return difference.psnr, None
     space = translator.model.space
     before, after = found(judge, exact, space), found(judge, rounded, space)
@@ -192,7 +192,7 @@ def _judge(model: Model, folder: Path | None) -> Recipe | None:
     """Return what tells labels: the classifier that an evaluation trained in the run, else the model's own class head."""
     for trained in sorted((folder / "classifier").glob(f"*/{FILE_NAME}")) if folder else ():
         return load_model(trained).recipe
-    return model.recipe if model.recipe.classifies and not model.missing else None
+    return model.recipe if model.recipe.abilities.judges and not model.missing else None
 
 
 def _speed(model: Model, graph: Graph, run: Run, tried: Trial, tell: Callable[[str], None]) -> float:

@@ -117,7 +117,7 @@ def translate_folder(
     looks += [(f"-like-{Path(reference).stem}", translator.style(like=reference, **shared)) for reference in like]
     looks = looks or [("", translator.style(**shared))]
     parsed = [translator.parse(target) for target in to]
-    targets = [Target(edits, look) for edits in parsed for _, look in looks]
+    targets = [Target(edits, look, strength) for edits in parsed for _, look in looks]
     names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
     sources = find_pictures([Path(i) for i in inputs], out)
     alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
@@ -289,7 +289,7 @@ def _find_masks(translator: Translator, folders: Sequence[Path], names: Sequence
     if len(folders) > 2 or not all(folder.is_dir() for folder in folders):
         given = ", ".join(map(str, folders))
         raise FolderError(f"masks come from a folder, or from two: for the coarsest skip and for the others; given: {given}")
-    if not getattr(translator.model.config, "high_pass", 0):
+    if not translator.recipe.abilities.masks:
         raise FolderError("this model carries no edges over and takes no masks: leave out --masks")
     found, missing = [], []
     for name in names:

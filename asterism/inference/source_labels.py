@@ -42,6 +42,7 @@ def complete(
     known: Sequence[Mapping[int, float]],
     targets: Iterable[Sequence[Edit]],
     classify: Callable[[], Tensor] | None,
+    every: bool = False,
 ) -> Tensor:
     """Return the sources' labels [N, L] as far as the targets depend on them.
 
@@ -50,11 +51,12 @@ def complete(
     Args:
         known: per picture what is stated (see `stated`).
         classify: gives class logits [N, L]; called only where something is not stated. None: there is no class head.
+        every: the targets depend on all labels of their datasets, since the model is told the difference.
 
     Raises:
         LabelError: something must be predicted and there is no class head; names what to state.
     """
-    kept = sorted({i for target in targets for edit in target for i in _kept(space, edit)})
+    kept = sorted({i for target in targets for edit in target for i in _needed(space, edit, every)})
     unstated = [i for i in kept if any(i not in values for values in known)]
     mask = torch.tensor([[i in values for i in range(space.num_labels)] for values in known])
     held = torch.tensor([[float(values.get(i, 0.0)) for i in range(space.num_labels)] for values in known])
@@ -70,9 +72,11 @@ def complete(
     return torch.where(mask, held, space.decide(logits))
 
 
-def _kept(space: LabelSpace, edit: Edit) -> set[int]:
-    """Return the labels of the edit's dataset that it leaves as they are."""
+def _needed(space: LabelSpace, edit: Edit, every: bool) -> set[int]:
+    """Return the labels of the edit's dataset that it leaves as they are, or all of them."""
     span = space.dataset_span(edit.dataset)
+    if every:
+        return set(range(span.start, span.stop))
     return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
 
 

@@ -127,6 +127,16 @@ class LabelSpace:
         span = self.dataset_span(dataset)
         return next((choice for choice in self.alternatives if span.start <= choice[0] < span.stop), ())
 
+    @cached_property
+    def domain_names(self) -> tuple[str, ...]:
+        """The domains of all datasets, in order: each dataset's first set of alternatives."""
+        return tuple(self.names[i] for dataset in range(self.num_datasets) for i in self.domains(dataset))
+
+    def domain(self, labels: Tensor) -> Tensor:
+        """Return the domain of each sample, int64 [N], as an index into `domain_names`, from labels [N, L]."""
+        order = torch.tensor([self._index[name] for name in self.domain_names], device=labels.device)
+        return labels[:, order].argmax(1)
+
     def siblings(self, index: int) -> tuple[int, ...]:
         """The set of alternatives that a label is one of, itself among them; empty for labels that exclude no other."""
         return next((s for s in self.alternatives if index in s), ())

@@ -1,14 +1,34 @@
 """Penalties on the gradient of the discriminator's score with respect to its input.
 
 They take the gradient itself: a discriminator offers it as `score_gradient`, written out where its layers allow it.
+Where they do not (a discriminator with norms), `input_gradient` differentiates its score; the update says `eager` then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 EPSILON = 1e-12
 """Under the root, where the published code has nothing: keeps the derivative finite at a zero gradient."""
+
+
+def input_gradient(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradient of the summed score with respect to x, as a differentiable function of the weights.
+
+    Args:
+        score: from pictures [N, C, H, W] to scores of any shape; a sample's scores depend on that sample alone.
+        x: [N, C, H, W].
+
+    Returns:
+        [N, C, H, W].
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
+    return gradient
 
 
 def gradient_penalty(gradient: Tensor) -> Tensor:

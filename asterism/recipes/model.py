@@ -102,6 +102,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             recipe = recipe_type(config, space, picture)
         _fill(recipe, weights, facts["networks"])
         info = dict(facts["info"])
+        recipe.enter(info.get("phase", recipe.phases[-1].name))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}, written by {written_by}, does not fit asterism {__version__}: {error}") from error
     recipe.eval().requires_grad_(False).to(device)

@@ -76,7 +76,7 @@ class Hosted:
             "height": picture.height,
             "channels": picture.channels,
             "labels": list(self.translator.labels),
-            "styled": self.translator.recipe.styled,
+            "styled": self.translator.recipe.abilities.style > 0,
         }
 
     def description(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Hosted:
     @property
     def predicts_labels(self) -> bool:
         """Whether labels that a target does not name can be told from the picture, or matter at all."""
-        return not self.translator.recipe.classifies or not self.translator.model.missing
+        return not self.translator.recipe.abilities.judges or not self.translator.model.missing
 
     def _exclusive(self) -> list[list[list[str]]]:
         space = self.translator.model.space
@@ -174,7 +174,7 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
     for given in paths:
         file = find_model(given)
         translator = Translator(load_model(file), device, precision)
-        if not translator.recipe.translates:
+        if not translator.recipe.abilities.translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)

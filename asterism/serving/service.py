@@ -145,7 +145,7 @@ class Service:
             Refused: as for `translate`.
         """
         translator = hosted.translator
-        if not translator.recipe.classifies or translator.model.missing:
+        if not translator.recipe.abilities.judges or translator.model.missing:
             return {}
         with self.place():
             async with self._in_time():

@@ -246,14 +246,18 @@ class Studio:
                 )
                 targets = gr.CheckboxGroup(_targets(models[0]), label="Targets", elem_id="targets")
                 kind = gr.Radio(["png", "jpeg", "webp"], value="png", label="Format")
-                seed = gr.Number(1, label="Style seed", precision=0, minimum=0, visible=models[0].translator.recipe.styled)
+                seed = gr.Number(
+                    1, label="Style seed", precision=0, minimum=0, visible=bool(models[0].translator.recipe.abilities.style)
+                )
                 go = gr.Button("Translate all", variant="primary", elem_id="batch-go")
             with gr.Column(scale=8, min_width=320, elem_classes="results"):
                 out = gr.HTML(studio_html.EMPTY.format("Many pictures in, one zip out."), elem_id="batch-result", padding=False)
 
         def switch(name: str) -> tuple[Any, Any]:
             hosted = self.service.model(name)
-            return gr.update(choices=_targets(hosted), value=[]), gr.update(visible=hosted.translator.recipe.styled)
+            return gr.update(choices=_targets(hosted), value=[]), gr.update(
+                visible=bool(hosted.translator.recipe.abilities.style)
+            )
 
         chosen.change(switch, chosen, [targets, seed], show_progress="hidden", **UNSEEN)
         inputs = [chosen, pictures, targets, kind, seed]
@@ -272,7 +276,7 @@ class Studio:
         if not given or not to:
             raise gr.Error("Add pictures and choose at least one target.", duration=6)
         hosted = self.service.model(name)
-        wish = Wish(to=to, style=max(0, int(seed or 0)) if hosted.translator.recipe.styled else None)
+        wish = Wish(to=to, style=max(0, int(seed or 0)) if hosted.translator.recipe.abilities.style else None)
         suffix = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[kind]
         archive, names, room = io.BytesIO(), stems([title for title, _ in given]), asyncio.Semaphore(AT_ONCE)
         left_out: dict[int, str] = {}

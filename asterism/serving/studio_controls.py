@@ -143,7 +143,7 @@ def make_controls(hosted: Hosted, vault: Vault) -> Controls:
                 for label in free:
                     switch = gr.Checkbox(False, label=label.replace("_", " "), container=False, elem_classes="switch")
                     controls.add(switch, "switch", label)
-    if hosted.translator.recipe.styled:
+    if hosted.translator.recipe.abilities.style:
         _add_styles(controls, vault)
     controls.add(
         gr.Radio(
