@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
-from asterism.labels import LabelSpace
+from asterism.labels import LabelGroup
 from asterism.recipes import recipe_class
 from asterism.storage.run_folder import Run, heading
 
@@ -73,7 +73,7 @@ def _about(run: Run) -> str:
     said = [
         f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
         f"of them. Recipe: {paper}.",
-        *(f"{group.dataset}: {group.describe()}" for group in LabelSpace.from_json(run.model["labels"]).groups),
+        *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
 

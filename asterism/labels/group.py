@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,6 +99,18 @@ class LabelGroup:
         sets = [f"one of {', '.join(chosen)}" for chosen in self.exclusive]
         single = [label for label in self.labels if not any(label in chosen for chosen in self.exclusive)]
         return "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])]) or "no labels"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values that `from_json` takes back; only numbers have a range."""
+        sets = [list(names) for names in self.exclusive]
+        held = {"dataset": self.dataset, "labels": list(self.labels), "kind": self.kind, "exclusive": sets}
+        return held | ({"low": self.low, "high": self.high} if self.kind == "number" else {})
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> LabelGroup:
+        """Rebuild a label group from `to_json`'s values."""
+        sets, ends = tuple(map(tuple, held["exclusive"])), (held.get("low", 0.0), held.get("high", 1.0))
+        return cls(held["dataset"], tuple(held["labels"]), held["kind"], sets, *ends)
 
 
 def groups_from_text(text: str, dataset: str) -> list[LabelGroup]:

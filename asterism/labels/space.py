@@ -362,20 +362,12 @@ class LabelSpace:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return JSON values that `from_json` takes back."""
-        return [
-            {"dataset": g.dataset, "labels": list(g.labels), "kind": g.kind, "exclusive": [list(e) for e in g.exclusive]}
-            | ({"low": g.low, "high": g.high} if g.kind == "number" else {})
-            for g in self.groups
-        ]
+        return [group.to_json() for group in self.groups]
 
     @classmethod
     def from_json(cls, groups: Sequence[Mapping[str, Any]]) -> LabelSpace:
         """Rebuild a label space from `to_json`'s values."""
-        made = []
-        for g in groups:
-            sets, ends = tuple(map(tuple, g["exclusive"])), (g.get("low", 0.0), g.get("high", 1.0))
-            made.append(LabelGroup(g["dataset"], tuple(g["labels"]), g["kind"], sets, *ends))
-        return cls(made)
+        return cls(map(LabelGroup.from_json, groups))
 
     @classmethod
     def from_text(cls, text: str, dataset: str = "data") -> LabelSpace:
