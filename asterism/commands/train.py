@@ -59,12 +59,13 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     from asterism.engine.checkpoint import find
     from asterism.engine.finetune import adopt
     from asterism.engine.run import build, refuse_changes
+    from asterism.recipes import recipe_class
     from asterism.recipes.model import load_model
     from asterism.storage.model_file import find_model
 
     refuse_changes(settings, out, init)
     with waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data)
+        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     if not find(out / "checkpoints"):
         recipe = build(settings, datasets)
         if init is not None:

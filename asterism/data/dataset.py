@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asterism.config import DataConfig, closest
 from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.columns import number_ranges
 from asterism.data.pack import Pack
 from asterism.data.pictures import Header, PictureError, PictureFormat, probe
 from asterism.data.sources import read_source
@@ -107,19 +109,23 @@ class Datasets:
     fingerprint: str
 
 
-def open_data(config: DataConfig) -> Datasets:
+def open_data(config: DataConfig, labels_needed: bool = True) -> Datasets:
     """Read every source, check every picture's header, and join the datasets.
 
+    Args:
+        labels_needed: False also takes pictures without labels: a flat folder, or a table without label columns.
+
     Raises:
-        DataError: what would make training wrong: no source, no pictures, one domain only, an unknown label, mixed numbers
-            of channels without `config.channels`, a picture smaller than the crop, a domain without training pictures.
+        DataError: what would make training wrong: no source, no pictures, no labels where they are needed, one domain only,
+            an unknown label, mixed numbers of channels without `config.channels`, a picture smaller than the crop, a domain
+            without training pictures.
     """
-    collections = collect(config)
+    collections = collect(config, labels_needed)
     return join(collections, [probe_all(c) for c in collections], config)
 
 
-def collect(config: DataConfig) -> list[Collection]:
-    """Read the sources and give every dataset a name of its own.
+def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
+    """Read the sources and give every dataset a name of its own; arguments as for `open_data`.
 
     Raises:
         DataError: see `open_data`.
@@ -127,7 +133,11 @@ def collect(config: DataConfig) -> list[Collection]:
     if not config.sources:
         raise DataError("no data: name a folder of pictures or a table of labels by --data")
     collections = _with_own_names([read_source(path, config) for path in config.sources])
-    for option, text in (("labels", config.labels), ("exclusive", config.exclusive.replace(";", ","))):
+    bare = [c.no_labels for c in collections if c.no_labels]
+    if bare and labels_needed:
+        raise DataError(bare[0])
+    numbers = ",".join(number_ranges(config.numbers))
+    for option, text in (("labels", config.labels), ("exclusive", config.exclusive.replace(";", ",")), ("numbers", numbers)):
         valid = {name for c in collections for name in c.columns}
         for name in (word.strip() for word in text.split(",")):
             if name and name not in valid:
@@ -178,6 +188,8 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
     for collection, train in zip(collections, splits["train"], strict=True):
         _check_training(collection, train, space, broken)
     notes = [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
+    notes += [f"{name}: training pictures of which no label is known: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
 
@@ -265,7 +277,7 @@ def _picture_set(
     rows = [i for i, h in enumerate(headers) if isinstance(h, Header) and collection.split[i] == split]
     labels, known = torch.zeros(len(rows), space.num_labels), torch.zeros(len(rows), space.num_labels)
     span = space.dataset_span(dataset)
-    labels[:, span] = torch.from_numpy(collection.labels[rows]).float()
+    labels[:, span] = torch.from_numpy(collection.labels[rows])
     known[:, span] = torch.from_numpy(collection.known[rows]).float()
     sizes = {(h.height, h.width) for i in rows if isinstance(h := headers[i], Header)}
     return PictureSet(
@@ -287,9 +299,17 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
     perhaps = f" ({some(unreadable, 'pictures that cannot be read', 1)})" if unreadable else ""
     if not len(train):
         raise DataError(f"{collection.root} has no training pictures; put some into the split 'train'{perhaps}")
-    choices = {index for choice in train.alternatives for index in choice}
     span = space.dataset_span(train.dataset)
-    for index in range(span.start, span.stop):
+    for index in (i for i in space.numbers if span.start <= i < span.stop):
+        values = train.labels[train.known[:, index] > 0, index].unique()
+        if len(values) < 2:
+            what = f"is {values[0]:g} in every training picture" if len(values) else "stands in no row of a training picture"
+            raise DataError(
+                f"{collection.root}: the number {space.names[index]} {what}, so it cannot be learned; add pictures with other "
+                f"values, or leave it out{perhaps}"
+            )
+    choices = {index for choice in train.alternatives for index in choice}
+    for index in (i for i in range(span.start, span.stop) if i not in space.numbers):
         held, known = int(train.labels[:, index].sum()), int(train.known[:, index].sum())
         if held == 0 or (held == known and index not in choices):
             found = "no" if held == 0 else "every"
@@ -304,5 +324,7 @@ def _fingerprint(collections: Sequence[Collection], headers: Sequence[Sequence[H
     for c, held in zip(collections, headers, strict=True):
         readable = [isinstance(header, Header) for header in held]
         digest.update(json.dumps([c.name, c.files, c.split, readable, [list(g.labels) for g in c.groups]]).encode())
-        digest.update(c.labels.tobytes() + c.known.tobytes())
+        numbers = any(group.kind == "number" for group in c.groups)
+        labels = c.labels if numbers else c.labels.astype(np.uint8)  # As runs know it that were begun before numbers were.
+        digest.update(labels.tobytes() + c.known.tobytes())
     return digest.hexdigest()[:32]

@@ -215,7 +215,7 @@ class _Steps:
         self.streams = streams
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
-        weights = [balanced_weights(s.labels, s.known, s.alternatives) if data.balance else None for s in sets]
+        weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
         self.partners = [StreamSampler(streams, _domains(s), s.identity, seed, s.dataset) for s in sets] if streams else []
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
@@ -345,7 +345,8 @@ def _read_or_replace(
 
 def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
     """Yield the other rows: those with the most similar labels first, and among equals the next one first."""
-    differs = (pictures.labels != pictures.labels[row]) | (pictures.known != pictures.known[row])
+    shares = pictures.space.shares(pictures.labels)
+    differs = torch.maximum((shares - shares[row]).abs(), (pictures.known - pictures.known[row]).abs())
     distance = (np.arange(len(pictures)) - row) % len(pictures)
     yield from np.lexsort((distance, differs.sum(1).numpy())).tolist()[1:]
 

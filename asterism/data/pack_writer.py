@@ -48,7 +48,7 @@ def pack(
             than those that a pack is read as.
         OSError: the disk is full or not writable.
     """
-    collections = collect(config)
+    collections = collect(config, labels_needed=False)
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
             raise DataError(f"{collection.root} is a pack already; pack the data that it was made of")

@@ -112,7 +112,7 @@ def start(
         )
     began = time.perf_counter()
     with waiting("reading the headers of the pictures", quiet=not processes.first):
-        datasets = open_data(settings.data)
+        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     loader = Loader(
         datasets.splits["train"],
         datasets.picture,
@@ -259,7 +259,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
             without = len(read) - len(pictures)
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
-        say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(labels)}")
+        say(f"{pictures.name}: {len(pictures)} training pictures, {'labels ' + ', '.join(labels) if labels else 'no labels'}")
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config

@@ -38,6 +38,7 @@ from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
+from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 from asterism.terminal import counting, on_signal
@@ -93,7 +94,7 @@ def evaluate(
     changed = parameters or {}
     Parameters(**changed)  # Refuses what is too small.
     settings = settings_of(run, data)
-    datasets = open_data(settings.data)
+    datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
     if layout(model.space) != layout(datasets.space):

@@ -86,8 +86,9 @@ def own_labels(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[
     """Return the tasks whose target is what the pictures are already."""
     tasks = []
     for number, pictures in enumerate(sets):
-        rows = spread(len(pictures), limit)
-        tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
+        rows = [row for row in spread(len(pictures), limit) if pictures.known[row].any()]
+        if rows:
+            tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
     return tasks
 
 
