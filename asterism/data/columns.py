@@ -41,7 +41,9 @@ def read_labels(
         DataError: a cell without a number where one should be, or a column that is no label.
     """
     ranges = {name: ends for name, ends in number_ranges(config.numbers).items() if name in columns}
-    chosen = _label_columns(path, {name: cells for name, cells in columns.items() if name not in ranges}, config, notes)
+    others = {name: cells for name, cells in columns.items() if name not in ranges}
+    named = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
+    chosen = [name for name in named if name in others] if named else _label_columns(path, others, notes)
     groups, labels, known = [], [np.zeros((len(files), 0), np.float32)], [np.zeros((len(files), 0), bool)]
     binary = [name for name in chosen if _is_binary(columns[name])]
     if binary:
@@ -118,11 +120,8 @@ def _numbers(path: Path, files: list[str], name: str, cells: list[str], low: flo
     return values
 
 
-def _label_columns(path: Path, columns: Columns, config: DataConfig, notes: list[str]) -> list[str]:
-    """Choose the label columns that are no numbers, in the table's order unless `config.labels` gives one."""
-    wanted = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
-    if wanted:
-        return wanted
+def _label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
+    """Choose the label columns among those that hold no numbers, in the table's order."""
     if "domain" in columns and not _is_binary(columns["domain"]):
         chosen = ["domain"]
     else:

@@ -16,7 +16,7 @@ from asterism.config import DataConfig
 from asterism.data.collection import split_of
 from asterism.data.dataset import collect, open_data
 from asterism.data.exclusive import exclusive_sets
-from asterism.data.sources import Collection, DataError, read_source
+from asterism.data.sources import Collection, DataError
 from asterism.labels import LabelGroup
 
 
