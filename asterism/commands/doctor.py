@@ -158,7 +158,7 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
     facts = [
         ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
         ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
-        ("values", " to ".join(f"{value:,}" for value in report.values)),
+        ("values", " to ".join(f"{value:,.6g}" for value in report.values)),
         *(("note", note) for note in report.notes),
         ("unlabelled", f"pictures of which no label is known: {report.unknown:,}" if report.labels and report.unknown else ""),
     ]

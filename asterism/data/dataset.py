@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from asterism.config import DataConfig, closest
 from asterism.data.collection import SPLITS, Collection, DataError, some
 from asterism.data.columns import number_ranges
 from asterism.data.pack import Pack
+from asterism.data.picture_format import choose_format
 from asterism.data.pictures import Header, PictureError, PictureFormat, probe
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
@@ -36,7 +36,7 @@ class PictureSet:
         known: float32 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
         space: the labels of all datasets.
         identity: what pictures of the same thing share, empty where that is not said; or none.
-        size: height and width that all the pictures have, in pixels, or none where they differ.
+        size: height and width that all the pictures have, in pixels; none where they differ, and of features.
         pack: where their pixels are, by path, if not in files of their own.
     """
 
@@ -179,15 +179,14 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
     for collection, held in zip(collections, headers, strict=True):
         if not any(isinstance(header, Header) for header in held):
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
-    _check_crop(collections, headers, config)
-    picture = _picture_format(collections, headers, config)
+    picture, format_notes = choose_format(collections, headers, config)
     splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
     for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
         for split in SPLITS:
-            splits[split].append(_picture_set(collection, held, split, index, space))
+            splits[split].append(_picture_set(collection, held, split, index, space, picture.depth))
     for collection, train in zip(collections, splits["train"], strict=True):
         _check_training(collection, train, space, broken)
-    notes = [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures of which no label is known: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
@@ -205,74 +204,8 @@ def _with_own_names(collections: Sequence[Collection]) -> list[Collection]:
     return list(result.values())
 
 
-def _check_crop(
-    collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig
-) -> None:
-    height, width = config.size
-    crop_height, crop_width = (config.crop * side / max(height, width) for side in (height, width))
-    for collection, held in zip(collections, headers, strict=True):
-        if collection.pack is not None:  # Cropped already.
-            continue
-        small = [
-            f"{file} {h.width}x{h.height}"
-            for file, h in zip(collection.files, held, strict=True)
-            if isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)
-        ]
-        if small:
-            raise DataError(
-                f"{collection.root}: {some(small, f'pictures smaller than the crop of {config.crop} pixels')}; "
-                "choose a smaller --data.crop, or 0 for the largest area of every picture"
-            )
-
-
-def _picture_format(
-    collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig
-) -> PictureFormat:
-    """Choose channels and depth for all the datasets."""
-    examples: dict[int, str] = {}
-    counts, depths, unfit = Counter[int](), Counter[int](), list[str]()
-    for collection, held in zip(collections, headers, strict=True):
-        for file, header in zip(collection.files, held, strict=True):
-            if isinstance(header, Header):
-                counts[header.channels] += 1
-                depths[header.depth] += 1
-                examples.setdefault(header.channels, str(collection.root / file))
-                if not header.converts_to(config.channels or header.channels):
-                    unfit.append(f"{collection.root / file} of {header.channels}")
-    depth = max(depths)
-    if unfit:
-        raise DataError(
-            f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; leave it out, or these"
-        )
-    if len(counts) > 1 and config.channels is None:
-        found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
-        raise DataError(
-            f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
-            "colour (transparency is laid on white), 1 for grey"
-        )
-    for collection in collections:
-        if collection.pack is not None and collection.pack.depth != depth:
-            raise DataError(
-                f"{collection.root} was packed with {collection.pack.depth} bits, other data of this run have {depth}: pack "
-                "them together, by one asterism pack command"
-            )
-    full = float(2**depth - 1)
-    low, high = config.value_range or (0.0, full)
-    if not 0 <= low < high <= full:
-        raise DataError(
-            f"--data.value_range is {low:g},{high:g}; expected two values from 0 to {full:g}, which {depth} bits hold, the "
-            "lower first"
-        )
-    if len(depths) > 1 and (low, high) != (0, full):
-        raise DataError(
-            f"--data.value_range {low:g},{high:g}: {depths[8]:,} pictures have 8 bits, {depths[16]:,} have 16; save them alike"
-        )
-    height, width = config.size
-    return PictureFormat(config.channels or next(iter(counts)), height, width, low, high, depth, config.crop)
-
-
 def _picture_set(
-    collection: Collection, headers: Sequence[Header | PictureError], split: str, dataset: int, space: LabelSpace
+    collection: Collection, headers: Sequence[Header | PictureError], split: str, dataset: int, space: LabelSpace, depth: int
 ) -> PictureSet:
     rows = [i for i, h in enumerate(headers) if isinstance(h, Header) and collection.split[i] == split]
     labels, known = torch.zeros(len(rows), space.num_labels), torch.zeros(len(rows), space.num_labels)
@@ -288,7 +221,7 @@ def _picture_set(
         known=known,
         space=space,
         identity=[collection.identity[i] for i in rows] if collection.identity else None,
-        size=sizes.pop() if len(sizes) == 1 else None,
+        size=sizes.pop() if len(sizes) == 1 and depth < 32 else None,
         pack=collection.pack,
     )
 

@@ -31,7 +31,7 @@ FEW_HELD_OUT = 10
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
 
-Values = tuple[int, int, float]
+Values = tuple[float, float, float]
 """A picture's lowest and highest stored value, and the share of them beyond the value range."""
 
 
@@ -65,7 +65,7 @@ class DatasetReport:
     labels: list[LabelCount]
     sizes: dict[str, int]
     formats: dict[str, int]
-    values: list[int]
+    values: list[float]
     clipped: float
     unreadable: list[tuple[str, str]]
     missing: list[str]
@@ -161,7 +161,7 @@ def _decode_all(
         return header
 
     def measure(array: np.ndarray) -> Values:
-        return int(array.min()), int(array.max()), beyond(array, *value_range)
+        return array.min().item(), array.max().item(), beyond(array, *value_range)
 
     values: list[list[Values]] = []
     total, done = sum(len(c.files) for c in collections), 0
@@ -263,7 +263,7 @@ def _warnings(
     small = [
         f
         for f, h in zip(collection.files, headers, strict=True)
-        if isinstance(h, Header) and (h.height < height or h.width < width)
+        if isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width)
     ]
     if small:
         found.append(some(small, f"pictures smaller than {width}x{height}, which will be enlarged"))

@@ -145,6 +145,11 @@ def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: fl
     return result
 
 
+def crop_shares(positions: Array, seed: int, dataset: int, stream: int) -> Array:
+    """Return where along its columns the features at each position are cropped: float64 [N], shares in [0, 1)."""
+    return np.array([np.random.default_rng([seed, dataset, int(p), WINDOW, stream]).random() for p in positions])
+
+
 def balanced_weights(
     labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...], numbers: tuple[int, ...] = ()
 ) -> Array:

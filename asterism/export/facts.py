@@ -48,7 +48,12 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
         "labels": space.to_json(),
         "names": list(space.names),
         "picture": asdict(picture),
-        "normalization": {"stored": [picture.low, picture.high], "tensor": [-1, 1], "clip": True, "layout": "NCHW"},
+        "normalization": {
+            "stored": [picture.low, picture.high],
+            "tensor": [-1, 1],
+            "clip": picture.depth < 32,
+            "layout": "NCHW",
+        },
         "side_multiple": graph.side_multiple,
         "licence": model.info.get("licence") or "not stated",
         "step": model.info.get("step"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asterism.data.pictures import to_float, to_stored
 from asterism.export.graphs import Graph
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
@@ -118,7 +119,10 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     elif can.translates:
         targets = [_target(translator, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
         style = range(count) if can.style else [None] * count
-        wanted["translator"] = torch.stack([translator.translate(x[i], targets[i], style=style[i]) for i in range(count)])
+        picture = translator.model.picture
+        own = to_stored(x, picture) if picture.depth == 32 else x  # Features come and go in their own range.
+        made = torch.stack([translator.translate(own[i], targets[i], style=style[i]) for i in range(count)])
+        wanted["translator"] = to_float(made, picture) if picture.depth == 32 else made
     return Trial({g.name: {name: given[name] for name in g.inputs} for g in graphs}, wanted, labels)
 
 

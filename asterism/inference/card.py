@@ -70,9 +70,11 @@ def _front_matter(run: Run) -> str:
 def _about(run: Run) -> str:
     picture, paper = run.model["picture"], _paper(run.model["recipe"])
     kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
+    what = f"{kind} pictures of {picture['width']} x {picture['height']} pixels"
+    if picture.get("depth") == 32:
+        what = f"features [{picture['channels']}, {picture['height']}, {picture['width']}], arrays of floats,"
     said = [
-        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
-        f"of them. Recipe: {paper}.",
+        f"Translates {what} between domains. One network knows all of them. Recipe: {paper}.",
         *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])

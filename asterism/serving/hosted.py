@@ -176,6 +176,8 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
         translator = Translator(load_model(file), device, precision)
         if not translator.recipe.abilities.translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if translator.model.picture.depth == 32:
+            raise ModelError(f"{given} takes features, arrays of floats, which the service does not receive")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
         hosted[name] = Hosted(name, translator, _run_of(file))
