@@ -59,6 +59,12 @@ class DataConfig:
     )
     labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
     exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
+    numbers: str = option(
+        "", "Columns that hold numbers from 0 to 1, or in a range of their own: A,B or A:0:5. An empty cell is unknown."
+    )
+    unlabelled: Literal["leave", "keep"] = option(
+        "leave", "Pictures without a label: of a table those without a row, of folders those in a folder named unlabelled."
+    )
     channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)
     value_range: tuple[float, float] | None = option(
         None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."

@@ -25,10 +25,7 @@ def run(args: argparse.Namespace) -> int:
     values = f"{picture.depth} bits, values {picture.low:g} to {picture.high:g}"
     lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {values}"))
     for group in model.space.groups:
-        single = [label for label in group.labels if not any(label in names for names in group.exclusive)]
-        sets = [", ".join(single)] if single and group.kind == "binary" else []
-        sets += [f"one of {', '.join(names)}" for names in (group.exclusive or (group.labels,) * (group.kind == "one_of"))]
-        lines.append(("labels", f"{group.dataset}: {'; '.join(sets)}"))
+        lines.append(("labels", f"{group.dataset}: {group.describe()}"))
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]

@@ -134,6 +134,6 @@ def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:
 def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tuple[PictureSet, int]]:
     """Yield the rows that have a label, in an order of chance, set after set."""
     for held in sets:
-        rows = torch.nonzero(held.labels[:, index] > 0).flatten()
+        rows = torch.nonzero(held.holding(index)).flatten()
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + 1 + index))
         yield from ((held, int(row)) for row in rows[order])

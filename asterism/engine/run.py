@@ -128,7 +128,7 @@ def prepare(
     """
     listener = listener or Silent()
     with listener.waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data)
+        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     recipe = build(settings, datasets)
     if masks is not None:
         recipe.mask_by(masks)
@@ -298,7 +298,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
             without = len(read) - len(pictures)
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
-        say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(labels)}")
+        say(f"{pictures.name}: {len(pictures)} training pictures, {'labels ' + ', '.join(labels) if labels else 'no labels'}")
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config

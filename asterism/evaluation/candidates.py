@@ -90,8 +90,9 @@ class Generator:
             with torch.inference_mode(), self.machine.autocast():
                 told = self._told(wanted, self.sets[task.pictures].set.dataset)
                 return self.recipe.draw_style(z.to(self.machine.device), told).float()
+        assert task.index is not None
         pictures = self.sets[task.pictures]
-        held = (pictures.labels[:, task.index] * pictures.known[:, task.index]).nonzero()[:, 0]
+        held = pictures.set.holding(task.index).nonzero()[:, 0]
         drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
         return self.read(pictures.load(drawn.tolist()), wanted, pictures.set.dataset)
 
@@ -124,8 +125,7 @@ class Real:
             return None
         pictures = self.sets[task.pictures]
         found = self.partners[task.pictures].find(rows, wanted)
-        chosen = (pictures.labels[:, task.index] == float(task.value)) & (pictures.known[:, task.index] > 0)
-        others = chosen.nonzero()[:, 0]
+        others = pictures.set.holding(task.index, task.value).nonzero()[:, 0]
         if not len(others):
             return None
         drawn: list[int] = []

@@ -37,6 +37,7 @@ from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
+from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 from asterism.signals import on_signal
@@ -94,7 +95,7 @@ def evaluate(
     changed = parameters or {}
     Parameters(**changed)  # Refuses what is too small.
     settings = settings_of(run, data)
-    datasets = open_data(settings.data)
+    datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
     if layout(model.space) != layout(datasets.space):
@@ -202,7 +203,7 @@ class EvaluationSetup:
         self.extractor = compared or of_classifier(judge)
         self.perceptual = perceptual(judge, machine, picture)
         self.sets, self.partners, self.training = list(sets), partners_of(sets), list(training)
-        self._gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Any]] = {}
+        self._gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Any]] = {}
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
 
@@ -229,7 +230,7 @@ class EvaluationSetup:
         """Return what measures may use."""
 
         @lru_cache(maxsize=1)  # All systems do a task before the next.
-        def real(number: int, index: int, value: bool) -> FeatureSet:
+        def real(number: int, index: int, value: float) -> FeatureSet:
             held = self._real_features(self.sets[number].set.dataset, parameters.real_pictures).of(index, value)
             made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
             if len(held):
@@ -317,7 +318,8 @@ def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
 
 def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
     """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
-    return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]
+    kinds = [f"number {g.low:g} to {g.high:g}" if g.kind == "number" else g.kind for g in space.groups]
+    return [(space.datasets.index(g.dataset), kind, g.labels) for g, kind in zip(space.groups, kinds, strict=True)]
 
 
 def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
@@ -326,8 +328,8 @@ def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
     def said(space: LabelSpace, number: int) -> str:
         if number >= len(space.groups):
             return "no more labels"
-        group = space.groups[number]
-        return f"the {group.kind} labels {', '.join(group.labels)} of {group.dataset}"
+        dataset, kind, labels = layout(space)[number]
+        return f"the {kind} labels {', '.join(labels)} of {space.datasets[dataset]}"
 
     pairs = zip_longest(layout(data), layout(model))
     first = next(number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)

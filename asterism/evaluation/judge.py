@@ -82,7 +82,9 @@ def trained_judge(
         Stopped: a signal ended the training; it goes on from its checkpoint the next time.
     """
     judge = classifier_settings(settings, sum(map(len, training)), overrides)
-    matters = json.dumps([what_matters(judge), [(g.kind, g.labels, g.exclusive) for g in space.groups]], sort_keys=True)
+    layout = [(g.kind, g.labels, g.exclusive) for g in space.groups]
+    ranges = [(g.low, g.high) for g in space.groups if g.kind == "number"]
+    matters = json.dumps([what_matters(judge), [*layout, *ranges]], sort_keys=True)
     key = digest_of(matters, *(content_of(pictures) for pictures in training))
     shared = cache_folder() / "classifiers" / f"{key}.safetensors"
     try:
@@ -128,7 +130,7 @@ def what_matters(judge: Settings) -> dict[str, Any]:
     matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
-        fixed = [field for field in fixed if field not in ("labels", "exclusive")]
+        fixed = [field for field in fixed if field not in ("labels", "exclusive", "numbers", "unlabelled")]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
     return matters
 
@@ -153,7 +155,8 @@ def accuracy(judge: JudgeClassifier, sets: Sequence[Pictures], space: LabelSpace
     """Return, per label, the accuracy on real pictures, labels alike however many pictures have them.
 
     Of a label that excludes others the share of its pictures on which it is found, so that their mean is that of the classes;
-    of any other the mean share right of those with and those without it. Labels of which that says nothing are left out.
+    of any other the mean share right of those with and those without it, and of a number of those in the two halves of its
+    range. Labels of which that says nothing are left out.
     """
     right = torch.zeros(2, space.num_labels, dtype=torch.float64)
     count = torch.zeros(2, space.num_labels, dtype=torch.float64)
@@ -161,9 +164,9 @@ def accuracy(judge: JudgeClassifier, sets: Sequence[Pictures], space: LabelSpace
         for begin in range(0, len(pictures), batch):
             rows = range(begin, min(begin + batch, len(pictures)))
             labels, known = pictures.labels[begin : rows.stop], pictures.known[begin : rows.stop]
-            same = (judge.decide(pictures.load(rows)) == labels).double()
+            same = space.agree(judge.decide(pictures.load(rows)), labels).double()
             for value in (0, 1):
-                counts = known * (labels == value)
+                counts = known * (space.upper(labels) == value)
                 right[value] += (same * counts).sum(0)
                 count[value] += counts.sum(0)
     excluding = {i for choice in space.alternatives for i in choice}

@@ -144,10 +144,11 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
 def _one_of_each(bench: MeasureContext) -> dict[int, str]:
     """Return a held-out picture of each domain of the first set, and the domain's name."""
     pictures = bench.sets[0]
-    has = pictures.labels * pictures.known
     order = _shuffled(len(pictures))
     found = (
-        (next((row for row in order if has[row, index]), None), index) for index in bench.space.domains(pictures.set.dataset)
+        (next((row for row in order if has[row]), None), index)
+        for index in bench.space.domains(pictures.set.dataset)
+        for has in [pictures.set.holding(index)]
     )
     return {row: bench.space.names[index] for row, index in found if row is not None}
 

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from asterism.inference.translator import Translator
 
 
-def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+def translate_each(
+    translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]
+) -> Tensor:
     """Translate pictures of the model's size, each to a target of its own, as one batch.
 
     Args:
         x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
         targets: per picture its target; pictures with the very same Target object share the making of its style.
-        known: per picture what is stated of its labels: label index -> holds.
+        known: per picture what is stated of its labels: label index -> value.
 
     Returns:
         float32 [N, C, h, w] in [-1, 1], on the translator's device.
@@ -70,7 +72,7 @@ def passes(
 
 
 def predict_labels(translator: Translator, x: Tensor) -> Tensor:
-    """Return the labels [N, L], each 0 or 1, that the class head reads in pictures of the model's size.
+    """Return the labels [N, L] that the class head reads in pictures of the model's size.
 
     Args:
         x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
@@ -87,7 +89,7 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
         return translator.model.space.decide(classify().float().cpu())
 
 
-def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = translator.classifier(x), translator.model.space
     every = translator.recipe.abilities.told == "difference"

@@ -9,10 +9,11 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
+from asterism.labels import LabelGroup
 from asterism.recipes import recipe_class
 from asterism.storage.run_folder import Run
 from asterism.storage.scores import metric_title
@@ -71,20 +72,14 @@ def _front_matter(run: Run) -> str:
 def _about(run: Run) -> str:
     picture, paper = run.model["picture"], _paper(run.model["recipe"])
     kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
+    what = f"{kind} pictures of {picture['width']} x {picture['height']} pixels"
+    if picture.get("depth") == 32:
+        what = f"features [{picture['channels']}, {picture['height']}, {picture['width']}], arrays of floats,"
     said = [
-        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
-        f"of them. Recipe: {paper}.",
-        *(_group(group) for group in run.model["labels"]),
+        f"Translates {what} between domains. One network knows all of them. Recipe: {paper}.",
+        *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
-
-
-def _group(group: Mapping[str, Any]) -> str:
-    single = [label for label in group["labels"] if not any(label in names for names in group["exclusive"])]
-    sets = [f"one of {', '.join(names)}" for names in group["exclusive"]]
-    if group["kind"] == "one_of":
-        sets, single = [f"one of {', '.join(group['labels'])}"], []
-    return f"{group['dataset']}: " + "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])])
 
 
 def _paper(name: str) -> str:
@@ -98,13 +93,10 @@ def _paper(name: str) -> str:
 
 
 def _use(run: Run, name: str) -> str:
-    target = run.model["labels"][0]["labels"][0]
-    lines = [
-        "import asterism",
-        "",
-        f"model = asterism.load({json.dumps(name, ensure_ascii=False)})",
-        f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")',
-    ]
+    target = next((label for group in run.model["labels"] for label in group["labels"]), None)
+    lines = ["import asterism", "", f"model = asterism.load({json.dumps(name, ensure_ascii=False)})"]
+    if target is not None:
+        lines.append(f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")')
     return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
 
 

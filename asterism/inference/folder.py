@@ -92,7 +92,8 @@ def translate_folder(
         out: folder for the results; or, where one picture is translated to one target, the result's file.
         fit, batch_size: as for `Translator.translate`.
         labels: what all the pictures have in common, as for `Translator.translate`.
-        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
+        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, .tif for what PNG cannot hold, or .npy for
+            features.
         overwrite: replace files that are there.
         progress: draw a progress bar, on a terminal.
         styles, like: for recipes with styles: seeds and reference pictures; every target comes in each of them, written to
@@ -209,11 +210,14 @@ def find_pictures(inputs: Sequence[Path], out: Path) -> list[tuple[Path, str]]:
 def _suffix(picture: PictureFormat, format: str | None) -> str:
     """Return the suffix of the results, if it can hold them."""
     wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
+    if format is None and picture.depth == 32:
+        return ".npy"
     if format is None:
         return ".tif" if wide else ".png"
     suffix = f".{format.lower().removeprefix('.')}"
     able: tuple[str, ...] = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
     able += (".jpg", ".jpeg", ".webp") if picture.depth == 8 and not wide else ()
+    able = (".npy",) if picture.depth == 32 else able
     if suffix not in able:
         raise FolderError(
             f"{suffix} cannot hold {picture.channels} channels of {picture.depth} bits; use one of {' '.join(able)}"

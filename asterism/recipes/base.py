@@ -283,7 +283,7 @@ class Recipe(nn.Module):
             return self.space.domain(target.labels)
         if told == "difference":
             assert source is not None
-            return strength * (target.labels - source) * target.known
+            return strength * (self.space.shares(target.labels) - self.space.shares(source)) * target.known
         return target.labels[:, :0]
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:

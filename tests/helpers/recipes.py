@@ -29,6 +29,7 @@ SPACES = {
     "table": LabelSpace([FACES]),
     "joint": LabelSpace([FACES, DISCS]),
     "two": LabelSpace([PETS]),
+    "numbers": LabelSpace([PETS, LabelGroup("pets", ("size", "tilt"), "number", low=-1, high=4)]),
 }
 
 
