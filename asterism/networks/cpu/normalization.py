@@ -73,9 +73,9 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # A penalty differentiates this gradient in turn (create_graph): PyTorch's own operations.
-            x, weight, bias, *_ = ctx.saved_tensors
-            y = _plain(x, weight, bias, ctx.slope)
-            return *torch.autograd.grad(y, (x, weight, bias), g, create_graph=True), None
+            inputs = tuple(ctx.saved_tensors[:3])
+            plain = _plain(inputs[0], inputs[1], inputs[2], ctx.slope)
+            return *torch.autograd.grad(plain, inputs, g, create_graph=True), None
         saved, y = _again(ctx) if ctx.slope is not None or ctx.again else (ctx.saved_tensors, None)
         x, weight, _, mean, scale = saved
         g = g.contiguous(memory_format=torch.channels_last)
