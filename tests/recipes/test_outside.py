@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -254,12 +255,14 @@ def test_a_model_is_exported_and_agrees(
 
 def test_a_model_is_served(file: Path, run: Path, table_dir: Path) -> None:
     pytest.importorskip("fastapi")
-    from tests.helpers.serving import client, opened, post, service
+    from tests.helpers.serving import client, opened, service
 
     recipes.add(file)
-    picture = next((table_dir / "images").iterdir()).read_bytes()
-    with client(service(mine=asterism.load(run, device="cpu"))) as web:
-        assert opened(post(web, picture, to="Green").content).shape == (32, 32, 3)
+    model, picture = asterism.load(run, device="cpu"), next((table_dir / "images").iterdir())
+    with client(service(mine=model)) as web:
+        answer = web.post("/api/models/mine/translate", files={"image": ("a.png", picture.read_bytes())}, data={"to": "Green"})
+    assert answer.status_code == 200, answer.text
+    assert (opened(answer.content) == np.asarray(model.translate(picture, to="Green"))).all()
 
 
 def test_a_card_says_how_the_recipe_is_made_known(file: Path, run: Path, tmp_path: Path) -> None:
@@ -293,7 +296,7 @@ def test_keys_are_those_of_the_file(
     with pytest.raises(SystemExit) as end:
         main([*words, "--width", "8"])
     assert end.value.code == 2 and "did you mean --recipe.width?" in capsys.readouterr().err
-    assert "recipe.widht is not an option: did you mean recipe.width?" in refusal(main([*words, "--recipe.widht=3"]), capsys)
+    assert "recipe.widht is not an option: did you mean recipe.width" in refusal(main([*words, "--recipe.widht=3"]), capsys)
     assert main(["doctor", str(table_dir), "--recipe", str(file), *SHORT.split()[:-2]]) == 0
     assert "my_recipe on" in capsys.readouterr().out
 
