@@ -239,6 +239,22 @@ def test_what_is_told_is_the_difference_to_the_labels_of_the_picture(file: Path,
     assert told == [[[0.0, 0.0, 0.0, 0.0]], [[-1.0, 0.0, 1.0, 0.0]]]
 
 
+def test_an_evaluation_tells_differences_too(
+    file: Path, run: Path, tmp_path: Path, small_judge: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, a colour for another or the border alone; and on the way back the opposite."""
+    kind = recipes.recipe_class(recipes.add(file))
+    told, inner = [], kind.translate
+    monkeypatch.setattr(kind, "translate", lambda self, x, v, **more: told.append(v) or inner(self, x, v, **more))
+    run = Path(shutil.copytree(run, tmp_path / "run"))
+    assert main(["evaluate", str(run), "--split", "val", "--protocol", "stargan", "--pictures", "4", "--device", "cpu"]) == 0
+    colours, border = torch.cat(told)[:, :3], torch.cat(told)[:, 3]
+    swapped, switched = colours.abs().sum(1) == 2, border.abs() == 1
+    assert swapped.any() and switched.any() and not (swapped & switched).any() and (colours.sum(1) == 0).all()
+    there, back = next((a, b) for a, b in zip(told, told[1:], strict=False) if len(a) == len(b) and a.any() and b.any())
+    assert torch.equal(there, -back)
+
+
 def test_a_model_is_exported_and_agrees(
     file: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
