@@ -13,6 +13,7 @@ from asterism.commands import (
     pack,
     report,
     serve,
+    studio,
     train,
     translate,
 )
@@ -27,6 +28,7 @@ COMMANDS = {
     "grid": grid,
     "evaluate": evaluate,
     "report": report,
+    "studio": studio,
     "serve": serve,
     "export": export,
     "import": import_,
