@@ -46,7 +46,9 @@ def describe_keys(**sections: type) -> str:
                 words.insert(1, f"One of {', '.join(typing.get_args(hints[name]))}.")
             head = f"  {f'{section}.{name}':30} "
             lines.append(
-                textwrap.fill(" ".join(words).strip(), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False)
+                textwrap.fill(
+                    " ".join(words).strip(), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False
+                )
             )
     return "\n".join(lines)
 

@@ -54,7 +54,7 @@ class Generator:
         return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 
     def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
-        """Return y, of labels `wanted` [N, L], translated to the labels [N, L] of its source x, and with its style: the cycle."""
+        """Return y, which has the labels `wanted`, translated to the labels [N, L] and the style of its source x: the cycle."""
         s = self.read(x, labels, dataset) if self.recipe.abilities.style else None
         return self.translate(y, wanted, labels, dataset, s)
 

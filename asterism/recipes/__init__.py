@@ -198,5 +198,7 @@ def _checked(kind: Any) -> Any:
     try:
         kind.config_type()
     except (AttributeError, TypeError) as error:
-        raise ConfigError(f"{kind.__name__} needs config_type, a dataclass of which every field has a default: {error}") from error
+        raise ConfigError(
+            f"{kind.__name__} needs config_type, a dataclass whose fields all have defaults: {error}"
+        ) from error
     return kind

@@ -25,7 +25,7 @@ from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError
 from tests.helpers.model_files import rewrite
 
-NETWORKS = '''
+NETWORKS = """
 from torch import nn
 
 def generator(channels, labels, width):
@@ -38,7 +38,7 @@ def discriminator(channels, width):
     return nn.Sequential(
         nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.01), nn.Conv2d(width, width, 4, 2, 1), nn.LeakyReLU(0.01)
     )
-'''
+"""
 
 RECIPE = '''"""Relative GAN: a generator that is told what to change (no paper: a test's).
 
@@ -287,7 +287,9 @@ def test_a_card_says_how_the_recipe_is_made_known(file: Path, run: Path, tmp_pat
     assert main(words) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
     assert 'asterism.recipes.add("my_recipe.py:MyGAN")' in card and "Relative GAN" in card
-    places = [path for path in (tmp_path / "hub").rglob("*") if path.is_file() and str(file.parent).encode() in path.read_bytes()]
+    places = [
+        path for path in (tmp_path / "hub").rglob("*") if path.is_file() and str(file.parent).encode() in path.read_bytes()
+    ]
     assert not places, "where its author's files are is nobody's business"
 
 
@@ -305,9 +307,7 @@ def test_a_recipe_is_listed(file: Path, capsys: pytest.CaptureFixture[str], monk
     assert rows["broken"].endswith("cannot be read as a recipe: ZeroDivisionError: division by zero")
 
 
-def test_keys_are_those_of_the_file(
-    file: Path, table_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keys_are_those_of_the_file(file: Path, table_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(file), "--data", str(table_dir), "--out", str(tmp_path / "r")]
     with pytest.raises(SystemExit) as end:
         main([*words, "--width", "8"])
@@ -335,7 +335,12 @@ def test_a_model_file_never_has_a_file_run(run: Path, tmp_path: Path) -> None:
     """Whatever it says: in the place of the recipe's name, or of where the recipe came from."""
     trap = tmp_path / "trap.py"
     trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\n")
-    for recipe, origin in ((str(trap), None), ("trap", f"{trap}:Trap"), (f"{trap}:Trap", f"{trap}:Trap"), ("stargan", str(trap))):
+    for recipe, origin in (
+        (str(trap), None),
+        ("trap", f"{trap}:Trap"),
+        (f"{trap}:Trap", f"{trap}:Trap"),
+        ("stargan", str(trap)),
+    ):
         copy = Path(shutil.copy(run / "model.safetensors", tmp_path / "model.safetensors"))
         rewrite(copy, recipe=recipe, info={"step": 1, "version": "0", "recipe_from": origin})
         with pytest.raises(ModelError):
