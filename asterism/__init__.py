@@ -27,6 +27,8 @@ _WHERE = {
 
 def __getattr__(name: str) -> Any:
     """Import PyTorch and what needs it on first use, so that `import asterism` and `--help` stay fast."""
+    if name == "recipes":
+        return importlib.import_module("asterism.recipes")
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'asterism' has no attribute {name!r}")

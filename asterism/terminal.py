@@ -40,12 +40,15 @@ def describe_keys(**sections: type) -> str:
         for name, declared in fields_of(cls).items():
             if name == "sources":  # Given by --data, not by its key.
                 continue
-            words = [declared.metadata["help"], _default(declared.default, declared.metadata["unit"])]
+            told = declared.metadata  # Nothing of a field that was declared without `option`.
+            words = [told.get("help", ""), _default(declared.default, told.get("unit", ""))]
             if typing.get_origin(hints[name]) is typing.Literal:
                 words.insert(1, f"One of {', '.join(typing.get_args(hints[name]))}.")
             head = f"  {f'{section}.{name}':30} "
             lines.append(
-                textwrap.fill(" ".join(words), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False)
+                textwrap.fill(
+                    " ".join(words).strip(), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False
+                )
             )
     return "\n".join(lines)
 

@@ -30,7 +30,7 @@ def train(
     """Train a recipe, or go on with the run in `out` where it stopped; the best checkpoint is kept.
 
     Args:
-        recipe: name, as `asterism list` shows it.
+        recipe: name, as `asterism list` shows it, or the path of a recipe's file: `my_recipe.py`.
         data: one or more folders or tables; several are joined, each with its own labels.
         out: the run's folder.
         preset: named settings of the recipe.

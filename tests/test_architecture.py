@@ -182,11 +182,27 @@ def test_public_names_say_what_they_are(path: Path) -> None:
     assert not missing, f"{name_of(path)}: {missing}"
 
 
-def test_architecture_page_lists_every_source() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_architecture_page_draws_these_floors() -> None:
+    drawing = re.search(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert drawing and tuple(tuple(line.split(" | ")) for line in reversed(drawing[1].splitlines())) == FLOORS
+
+
+def test_architecture_page_lists_every_source_once_and_nothing_else() -> None:
+    listed = re.findall(r"^\| `([\w/]+\.py)` \|", PAGE, re.MULTILINE)
     coded = [p for p in SOURCES if len(tree_of(p).body) > 1]  # A folder's bare docstring needs no line of its own.
-    unlisted = [name_of(p) for p in coded if f"`{p.relative_to(PACKAGE).as_posix()}`" not in page]
-    assert not unlisted, f"docs/architecture.md has no line on {unlisted}"
+    assert sorted(listed) == sorted(p.relative_to(PACKAGE).as_posix() for p in coded)
+
+
+def test_architecture_page_lists_a_folders_files_below_its_name() -> None:
+    for part in re.split(r"^\| (?=\*\*)", PAGE, flags=re.MULTILINE)[1:]:
+        folders = {
+            path.partition("/")[0] if "/" in path else "single files"
+            for path in re.findall(r"^\| `([\w/]+\.py)`", part, re.MULTILINE)
+        }
+        assert folders == {part[2:].partition("**")[0]}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

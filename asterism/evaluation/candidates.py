@@ -47,28 +47,30 @@ class Generator:
 
         Where the target is the pictures' own labels, the style is their own too.
         """
+        pictures = self.sets[task.pictures]
         if task.index is None:
-            return self.back(x, x, wanted, self.sets[task.pictures].set.dataset)
-        x, wanted = x.repeat_interleave(task.outputs, 0), wanted.repeat_interleave(task.outputs, 0)
-        return self.translate(x, wanted, self.sets[task.pictures].set.dataset, self._styles(task, rows, wanted))
+            return self.back(x, x, wanted, wanted, pictures.set.dataset)
+        x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
+        return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 
-    def back(self, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
-        """Return y [N, C, H, W] translated to the labels [N, L] of its source x, and with its style: the cycle."""
-        return self.translate(y, labels, dataset, self.read(x, labels, dataset) if self.recipe.abilities.style else None)
+    def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
+        """Return y, which has the labels `wanted`, translated to the labels [N, L] and the style of its source x: the cycle."""
+        s = self.read(x, labels, dataset) if self.recipe.abilities.style else None
+        return self.translate(y, wanted, labels, dataset, s)
 
     def read(self, references: Tensor, labels: Tensor, dataset: int) -> Tensor:
         """Return the styles [N, S] of references [N, C, H, W], read as pictures of the domains of labels [N, L]."""
         with torch.inference_mode(), self.machine.autocast():
             return self.recipe.read_style(references.to(self.machine.device), self._told(labels, dataset)).float()
 
-    def translate(self, x: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
-        """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1].
+    def translate(self, x: Tensor, labels: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
+        """Translate pictures with `labels` to `wanted` [N, L], of one dataset; float32 on the CPU, clamped to [-1, 1].
 
         Raises:
             DivergedError: what comes out is not finite.
         """
         with torch.inference_mode(), self.machine.autocast():
-            y = translate(self.recipe, x.to(self.machine.device), self._told(wanted, dataset), s).cpu()
+            y = translate(self.recipe, x.to(self.machine.device), self._told(wanted, dataset, labels), s).cpu()
         if not y.isfinite().all():
             raise DivergedError(
                 "translations hold values that are not numbers: these weights have diverged, so that nothing can be measured; "
@@ -76,9 +78,9 @@ class Generator:
             )
         return y
 
-    def _told(self, labels: Tensor, dataset: int) -> Tensor:
+    def _told(self, labels: Tensor, dataset: int, source: Tensor | None = None) -> Tensor:
         target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset)).to(self.machine.device)
-        return self.recipe.condition(target)
+        return self.recipe.condition(target, (labels if source is None else source).to(self.machine.device))
 
     def _styles(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor | None:
         """Return the styles [N K, S] of a task's mode; none for the mean style, or a recipe without styles."""
@@ -106,7 +108,7 @@ class Copy:
         """Return the sources."""
         return x.repeat_interleave(task.outputs, 0)
 
-    def back(self, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
+    def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
         """Return y: copying back changes nothing."""
         return y
 

@@ -89,7 +89,7 @@ class Outputs:
     @cached_property
     def back(self) -> Tensor:
         """The cycle: y translated back to the source's labels."""
-        result: Tensor = self.system.back(self.x, self.y, self.labels, self.dataset)
+        result: Tensor = self.system.back(self.x, self.y, self.labels, self.wanted, self.dataset)
         return result
 
     @cached_property

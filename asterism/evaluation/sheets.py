@@ -58,7 +58,7 @@ def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[st
     complete = pictures.set.identity is not None
     for name, wanted in bench.space.single_edits(labels, pictures.set.dataset):
         names.append(name)
-        made.append(system.translate(x, wanted, pictures.set.dataset))
+        made.append(system.translate(x, labels, wanted, pictures.set.dataset))
         found = [row for row in partners.find(rows, wanted) if row is not None]
         complete = complete and len(found) == len(rows)
         if complete:
@@ -135,9 +135,9 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
     styles = system.read(references, labels, pictures.set.dataset)
     blank = torch.ones_like(x[:1])
     rows = [torch.cat([blank, references])]
-    for source in x:
-        many = source.expand(len(references), *source.shape)
-        rows.append(torch.cat([source[None], system.translate(many, labels, pictures.set.dataset, styles)]))
+    for source, row in zip(x, sources, strict=False):
+        many, own = source.expand(len(references), *source.shape), pictures.labels[row].expand_as(labels)
+        rows.append(torch.cat([source[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
 
 

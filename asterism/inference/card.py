@@ -97,6 +97,9 @@ def _use(run: Run, name: str) -> str:
     lines = ["import asterism", "", f"model = asterism.load({json.dumps(name, ensure_ascii=False)})"]
     if target is not None:
         lines.append(f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")')
+    if where := run.model["info"].get("recipe_from"):
+        file = f"asterism.recipes.add({json.dumps(where)})  # The recipe's file; it is not part of asterism."
+        lines.insert(2, file if ".py:" in where else f"# Needs the recipe's package, {where.partition(':')[0]}, installed.")
     return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from asterism import __version__
-from asterism.config import build, closest, to_dict
+from asterism.config import ConfigError, build, to_dict
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
-from asterism.recipes import JUDGES, RECIPES, recipe_class
+from asterism.recipes import origin, recipe_class
 from asterism.recipes.base import Recipe
 from asterism.storage.model_file import ModelError, author, read_tensors, write_tensors
 
@@ -65,13 +65,15 @@ def save_model(
     networks = {n: network for n, network in recipe.networks.items() if n in given or n in exact}
     _compare({f"{n}.{key}" for n, network in networks.items() for key in network.state_dict()}, weights)
     tensors = {key: _stored(t, exact=key.partition(".")[0] in exact) for key, t in weights.items()}
+    where = origin(name)
+    outside = {"recipe_from": os.path.basename(where)} if where else {}  # Without its place, since model files are shared.
     facts = {
         "recipe": name,
         "config": to_dict(recipe.config),
         "labels": recipe.space.to_json(),
         "picture": asdict(recipe.picture),
         "networks": list(networks),
-        "info": {**info, "version": __version__},
+        "info": {**info, **outside, "version": __version__},
     }
     write_tensors(path, tensors, facts)
 
@@ -90,12 +92,11 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     """
     weights, facts = read_tensors(path)
     written_by = author(facts)
-    if facts["recipe"] not in RECIPES | JUDGES:
-        raise ModelError(
-            f"{path} is a model of recipe {facts['recipe']!r}, written by {written_by}: {closest(facts['recipe'], RECIPES)}"
-        )
     try:
-        recipe_type = recipe_class(facts["recipe"])
+        recipe_type = recipe_class(facts["recipe"], facts.get("info", {}).get("recipe_from"))
+    except ConfigError as error:
+        raise ModelError(f"{path}, written by {written_by}: {error}") from error
+    try:
         config = build(recipe_type.config_type, facts["config"])
         space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat(**facts["picture"])
         with torch.random.fork_rng(devices=[]):

@@ -48,6 +48,8 @@ FLAGS = {
     "info": "",
 }
 """Frozen: a new knob is a field of the configuration, unless it is about files or about using a model."""
+EVERYWHERE = ("help", "traceback", "recipe_files")
+"""Flags of every command, and of every one that takes a model."""
 
 
 def train(data: Path, out: Path, *words: str, recipe: str = "stargan") -> int:
@@ -356,7 +358,7 @@ def test_the_doctor_says_by_its_status_whether_training_would_start(
 def test_the_flags_are_these() -> None:
     action = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     flags = {
-        name: " ".join(f for a in command._actions for f in a.option_strings if f not in ("-h", "--help", "--traceback"))
+        name: " ".join(f for a in command._actions for f in a.option_strings if a.dest not in EVERYWHERE)
         for name, command in action.choices.items()
     }
     assert flags == FLAGS
