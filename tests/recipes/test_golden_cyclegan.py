@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
-from asterism.engine.pools import Pools
 from asterism.engine.trainer import Trainer
 from asterism.labels import LabelGroup, LabelSpace
-from asterism.networks.sizes import SizeError
 from asterism.recipes.cyclegan import Config, CycleGAN
 from tests.helpers.recipes import trainer_of
 
@@ -120,81 +116,3 @@ def test_a_step_of_the_engine_agrees(own):
             # Adam's first step is the gradient's sign: of a gradient that is rounding noise it may be either.
             moved = (parameter.detach() - after).abs()
             assert bool((moved[steady] <= 0.01 * case.lr).all()) and bool((moved <= 2.1 * case.lr).all()), key
-
-
-def test_pools_show_what_the_published_ones_would():
-    """Fed with the same draws, the published rule, written out as a loop, passes the same fakes on."""
-    size, count, batch = 3, 40, 2
-    pools = Pools({"x_fake_a": size, "x_fake_b": 0}, seed=5, processes=Processes())
-    stored: list[float] = []
-    swapped = 0
-    for first in range(0, count, batch):
-        plan = pools.plan(first, batch)
-        fakes = torch.arange(first, first + batch, dtype=torch.float32).view(batch, 1, 1, 1).expand(-1, 3, 4, 4)
-        result = pools.exchange(Batch(x_fake_a=fakes, x_fake_b=fakes), Batch(**plan))
-        wanted = []
-        for i, fake in enumerate(range(first, first + batch)):
-            if len(stored) < size:  # Until it is full, every fake is kept and passes as it is.
-                stored.append(fake)
-                wanted.append(fake)
-            elif plan["x_fake_a_swap"][i]:  # At a chance of one half an older one passes, and the new one takes its place.
-                place = int(plan["x_fake_a_slot"][i])
-                wanted.append(stored[place])
-                stored[place] = fake
-                swapped += 1
-            else:
-                wanted.append(fake)
-        assert result["pooled_x_fake_a"][:, 0, 0, 0].tolist() == wanted
-        assert torch.equal(result["pooled_x_fake_b"], fakes)  # A size of 0 keeps nothing.
-    draws = Pools({"x_fake_a": size}, seed=5, processes=Processes()).plan(size, 1000)
-    assert 450 < int(draws["x_fake_a_swap"].sum()) < 550 and set(draws["x_fake_a_slot"].tolist()) == set(range(size))
-    assert 0 < swapped < count - size
-
-
-def test_discriminators_see_past_fakes_and_generators_their_own():
-    torch.manual_seed(0)
-    recipe = CycleGAN(Config(conv_dim=4, num_blocks=1, discriminator_conv_dim=4), SPACE, PictureFormat(1, 32, 32))
-    own, past = torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32)
-    batch = Batch(x=own, x_other=own, y=torch.tensor([0, 1]), x_fake_a=own, x_fake_b=own)
-    pooled = batch.extend(pooled_x_fake_a=past, pooled_x_fake_b=past)
-    now, later = (recipe.discriminators_terms(b, torch.zeros(())) for b in (batch, pooled))
-    assert torch.equal(later["fake_a"][1], (recipe.discriminator_a(past)).square().mean(1))
-    assert torch.equal(now["real_a"][1], later["real_a"][1])
-    of_g = [recipe.generators_terms(b, torch.zeros(()))["adversarial_a"][1] for b in (batch, pooled)]
-    assert torch.equal(*of_g)
-
-
-def test_translations_in_a_mixed_batch_are_those_of_each_picture_alone():
-    """Eagerly only the wanted generator runs; what a compiler or exporter sees runs both and selects."""
-    torch.manual_seed(0)
-    recipe = CycleGAN(Config(conv_dim=4, num_blocks=1, discriminator_conv_dim=4), SPACE, PictureFormat(3, 32, 32)).eval()
-    x, told, runs = torch.rand(3, 3, 32, 32), torch.tensor([1, 0, 1]), []
-    for name in ("generator_a", "generator_b"):
-        recipe.networks[name].register_forward_hook(lambda _, inputs, __, name=name: runs.append((name, len(inputs[0]))))
-    with torch.no_grad():
-        mixed = recipe.translate(x, told)
-        assert runs == [("generator_a", 1), ("generator_b", 2)]
-        alone = torch.cat([recipe.translate(x[i : i + 1], told[i : i + 1]) for i in range(3)])
-        runs.clear()
-        recipe.translate(x, torch.zeros(3, dtype=torch.long))
-        assert runs == [("generator_a", 3)]
-        exported = torch.export.export(_Translate(recipe), (x, told), strict=False).module()(x, told)
-    torch.testing.assert_close(mixed, alone, rtol=0, atol=1e-5)
-    torch.testing.assert_close(exported, mixed, rtol=0, atol=1e-5)
-
-
-class _Translate(torch.nn.Module):
-    def __init__(self, recipe):
-        super().__init__()
-        self.recipe = recipe
-
-    def forward(self, x, told):
-        return self.recipe.translate(x, told)
-
-
-def test_what_it_cannot_take_is_refused_with_what_it_can():
-    three = LabelSpace([LabelGroup("pictures", ("A", "B", "C"), "one_of")])
-    with pytest.raises(ConfigError, match="CycleGAN translates between 2 domains of one dataset; these data have 3 in 1: A, B, C"):
-        CycleGAN(Config(), three, PictureFormat(3, 64, 64))
-    with pytest.raises(SizeError, match=r"at least 24 \(recipe.discriminator_layers 3\); the nearest is 24x64"):
-        CycleGAN(Config(), SPACE, PictureFormat(3, 16, 66))
