@@ -14,8 +14,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
-    names.add_argument("--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...; cyclegan: A,B]")
-    parser.add_argument("--image-size", metavar="N", help="pixels in training: 128 or 128x96; stargan_v2's files tell [cyclegan: 256]")
+    names.add_argument(
+        "--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...; cyclegan: A,B]"
+    )
+    parser.add_argument(
+        "--image-size", metavar="N", help="pixels in training: 128 or 128x96; stargan_v2's files tell [cyclegan: 256]"
+    )
     parser.add_argument("--fan", action="store_true", help="stargan_v2: keep the landmark network, for masks of faces")
     parser.add_argument("--licence", default="", metavar="WORDS", help="licence of the weights, kept in the model file")
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the run's folder, new or empty")

@@ -70,7 +70,7 @@ def _about(run: Run) -> str:
     picture, paper = run.model["picture"], _paper(run.model["recipe"])
     kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
     said = [
-        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
+        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One model knows all "
         f"of them. Recipe: {paper}.",
         *(_group(group) for group in run.model["labels"]),
     ]

@@ -1,4 +1,4 @@
-"""The networks of CycleGAN (arXiv:1703.10593, Appendix: network architectures).
+"""The networks of CycleGAN (arXiv:1703.10593, Section 7.2).
 
 Parameter names and shapes are those of the authors' released PyTorch checkpoints. The norms have neither scale, shift nor
 running statistics. Biases in front of them have no effect on any output; they are there since the checkpoints have them.
@@ -24,7 +24,7 @@ MOST = 8
 class Generator(nn.Module):
     """Translate pictures to one domain: the network of arXiv:1603.08155 with instance norms.
 
-    Edges are reflected where the paper's predecessor had zeros, which show as borders in the pictures.
+    Padding reflects the picture: zeros would show as artefacts along the edges (Section 7.2).
 
     Args:
         channels: C.
@@ -94,7 +94,7 @@ def _block(convolution: nn.Conv2d | nn.ConvTranspose2d, slope: float = 0.0) -> t
 
 
 def initialize(network: nn.Module) -> None:
-    """Draw the weights of all convolutions from N(0, 0.02), and set their biases to zero (Section 4: training details)."""
+    """Draw the weights of all convolutions from N(0, 0.02), and set their biases to zero (Section 7.1)."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)

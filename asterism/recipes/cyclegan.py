@@ -47,7 +47,9 @@ class Config:
     discriminator_conv_dim: int = option(64, "Channels after the discriminators' first convolution.", low=1)
     discriminator_layers: int = option(3, "Halving convolutions of the discriminators.", low=1)
     cycle_weight: float = option(10.0, "Weight of the cycle terms, lambda in Eq. (3).", low=0)
-    identity_weight: float = option(5.0, "Weight of the identity terms; the paper's is half of lambda, where it has them.", low=0)
+    identity_weight: float = option(
+        5.0, "Weight of the identity terms; the paper's is half of lambda, where it has them.", low=0
+    )
     pool_size: int = option(50, "Past fakes of each domain, of which the discriminators see some again; 0: none.", low=0)
     lr: float = option(2e-4, "Learning rate of all networks.", low=0)
 
@@ -125,7 +127,7 @@ class CycleGAN(Recipe):
         return terms
 
     def discriminators_terms(self, batch: Batch, progress: Tensor) -> Terms:
-        """Eq. (1) in least squares, halved so that D learns at half of G's pace (Section 4)."""
+        """Eq. (1) in least squares, halved so that D learns more slowly than G (Section 7.1)."""
         x_a, x_b = self.pair(batch)
         if "pooled_x_fake_a" in batch:  # Fakes of this step, or of earlier ones (Section 4).
             x_fake_a, x_fake_b = batch.pooled_x_fake_a, batch.pooled_x_fake_b
@@ -133,7 +135,10 @@ class CycleGAN(Recipe):
             with torch.no_grad():
                 x_fake_a, x_fake_b = self.share(batch).values()
         terms: Terms = {}
-        for domain, judge, x, x_fake in (("a", self.discriminator_a, x_a, x_fake_a), ("b", self.discriminator_b, x_b, x_fake_b)):
+        for domain, judge, x, x_fake in (
+            ("a", self.discriminator_a, x_a, x_fake_a),
+            ("b", self.discriminator_b, x_b, x_fake_b),
+        ):
             # In one pass: norms are each picture's own, so that no sample sees another.
             real, fake = judge(torch.cat([x, x_fake.to(x.dtype)])).chunk(2)
             terms[f"real_{domain}"] = (0.5, least_squares(real, 1))

@@ -133,8 +133,14 @@ def test_a_new_pair_of_domains_starts_from_the_direction_that_it_shares(tmp_path
     ("changes", "words"),
     [
         ({"model.4.bias": None}, "lacks model.4.bias"),
-        ({"model.10.conv_block.6.weight": torch.zeros(16, 16, 3, 3)}, "was trained with dropout, as model.10.conv_block.6.weight"),
-        ({"model.2.weight": torch.ones(4), "model.2.running_mean": torch.ones(4)}, "holds model.2.weight, model.2.running_mean"),
+        (
+            {"model.10.conv_block.6.weight": torch.zeros(16, 16, 3, 3)},
+            "was trained with dropout, as model.10.conv_block.6.weight",
+        ),
+        (
+            {"model.2.weight": torch.ones(4), "model.2.running_mean": torch.ones(4)},
+            "holds model.2.weight, model.2.running_mean",
+        ),
         ({"model.1.weight": None}, "lacks the kernel model.1.weight: it is no generator with residual blocks"),
         ({"model.1.weight": torch.zeros(4, 1, 7, 7)}, "makes pictures of 3 channels from 1"),
     ],

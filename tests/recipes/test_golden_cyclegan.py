@@ -1,4 +1,4 @@
-"""The published CycleGAN's numbers, through the real recipe and engine: one step of the generators and of the discriminators."""
+"""The published CycleGAN's numbers, through the real recipe and engine: one step of all four networks."""
 
 from __future__ import annotations
 

@@ -69,7 +69,9 @@ def write(model: Model) -> dict[str, dict[str, Tensor]]:
     """Return the published files of a model: file name -> state dict, keys in the published order."""
     step = int(model.info.get("step", 0))
     return {
-        f"{step}_net_{letters}.pth": {k: t.detach().cpu().contiguous() for k, t in model.recipe.networks[name].state_dict().items()}
+        f"{step}_net_{letters}.pth": {
+            k: t.detach().cpu().contiguous() for k, t in model.recipe.networks[name].state_dict().items()
+        }
         for letters, name in NAMES.items()
         if name not in model.missing
     }
@@ -106,8 +108,8 @@ def _read_discriminator(path: Path, weights: Weights) -> dict[str, int]:
 def _kernel(path: Path, weights: Weights, key: str) -> Tensor:
     if key not in weights or weights[key].ndim != 4:
         raise ModelError(
-            f"{path} lacks the kernel {key}: it is no generator with residual blocks (netG resnet_6blocks or resnet_9blocks) or no "
-            "discriminator of patches (netD basic) of CycleGAN's, or incomplete"
+            f"{path} lacks the kernel {key}: it is no generator with residual blocks (netG resnet_6blocks or resnet_9blocks) "
+            "and no discriminator of patches (netD basic) of CycleGAN's, or incomplete"
         )
     return weights[key]
 
