@@ -76,7 +76,7 @@ def _about(run: Run) -> str:
     if picture.get("depth") == 32:
         what = f"features [{picture['channels']}, {picture['height']}, {picture['width']}], arrays of floats,"
     said = [
-        f"Translates {what} between domains. One network knows all of them. Recipe: {paper}.",
+        f"Translates {what} between domains. One model knows all of them. Recipe: {paper}.",
         *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])

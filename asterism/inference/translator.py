@@ -111,9 +111,13 @@ class Translator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that targets are made of: all of them, or of a recipe that is told the domain its domains."""
-        space = self.model.space
-        return space.domain_names if self.recipe.abilities.told == "domain" else space.names
+        """The labels that targets are made of: all of them, or of a recipe that is told the domain its domains.
+
+        Without those whose networks the model file lacks.
+        """
+        space, lacking = self.model.space, self.model.unreachable
+        names = space.domain_names if self.recipe.abilities.told == "domain" else space.names
+        return tuple(name for name in names if name not in lacking)
 
     def translate(
         self,
@@ -292,17 +296,19 @@ class Translator:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
 
         Raises:
-            LabelError: an unknown label or a contradiction, or of a recipe with styles a label that is none of its domains;
-                says what is valid.
+            LabelError: an unknown label or a contradiction, a label that is none of the domains of a recipe that is told
+                the domain, or one whose network the model file lacks; says what is valid.
         """
         if not isinstance(to, (str, Mapping)):
             raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
         space = self.model.space
         edits = space.parse(to)
-        for edit in edits if self.recipe.abilities.told == "domain" else ():
-            for index in edit.values.keys() - space.domains(edit.dataset):
-                domains = ", ".join(space.names[i] for i in space.domains(edit.dataset))
-                raise LabelError(f"{space.names[index]} is none of the domains that {self.model.name} has learned: {domains}")
+        lacking, targets = self.model.unreachable, ", ".join(self.labels)
+        for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
+            if holds and name in lacking:
+                raise LabelError(f"the model file lacks the network that translates to {name}; it translates to {targets}")
+            if name not in (*self.labels, *lacking):
+                raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
         return edits
 
     def stream(

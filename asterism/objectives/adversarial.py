@@ -1,6 +1,7 @@
-"""Adversarial objectives: Wasserstein scores (arXiv:1701.07875) and the logistic loss with its non-saturating form.
+"""Adversarial objectives: Wasserstein scores (arXiv:1701.07875), least squares, and the logistic loss, non-saturating.
 
-`logits` are raw: no sigmoid before. Of [N, P] logits over P patches, Wasserstein scores take a picture's mean.
+`logits` are raw: no sigmoid before. Of [N, P] logits over P patches, Wasserstein scores and least squares take a picture's
+mean.
 """
 
 from __future__ import annotations
@@ -25,6 +26,19 @@ def critic_fake(logits: Tensor) -> Tensor:
 def generator_fake(logits: Tensor) -> Tensor:
     """What the generator pays for its fakes: -mean_p D(G(x, c)). StarGAN, Eq. (8). Returns [N], any real value."""
     return -_mean(logits)
+
+
+def least_squares(logits: Tensor, target: float) -> Tensor:
+    """Squared distance from the wanted score: mean_p (D_p(x) - target)^2. LSGAN (arXiv:1611.04076), Eq. (2).
+
+    Args:
+        logits: [N] or [N, P].
+        target: the score that is wanted; CycleGAN's are 1 for real and 0 for fake.
+
+    Returns:
+        [N] float32, >= 0.
+    """
+    return _mean((logits.float() - target).square())
 
 
 def logistic_real(logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ RECIPES = {
     "stargan": "asterism.recipes.stargan:StarGAN",
     "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
+    "cyclegan": "asterism.recipes.cyclegan:CycleGAN",
 }
 
 JUDGES = {
@@ -96,13 +97,14 @@ def add(recipe: str | os.PathLike[str] | type, name: str | None = None) -> str:
         ConfigError: no such file, an error in it, no recipe or several in it, a class that is no recipe, or a name that
             another recipe has.
     """
-    path = wanted = None
+    path, wanted, name = None, None, name or (recipe.__name__ if isinstance(recipe, type) else None)
     if not isinstance(recipe, type):
         found = FILE.fullmatch(os.fspath(recipe))
         if not found:
             raise ConfigError(f"{recipe} is no recipe's file: expected a Python file, such as my_recipe.py")
         path, wanted = Path(found[1]).expanduser().absolute(), found[2]
-    name = name or (path.stem if path else recipe.__name__)
+        name = name or path.stem
+    assert name is not None
     if name in RECIPES | JUDGES:
         raise ConfigError(f"{recipe}: asterism has a recipe {name!r} of its own; take another name")
     kind = _in_file(path, wanted, f"asterism_recipe_{name}") if path else _checked(recipe)

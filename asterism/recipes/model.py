@@ -41,14 +41,27 @@ class Model:
     info: Mapping[str, Any]
     missing: tuple[str, ...] = ()
 
+    @property
+    def unreachable(self) -> tuple[str, ...]:
+        """The labels that are no targets, since the network that makes pictures of each, and of it alone, is missing."""
+        owners = owned(self.recipe) if self.missing else {}
+        return tuple(owners[name] for name in self.missing if name in owners and name in self.recipe.averaged)
+
+
+def owned(recipe: Recipe) -> dict[str, str]:
+    """Return the networks that belong to one label with all that they hold, and to which."""
+    owner = {slot.parameter: slot.owner for slot in recipe.label_slots() if slot.axis is None}
+    found = {n: {owner.get(f"{n}.{key}") for key, _ in network.named_parameters()} for n, network in recipe.networks.items()}
+    return {n: label for n, (label, *others) in found.items() if label is not None and not others}
+
 
 def save_model(
     path: str | os.PathLike[str], recipe: Recipe, name: str, weights: Mapping[str, Tensor], *, info: Mapping[str, Any]
 ) -> None:
     """Write a model file, whole or not at all.
 
-    Networks named in `recipe.averaged` and those never trained, which make the translations, are kept in float32; the others,
-    of which only the class head is used later, in float16.
+    Networks named in `recipe.averaged` and those never trained, which make the pictures, are kept in float32; the others, of
+    which only the class head is used later, in float16. Only discriminators, and networks of single labels, may be left out.
 
     Args:
         path: the file to write or replace.
@@ -62,7 +75,8 @@ def save_model(
     """
     given = {key.partition(".")[0] for key in weights}
     exact = {n for n in recipe.networks if n in recipe.averaged or n not in recipe.optimizers()}
-    networks = {n: network for n, network in recipe.networks.items() if n in given or n in exact}
+    spared = owned(recipe) if given & exact else {}
+    networks = {n: network for n, network in recipe.networks.items() if n in given or (n in exact and n not in spared)}
     _compare({f"{n}.{key}" for n, network in networks.items() for key in network.state_dict()}, weights)
     tensors = {key: _stored(t, exact=key.partition(".")[0] in exact) for key, t in weights.items()}
     where = origin(name)

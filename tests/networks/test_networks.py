@@ -13,7 +13,7 @@ from asterism.engine.distributed import Processes
 from asterism.engine.optimizers import Optimizers
 from asterism.networks.cpu import convolution, normalization, winograd
 from asterism.networks.cpu.convolution import convolve, transpose
-from asterism.networks.cpu.normalization import instance_norm, outputs_made_again
+from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
 from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
 from asterism.networks.stargan import Discriminator, Generator
 from tests.helpers.recipes import SIZE, SPACES, tiny
@@ -166,6 +166,20 @@ def test_instance_norm_with_its_activation_equals_the_plain_form(slope, own, mon
     torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
     for a, b_ in zip(*(torch.autograd.grad(y.pow(3).sum(), [x, w, b]) for y in (mine, plain)), strict=True):
         torch.testing.assert_close(a, b_, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("slope", [None, 0.0, 0.2])
+def test_instance_norm_without_scale_and_shift_equals_the_librarys(slope):
+    x = numbers(3, 5, 6, 4, layout=torch.channels_last)
+    layer = InstanceNorm2d(5, slope, affine=False)
+    assert not layer.state_dict()
+    plain = F.instance_norm(x)
+    plain = plain if slope is None else F.leaky_relu(plain, slope)
+    mine = layer(x)
+    assert "_Norm" in type(mine.grad_fn).__name__
+    torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
+    (a,), (b,) = (torch.autograd.grad(y.pow(3).sum(), [x]) for y in (mine, plain))
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_a_norms_output_is_not_kept_and_gives_the_same_gradients_bit_for_bit():
