@@ -11,6 +11,7 @@ RECIPES = {
     "stargan": "asterism.recipes.stargan:StarGAN",
     "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
+    "dcgan": "asterism.recipes.dcgan:DCGAN",
 }
 
 JUDGES = {
