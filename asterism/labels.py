@@ -49,7 +49,7 @@ class LabelGroup:
     def __post_init__(self) -> None:
         if self.kind not in ("binary", "one_of"):
             raise LabelError(f"the kind of a label group is 'binary' or 'one_of', not {self.kind!r}")
-        if not self.labels:
+        if not self.labels and self.kind != "binary":
             raise LabelError(f"dataset {self.dataset!r} has a label group without labels")
         if self.kind == "one_of" and self.exclusive:
             raise LabelError("the labels of a one_of group exclude each other already; exclusive sets belong to binary groups")

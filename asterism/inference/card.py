@@ -14,6 +14,7 @@ from typing import Any
 
 from asterism.config import ConfigError
 from asterism.recipes import recipe_class
+from asterism.recipes.base import Abilities
 from asterism.storage.run_folder import Run, heading
 
 HUB_LICENCES = (
@@ -22,27 +23,34 @@ HUB_LICENCES = (
 """Licences by the identifiers that the hub knows; any other is `other`, with its name."""
 
 
-def write_card(run: Run, name: str, picture: str | None) -> str:
+def write_card(run: Run, name: str, picture: str | None, abilities: Abilities) -> str:
     """Return the text of README.md.
 
     Args:
         run: from `read_run`, with a model file.
         name: how `asterism.load` finds the model: owner/name, or a folder.
         picture: path of the sample picture beside the card, if there is one.
+        abilities: of the model's recipe.
     """
     title, info = name.rpartition("/")[2], run.model["info"]
-    parts = [_front_matter(run), f"# {title}", _about(run)]
+    parts = [_front_matter(run, abilities), f"# {title}", _about(run, abilities)]
     if picture:
-        parts.append(f"![Pictures and their translations]({picture})\n\n*{_caption(run)}*")
+        shown = "Pictures and their translations" if abilities.translates else "Generated pictures"
+        parts.append(f"![{shown}]({picture})\n\n*{_caption(run)}*")
     parts += [
         "## Use",
-        _use(run, name),
+        _use(run, name, abilities),
         "## Training",
         _table(("", ""), list(_training(run).items())),
         "## Scores",
         _scores(run),
     ]
-    parts += ["## Intended use and limits", _limits(run), "## Licence", _licence_words(str(info.get("licence") or ""))]
+    parts += [
+        "## Intended use and limits",
+        _limits(run, abilities),
+        "## Licence",
+        _licence_words(str(info.get("licence") or "")),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -58,17 +66,20 @@ def hub_licence(words: str) -> dict[str, str]:
     return {"license": found} if found else {"license": "other", "license_name": slug[:64]}
 
 
-def _front_matter(run: Run) -> str:
-    tags = ["image-to-image", "gan", "multi-domain", str(run.model["recipe"]).replace("_", "-")]
-    facts: dict[str, Any] = {"library_name": "asterism", "pipeline_tag": "image-to-image", "tags": tags}
+def _front_matter(run: Run, can: Abilities) -> str:
+    task = "image-to-image" if can.translates else "unconditional-image-generation"
+    tags = [task, "gan", *["multi-domain"] * can.translates, str(run.model["recipe"]).replace("_", "-")]
+    facts: dict[str, Any] = {"library_name": "asterism", "pipeline_tag": task, "tags": tags}
     facts |= hub_licence(str(run.model["info"].get("licence") or ""))
     lines = [f"{key}: {json.dumps(value) if isinstance(value, list) else value}" for key, value in facts.items()]
     return "\n".join(["---", *lines, "---"])
 
 
-def _about(run: Run) -> str:
+def _about(run: Run, can: Abilities) -> str:
     picture, paper = run.model["picture"], _paper(run.model["recipe"])
     kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
+    if not can.translates:
+        return f"Makes {kind} pictures of {picture['width']} x {picture['height']} pixels from noise. Recipe: {paper}."
     said = [
         f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
         f"of them. Recipe: {paper}.",
@@ -95,15 +106,19 @@ def _paper(name: str) -> str:
     return re.split(r"(?<=[.)])(?:\.|$)\s*", head)[0].rstrip(".")
 
 
-def _use(run: Run, name: str) -> str:
+def _use(run: Run, name: str, can: Abilities) -> str:
+    if not can.translates:
+        return _code(name, "first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")') + (
+            "\n\nA seed is a picture: the same seed gives the same one."
+        )
     target = run.model["labels"][0]["labels"][0]
-    lines = [
-        "import asterism",
-        "",
-        f"model = asterism.load({json.dumps(name, ensure_ascii=False)})",
-        f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")',
-    ]
-    return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
+    line = f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")'
+    return _code(name, line) + "\n\nPictures of any size come in and keep their size."
+
+
+def _code(name: str, *lines: str) -> str:
+    head = ["import asterism", "", f"model = asterism.load({json.dumps(name, ensure_ascii=False)})"]
+    return "\n".join(["```python", *head, *lines, "```"])
 
 
 def _training(run: Run) -> dict[str, str]:
@@ -152,17 +167,22 @@ def _number(value: float | None, unit: str | None) -> str:
     return "" if value is None else f"{value:.1%}" if unit == "share" else f"{value:.4g}"
 
 
-def _limits(run: Run) -> str:
+def _limits(run: Run, can: Abilities) -> str:
     info = run.model["info"]
     about = " and ".join(d["name"] for d in info.get("data") or ()) or "its training data"
-    lines = [
+    made = [
+        f"It makes pictures like those of {about}, biases of the data included, and may come close to single ones of them.",
+        "A generated picture shows nothing that exists, and is no evidence of anything.",
+        "Not for deceiving: say that a published picture is generated.",
+    ]
+    translated = [
         f"Made for pictures like those of {about}; on others results are not known and often worse.",
         "A translation shows what the model learned that a domain looks like, biases of the data included. It is no evidence "
         "of how a person, a place or an organ looks or would look.",
         "Attributes are changed together where they went together in the data; what a target does not name may change too.",
         "Not for deceiving: say that a published translation is one. Pictures of people: only with their consent.",
-        "Not for medical or legal decisions.",
     ]
+    lines = [*(translated if can.translates else made), "Not for medical or legal decisions."]
     if not run.scores:
         lines.append("How well it works was not measured.")
     return "\n".join(f"- {line}" for line in lines)

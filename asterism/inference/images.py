@@ -203,7 +203,7 @@ def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
 
 
 def _from_file(array: np.ndarray, picture: PictureFormat) -> Picture:
-    return Picture(_to_tensor(array, picture), lambda y: _shown(to_array(y, picture)))
+    return Picture(_to_tensor(array, picture), lambda y: rebuilt(y, picture))
 
 
 def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
@@ -220,7 +220,8 @@ def _to_tensor(array: np.ndarray, picture: PictureFormat) -> Tensor:
     return torch.from_numpy(np.array(as_stored(array, picture).transpose(2, 0, 1), order="C"))
 
 
-def _shown(array: np.ndarray) -> Image.Image | np.ndarray:
-    """Return a PIL image where Pillow holds all of the picture."""
+def rebuilt(y: Tensor, picture: PictureFormat) -> Image.Image | np.ndarray:
+    """Return a result, float32 [C, H, W] in [-1, 1], as a PIL image; as an array [H, W, C] where Pillow cannot hold it."""
+    array = to_array(y, picture)
     wide = array.dtype == np.uint16 and array.shape[2] > 1
     return array if wide or array.shape[2] > 4 else to_pil(array)

@@ -42,7 +42,7 @@ def import_published(
             target does not name cannot be predicted. For StarGAN v2 nets_ema or nets, or both.
         space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 needs none:
             its domains are then domain_0, domain_1, ...
-        size: height and width of the pictures of training; StarGAN v2 tells them by its shapes.
+        size: height and width of the pictures of training; StarGAN v2 and DCGAN tell them by their shapes.
         out: folder of the run, new or empty.
         licence: of the weights; none takes that of the authors' files where it is known. Kept in the model file.
         fan: StarGAN v2: keep the landmark network, which makes the masks of faces.
