@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from asterism.config import TrainConfig
+from asterism.config import ConfigError, TrainConfig
 from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.data.loader import Loader
@@ -87,6 +87,11 @@ class Trainer:
         self.recipe, self.loader, self.config, self.run = recipe, loader, config, run
         self.machine, self.processes = machine, processes
         self.identity, self.previews, self.info = identity, previews, info
+        if recipe.coupled and config.accumulate > 1:
+            raise ConfigError(
+                f"train.accumulate {config.accumulate}: {type(recipe).__name__} normalises over the samples of a batch, so a "
+                "batch cannot be split; take a smaller --train.batch_size"
+            )
         memory.recompute_activations(recipe, config.checkpoint_activations)
         self.tables = CompiledTerms(recipe, machine.device, config.compile, config.checkpoint_activations)
         alone = self.tables.compiled and processes.world == 1  # Messages between processes are not recorded.

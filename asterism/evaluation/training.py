@@ -47,7 +47,7 @@ class QuickEvaluation:
         except DivergedError:
             self.floor.say("not measured: the translations hold values that are not numbers")
             return {m.name: None for m, _ in PROTOCOL.measures}
-        return next(row["values"] for row in record["rows"] if row["name"] == f"translated, {ALL}")
+        return next(row["values"] for row in record["rows"] if row["name"].startswith(f"translated, {ALL}"))
 
 
 def quick_evaluation(

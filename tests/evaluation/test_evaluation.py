@@ -17,23 +17,27 @@ from PIL import Image
 from torch import Tensor
 
 from asterism import train
-from asterism.config import ConfigError
+from asterism.config import ConfigError, DataConfig
 from asterism.data.collection import DataError
+from asterism.data.dataset import open_data
 from asterism.data.pictures import write
 from asterism.evaluation import judge as judging
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.evaluate import differing, evaluate
+from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders, set_names
 from asterism.evaluation.tasks import Task
 from asterism.inference.published.importing import import_published
 from asterism.labels import LabelSpace
+from asterism.machine import Machine
 from asterism.metrics.accuracy import agreement, margin
 from asterism.networks.resnet import ResNet18
 from asterism.recipes.classifier import Classifier
 from asterism.recipes.stargan import StarGAN
 from asterism.storage.run_folder import read_scores, why_not_comparable
 from tests.helpers.evaluating import CPU, JUDGE, STARGAN, TRUTH, values
+from tests.helpers.recipes import tiny
 from tests.helpers.runs import small
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "stargan"
@@ -404,3 +408,23 @@ def test_protocols_state_their_measures_once() -> None:
     for name, protocol in PROTOCOLS.items():
         measures = [m.name for m, _ in protocol.measures]
         assert protocol.name == name and len(measures) == len(set(measures)) and protocol.version >= 1
+
+
+def test_the_best_checkpoint_of_a_recipe_with_styles_is_judged_by_styles_from_noise(discs: Path) -> None:
+    """By mean styles, a model whose styles have all become alike would be as good as another."""
+    held = open_data(DataConfig(sources=(str(discs),), size=(32, 32)))
+    sets = [Pictures(s, held.picture, print) for s in held.splits["val"]]
+    styled, plain = (tiny(name, held.space) for name in ("stargan_v2", "stargan"))
+    quick = PROTOCOLS["quick"]
+    made = {recipe: quick.tasks(sets, held.space, [], recipe, quick.parameters) for recipe in (styled, plain)}
+    assert {task.mode for task in made[styled]} == {"latent"} and {task.mode for task in made[plain]} == {"label"}
+    edits = [task for task in made[styled] if task.index is not None]
+    assert edits and all(task.outputs == 2 for task in edits)
+    assert {held.space.names[task.index] for task in edits} == set(held.space.domain_names), "it knows no other labels"
+    generator = Generator("translated", styled, Machine.choose("cpu", "float32"), sets, 0)
+    task, row = edits[0], edits[0].rows[0]
+    with torch.no_grad():
+        for parameter in styled.parameters():  # A new generator hardly listens to its style.
+            parameter.mul_(3)
+    one, two = generator.outputs(task, [row], sets[0].load([row]), task.wanted[:1])
+    assert not torch.equal(one, two)

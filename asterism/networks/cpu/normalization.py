@@ -51,6 +51,10 @@ def instance_norm(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None =
     """
     if handwritten.applies(x) and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last):
         return _Norm.apply(x, weight, bias, slope)
+    return _plain(x, weight, bias, slope)
+
+
+def _plain(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None) -> Tensor:
     if weight.ndim == 1:
         y = F.instance_norm(x, weight=weight, bias=bias, eps=EPSILON)
     else:
@@ -67,8 +71,11 @@ class _Norm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # A penalty differentiates this gradient in turn (create_graph): PyTorch's own operations.
+            inputs = tuple(ctx.saved_tensors[:3])
+            plain = _plain(inputs[0], inputs[1], inputs[2], ctx.slope)
+            return *torch.autograd.grad(plain, inputs, g, create_graph=True), None
         saved, y = _again(ctx) if ctx.slope is not None or ctx.again else (ctx.saved_tensors, None)
         x, weight, _, mean, scale = saved
         g = g.contiguous(memory_format=torch.channels_last)
