@@ -47,6 +47,8 @@ class RealFeatures:
                     saved = time.monotonic()
         self.features = done
 
-    def of(self, index: int, value: bool) -> Tensor:
-        """Return the features [n, D] of the pictures whose label `index` is known to be `value`."""
+    def of(self, index: int | None, value: bool) -> Tensor:
+        """Return the features [n, D] of the pictures whose label `index` is known to be `value`; of all for none."""
+        if index is None:
+            return self.features
         return self.features[(self.known[:, index] > 0) & (self.labels[:, index] == float(value))]

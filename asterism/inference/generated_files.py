@@ -50,7 +50,7 @@ def generate_files(
     if out is None and sheet is None:
         raise ConfigError("say where the pictures go: --out DIR for a file each, --sheet FILE.png for all of them on one")
     seeds, picture = chosen_seeds(None, seeds), translator.model.picture
-    targets = [told_of(translator, target) for target in to or [None]]
+    targets = [told_of(translator, target) for target in to] or [told_of(translator, None)]
     endings = [f"__{translator.parse(target)[0].name}" for target in to] or [""]
     files: list[list[Path]] = []
     if out is not None:

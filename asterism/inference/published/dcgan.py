@@ -35,18 +35,18 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     if fan:
         raise ModelError("DCGAN has no landmark network: leave out --fan")
     networks: dict[str, tuple[Path, Weights]] = {}
-    for path, weights in ((path, read_state_dict(path)) for path in files):
-        name = _network(path, weights)
+    for path, held in ((path, read_state_dict(path)) for path in files):
+        name = _network(path, held)
         if name in networks:
             raise ModelError(f"{networks[name][0]} and {path} are both a {name}: give one netG file, and its netD file")
-        networks[name] = path, _with_counts(weights)
+        networks[name] = path, _with_counts(held)
     if "generator" not in networks:
         raise ModelError("there is no generator among the files: give the netG file, and the netD file as well if there is one")
     path, weights = networks["generator"]
     kernels = [t for t in weights.values() if t.ndim == 4]
     side, channels = 2 << len(kernels), kernels[-1].shape[1]
     if size not in (None, (side, side)):
-        raise ModelError(f"{path} makes pictures of {side}x{side}, not {size[0]}x{size[1]}")  # type: ignore[index]
+        raise ModelError(f"{path} makes pictures of {side}x{side}, not {size[0]}x{size[1]}")
     config = {"latent_dim": kernels[0].shape[0], "conv_dim": kernels[-1].shape[0]}
     if "discriminator" in networks:
         config["discriminator_conv_dim"] = networks["discriminator"][1]["main.0.weight"].shape[0]
