@@ -9,6 +9,7 @@ from typing import Any
 from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.training import train
 from asterism.report import write_report
+from asterism.wording import duration
 
 SAMPLE = Path(__file__).parent / "sample" / "avatars"
 
@@ -58,7 +59,5 @@ def demo(out: Path) -> int:
         f"hair colour reached in {hair['reached']:.1%} of held-out translations (wanted: at least {WANTED_REACHED:.0%}); "
         f"error to the true pictures {hair['error ratio']:.2f} of leaving the input as it is (wanted: below {WANTED_RATIO})"
     )
-    print(
-        f"{'done' if worked else 'FAILED'} in {(time.perf_counter() - began) / 60:.1f} minutes; the report: {report.resolve()}"
-    )
+    print(f"{'done' if worked else 'FAILED'} in {duration(time.perf_counter() - began)}; the report: {report.resolve()}")
     return 0 if worked else 1

@@ -1,4 +1,4 @@
-"""How the command line looks and speaks: help, configuration keys, amounts, errors, signs of life, and its end by a signal."""
+"""How the command line looks and speaks: help, configuration keys, errors, signs of life, and its end by a signal."""
 
 from __future__ import annotations
 
@@ -58,27 +58,6 @@ def _default(value: Any, unit: str) -> str:
         return "[yes]" if value else "[no]"
     text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return f"[{text} {unit}]" if unit else f"[{text}]"
-
-
-def amount(count: int) -> str:
-    """Say how many: 840, 11.6 k, 44.7 M."""
-    for size, unit in ((1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return str(count)
-
-
-def duration(seconds: float) -> str:
-    """Say how long: 44 s, 3.5 minutes, 12.4 hours, 2.1 days."""
-    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def space(count: int) -> str:
-    """Say how many bytes: 35 MiB, 2.2 GiB."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{-(-count // 2**20)} MiB"
 
 
 def in_words(error: Exception) -> str:

@@ -14,6 +14,7 @@ from asterism.commands import (
     pack,
     report,
     serve,
+    studio,
     train,
     translate,
 )
@@ -29,6 +30,7 @@ COMMANDS = {
     "grid": grid,
     "evaluate": evaluate,
     "report": report,
+    "studio": studio,
     "serve": serve,
     "export": export,
     "import": import_,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import amount, counting, duration, space, waiting
+from asterism.terminal import counting, waiting
+from asterism.wording import amount, byte_size, duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -68,7 +69,8 @@ def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], di
         f"parameters: {parameters}",
         f"time: about {duration(cost.seconds)} per 1,000 steps, {duration(cost.seconds * cost.steps / 1000)} for all "
         f"{cost.steps:,}, without data loading",
-        f"memory: about {space(cost.memory)}" + (f" of {space(cost.available)} free: {cost.fits}" if cost.available else ""),
+        f"memory: about {byte_size(cost.memory)}"
+        + (f" of {byte_size(cost.available)} free: {cost.fits}" if cost.available else ""),
     ]
     return lines, vars(cost)
 

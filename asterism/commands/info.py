@@ -18,7 +18,8 @@ def run(args: argparse.Namespace) -> int:
     """Describe a model."""
     from asterism.recipes.model import load_model
     from asterism.storage.model_file import find_model
-    from asterism.storage.run_folder import read_scores
+    from asterism.storage.scores import read_scores
+    from asterism.wording import number, quantity
 
     path = find_model(args.run)
     model = load_model(path)
@@ -36,14 +37,15 @@ def run(args: argparse.Namespace) -> int:
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]
         if key == "scores":  # Of the quick protocol, at the step that was kept.
-            value = [f"{name} {number:.4g}" for name, number in value.items() if number is not None]
+            value = [f"{name} {number(measured)}" for name, measured in value.items() if measured is not None]
         if value not in (None, "", []):
             lines.append((key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     if model.missing:
         lines.append(("missing", ", ".join(model.missing)))
     for name, record in read_scores(path.with_name("scores.json")).items():
+        units = {metric: about["unit"] for metric, about in record["metrics"].items()}
         for row in record["rows"]:
-            values = ", ".join(f"{metric} {value:.3f}" for metric, value in row["values"].items() if value is not None)
+            values = ", ".join(f"{m} {quantity(v, units[m])}" for m, v in row["values"].items() if v is not None)
             lines.append(("scores", f"{name}, step {record['step']}, {row['name']}: {values}"))
     for key, text in lines:
         print(f"{key:12} {text}")

@@ -1,4 +1,4 @@
-"""`asterism serve`: a studio page and an HTTP API."""
+"""`asterism serve`: an HTTP API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "serve models on this machine: a studio page and an HTTP API"
+ABOUT = "serve models on this machine as an HTTP API; for a page in the browser: asterism studio"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine alone]")
     parser.add_argument("--port", type=int, default=7860, help="port; 0 takes a free one [7860]")
     parser.add_argument("--token", help="what requests must bring; needed beyond this machine [variable ASTERISM_TOKEN]")
-    parser.add_argument("--no-studio", action="store_true", help="the API alone, without the page")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once on the device [16]")
     parser.add_argument("--max-upload", type=float, default=16, metavar="MB", help="size of one uploaded picture [16]")
     parser.add_argument("--max-pixels", type=float, default=25, metavar="MP", help="millions of pixels of a picture [25]")
@@ -49,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
         host=args.host,
         port=args.port,
         token=args.token or os.environ.get("ASTERISM_TOKEN"),
-        studio=not args.no_studio,
         limits=limits,
         device=args.device,
         precision=args.precision,

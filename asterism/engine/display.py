@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from asterism.wording import duration
+
 
 class Display:
     """Progress of one run.
@@ -61,9 +63,8 @@ class Display:
         speed = f"{line['images_per_second']:.1f} images/s, data {line['waiting']:.0%}"
         self.progress.update(self.task, completed=line["step"], speed=speed)
         terms = "  ".join(f"{name} {value:.4g}" for name, value in line["terms"].items())
-        left = f"{int(remaining // 3600)}:{int(remaining // 60 % 60):02d}:{int(remaining % 60):02d}"
         if not self.live:
-            self.say(f"step {line['step']}/{self.steps}  {speed}  left {left}  {terms}")
+            self.say(f"step {line['step']}/{self.steps}  {speed}  {duration(remaining)} left  {terms}")
         elif self.lines % 10 == 0:
             self.say(f"step {line['step']}")
             self.console.print(_table(line["terms"]), highlight=False)

@@ -21,7 +21,7 @@ from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Update
 from asterism.recipes.settings import Settings
-from asterism.terminal import space
+from asterism.wording import byte_size
 
 PROBE = 2
 """Pictures of the first timed batch."""
@@ -129,7 +129,7 @@ def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int
             parts = -(-config.batch_size // pictures)
             keys = f"--train.accumulate {parts}" if parts > config.accumulate else ""
             keys += " --train.checkpoint_activations yes" if recomputed and not again else ""
-            return f"it does not fit; with {keys.strip()}, the same batch in smaller parts, it takes about " + space(
+            return f"it does not fit; with {keys.strip()}, the same batch in smaller parts, it takes about " + byte_size(
                 state + round(each * -(-config.batch_size // parts))
             )
     return "it does not fit, not even one picture at a time: a smaller --data.size or narrower networks would"

@@ -30,7 +30,6 @@ from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.protocols import protocol as named
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.real import RealFeatures
-from asterism.evaluation.scores import keep, key
 from asterism.evaluation.session import System, measure
 from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
@@ -41,6 +40,7 @@ from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.storage.scores import keep, key
 from asterism.terminal import counting, on_signal
 
 BATCH = 32

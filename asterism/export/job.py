@@ -21,7 +21,7 @@ from asterism.inference.translator import Translator
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model
 from asterism.storage.model_file import FILE_NAME, ModelError, find_model
-from asterism.terminal import space as size_in_words
+from asterism.wording import byte_size
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -127,7 +127,7 @@ def export(
         for name, path in files.items():
             os.replace(written[name], path)
     for path in files.values():
-        tell(f"{path} ({size_in_words(path.stat().st_size)})")
+        tell(f"{path} ({byte_size(path.stat().st_size)})")
     return Exported(files, differences, psnr, agreement, speed, samples.origin)
 
 

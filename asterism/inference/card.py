@@ -15,7 +15,9 @@ from typing import Any
 from asterism.config import ConfigError
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Abilities
-from asterism.storage.run_folder import Run, heading
+from asterism.storage.run_folder import Run
+from asterism.storage.scores import metric_title
+from asterism.wording import quantity
 
 HUB_LICENCES = (
     "apache-2.0 bsd-3-clause cc-by-4.0 cc-by-nc-4.0 cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-sa-4.0 cc0-1.0 gpl-3.0 mit openrail"
@@ -146,14 +148,14 @@ def _scores(run: Run) -> str:
     parts = []
     for name, record in run.scores.items():
         metrics = list(dict.fromkeys(metric for row in record["rows"] for metric in row["values"]))
-        units = {metric: about.get("unit") for metric, about in record.get("metrics", {}).items()}
-        rows = [(row["name"], *(_number(row["values"].get(m), units.get(m)) for m in metrics)) for row in record["rows"]]
+        units = {metric: about.get("unit", "") for metric, about in record.get("metrics", {}).items()}
+        rows = [(row["name"], *(_number(row["values"].get(m), units.get(m, "")) for m in metrics)) for row in record["rows"]]
         parts.append(
             f"`{name}`, {record['split']} pictures, step {record['step']:,}:\n\n"
-            + _table(("", *(heading(m, record) for m in metrics)), rows)
+            + _table(("", *(metric_title(m, record) for m in metrics)), rows)
         )
         meanings = [
-            f"- {heading(metric, record)}: {about['meaning']}"
+            f"- {metric_title(metric, record)}: {about['meaning']}"
             for metric, about in record.get("metrics", {}).items()
             if about.get("meaning")
         ]
@@ -163,8 +165,8 @@ def _scores(run: Run) -> str:
     return "\n\n".join(parts)
 
 
-def _number(value: float | None, unit: str | None) -> str:
-    return "" if value is None else f"{value:.1%}" if unit == "share" else f"{value:.4g}"
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else quantity(value, unit)
 
 
 def _limits(run: Run, can: Abilities) -> str:

@@ -39,7 +39,8 @@ FLAGS = {
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
     "--precision",
     "report": "--out",
-    "serve": "--host --port --token --no-studio --batch-size --max-upload --max-pixels --places --timeout --device --precision",
+    "studio": "--host --port --login --max-upload --device --precision",
+    "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",
     "export": "--format --precision --data --out --push --overwrite",
     "import": "--labels --domains --image-size --fan --licence --out",
     "list": "",

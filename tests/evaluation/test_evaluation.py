@@ -35,7 +35,7 @@ from asterism.metrics.accuracy import agreement, margin
 from asterism.networks.resnet import ResNet18
 from asterism.recipes.classifier import Classifier
 from asterism.recipes.stargan import StarGAN
-from asterism.storage.run_folder import read_scores, why_not_comparable
+from asterism.storage.scores import read_scores, why_not_comparable
 from tests.helpers.evaluating import CPU, JUDGE, STARGAN, TRUTH, values
 from tests.helpers.recipes import tiny
 from tests.helpers.runs import small
