@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
+from asterism.commands.hints import uses
 from asterism.config import DataConfig, TrainConfig
 from asterism.signals import on_signal
 
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from asterism.display import Display
     from asterism.engine.run import run
     from asterism.evaluation.training import quick_evaluation
+    from asterism.recipes.model import load_model
     from asterism.recipes.settings import Settings
+    from asterism.storage.model_file import find_model
 
     if args.device:
         args.overrides["train.device"] = args.device
@@ -48,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal
-    print(f"done: {out}\n  asterism translate {out} PICTURE --to TARGET --out DIR\n  asterism report {out}")
+    model = load_model(find_model(out))
+    print("\n  ".join([f"done: {out}", *uses(model, out), f"asterism report {out}"]))
     return 0
 
 

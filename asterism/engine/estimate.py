@@ -104,22 +104,25 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     state = sum(parameters.values()) * BYTES_PER_PARAMETER
     room = memory.available(machine.device)
     needed = state + (kept.again if config.checkpoint_activations else kept.plain)
-    advice = what_fits(config, state, kept, micro, room)
+    advice = what_fits(config, state, kept, micro, room, divides=not recipe.coupled)
     return Estimate(seconds * steps, config.steps, needed, parameters, machine.reason, room, advice)
 
 
-def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int | None) -> str:
+def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int | None, divides: bool = True) -> str:
     """Say whether training fits into `room` bytes, or which keys make it fit; nothing where the room is not known.
 
     Args:
         state: bytes that do not depend on the batch.
         kept: what a micro-batch of `micro` pictures keeps.
+        divides: whether a batch may be divided into micro-batches.
     """
     if room is None:
         return ""
     limit, again = SAFE_SHARE * room - state, config.checkpoint_activations
     if (kept.again if again else kept.plain) <= limit:
         return "it fits"
+    if not divides:
+        return "it does not fit; a smaller --train.batch_size would"
     for recomputed in (False, True)[again:]:
         each = (kept.again if recomputed else kept.plain) / micro
         pictures = int(limit // each)

@@ -65,6 +65,8 @@ def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
     """
     if not drawn:
         return "Free some, then run the same command again"
+    if trainer.recipe.coupled:  # Its batches are not divided.
+        return f"Take a smaller --train.batch_size than {trainer.config.batch_size}, or a smaller --data.size"
     # Not compiled: each size tried would take minutes.
     trainer.tables = CompiledTerms(trainer.recipe, trainer.machine.device, "off")
     trainer.recorder = None  # Recordings hold memory.

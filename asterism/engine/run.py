@@ -306,9 +306,10 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
         say(f"nothing left to train: the run is at step {trainer.step} of {config.steps}; a larger --train.steps goes on")
         return
     if config.batch_size < trainer.recipe.advised_batch:
+        parts = "" if trainer.recipe.coupled else ": --train.accumulate computes them in parts where memory is short"
         say(
             f"note: batches of {config.batch_size} are known to spoil {settings.name}'s results; take "
-            f"{trainer.recipe.advised_batch} or more: --train.accumulate computes them in parts where memory is short"
+            f"{trainer.recipe.advised_batch} or more{parts}"
         )
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
     how = trainer.tables.reason + (", recorded as CUDA graphs" if trainer.recorder else "")

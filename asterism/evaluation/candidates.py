@@ -1,4 +1,4 @@
-"""What turns sources into outputs: the trained model, and for orientation the input itself, real pictures, random weights.
+"""What makes outputs of sources or latents: the trained model, and for orientation the input, real pictures, random weights.
 
 Shapes: N sources, K outputs of each, N K in the order of the sources.
 """
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.evaluation.pictures import Pictures
+from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.tasks import Task
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
-from asterism.recipes.render import translate, whole_target
+from asterism.recipes.render import generate, translate, whole_target
 
 NAMES = {
     "translated": "translated",
+    "generated": "generated",
     "copy": "copy the input",
     "real": "real pictures of the target",
     "random": "random weights",
@@ -29,14 +30,14 @@ NAMES = {
 
 
 class DivergedError(ConfigError):
-    """Weights whose translations hold NaN, which in measures means that one does not apply."""
+    """Weights whose outputs hold NaN, which in measures means that one does not apply."""
 
 
 class Generator:
-    """A recipe's translations.
+    """A recipe's translations, or the pictures that it generates.
 
     Args:
-        kind: `translated`, or `random` for an untrained recipe.
+        kind: `translated` or `generated`, or `random` for an untrained recipe.
     """
 
     def __init__(self, kind: str, recipe: Recipe, machine: Machine, sets: Sequence[Pictures], seed: int) -> None:
@@ -45,10 +46,12 @@ class Generator:
     def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor:
         """Return the translations, float32 [N K, C, H, W] in [-1, 1], of sources x [N, C, H, W] to labels [N, L].
 
-        Where the target is the pictures' own labels, the style is their own too.
+        Without sources, the pictures of latents. Where the target is the pictures' own labels, the style is their own too.
         """
         pictures = self.sets[task.pictures]
-        if task.index is None:
+        if task.like:
+            return self.generate(task, rows, wanted)
+        if task.own:
             return self.back(x, x, wanted, wanted, pictures.set.dataset)
         x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
         return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
@@ -70,13 +73,19 @@ class Generator:
             DivergedError: what comes out is not finite.
         """
         with torch.inference_mode(), self.machine.autocast():
-            y = translate(self.recipe, x.to(self.machine.device), self._told(wanted, dataset, labels), s).cpu()
-        if not y.isfinite().all():
-            raise DivergedError(
-                "translations hold values that are not numbers: these weights have diverged, so that nothing can be measured; "
-                "choose another --checkpoint"
-            )
-        return y
+            return _finite(translate(self.recipe, x.to(self.machine.device), self._told(wanted, dataset, labels), s).cpu())
+
+    def generate(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor:
+        """Return the pictures of a task's latents, for labels [N, L]; as `translate` returns them.
+
+        Raises:
+            DivergedError: what comes out is not finite.
+        """
+        latent = self.recipe.abilities.latent
+        z = torch.cat([torch.randn(task.outputs, latent, generator=task.generator(self.seed, row)) for row in rows])
+        told = self._told(wanted.repeat_interleave(task.outputs, 0), self.sets[task.pictures].set.dataset)
+        with torch.inference_mode(), self.machine.autocast():
+            return _finite(generate(self.recipe, z.to(self.machine.device), told).cpu())
 
     def _told(self, labels: Tensor, dataset: int, source: Tensor | None = None) -> Tensor:
         target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset)).to(self.machine.device)
@@ -122,7 +131,12 @@ class Real:
         self.sets, self.partners, self.seed = sets, partners, seed
 
     def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor | None:
-        """Return real pictures [N K, C, H, W]; none where the split has none with the label."""
+        """Return real pictures [N K, C, H, W]; none where the split has none with the label, or no more of them."""
+        if task.like:
+            held = [(number, row) for number in task.like for row in range(len(self.sets[number]))]
+            order = spread(len(held), len(task.rows))
+            mine = [held[order[place]] for place in rows if place < len(order)]
+            return torch.cat([self.sets[number].load([row]) for number, row in mine]) if mine else None
         if task.index is None:
             return None
         pictures = self.sets[task.pictures]
@@ -135,6 +149,16 @@ class Real:
             any_of = others[torch.randint(len(others), (task.outputs,), generator=task.generator(self.seed, row))].tolist()
             drawn += any_of if true is None or task.outputs > 1 else [true]
         return pictures.load(drawn)
+
+
+def _finite(y: Tensor) -> Tensor:
+    """Return outputs if all of their values are numbers; else raise DivergedError."""
+    if not y.isfinite().all():
+        raise DivergedError(
+            "outputs hold values that are not numbers: these weights have diverged, so that nothing can be measured; choose "
+            "another --checkpoint"
+        )
+    return y
 
 
 def untrained(recipe: Recipe, name: str, seed: int, machine: Machine) -> Recipe:

@@ -122,7 +122,7 @@ def _traceable(model: Model, dtype: torch.dtype) -> Recipe:
     copied: Recipe = copy.deepcopy(model.recipe)
     for name in model.missing:
         setattr(copied, name, nn.Identity())
-    return copied.to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+    return copied.to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def _translate(recipe: Recipe, x: Tensor, told: Tensor | None = None) -> Tensor:

@@ -54,10 +54,11 @@ def draw_grid(
     Raises:
         ConfigError: no room for a cell.
         FolderError: no such input, another ending than .png, or a file that is there already.
-        ModelError: styles for a recipe without.
+        ModelError: a recipe that does not translate, or styles for one without.
         PictureError: a reference that cannot be read.
         LabelError: as for `translate_folder`.
     """
+    translator.model.require("translates")
     out = Path(out)
     if out.suffix.lower() != ".png":
         raise FolderError(f"a grid is written as .png; {out} has another ending")

@@ -22,6 +22,7 @@ from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes
+from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.styles import Between, Each, Style, StyleBook, StyleSource, Target, line
 from asterism.labels import Edit, LabelError
@@ -161,8 +162,9 @@ class Translator:
                 class head.
             PictureError: a picture that cannot be read or taken.
             ConfigError: a batch size below 1.
-            ModelError: a style for a recipe without styles.
+            ModelError: a recipe that does not translate, or a style for one without styles.
         """
+        self.model.require("translates")
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
         if isinstance(style, StyleSource):
             self._check_styled()
@@ -176,6 +178,10 @@ class Translator:
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
         rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
+
+    def generate(self, count: int | None = None, *, seeds: Any = None, to: Any = None, batch_size: int = 16) -> list[Any]:
+        """Make pictures of latents, for recipes that generate; as `asterism.inference.generator.generate`."""
+        return generate(self, count, seeds=seeds, to=to, batch_size=batch_size)
 
     def style(
         self,

@@ -24,6 +24,7 @@ RECIPES = {
     "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
     "cyclegan": "asterism.recipes.cyclegan:CycleGAN",
+    "dcgan": "asterism.recipes.dcgan:DCGAN",
 }
 
 JUDGES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +40,17 @@ class Model:
     config: Any
     info: Mapping[str, Any]
     missing: tuple[str, ...] = ()
+
+    def require(self, ability: Literal["translates", "generates"]) -> None:
+        """Raise ModelError unless the recipe has an ability; says what to use instead."""
+        can = self.recipe.abilities
+        if getattr(can, ability):
+            return
+        if not can.makes_pictures:
+            raise ModelError(f"this model of {self.name} judges pictures: it neither translates nor generates any")
+        if can.generates:
+            raise ModelError(f"this model of {self.name} generates pictures and translates none: use generate, not translate")
+        raise ModelError(f"this model of {self.name} translates pictures and generates none: use translate, not generate")
 
     @property
     def unreachable(self) -> tuple[str, ...]:

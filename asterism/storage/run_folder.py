@@ -56,8 +56,9 @@ class Run:
 
     @property
     def held_out(self) -> Sheet | None:
-        """The sheet of held-out pictures of the record that was written last, if there is one."""
-        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem == "held_out"]
+        """The sheet of held-out pictures, or of generated ones, of the record that was written last, if there is one."""
+        stems = ("held_out", "generated")
+        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem in stems]
         return held[-1] if held else None
 
 
