@@ -42,6 +42,7 @@ class Previews:
         self.folder = run / "previews"
         self.folder.mkdir(parents=True, exist_ok=True)
         stored, labels, known = [], [], []
+        dtype = next(recipe.parameters()).dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
         for pictures in sets:
@@ -54,11 +55,11 @@ class Previews:
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
-                self.references[recipe.space.names[index]] = to_float(x, recipe.picture)
-        self.x = to_float(torch.cat(stored).to(device), recipe.picture)
+                self.references[recipe.space.names[index]] = to_float(x, recipe.picture).to(dtype)
+        self.x = to_float(torch.cat(stored).to(device), recipe.picture).to(dtype)
         self.labels, self.known = torch.cat(labels).to(device), torch.cat(known).to(device)
         if recipe.styled:
-            self.z = torch.randn(STYLES, recipe.latent_dim, generator=torch.Generator().manual_seed(seed)).to(device)
+            self.z = torch.randn(STYLES, recipe.latent_dim, generator=torch.Generator().manual_seed(seed)).to(device, dtype)
 
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
@@ -74,10 +75,10 @@ class Previews:
             for name, wanted in recipe.space.single_edits(labels, index):
                 target = Batch(labels=wanted * known, known=known, dataset=dataset)
                 if not recipe.styled:
-                    columns.append(recipe.translate(self.x, target).float())
+                    columns.append(recipe.translate(self.x, target).to(self.x.dtype))
                     names.append(name)
                 for words, s, top in self._styles(recipe, name, target.labels) if recipe.styled and name in shown else ():
-                    columns.append(recipe.translate(self.x, target.extend(s=s)).float())
+                    columns.append(recipe.translate(self.x, target.extend(s=s)).to(self.x.dtype))
                     tops.append(blank if top is None else top)
                     names.append(words)
         rows: Tensor = torch.stack(columns, dim=1)

@@ -142,7 +142,7 @@ def start(
         "licence": settings.train.licence or OWN_LICENCE,
     }
     origin: dict[str, Any] = {}
-    network.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
+    machine.place(network)
     trainer = Trainer(
         network, loader, config, out, machine=machine, processes=processes, identity=identity, previews=None, info=info
     )

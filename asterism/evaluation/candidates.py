@@ -14,7 +14,7 @@ from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
-from asterism.machine import Machine
+from asterism.machine import Machine, at_least_float32
 from asterism.metrics.truth import Partners
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
@@ -41,6 +41,7 @@ class Generator:
 
     def __init__(self, kind: str, recipe: Recipe, machine: Machine, sets: Sequence[Pictures], seed: int) -> None:
         self.kind, self.recipe, self.machine, self.sets, self.seed = kind, recipe, machine, sets, seed
+        self.where = (machine.device, machine.full_dtype)
 
     def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor:
         """Return the translations, float32 [N K, C, H, W] in [-1, 1], of sources x [N, C, H, W] to labels [N, L].
@@ -59,7 +60,7 @@ class Generator:
     def read(self, references: Tensor, labels: Tensor) -> Tensor:
         """Return the styles [N, S] of references [N, C, H, W], read as pictures of the domains of labels [N, L]."""
         with torch.inference_mode(), self.machine.autocast():
-            return self.recipe.read_style(references.to(self.machine.device), labels.to(self.machine.device)).float()
+            return at_least_float32(self.recipe.read_style(references.to(*self.where), labels.to(*self.where)))
 
     def translate(self, x: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
         """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1].
@@ -69,11 +70,11 @@ class Generator:
         """
         where = torch.full((len(x),), dataset)
         known = self.recipe.space.known(where)
-        target = Batch(labels=wanted * known, known=known, dataset=where).to(self.machine.device)
+        target = Batch(labels=wanted * known, known=known, dataset=where).to(*self.where)
         with torch.inference_mode(), self.machine.autocast():
             if s is not None:
                 target = target.extend(s=s)
-            y = self.recipe.translate(x.to(self.machine.device), target).float().clamp(-1, 1).cpu()
+            y = self.recipe.translate(x.to(*self.where), target).float().clamp(-1, 1).cpu()
         if not y.isfinite().all():
             raise DivergedError(
                 "translations hold values that are not numbers: these weights have diverged, so that nothing can be measured; "
@@ -89,7 +90,7 @@ class Generator:
         if task.mode == "latent":
             z = torch.cat([torch.randn(task.outputs, self.recipe.latent_dim, generator=g) for g in generators])
             with torch.inference_mode(), self.machine.autocast():
-                return self.recipe.draw_style(z.to(self.machine.device), wanted.to(self.machine.device)).float()
+                return at_least_float32(self.recipe.draw_style(z.to(*self.where), wanted.to(*self.where)))
         pictures = self.sets[task.pictures]
         held = (pictures.labels[:, task.index] * pictures.known[:, task.index]).nonzero()[:, 0]
         drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
@@ -140,4 +141,4 @@ def untrained(recipe: Recipe, name: str, seed: int, machine: Machine) -> Recipe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made: Recipe = recipe_class(name)(recipe.config, recipe.space, recipe.picture)
-    return made.eval().requires_grad_(False).to(machine.device)
+    return made.eval().requires_grad_(False).to(machine.device, machine.full_dtype)

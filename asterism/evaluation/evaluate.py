@@ -96,6 +96,7 @@ def evaluate(
     datasets = open_data(settings.data)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
+    model.recipe.to(machine.full_dtype)
     if layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")

@@ -33,9 +33,9 @@ def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target],
         LabelError: as for `Translator.translate`.
     """
     machine, space, recipe = translator.machine, translator.model.space, translator.recipe
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    x = machine.take(x)
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
-        labels = _own_labels(translator, x, targets, known).to(x.device)
+        labels = _own_labels(translator, x, targets, known).to(x)
         for number in range(max(len(target.edits) for target in targets)):
             rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
             batch = _batch(space, [targets[i].edits[number] for i in rows], labels[rows])
@@ -56,7 +56,7 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
         ModelError: the model has no class head.
     """
     machine = translator.machine
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    x = machine.take(x)
     classify = translator.classifier(x) if translator.recipe.classifies else None
     if classify is None:
         raise ModelError(f"this model of {translator.model.name} has no class head to tell a picture's labels")

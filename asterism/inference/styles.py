@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.labels import Edit
+from asterism.machine import at_least_float32
 from asterism.recipes.base import Recipe
 
 Known = dict[tuple[int, ...], Tensor]
@@ -86,7 +87,7 @@ class Style:
         s = self._wanted(book, labels)
         if self.strength < 1:
             own = labels if self.source is None else self.source.to(labels).expand_as(labels)
-            s = torch.lerp(book.recipe.read_style(x, own).float(), s, self.strength)
+            s = torch.lerp(at_least_float32(book.recipe.read_style(x, own)), s, self.strength)
         return s
 
     def _wanted(self, book: StyleBook, labels: Tensor) -> Tensor:
@@ -97,9 +98,9 @@ class Style:
 
     def _make(self, recipe: Recipe, labels: Tensor) -> Tensor:
         if self.like is not None:
-            return recipe.read_style(self.like.to(labels.device).expand(len(labels), -1, -1, -1), labels)
+            return recipe.read_style(self.like.to(labels).expand(len(labels), -1, -1, -1), labels)
         z = torch.randn(1, recipe.latent_dim, generator=torch.Generator().manual_seed(self.seed or 0))
-        return recipe.draw_style(z.to(labels.device).expand(len(labels), -1), labels)
+        return recipe.draw_style(z.to(labels).expand(len(labels), -1), labels)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _by_domain(labels: Tensor, known: Known, make: Callable[[Tensor], Tensor]) -
     rows = [tuple(row) for row in labels.int().tolist()]
     new = [row for row in dict.fromkeys(rows) if row not in known]
     if new:
-        known.update(zip(new, make(torch.tensor(new, dtype=labels.dtype, device=labels.device)).float(), strict=True))
+        made = make(torch.tensor(new, dtype=labels.dtype, device=labels.device))
+        known.update(zip(new, at_least_float32(made), strict=True))
     return torch.stack([known[row] for row in rows])
 
 

@@ -24,7 +24,7 @@ from asterism.inference import source_labels
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.styles import Between, Each, Style, StyleBook, StyleSource, Target, line
 from asterism.labels import Edit, LabelError
-from asterism.machine import Machine
+from asterism.machine import Machine, at_least_float32
 from asterism.recipes.base import Masks
 from asterism.recipes.model import Model, load_model
 from asterism.storage.model_file import ModelError, find_model
@@ -37,7 +37,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         path: a run folder, a model file, or a hub name `owner/name`.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
-            hardware multiplies it.
+            hardware multiplies it; `float64` is slow and for comparing two ways of computing.
         masks: for models that carry edges over by masks: a function from pictures [N, C, H, W] in [-1, 1], at the model's
             size and on its device, to two masks [N, 1, h, w] in [0, 1]; it takes the place of the model's own.
 
@@ -69,7 +69,7 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
         self.machine = Machine.choose(device, precision)
-        model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
+        self.machine.place(model.recipe)
         self.recipe = model.recipe
         self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
         self.styles = StyleBook(self.recipe)
@@ -328,17 +328,17 @@ class Translator:
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
-            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
+            x = self.machine.take(torch.cat([x for x, _ in fitted]))
             known = [picture.labels for picture in batch]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 edits = [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x)).to(x.device)
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x)).to(x)
                 given = [p.masks for p in batch]
                 masks = None
                 if any(m is not None for m in given):
                     masks = torch.cat(
                         [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given if m is not None]
-                    )
+                    ).to(x)
                 results = [self._translate(x, target, labels, masks) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back
@@ -364,7 +364,7 @@ class Translator:
 
         def work(tensors: Mapping[str, Tensor]) -> Tensor:
             held = dict(tensors)
-            return self.recipe.translate(held.pop("x"), Batch(**held)).float().clamp(-1, 1)
+            return at_least_float32(self.recipe.translate(held.pop("x"), Batch(**held))).clamp(-1, 1)
 
         tensors = {**dict(target.items()), "x": x}
         if self.recorder is None or self.recipe.calls_out:

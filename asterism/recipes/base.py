@@ -27,7 +27,7 @@ Masks = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pictures [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1] of any size."""
 
 Terms = dict[str, tuple[float | Tensor, Tensor]]
-"""Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
+"""Name -> (weight, value [N] float32, or float64 in float64); the loss is the sum of weight x mean(value)."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,13 @@ class Recipe(nn.Module):
         """Translate pictures.
 
         Args:
-            x: float32 [N, C, H, W] in [-1, 1].
+            x: [N, C, H, W] in [-1, 1], in the type of the weights: float32, or float64 in float64.
             target: `labels` [N, L], `known` [N, L], `dataset` [N] of the wanted domains; for a styled recipe also `s`
                 [N, S], else it takes the domain's mean style; for one that takes masks, `mask_face` and `mask_core`
                 [N, 1, h, w] where they are given.
 
         Returns:
-            float32 [N, C, H, W], raw: the caller clamps to [-1, 1].
+            [N, C, H, W] in the type of x, raw: the caller clamps to [-1, 1].
         """
         raise NotImplementedError
 

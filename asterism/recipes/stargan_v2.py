@@ -27,6 +27,7 @@ from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.machine import at_least_float32
 from asterism.networks.face_masks import face_masks
 from asterism.networks.fan import FAN, read_weights
 from asterism.networks.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder, check_size
@@ -306,10 +307,8 @@ class StarGANv2(Recipe):
 
     def mean_style(self, labels: Tensor) -> Tensor:
         """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
-        means = torch.stack(
-            [self.mapping_network.styles(self.latents, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
-        )
-        return means[self.domain(labels)]
+        styles = [self.mapping_network.styles(self.latents, k) for k in range(len(self.mapping_network.unshared))]
+        return at_least_float32(torch.stack(styles)).mean(1)[self.domain(labels)]
 
     def label_parts(self) -> dict[int, list[tuple[str, int | None]]]:
         """A domain has a branch of the mapping network, a head of the style encoder and a row of the discriminator's."""

@@ -63,18 +63,21 @@ def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> 
 
 
 def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:
-    """A prepared batch."""
+    """A prepared batch, in the type of the recipe's weights."""
     whole, pictures = whole_batch(recipe, dataset, seed, count)
-    return whole.extend(**pictures, **recipe.prepare(whole, step_generator(seed, 1, dataset)))
+    batch = whole.extend(**pictures, **recipe.prepare(whole, step_generator(seed, 1, dataset)))
+    return batch.to("cpu", next(recipe.parameters()).dtype)
 
 
 def trainer_of(recipe, **settings) -> Trainer:
+    """A trainer without data, in the precision of the recipe's weights."""
+    precision = str(next(recipe.parameters()).dtype).removeprefix("torch.")
     return Trainer(
         recipe,
         loader=None,
         config=TrainConfig(**settings),
         run=None,
-        machine=Machine.choose("cpu", "float32"),
+        machine=Machine.choose("cpu", precision),
         processes=Processes(),
         identity={},
         previews=None,
