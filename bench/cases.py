@@ -77,7 +77,7 @@ class Ours:
         self.recipe = recipe_class(case.recipe)(self.settings.recipe, SPACES[case.recipe], picture)
         self.weights = {name: tensor.clone() for name, tensor in self.recipe.state_dict().items()}
         self.machine = Machine.choose(self.settings.train.device, self.settings.train.precision)
-        self.recipe.to(self.machine.device, memory_format=self.machine.memory_format)
+        self.machine.place(self.recipe)
         self.trainer = Trainer(
             self.recipe,
             None,  # type: ignore[arg-type]  # Batches come from here; loading is not what is measured.

@@ -88,7 +88,7 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     """
     machine = Machine.choose(settings.train.device, settings.train.precision)
     recipe = build(settings, datasets)
-    recipe.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
+    machine.place(recipe)
     batch_size = settings.train.batch_size
     config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))
     micro = -(-batch_size // config.accumulate)

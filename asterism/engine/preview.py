@@ -44,6 +44,7 @@ class Previews:
         self.folder = run / "previews"
         self.folder.mkdir(parents=True, exist_ok=True)
         stored, labels, known = [], [], []
+        dtype = next(recipe.parameters()).dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
         for pictures in sets:
@@ -56,11 +57,12 @@ class Previews:
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
-                self.references[recipe.space.names[index]] = to_float(x, recipe.picture)
-        self.x = to_float(torch.cat(stored).to(device), recipe.picture)
+                self.references[recipe.space.names[index]] = to_float(x, recipe.picture).to(dtype)
+        self.x = to_float(torch.cat(stored).to(device), recipe.picture).to(dtype)
         self.labels, self.known = torch.cat(labels).to(device), torch.cat(known).to(device)
         if recipe.abilities.style:
-            self.z = torch.randn(STYLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
+            rng = torch.Generator().manual_seed(seed)
+            self.z = torch.randn(STYLES, recipe.abilities.latent, generator=rng).to(device, dtype)
 
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""

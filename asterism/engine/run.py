@@ -191,7 +191,7 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         "licence": prepared.licence,
         **prepared.origin,
     }
-    recipe.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
+    machine.place(recipe)
     return Trainer(
         recipe,
         loader,

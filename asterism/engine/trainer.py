@@ -173,14 +173,15 @@ class Trainer:
         Choices are drawn for the whole batch, before it is divided among processes and micro-batches.
         """
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
-        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
+        device, dtype = self.machine.device, self.machine.full_dtype
+        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(device, dtype, non_blocking=True)
         dataset = int(whole.dataset[0])
         first = (self.step * self.recipe.space.num_datasets + dataset) * len(whole)
-        plan = Batch(**self.pools.plan(first, len(whole))).to(self.machine.device)
+        plan = Batch(**self.pools.plan(first, len(whole))).to(device)
         rows = rows.extend(**dict(plan.items()))
         for name, pictures in stored.items():  # x, and x_<stream> of every stream of the recipe.
-            fitted = fit_stored(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture)
-            x = to_float(fitted, self.recipe.picture)
+            fitted = fit_stored(pictures.to(device, non_blocking=True), self.recipe.picture)
+            x = to_float(fitted, self.recipe.picture).to(dtype)
             suffix = name.removeprefix("x")
             if f"window{suffix}" in rows:
                 x = zoom(x, getattr(rows, f"window{suffix}"))

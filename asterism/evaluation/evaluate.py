@@ -99,6 +99,7 @@ def evaluate(
     datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
+    model.recipe.to(machine.full_dtype)
     if model.recipe.labelled and layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")

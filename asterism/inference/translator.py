@@ -40,7 +40,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         path: a run folder, a model file, or a hub name `owner/name`.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
-            hardware multiplies it.
+            hardware multiplies it; `float64` is slow and for comparing two ways of computing.
         masks: for models that carry edges over by masks: a function from pictures [N, C, H, W] in [-1, 1], at the model's
             size and on its device, to two masks [N, 1, h, w] in [0, 1]; it takes the place of the model's own.
 
@@ -72,7 +72,7 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
         self.machine = Machine.choose(device, precision)
-        model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
+        self.machine.place(model.recipe)
         self.recipe = model.recipe
         self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
         self.styles = StyleBook(self.recipe)
@@ -342,13 +342,13 @@ class Translator:
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
-            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
+            x = self.machine.take(torch.cat([x for x, _ in fitted]))
             known, given = [picture.labels for picture in batch], [p.masks for p in batch if p.masks is not None]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 masks = [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given]
-                both = torch.cat(masks).split(1, dim=1) if masks else ()
+                both = torch.cat(masks).to(x).split(1, dim=1) if masks else ()
                 every, edits = self.recipe.abilities.told == "difference", [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x.device)
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x)
                 results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back
