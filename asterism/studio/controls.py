@@ -108,11 +108,14 @@ def make_controls(model: StudioModel) -> Controls:
     return controls
 
 
-def picture_field(models: Sequence[StudioModel], **options: Any) -> Any:
-    """Return Gradio's field for a picture; where models take what Pillow cannot open, the one for files."""
-    if any(model.picture.channels > 4 for model in models):
-        return gr.File(type="filepath", **options)
-    return gr.Image(type="filepath", image_mode=None, buttons=["fullscreen"], **options)
+def picture_field(**options: Any) -> Any:
+    """Return Gradio's field for a picture, whose value is the uploaded file whatever it holds; it must not be changed later.
+
+    Gradio would open it by Pillow, which does not know every picture that models take, and fail with no more than its name.
+    """
+    made: Any = gr.Image(type="filepath", buttons=["fullscreen"], **options)
+    made.preprocess = lambda payload: payload and payload.path
+    return made
 
 
 def words(target: Mapping[str, bool]) -> str:
@@ -147,7 +150,7 @@ def _add_end(controls: Controls, title: str, first: int, end: str) -> None:
     kind = gr.Radio([SEED, REFERENCE, MEAN], value=SEED, label=title)
     seed = gr.Number(first, label="Seed", precision=0, minimum=0)
     with gr.Column(visible=False) as beside:
-        like = picture_field([controls.model], label="Reference", height=180, elem_id=f"reference{end}")
+        like = picture_field(label="Reference", height=180, elem_id=f"reference{end}")
     controls.looks |= {f"kind{end}": kind, f"seed{end}": seed, f"like{end}": like}
     seen = [(SEED, seed), (REFERENCE, beside)]
     kind.change(lambda chosen: [gr.update(visible=chosen == word) for word, _ in seen], kind, [of for _, of in seen])

@@ -71,8 +71,10 @@ class StudioModel:
         """The pictures that it takes and makes."""
         return self.translator.model.picture
 
-    def open(self, path: str) -> np.ndarray:
+    def open(self, path: str | None) -> np.ndarray:
         """Read a picture file: stored values [H, W, C] of the model's depth; a PictureError does not name the file."""
+        if path is None:
+            raise PictureError("add a picture first")
         return as_stored(read(path, self.picture.channels), self.picture)
 
     def labels_of(self, path: str) -> dict[str, bool]:

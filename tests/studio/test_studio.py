@@ -24,6 +24,7 @@ from tests.helpers.translators import GROUPS, translator
 pytest.importorskip("gradio", reason="the studio needs the extra: asterism[studio]")
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from asterism.storage.run_folder import Run
 from asterism.studio import build
@@ -166,11 +167,16 @@ def test_results_hold_the_models_depth_unless_a_smaller_format_is_asked_for(fold
     assert saved.name == "me__Male.tif" and np.array_equal(read(saved), expected)
 
 
-def test_pictures_that_pillow_cannot_open_come_as_files() -> None:
-    with gr.Blocks():
-        colour, bands = model(), model(negative(channels=5))
-        assert isinstance(picture_field([colour], label="Picture"), gr.Image)
-        assert isinstance(picture_field([colour, bands], label="Picture"), gr.File)
+def test_pictures_that_pillow_cannot_open_pass_the_page(folder: Path) -> None:
+    """Five channels; and what is no picture, so that the model's own words say so."""
+    one, field = model(negative(channels=5)), picture_field(label="Picture")
+    bands = np.arange(16 * 16 * 5, dtype=np.uint8).reshape(16, 16, 5)
+    for name, content in (("bands.tif", encode(bands, ".tif")), ("me.png", b"<svg/>")):
+        (folder / name).write_bytes(content)
+        assert field.preprocess(ImageData(path=str(folder / name))) == str(folder / name)
+    assert np.array_equal(one.open(str(folder / "bands.tif")), bands) and field.preprocess(None) is None
+    with pytest.raises(PictureError, match="it is not a picture"):
+        one.open(str(folder / "me.png"))
 
 
 def test_the_change_is_what_the_model_changed(monkeypatch: pytest.MonkeyPatch) -> None:
