@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,14 @@ from asterism import malloc
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.inference.images import Picture
 from asterism.inference.styles import Target
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
 from asterism.recipes import recipe_class
+from asterism.recipes.base import Stream
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
@@ -75,7 +77,7 @@ class Ours:
         self.recipe = recipe_class(case.recipe)(self.settings.recipe, SPACES[case.recipe], picture)
         self.weights = {name: tensor.clone() for name, tensor in self.recipe.state_dict().items()}
         self.machine = Machine.choose(self.settings.train.device, self.settings.train.precision)
-        self.recipe.to(self.machine.device, memory_format=self.machine.memory_format)
+        self.machine.place(self.recipe)
         self.trainer = Trainer(
             self.recipe,
             None,  # type: ignore[arg-type]  # Batches come from here; loading is not what is measured.
@@ -85,6 +87,7 @@ class Ours:
             processes=Processes(),
             identity={},
             previews=None,
+            listener=Silent(),
             info={},
         )
         self.batch = self.draw(0)
@@ -92,7 +95,7 @@ class Ours:
 
     def draw(self, seed: int) -> Batch:
         """Return a prepared batch of drawn pictures."""
-        return self.trainer.prepare(*drawn(self.case, self.recipe.references, seed))
+        return self.trainer.prepare(*drawn(self.case, self.recipe.streams, seed))
 
     def update(self, name: str) -> None:
         """Make one update."""
@@ -147,7 +150,7 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
     )
 
 
-def drawn(case: Case, references: int, seed: int) -> tuple[Batch, dict[str, Tensor]]:
+def drawn(case: Case, streams: Sequence[Stream], seed: int) -> tuple[Batch, dict[str, Tensor]]:
     """Return a batch as the loader gives it: labels in turn, pictures of smooth noise, so that no layer sees a constant."""
     space, n = SPACES[case.recipe], case.batch
     rng, where = step_generator(seed, 0, 0), torch.zeros(n, dtype=torch.int64)
@@ -158,9 +161,10 @@ def drawn(case: Case, references: int, seed: int) -> tuple[Batch, dict[str, Tens
         position=torch.arange(n),
         mirror=torch.zeros(n, dtype=torch.bool),
     )
-    names = ["x", "x_ref", *(f"x_ref{i}" for i in range(2, references + 1))][: 1 + references]
-    if references:
-        whole = whole.extend(labels_ref=space.sample_uniform(where, rng), known_ref=space.known(where))
+    names = ["x", *(f"x_{stream.name}" for stream in streams)]
+    labels = space.sample_uniform(where, rng) if streams else whole.labels
+    for stream in streams:  # All of them of one domain, as those of StarGAN v2 are.
+        whole = whole.extend(**{f"labels_{stream.name}": labels, f"known_{stream.name}": space.known(where)})
     whole = whole.extend(**{name.replace("x", "mirror"): torch.zeros(n, dtype=torch.bool) for name in names})
     pictures = {}
     for name in names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 
-REFERENCE_STREAM, WINDOW_STREAM = 1, 2  # Keep the draws of one position apart.
+STREAM, WINDOW = 1, 2  # Keep the draws of one position apart.
 
 BALANCE_ROUNDS = 100
 BALANCE_TOLERANCE = 1e-3
@@ -55,31 +57,75 @@ class Sampler:
         return order, rng.random(self.count) < 0.5
 
 
-class ReferenceSampler:
-    """Assign reference pictures to the positions of one dataset: a domain each, and pictures of that domain.
-
-    Drawn anew in every epoch; each domain comes equally often.
+@dataclass(frozen=True)
+class Stream:
+    """What a sample needs beside its own picture: another picture of the same dataset, drawn anew in every epoch.
 
     Args:
-        domains: int64 [M], the domain of each picture.
-        seed, dataset: what is drawn from.
-        references: R, pictures per position, independent of one another.
+        name: the batch holds `x_<name>`, `labels_<name>` and `known_<name>`.
+        of: which pictures it is drawn from: those of a `domain` that is itself drawn, each as often as any other; of an
+            `other_domain` than the sample's own; of the `same_identity` as the sample, without the sample where there are
+            more; `any`; or those that an earlier stream of this name was drawn from.
+        aligned: cropped and mirrored as the sample is, not by draws of its own.
     """
 
-    def __init__(self, domains: Array, seed: int, dataset: int, references: int) -> None:
-        self.count, self.seed, self.dataset, self.references = len(domains), seed, dataset, references
-        self.members = [np.flatnonzero(domains == d) for d in np.unique(domains)]
+    name: str
+    of: str
+    aligned: bool = False
 
-    def rows(self, positions: Array) -> tuple[Array, Array]:
-        """Return the pictures, int64 [R, N] in [0, M), and the mirror flags, bool [R, N], at each position, int64 [N]."""
-        rows = np.empty((self.references, len(positions)), np.int64)
-        flags = np.empty((self.references, len(positions)), bool)
-        for place, position in enumerate(positions):
-            rng = np.random.default_rng([self.seed, self.dataset, int(position), REFERENCE_STREAM])
-            members = self.members[rng.integers(len(self.members))]
-            rows[:, place] = members[rng.integers(len(members), size=self.references)]
-            flags[:, place] = rng.random(self.references) < 0.5
+
+class StreamSampler:
+    """Assign a picture of every stream to the positions of one dataset.
+
+    Args:
+        streams: in order; those that name an earlier stream draw from its pictures, in the same draw.
+        domains: int64 [M], the domain of each picture.
+        identities: what shows the same thing, of each picture; for streams of the same identity.
+        seed, dataset: what is drawn from.
+    """
+
+    def __init__(
+        self, streams: Sequence[Stream], domains: Array, identities: Sequence[str] | None, seed: int, dataset: int
+    ) -> None:
+        names = [stream.name for stream in streams]
+        self.roots = [place for place, stream in enumerate(streams) if stream.of not in names]
+        self.groups = [[i for i, s in enumerate(streams) if i == r or s.of == names[r]] for r in self.roots]
+        self.streams, self.domains, self.seed, self.dataset = streams, domains, seed, dataset
+        self.members = [np.flatnonzero(domains == d) for d in np.unique(domains)]
+        groups: dict[str, list[int]] = {}
+        for row, identity in enumerate(identities or ()):
+            groups.setdefault(identity or f"\0{row}", []).append(row)  # Without a name, a picture stands for itself.
+        self.same = {row: np.array(rows) for rows in groups.values() for row in rows}
+
+    def rows(self, positions: Array, own: Array) -> tuple[Array, Array]:
+        """Return the pictures, int64 [S, N] in [0, M), and the mirror flags, bool [S, N], at each position, int64 [N].
+
+        Args:
+            own: int64 [N], the samples' own pictures.
+        """
+        rows = np.empty((len(self.streams), len(positions)), np.int64)
+        flags = np.empty((len(self.streams), len(positions)), bool)
+        for number, (root, group) in enumerate(zip(self.roots, self.groups, strict=True)):
+            apart = [number] if number else []
+            for place, position in enumerate(positions):
+                rng = np.random.default_rng([self.seed, self.dataset, int(position), STREAM, *apart])
+                members = self._members(self.streams[root].of, int(own[place]), rng)
+                rows[group, place] = members[rng.integers(len(members), size=len(group))]
+                flags[group, place] = rng.random(len(group)) < 0.5
         return rows, flags
+
+    def _members(self, of: str, own: int, rng: np.random.Generator) -> Array:
+        """Return the pictures that a sample's stream is drawn from."""
+        if of == "domain":
+            return self.members[rng.integers(len(self.members))]
+        if of == "other_domain":
+            others = [members for members in self.members if self.domains[members[0]] != self.domains[own]]
+            return others[rng.integers(len(others))]
+        if of == "same_identity":
+            others = self.same[own][self.same[own] != own]
+            return others if len(others) else self.same[own]
+        assert of == "any", f"no stream {of!r}"
+        return np.arange(len(self.domains))
 
 
 def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: float) -> Array:
@@ -90,7 +136,7 @@ def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: fl
     """
     result = np.tile(np.array([0.5, 0.5, 1, 1], np.float32), (len(positions), 1))
     for place, position in enumerate(positions):
-        rng = np.random.default_rng([seed, dataset, int(position), WINDOW_STREAM, stream])
+        rng = np.random.default_rng([seed, dataset, int(position), WINDOW, stream])
         if rng.random() < 0.5:
             area, ratio = rng.uniform(smallest, 1), np.exp(rng.uniform(np.log(0.9), np.log(1.1)))
             height, width = min(1.0, np.sqrt(area / ratio)), min(1.0, np.sqrt(area * ratio))
@@ -99,21 +145,30 @@ def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: fl
     return result
 
 
-def balanced_weights(labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...]) -> Array:
+def crop_shares(positions: Array, seed: int, dataset: int, stream: int) -> Array:
+    """Return where along its columns the features at each position are cropped: float64 [N], shares in [0, 1)."""
+    return np.array([np.random.default_rng([seed, dataset, int(p), WINDOW, stream]).random() for p in positions])
+
+
+def balanced_weights(
+    labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...], numbers: tuple[int, ...] = ()
+) -> Array:
     """Weigh pictures so that every label comes equally often, however few pictures have it.
 
     Each of a set of alternatives gets the same share, and both values of every other label one half, as far as the
-    combinations that exist allow: iterative proportional fitting (Deming and Stephan 1940).
+    combinations that exist allow: iterative proportional fitting (Deming and Stephan 1940). Pictures of which no label is
+    known keep their share.
 
     Args:
-        labels, known: float32 [M, L] in {0, 1}.
+        labels, known: float32 [M, L].
         alternatives: sets of label indices of which exactly one holds.
+        numbers: indices of labels that are numbers, which have no part in it.
 
     Returns:
         float64 [M], positive, with mean 1.
     """
     values, seen = labels.numpy().astype(bool), known.numpy().astype(bool)
-    joined = {index for choice in alternatives for index in choice}
+    joined = {*numbers, *(index for choice in alternatives for index in choice)}
     parts = [[values[:, i] & seen[:, i] for i in choice] for choice in alternatives]
     parts += [[values[:, i] & seen[:, i], ~values[:, i] & seen[:, i]] for i in range(values.shape[1]) if i not in joined]
     parts = [[part for part in division if part.any()] for division in parts]

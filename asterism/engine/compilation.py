@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asterism.data.batch import Batch
 from asterism.networks.cpu.normalization import outputs_made_again
-from asterism.recipes.base import Recipe
+from asterism.recipes.base import Recipe, Terms, Update
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 """Any of them, or the one that CXX names, compiles the loops of a CPU."""
@@ -45,22 +45,35 @@ class CompiledTerms:
         if choice == "auto" and self.compiled and doubts:
             self.compiled, self.reason = False, f"not compiled (auto, since {doubts[0]})"
         self.note: Callable[[Tensor], object] | None = None
-        self.graphs: dict[str, Callable[..., Any]] = {}
+        self.graphs: dict[Hashable, Callable[..., Any]] = {}
 
-    def call(self, name: str, batch: Batch, *arguments: Tensor) -> Any:
-        """Return what a method of the recipe makes of the batch: `<update>_terms` its table, `share` what updates share."""
+    def terms(self, update: Update, batch: Batch, progress: Tensor) -> Terms:
+        """Return an update's table of terms."""
+        return self.call(f"{update.terms or update.name}_terms", batch, progress, fixed=update.args, eager=update.eager)
+
+    def call(self, name: str, batch: Batch, *arguments: Tensor, fixed: tuple[Any, ...] = (), eager: bool = False) -> Any:
+        """Return what a method of the recipe makes of the batch: `<update>_terms` its table, `share` what updates share.
+
+        Args:
+            fixed: further arguments, no tensors; with the phase they tell one compilation of the method from another.
+            eager: the method differentiates a gradient: it is neither compiled nor may it lose what a norm made.
+        """
         method = getattr(self.recipe, name)
+        if eager:
+            return method(batch, *arguments, *fixed)
         if not self.compiled:
             with outputs_made_again(self.note):
-                return method(batch, *arguments)
-        if name not in self.graphs:
+                return method(batch, *arguments, *fixed)
+        key = (name, fixed, self.recipe.phase)
+        if key not in self.graphs:
 
             def graph(tensors: dict[str, Tensor], *arguments: Tensor) -> Any:
-                return method(Batch(**tensors), *arguments)
+                return method(Batch(**tensors), *arguments, *fixed)
 
-            graph.__code__ = graph.__code__.replace(co_name=name)  # Of its own: compilations are counted, and limited, by code.
-            self.graphs[name] = torch.compile(graph, fullgraph=True, dynamic=False)
-        return self.graphs[name](dict(batch.items()), *arguments)
+            own = "_".join(map(str, (name, *fixed, self.recipe.phase)))  # Compilations are counted, and limited, by code.
+            graph.__code__ = graph.__code__.replace(co_name=own)
+            self.graphs[key] = torch.compile(graph, fullgraph=True, dynamic=False)
+        return self.graphs[key](dict(batch.items()), *arguments)
 
 
 def decide(device: torch.device, choice: str) -> tuple[bool, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -49,6 +49,13 @@ class Average:
         """Take the averages of a checkpoint."""
         for name, tensor in self.weights.items():
             tensor.copy_(weights[name])
+
+    @torch.no_grad()
+    def restart(self, networks: Collection[str]) -> None:
+        """Let the averages of these networks start anew from their live weights."""
+        for name, tensor in self.weights.items():
+            if name.partition(".")[0] in networks:
+                tensor.copy_(self.live[name])
 
     @contextmanager
     @torch.no_grad()

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from asterism.config import to_dict
-from asterism.labels import LabelSpace
-from asterism.recipes.base import Recipe
+from asterism.recipes.base import Recipe, Slot
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError
 
@@ -26,25 +25,32 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     """
     if model.name != name:
         raise ModelError(f"--init is a model of recipe {model.name}; this run trains {name}")
-    axes, notes = recipe.label_axes(), []
     given, own = model.recipe.state_dict(), recipe.state_dict()
-    moved = _move_parts(recipe, model, own, given) if recipe.space != model.space else set()
+    moved: list[tuple[Slot, Slot]] = []
+    held: set[str] = set()  # Parameters that belong to labels as a whole, or have an axis of them.
+    if recipe.space != model.space:
+        moved = _pairs(model.recipe.label_slots(), recipe.label_slots())
+        held = {slot.parameter for slot in recipe.label_slots()}
     for key, tensor in own.items():
-        if key in moved:
+        network = key.split(".")[0]
+        if network in model.missing or network not in model.recipe.networks:
             continue
-        if key.split(".")[0] in model.missing or key.split(".")[0] not in model.recipe.networks:
-            continue
-        if key not in given:
+        pairs = [pair for pair in moved if pair[1].parameter == key]
+        if key in held and not pairs:
+            continue  # It belongs to labels that the model does not have.
+        source_key = pairs[0][0].parameter if pairs else key
+        if source_key not in given:
             raise ModelError(f"--init lacks {key}; {_remedy(recipe, model)}")
-        source = given[key].to(tensor)
-        axis, start, masked = axes.get(key, (None, 0, False))
-        fits = [a == b or i == axis for i, (a, b) in enumerate(zip(source.shape, tensor.shape, strict=False))]
-        if axis is not None and recipe.space != model.space and all(fits):
-            source = _move(source, tensor, axis, start, masked, model.space, recipe.space)
-        if source.shape != tensor.shape:
+        source, axis = given[source_key].to(tensor), pairs[0][1].axis if pairs else None
+        others = [[size for i, size in enumerate(t.shape) if i != axis] for t in (source, tensor)]
+        if source.ndim != tensor.ndim or others[0] != others[1]:
             shapes = f"{list(source.shape)}, this run {list(tensor.shape)}"
-            raise ModelError(f"--init has {key} of shape {shapes}; {_remedy(recipe, model)}")
-        tensor.copy_(source)
+            raise ModelError(f"--init has {source_key} of shape {shapes}; {_remedy(recipe, model)}")
+        if axis is None:
+            tensor.copy_(source)
+            continue
+        _copy_slices(source, tensor, axis, [(old.index, new.index) for old, new in pairs], _first(recipe, key))
+    notes = []
     new = [label for label in recipe.space.names if label not in model.space.names]
     if new:
         notes.append(f"new labels start from fresh weights: {', '.join(new)}")
@@ -53,22 +59,27 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     return notes
 
 
-def _move_parts(recipe: Recipe, model: Model, own: dict[str, Tensor], given: dict[str, Tensor]) -> set[str]:
-    """Copy what belongs to the labels that both have; return the parameters that belong to labels, which are done with."""
-    old, new = model.recipe.label_parts(), recipe.label_parts()
-    names = model.space.names
-    for index, parts in new.items():
-        name = recipe.space.names[index]
-        theirs = old.get(names.index(name), []) if name in names else []
-        for (key, row), (source, source_row) in zip(parts, theirs, strict=False):
-            if key.split(".")[0] not in model.missing:
-                to = own[key] if row is None else own[key][row]
-                value = given[source] if source_row is None else given[source][source_row]
-                if value.shape != to.shape:
-                    shapes = f"{list(value.shape)}, this run {list(to.shape)}"
-                    raise ModelError(f"--init has {source} of shape {shapes}; {_remedy(recipe, model)}")
-                to.copy_(value)
-    return {key for parts in new.values() for key, _ in parts}
+def _pairs(old: list[Slot], new: list[Slot]) -> list[tuple[Slot, Slot]]:
+    """Pair the slots of the owners that both have, in their common order."""
+    theirs: dict[str, list[Slot]] = {}
+    for slot in old:
+        theirs.setdefault(slot.owner, []).append(slot)
+    ours: dict[str, list[Slot]] = {}
+    for slot in new:
+        ours.setdefault(slot.owner, []).append(slot)
+    return [pair for owner in ours if owner in theirs for pair in zip(theirs[owner], ours[owner], strict=True)]
+
+
+def _first(recipe: Recipe, parameter: str) -> int:
+    """Return where on its axis the labels of a parameter begin; what stands before them belongs to none."""
+    return min(slot.index for slot in recipe.label_slots() if slot.parameter == parameter)
+
+
+def _copy_slices(source: Tensor, tensor: Tensor, axis: int, places: list[tuple[int, int]], first: int) -> None:
+    """Copy slices of an axis, from and to these places, and all that stands before the labels."""
+    places = [*((i, i) for i in range(first)), *places]
+    old, new = (torch.tensor(side, device=tensor.device) for side in zip(*places, strict=True))
+    tensor.index_copy_(axis, new, source.index_select(axis, old))
 
 
 def _remedy(recipe: Recipe, model: Model) -> str:
@@ -84,17 +95,3 @@ def _remedy(recipe: Recipe, model: Model) -> str:
     if model.picture.channels != recipe.picture.channels:
         keys.append(f"--data.channels {model.picture.channels}")
     return f"set {' '.join(keys)}, as the model has" if keys else "its layout is another"
-
-
-def _move(source: Tensor, fresh: Tensor, axis: int, start: int, masked: bool, old: LabelSpace, new: LabelSpace) -> Tensor:
-    """Return `fresh` with the slices of `source` for whatever both label spaces have."""
-    result = fresh.clone()
-    pairs = [(i, i) for i in range(start)]
-    pairs += [(start + old.names.index(n), start + j) for j, n in enumerate(new.names) if n in old.names]
-    if masked and old.num_datasets > 1 and new.num_datasets > 1:
-        bits = [(old.datasets.index(d), j) for j, d in enumerate(new.datasets) if d in old.datasets]
-        pairs += [(start + old.num_labels + i, start + new.num_labels + j) for i, j in bits]
-    if pairs:
-        from_, to = (torch.tensor(side, device=fresh.device) for side in zip(*pairs, strict=True))
-        result.index_copy_(axis, to, source.index_select(axis, from_))
-    return result

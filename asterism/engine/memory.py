@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from asterism.engine.compilation import CompiledTerms
+from asterism.errors import ran_out
+from asterism.networks.batch_norm import frozen_statistics
 from asterism.recipes.base import Recipe
 
 if TYPE_CHECKING:
@@ -44,13 +47,13 @@ def recompute_activations(recipe: Recipe, again: bool) -> None:
 def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*arguments, **named)
-    return checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False, **named)
-
-
-def ran_out(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out; on a CPU PyTorch says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error) and "allocate memory" in str(error)
+    return checkpoint(
+        forward,
+        *arguments,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (contextlib.nullcontext(), frozen_statistics()),  # Of the first pass, and of the repeated one.
+        **named,
     )
 
 
@@ -62,6 +65,8 @@ def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
     """
     if not drawn:
         return "Free some, then run the same command again"
+    if trainer.recipe.coupled:  # Its batches are not divided.
+        return f"Take a smaller --train.batch_size than {trainer.config.batch_size}, or a smaller --data.size"
     # Not compiled: each size tried would take minutes.
     trainer.tables = CompiledTerms(trainer.recipe, trainer.machine.device, "off")
     trainer.recorder = None  # Recordings hold memory.

@@ -9,46 +9,76 @@ import torch
 from torch import Tensor, nn
 
 from asterism.engine.distributed import Processes
-from asterism.recipes.base import Recipe
+from asterism.recipes.base import Adam, Recipe, RMSprop
 
 
 class Optimizers:
-    """One fused Adam per network, stepped together by update.
+    """One optimiser per network, stepped together by update.
 
     Fused Adam takes a flag on the device (`found_inf`) that turns its step into nothing, its step counter included, so
     skipping needs no synchronisation. It sees every parameter as a vector in the order of its memory: of tensors with
     several dimensions, the CPU's kernel copies those whose layout is channels last, and steps wrongly without a word where
-    parameter, gradient and moments differ in layout (PyTorch 2.13).
+    parameter, gradient and moments differ in layout (PyTorch 2.13). RMSprop has no such flag, and fused SGD spoils its
+    momentum when its first step is skipped: their skipped steps are taken back, on the device too.
     """
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        self.by_network: dict[str, torch.optim.Adam] = {}
-        self.parameters: dict[str, list[nn.Parameter]] = {}
-        self.base_rates: dict[str, float] = {}
-        self.rates: dict[str, Tensor] = {}  # On the device, where a recorded update reads them.
-        for name, adam in recipe.optimizers().items():
-            self.parameters[name] = list(recipe.networks[name].parameters())
-            vectors = [nn.Parameter(vector(p.detach(), p)) for p in self.parameters[name]]
-            self.rates[name] = torch.tensor(adam.lr, device=device)
-            self.by_network[name] = torch.optim.Adam(
-                vectors,
-                lr=self.rates[name],
-                betas=adam.betas,
-                weight_decay=adam.weight_decay,
-                fused=True,
-                capturable=device.type == "cuda",
-            )
-            self.base_rates[name] = adam.lr
+        self.device = device
+        self.settings = dict(recipe.optimizers())
+        self.parameters: dict[str, list[nn.Parameter]] = {
+            name: list(recipe.networks[name].parameters()) for name in self.settings
+        }
+        # On the device, where a recorded update reads them.
+        self.rates = {name: torch.tensor(own.lr, device=device) for name, own in self.settings.items()}
+        self.by_network = {name: self._make(name) for name in self.settings}
         self.skipped = torch.zeros((), device=device)
         self.skipped_in_a_row = torch.zeros((), device=device)
         self.worst_row = torch.zeros((), device=device)
 
+    def _make(self, name: str) -> torch.optim.Optimizer:
+        """Return the optimiser of a network, new, over its parameters as vectors."""
+        own = self.settings[name]
+        vectors = [nn.Parameter(vector(p.detach(), p)) for p in self.parameters[name]]
+        lr, capturable = self.rates[name], self.device.type == "cuda"
+        if isinstance(own, Adam):
+            return torch.optim.Adam(
+                vectors,
+                lr=lr,
+                betas=own.betas,
+                eps=own.eps,
+                weight_decay=own.weight_decay,
+                fused=True,
+                capturable=capturable,
+            )
+        if isinstance(own, RMSprop):
+            return torch.optim.RMSprop(
+                vectors,
+                lr=lr,
+                alpha=own.alpha,
+                eps=own.eps,
+                weight_decay=own.weight_decay,
+                capturable=capturable,
+                foreach=capturable,
+            )
+        return torch.optim.SGD(vectors, lr=lr, momentum=own.momentum, weight_decay=own.weight_decay, foreach=True)
+
+    def restart(self, names: Sequence[str]) -> None:
+        """Forget the moments of these networks."""
+        self.by_network |= {name: self._make(name) for name in names}
+
     def set_rates(self, factor: float) -> dict[str, float]:
         """Set every learning rate to its base times `factor`; return them by network."""
-        rates = {name: base * factor for name, base in self.base_rates.items()}
+        rates = {name: own.lr * factor for name, own in self.settings.items()}
         for name, rate in rates.items():
             self.rates[name].fill_(rate)
         return rates
+
+    @torch.no_grad()
+    def clamp(self, names: Sequence[str], bound: float) -> None:
+        """Clamp the weights of the named networks to plus or minus `bound`."""
+        for name in names:
+            for parameter in self.parameters[name]:
+                parameter.clamp_(-bound, bound)
 
     def step(self, names: Sequence[str], processes: Processes) -> None:
         """Add the gradients of the named networks over processes, step all of them or none, and clear the gradients."""
@@ -57,10 +87,16 @@ class Optimizers:
         processes.sum_(gradients)
         bad = (~torch.isfinite(torch.nn.utils.get_total_norm(gradients))).float()
         for name in names:
+            clip = self.settings[name].clip
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.parameters[name], clip, foreach=True)
             for parameter, stepped in zip(self.parameters[name], self.by_network[name].param_groups[0]["params"], strict=True):
                 stepped.grad = None if parameter.grad is None else vector(parameter.grad, parameter)
-            self.by_network[name].found_inf = bad  # type: ignore[attr-defined]
-            self.by_network[name].step()
+            if isinstance(self.settings[name], Adam):
+                self.by_network[name].found_inf = bad  # type: ignore[attr-defined]
+                self.by_network[name].step()
+            else:
+                _step_or_not(self.by_network[name], bad)
             self.by_network[name].zero_grad()
         for parameter in parameters:
             parameter.grad = None
@@ -89,12 +125,28 @@ class Optimizers:
         self.skipped_in_a_row.copy_(state["skipped_in_a_row"])
 
     def _moments(self, name: str, state: dict[str, Any], convert: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
-        """Return the state of a network's Adam with the moments of each parameter converted; step counts stay."""
+        """Return the state of a network's optimiser with the moments of each parameter converted; step counts stay."""
 
         def converted(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {k: v if k == "step" else convert(v, parameter) for k, v in values.items()}
+            return {k: v if k == "step" or v is None else convert(v, parameter) for k, v in values.items()}
 
         return state | {"state": {i: converted(self.parameters[name][i], values) for i, values in state["state"].items()}}
+
+
+@torch.no_grad()
+def _step_or_not(optimizer: torch.optim.Optimizer, bad: Tensor) -> None:
+    """Step, and take the step back on the device where `bad` is 1."""
+    parameters = optimizer.param_groups[0]["params"]
+    before = [p.clone() for p in parameters]
+    states = [{k: v.clone() for k, v in optimizer.state[p].items() if v is not None} for p in parameters]
+    optimizer.step()
+    for parameter, value, state in zip(parameters, before, states, strict=True):
+        parameter.copy_(torch.where(bad > 0, value, parameter))
+        for key, tensor in optimizer.state[parameter].items():
+            if tensor is None:
+                continue
+            old = state.get(key, torch.zeros_like(tensor))  # Made by this step, which starts from zeros.
+            tensor.copy_(torch.where(bad.to(tensor.device) > 0, old, tensor))
 
 
 def vector(tensor: Tensor, parameter: Tensor) -> Tensor:

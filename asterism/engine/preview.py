@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,14 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asterism.data.batch import Batch
 from asterism.data.dataset import PictureSet
 from asterism.data.loader import load_rows
 from asterism.data.pictures import to_float, write
 from asterism.data.sheets import grid
 from asterism.recipes.base import Recipe
+from asterism.recipes.render import generate, translate, whole_target
+from asterism.storage.whole import write_json
 
 SOURCES = 8
+SAMPLES, ROW = 64, 8
+"""Pictures of a generating recipe's preview, and how many stand in a row."""
 STYLES = 2
 """Styles from noise, and as many from reference pictures, that a styled recipe's preview shows of every target."""
 
@@ -42,6 +44,7 @@ class Previews:
         self.folder = run / "previews"
         self.folder.mkdir(parents=True, exist_ok=True)
         stored, labels, known = [], [], []
+        dtype = next(recipe.parameters()).dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
         for pictures in sets:
@@ -50,54 +53,89 @@ class Previews:
             stored.append(load_rows(pictures, rows, recipe.picture))
             labels.append(pictures.labels[rows])
             known.append(pictures.known[rows])
-            for index in recipe.space.domains(pictures.dataset) if recipe.styled else ():
+            for index in recipe.space.domains(pictures.dataset) if recipe.abilities.style else ():
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
-                self.references[recipe.space.names[index]] = to_float(x, recipe.picture)
-        self.x = to_float(torch.cat(stored).to(device), recipe.picture)
+                self.references[recipe.space.names[index]] = to_float(x, recipe.picture).to(dtype)
+        self.x = to_float(torch.cat(stored).to(device), recipe.picture).to(dtype)
         self.labels, self.known = torch.cat(labels).to(device), torch.cat(known).to(device)
-        if recipe.styled:
-            self.z = torch.randn(STYLES, recipe.latent_dim, generator=torch.Generator().manual_seed(seed)).to(device)
+        if recipe.abilities.style:
+            rng = torch.Generator().manual_seed(seed)
+            self.z = torch.randn(STYLES, recipe.abilities.latent, generator=rng).to(device, dtype)
 
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
         blank = torch.ones_like(self.x[:1])
         columns, tops, names = [self.x], [blank], ["source"]
         labels = self.labels
-        if recipe.classifies:
+        if recipe.abilities.judges:
             labels = torch.where(self.known > 0, labels, recipe.space.decide(recipe.classify(self.x)))
         for index in range(recipe.space.num_datasets):
             dataset = torch.full((len(self.x),), index, device=self.x.device)
-            known = recipe.space.known(dataset)
             shown = {recipe.space.names[i] for i in recipe.space.domains(index)}
             for name, wanted in recipe.space.single_edits(labels, index):
-                target = Batch(labels=wanted * known, known=known, dataset=dataset)
-                if not recipe.styled:
-                    columns.append(recipe.translate(self.x, target).float())
+                told = recipe.condition(whole_target(recipe.space, wanted, dataset), labels)
+                if not recipe.abilities.style:
+                    if recipe.abilities.told == "domain" and name not in shown:
+                        continue
+                    columns.append(translate(recipe, self.x, told))
                     names.append(name)
-                for words, s, top in self._styles(recipe, name, target.labels) if recipe.styled and name in shown else ():
-                    columns.append(recipe.translate(self.x, target.extend(s=s)).float())
+                for words, s, top in self._styles(recipe, name, told) if recipe.abilities.style and name in shown else ():
+                    columns.append(translate(recipe, self.x, told, s))
                     tops.append(blank if top is None else top)
                     names.append(words)
         rows: Tensor = torch.stack(columns, dim=1)
-        if recipe.styled:
+        if recipe.abilities.style:
             rows = torch.cat([torch.stack(tops, dim=1), rows])
-        write(self.folder / f"step_{step:08d}.png", grid(rows.clamp(-1, 1).cpu()))
-        (self.folder / "targets.json").write_text(json.dumps(names), encoding="utf-8")
+        write(self.folder / f"step_{step:08d}.png", grid(rows.cpu()))
+        write_json(self.folder / "targets.json", names)
 
-    def _styles(self, recipe: Recipe, name: str, labels: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
         """Yield what a column is called, its styles [N, S] and its reference [1, C, H, W], for every style of a target."""
         for number, z in enumerate(self.z, 1):
-            yield f"{name}, noise {number}", recipe.draw_style(z.expand(len(labels), -1), labels), None
+            yield f"{name}, noise {number}", recipe.draw_style(z.expand(len(told), -1), told), None
         for x in self.references.get(name, self.x[:0]):
-            s = recipe.read_style(x[None], labels[:1]).expand(len(labels), -1)
+            s = recipe.read_style(x[None], told[:1]).expand(len(told), -1)
             yield f"{name}, like", s, x[None]
+
+
+class Samples:
+    """Writes `previews/step_NNNNNNNN.png` of a recipe that generates: pictures of the same latents at every step.
+
+    A recipe that is told labels shows a row for each; another one shows a square.
+    """
+
+    def __init__(self, run: Path, recipe: Recipe, device: torch.device, seed: int) -> None:
+        self.folder = run / "previews"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.z = torch.randn(SAMPLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
+        self.told = latent_targets(recipe, device)
+
+    def draw(self, recipe: Recipe, step: int) -> None:
+        """Write the preview of a step from the recipe's present weights."""
+        rows = []
+        for told in self.told:
+            count = SAMPLES if len(self.told) == 1 else ROW
+            rows.append(generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])))
+        pictures = torch.cat(rows).cpu()
+        write(self.folder / f"step_{step:08d}.png", grid(pictures.unflatten(0, (-1, ROW))))
+        write_json(self.folder / "targets.json", [])
+
+
+def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:
+    """Return what `generate` is told, [1, ...] each: every single label as a target, or one target without labels."""
+    space, targets = recipe.space, []
+    for index in range(space.num_datasets if recipe.abilities.told != "none" else 0):
+        dataset = torch.full((1,), index, device=device)
+        for _, labels in space.single_edits(torch.zeros(1, space.num_labels, device=device), index):
+            targets.append(recipe.condition(whole_target(space, labels, dataset)))
+    return targets or [torch.zeros(1, 0, device=device)]
 
 
 def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tuple[PictureSet, int]]:
     """Yield the rows that have a label, in an order of chance, set after set."""
     for held in sets:
-        rows = torch.nonzero(held.labels[:, index] > 0).flatten()
+        rows = torch.nonzero(held.holding(index)).flatten()
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + 1 + index))
         yield from ((held, int(row)) for row in rows[order])

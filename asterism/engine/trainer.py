@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from asterism.config import TrainConfig
+from asterism.config import ConfigError, TrainConfig
 from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.data.loader import Loader
@@ -22,22 +23,25 @@ from asterism.data.transforms import fit_stored, mirror, zoom
 from asterism.engine import checkpoint, memory
 from asterism.engine.best import Best, Evaluation
 from asterism.engine.compilation import CompiledTerms
-from asterism.engine.display import Display
 from asterism.engine.distributed import Processes
 from asterism.engine.ema import Average
+from asterism.engine.listener import Listener
 from asterism.engine.log import Log
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
+from asterism.engine.pools import Pools
 from asterism.engine.statistics import Statistics
+from asterism.errors import AsterismError, ran_out
 from asterism.machine import Machine
-from asterism.recipes.base import Recipe, Terms, Update
+from asterism.recipes.base import Phase, Recipe, Terms, Update
 from asterism.recipes.model import save_model
+from asterism.signals import stop_signals
 from asterism.storage.model_file import FILE_NAME
 
 STOP_CHECK_STEPS = 10
 """Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(AsterismError, RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
 
 
@@ -67,6 +71,7 @@ class Trainer:
         identity: what checkpoints say about the run: settings, labels, picture, data fingerprint (JSON values).
         previews: draws pictures; None draws none.
         info: what the model file says about the run.
+        listener: told how training goes on.
     """
 
     def __init__(
@@ -81,18 +86,25 @@ class Trainer:
         identity: dict[str, Any],
         previews: Preview | None,
         info: dict[str, Any],
+        listener: Listener,
     ) -> None:
         self.recipe, self.loader, self.config, self.run = recipe, loader, config, run
         self.machine, self.processes = machine, processes
         self.identity, self.previews, self.info = identity, previews, info
+        if recipe.coupled and config.accumulate > 1:
+            raise ConfigError(
+                f"train.accumulate {config.accumulate}: {type(recipe).__name__} normalises over the samples of a batch, so a "
+                "batch cannot be split; take a smaller --train.batch_size"
+            )
         memory.recompute_activations(recipe, config.checkpoint_activations)
         self.tables = CompiledTerms(recipe, machine.device, config.compile, config.checkpoint_activations)
         alone = self.tables.compiled and processes.world == 1  # Messages between processes are not recorded.
         self.recorder = Recorder(machine.device) if alone and machine.device.type == "cuda" else None
         self.optimizers = Optimizers(recipe, machine.device)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
+        self.pools = Pools(recipe.pools, config.seed, processes)
         self.statistics = Statistics(machine.device)
-        self.display = Display(config.steps, quiet=not processes.first)
+        self.listener = listener
         self.evaluation: Evaluation | None = None
         self.best = Best()
         self.exhausted = False
@@ -115,9 +127,9 @@ class Trainer:
         batches = self.loader.iterate(self.step)
         drawn: list[tuple[Batch, dict[str, Tensor]]] = []
         self.exhausted = self.patience_is_over()  # A run that ended early does so again, unless it was given more patience.
-        self.display.start(self.step)
+        self.listener.start(self.step, self.config.steps)
         try:
-            with stop_signals(self), self.machine.backend_flags():
+            with stop_signals(self.ask_to_stop), self.machine.backend_flags():
                 while True:
                     last = self.step >= self.config.steps or self.stopping()
                     self.maintain(last)
@@ -127,18 +139,19 @@ class Trainer:
                     drawn = next(batches)
                     self.waited += time.perf_counter() - asked
                     self.train_step(drawn)
-                    self.display.advance(self.step)
+                    self.listener.advance(self.step)
         except RuntimeError as error:
-            if not memory.ran_out(error):
+            if not ran_out(error):
                 raise
             error.__traceback__ = None  # Its frames hold the tensors that filled the memory.
             raise TrainingError(f"out of memory at step {self.step} ({error}). {memory.what_fits(self, drawn)}") from error
         finally:
             batches.close()
-            self.display.stop()
+            self.listener.stop()
 
     def train_step(self, drawn: list[tuple[Batch, dict[str, Tensor]]]) -> None:
         """Train on the batches of one step, one per dataset, in order."""
+        self.enter_phase()
         self.rates = self.optimizers.set_rates(rate_factor(self.step, self.config.steps, self.config.decay_steps))
         for whole, stored in drawn:
             self.train_batch(self.prepare(whole, stored), len(whole))
@@ -146,16 +159,29 @@ class Trainer:
         self.step += 1
         self.average.update(self.step * pictures, pictures)
 
+    def enter_phase(self) -> None:
+        """Tell the recipe which phase the step belongs to; where it begins one, start anew what the phase resets."""
+        phase, before = phase_at(self.recipe, self.step), phase_at(self.recipe, self.step - 1)
+        self.recipe.enter(phase.name)
+        if self.step and phase != before:
+            self.optimizers.restart([name for name in phase.resets if name in self.optimizers.settings])
+            self.average.restart(phase.resets)
+
     def prepare(self, whole: Batch, stored: dict[str, Tensor]) -> Batch:
         """Return this process's rows of a batch on the device, with every random choice of the step made.
 
         Choices are drawn for the whole batch, before it is divided among processes and micro-batches.
         """
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
-        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
-        for name, pictures in stored.items():  # x, and x_ref, x_ref2 where the recipe takes references.
-            fitted = fit_stored(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture)
-            x = to_float(fitted, self.recipe.picture)
+        device, dtype = self.machine.device, self.machine.full_dtype
+        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(device, dtype, non_blocking=True)
+        dataset = int(whole.dataset[0])
+        first = (self.step * self.recipe.space.num_datasets + dataset) * len(whole)
+        plan = Batch(**self.pools.plan(first, len(whole))).to(device)
+        rows = rows.extend(**dict(plan.items()))
+        for name, pictures in stored.items():  # x, and x_<stream> of every stream of the recipe.
+            fitted = fit_stored(pictures.to(device, non_blocking=True), self.recipe.picture)
+            x = to_float(fitted, self.recipe.picture).to(dtype)
             suffix = name.removeprefix("x")
             if f"window{suffix}" in rows:
                 x = zoom(x, getattr(rows, f"window{suffix}"))
@@ -166,19 +192,21 @@ class Trainer:
 
     def train_batch(self, batch: Batch, total: int) -> None:
         """Make every update that is due; `total` counts the batch's samples over all processes."""
-        self.make([update for update in self.recipe.updates if (self.step + 1) % update.every == 0], batch, total)
+        self.make([update for update in self.recipe.updates if update.due(self.step, self.recipe.phase)], batch, total)
 
     def make(self, updates: Sequence[Update], batch: Batch, total: int) -> None:
-        """Make these updates of one step, in order; what several of them begin with is made once. A GPU replays them."""
+        """Run these updates of one step in order, making shared tensors once; on CUDA, replay a graph of it."""
 
         def work(tensors: Mapping[str, Tensor]) -> None:
             self.recipe.zero_grad()  # A recording that failed leaves gradients that were never computed.
             held = Batch(**{name: t for name, t in tensors.items() if name != "progress"})
-            for update in updates[1:]:
+            for update in updates if len(updates) > 1 else ():
                 if update.shares and self.config.accumulate == 1:
                     freeze_others(self.recipe, update.trains)
                     with self.machine.autocast():
                         held = held.extend(**self.tables.call("share", held))
+            if self.recipe.pools:
+                held = held.extend(**self.pools.exchange(self.shared(held), held))
             for update in updates:
                 self.apply(update, held, total, tensors["progress"])
 
@@ -186,10 +214,21 @@ class Trainer:
         if self.recorder is None:
             work(tensors)
         else:
-            self.recorder(tuple((update.name, self.is_lazy(update)) for update in updates), work, tensors)
+            key = (self.recipe.phase, *((update.name, self.is_lazy(update)) for update in updates))
+            self.recorder(key, work, tensors)
+
+    def shared(self, batch: Batch) -> Batch:
+        """Return what updates share, without gradients where it was not made for them: micro-batch by micro-batch."""
+        if all(name in batch for name in self.recipe.pools):
+            return batch
+        with torch.no_grad(), self.machine.autocast():
+            parts = [self.tables.call("share", micro) for micro in split(batch, self.config.accumulate)]
+        return Batch(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
     def apply(self, update: Update, batch: Batch, total: int, progress: Tensor) -> None:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
+        if update.clamp is not None:
+            self.optimizers.clamp(update.trains, update.clamp)
         for micro in split(batch, self.config.accumulate):
             for terms in self.differentiate(update, micro, total, progress, self.is_lazy(update)):
                 self.statistics.add(update.name, terms)
@@ -202,11 +241,13 @@ class Trainer:
     def differentiate(self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool) -> list[Terms]:
         """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too."""
         freeze_others(self.recipe, update.trains)
-        tables = [(update.name, 1), *([update.lazy] if update.lazy and lazy else [])]
+        tables = [(update, 1)]
+        if update.lazy and lazy:
+            tables.append((replace(update, terms=update.lazy[0]), update.lazy[1]))
         result = []
-        for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
+        for table, factor in tables:  # One after the other: the graph of one is gone before the next is built.
             with self.machine.autocast():
-                terms: Terms = self.tables.call(f"{name}_terms", micro, progress)
+                terms = self.tables.terms(table, micro, progress)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
             loss.backward()
             result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})
@@ -226,13 +267,23 @@ class Trainer:
             self.save()
         finished = self.exhausted or self.step >= self.config.steps
         if self.previews and self.processes.first and not resumed and (finished or self.step % self.config.preview_every == 0):
-            with self.average.applied(), self.machine.autocast(), torch.no_grad():
+            with self.in_use(), self.machine.autocast(), torch.no_grad():
                 self.previews.draw(self.recipe, self.step)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Within it, the recipe is as a trained model will be: averaged weights, and norms with their running statistics."""
+        with self.average.applied():
+            self.recipe.eval()
+            try:
+                yield
+            finally:
+                self.recipe.train()
 
     def evaluation_is_due(self) -> bool:
         """Say whether this step is measured: every so many, and the last one of a run that long; the same in all processes."""
         every, finished = self.config.evaluate_every, self.step >= self.config.steps
-        return self.recipe.translates and 0 < every <= self.step and (finished or self.step % every == 0)
+        return self.recipe.abilities.makes_pictures and 0 < every <= self.step and (finished or self.step % every == 0)
 
     def patience_is_over(self) -> bool:
         """Say whether too many evaluations in a row were no better than the best."""
@@ -244,21 +295,21 @@ class Trainer:
             self.write_log()
         if self.evaluation is not None and self.log is not None:
             began = time.perf_counter()
-            with self.average.applied():
+            with self.in_use():
                 scores = self.evaluation.measure(self.recipe)
             seconds = time.perf_counter() - began
             self.log.write_scores(self.step, scores, seconds)
             better = self.best.take(self.step, scores, self.evaluation.criterion, self.evaluation.better)
             values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
             verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"
-            self.display.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
+            self.listener.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
             if better:
                 checkpoint.write(self.run / "checkpoints" / checkpoint.BEST, self.state_dict())
                 self.write_model(self.recipe.state_dict() | self.average.weights)
             self.started += time.perf_counter() - began
             self.exhausted = self.patience_is_over()
             if self.exhausted:
-                self.display.say(f"stopping early: no better one in {self.best.waited} measurements (train.patience)")
+                self.listener.say(f"stopping early: no better one in {self.best.waited} measurements (train.patience)")
         self.exhausted = self.processes.any(self.exhausted, self.machine.device)
 
     def write_log(self) -> None:
@@ -281,7 +332,7 @@ class Trainer:
         if self.log is not None:
             self.log.seconds += elapsed
             self.log.write(line | {"seconds": round(self.log.seconds, 3)})
-        self.display.show(line, (self.config.steps - self.step) * elapsed / steps)
+        self.listener.show(line, (self.config.steps - self.step) * elapsed / steps)
         self.started, self.logged_at, self.waited = now, self.step, 0.0
         if worst >= self.config.max_skipped:
             bad = [name for name, value in terms.items() if value != value or abs(value) == float("inf")]
@@ -305,9 +356,9 @@ class Trainer:
 
     def write_model(self, weights: dict[str, Tensor]) -> None:
         """Write the model file: of the best evaluation, with what was measured, else of this step."""
-        facts: dict[str, Any] = {"step": self.step}
+        facts: dict[str, Any] = {"step": self.step, "phase": self.recipe.phase}
         if self.best.step is not None:
-            facts = {"step": self.best.step, "scores": self.best.scores, "criterion": self.best.criterion}
+            facts |= {"step": self.best.step, "scores": self.best.scores, "criterion": self.best.criterion}
         name = self.identity["settings"]["name"]
         save_model(self.run / FILE_NAME, self.recipe, name, weights, info=self.info | facts)
 
@@ -318,6 +369,7 @@ class Trainer:
             "networks": self.recipe.state_dict(),
             "average": self.average.weights,
             "optimizers": self.optimizers.state_dict(),
+            "pools": self.pools.kept,
             "best": dataclasses.asdict(self.best),
             **self.identity,
         }
@@ -328,14 +380,26 @@ class Trainer:
         self.recipe.load_state_dict(state["networks"])
         self.average.load(state["average"])
         self.optimizers.load_state_dict(state["optimizers"])
+        self.pools.load(state.get("pools", {}), self.machine.device)
+        self.recipe.enter(phase_at(self.recipe, self.step - 1).name)  # The next step may begin another one.
         if "best" in state:  # Checkpoints of older versions have none.
             self.best = Best(**state["best"])
+
+    def ask_to_stop(self, number: int) -> None:
+        """Note a signal: the loop saves and ends after this step."""
+        self.signal = number
+        self.listener.say(f"{signal.Signals(number).name}: saving after this step; once more to stop at once")
 
     def stopping(self) -> bool:
         """Say whether a signal asked to stop; several processes agree on the step."""
         if self.processes.world == 1:
             return self.signal is not None
         return self.step % STOP_CHECK_STEPS == 0 and self.processes.any(self.signal is not None, self.machine.device)
+
+
+def phase_at(recipe: Recipe, step: int) -> Phase:
+    """Return the phase that a training step belongs to."""
+    return next(phase for phase in recipe.phases if phase.until is None or step < phase.until)
 
 
 def step_generator(seed: int, step: int, dataset: int) -> torch.Generator:
@@ -349,32 +413,3 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """Divide a batch into at most `parts` micro-batches of nearly equal size."""
     edges = [i * len(batch) // parts for i in range(parts + 1)]
     return [batch.rows(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
-
-
-class stop_signals:
-    """While training, SIGINT and SIGTERM ask the loop to save and stop; a second one acts as usual."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        try:
-            self.before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # Not in the main thread: signals stay the caller's business.
-            self.before = {}
-
-    def ask(self, number: int, frame: object) -> None:
-        """Note the signal and restore what was there before."""
-        self.trainer.signal = number
-        self.trainer.display.say(f"{signal.Signals(number).name}: saving after this step; once more to stop at once")
-        self.restore()
-
-    def __exit__(self, *exception: object) -> None:
-        self.restore()
-
-    def restore(self) -> None:
-        """Put the earlier handlers back."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        self.before = {}

@@ -20,15 +20,18 @@ FORMAT = 1
 
 MEANINGS = {
     "image": "pictures [N, C, H, W] in [-1, 1]",
-    "code": "wanted labels, 1 holds and 0 does not, in the order of `code` [N, n]",
+    "code": "wanted labels, 1 holds and 0 does not, numbers as shares of their range, in the order of `code` [N, n]",
+    "difference": "wanted labels less those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
     "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
-    "domain": "index into `domains` [N]",
+    "domain": "index into `domains` [N], of one that is not null",
     "mask_face": "where the coarsest edges of the picture are carried over [N, 1, h, w] in [0, 1]",
     "mask_core": "where its finer edges are carried over [N, 1, h, w] in [0, 1]",
     "masks": "mask_face and mask_core, one channel each [N, 2, h, w] in [0, 1]",
+    "picture": "generated pictures [N, C, H, W] in [-1, 1]",
     "translation": "translated pictures [N, C, H, W] in [-1, 1]",
-    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds",
+    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds; of "
+    "numbers their shares of the range",
 }
 
 
@@ -45,31 +48,31 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
         "labels": space.to_json(),
         "names": list(space.names),
         "picture": asdict(picture),
-        "normalization": {"stored": [picture.low, picture.high], "tensor": [-1, 1], "clip": True, "layout": "NCHW"},
+        "normalization": {
+            "stored": [picture.low, picture.high],
+            "tensor": [-1, 1],
+            "clip": picture.depth < 32,
+            "layout": "NCHW",
+        },
         "side_multiple": graph.side_multiple,
         "licence": model.info.get("licence") or "not stated",
         "step": model.info.get("step"),
         "data": [held.get("name") for held in model.info.get("data") or []],
         "version": __version__,
     }
-    if recipe.styled:
-        domains = _domains(model)
-        with torch.no_grad():
-            rows = torch.eye(space.num_labels)[[space.index(name) for name in domains]]
-            means = recipe.mean_style(rows.to(next(recipe.parameters()).device)).float().cpu()
-        facts |= {"domains": domains, "mean_styles": [[round(v, 6) for v in row] for row in means.tolist()]}
-    elif recipe.translates:
+    can = recipe.abilities
+    if can.told == "domain":
+        facts["domains"] = [None if name in model.unreachable else name for name in space.domain_names]
+    elif can.told == "code":
         facts["code"] = code_names(space)
+    if can.style:
+        with torch.no_grad():
+            told = torch.arange(len(space.domain_names), device=next(recipe.parameters()).device)
+            means = recipe.mean_style(told).float().cpu()
+        facts["mean_styles"] = [[round(v, 6) for v in row] for row in means.tolist()]
     return {key: json.dumps(value) for key, value in facts.items()}
 
 
 def code_names(space: LabelSpace) -> list[str]:
     """Name the entries of a code: the labels, then, of several datasets, the mask bits."""
     return [*space.names, *(f"mask:{name}" for name in space.datasets)][: space.code_size]
-
-
-def _domains(model: Model) -> list[str]:
-    """Name the domains of a recipe with styles, by number."""
-    numbers: list[int] = model.recipe.domains  # type: ignore[assignment]
-    named = {number: name for number, name in zip(numbers, model.space.names, strict=True) if number >= 0}
-    return [named[number] for number in sorted(named)]

@@ -1,6 +1,7 @@
 """What a model is made of for a program that uses it: a few graphs, tensors with meaning in, one tensor out.
 
-    translator      image, code -> image, or for recipes with styles: image, style -> image
+    translator      image, code (or domain, or difference) -> image, or for recipes with styles: image, style -> image
+    generator       latent, and what it is told -> image, for recipes that generate
     classifier      image -> logits, which tell the labels that a target does not name
     mapping         latent, domain -> style
     style_encoder   image, domain -> style
@@ -22,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from asterism.data.batch import Batch
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model
+from asterism.recipes.render import generate, translate
 
 LARGEST = 4096
 """Pixels of a side that a graph with free height and width takes."""
@@ -68,45 +69,41 @@ class _Call(nn.Module):
         return self.function(self.recipe, *own).float()
 
 
-class _Given:
-    """Stands for a label space where the caller has made the code already."""
-
-    def encode(self, labels: Tensor, known: Tensor, dataset: Tensor) -> Tensor:
-        """Return the code."""
-        return labels
-
-
 def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
     """Return the graphs of a model, the main one first.
 
     Args:
         precision: float32, or float16 for weights and arithmetic of half the width.
     """
-    recipe = _traceable(model.recipe, torch.float16 if precision == "float16" else torch.float32)
+    recipe = _traceable(model, torch.float16 if precision == "float16" else torch.float32)
     picture, space = model.picture, model.space
     x, y = torch.zeros(2, picture.channels, picture.height, picture.width), torch.zeros(2, dtype=torch.long)
 
     def graph(name: str, function: Callable[..., Tensor], output: str, multiple: int | None = None, **inputs: Tensor) -> Graph:
         return Graph(name, _Call(recipe, function).eval(), inputs, output, multiple)
 
-    graphs = []
-    if recipe.translates and recipe.styled:
-        told = {"style": recipe.mean_style(y).float()}
-        if recipe.masked:
-            masks = masks_of(model.recipe, x) or (x[:, :1], x[:, :1])  # The caller's are of the picture's size.
-            told |= dict(zip(("mask_face", "mask_core"), masks, strict=True))
-        graphs.append(graph("translator", _translate_to_style, "translation", recipe.side_multiple, image=x, **told))
-    elif recipe.translates:
-        c = torch.zeros(2, space.code_size)
-        graphs.append(graph("translator", _translate_to_code, "translation", recipe.side_multiple, image=x, code=c))
-    if recipe.classifies and not model.missing:
+    can, graphs = recipe.abilities, []
+    codes = {"code": torch.zeros(2, space.code_size), "domain": y, "difference": torch.zeros(2, space.num_labels)}
+    inputs = {can.told: codes[can.told]} if can.told in codes else {}
+    if can.translates and can.style:
+        told = {"style": torch.zeros(2, can.style)}
+        found = model.recipe.find_masks(x)
+        if can.masks:
+            given = found or (x[:, :1],) * len(can.masks)  # The caller's are of the picture's size.
+            told |= dict(zip(can.masks, given, strict=True))
+        graphs.append(graph("translator", _translate_to_style, "translation", can.side_multiple, image=x, **told))
+    elif can.translates:
+        graphs.append(graph("translator", _translate, "translation", can.side_multiple, image=x, **inputs))
+    if can.generates:
+        graphs.append(graph("generator", _generate, "picture", None, latent=torch.zeros(2, can.latent), **inputs))
+    if can.judges and not model.missing:
         graphs.append(graph("classifier", lambda recipe, x: recipe.classify(x), "logits", image=x))
-    if recipe.styled:
-        z = torch.zeros(2, recipe.latent_dim)
+    if can.style:
+        z = torch.zeros(2, can.latent)
         graphs.append(graph("mapping", lambda recipe, z, y: recipe.draw_style(z, y), "style", latent=z, domain=y))
         graphs.append(graph("style_encoder", lambda recipe, x, y: recipe.read_style(x, y), "style", image=x, domain=y))
-        if recipe.masked and masks_of(model.recipe, x):
-            graphs.append(graph("masks", lambda recipe, x: torch.cat(masks_of(recipe, x), 1), "masks", image=x))
+        if found:
+            graphs.append(graph("masks", lambda recipe, x: torch.cat(recipe.find_masks(x), 1), "masks", image=x))
     return graphs
 
 
@@ -120,23 +117,21 @@ def traced(graph: Graph) -> ExportedProgram:
         return torch.export.export(graph.module, tuple(graph.inputs.values()), dynamic_shapes=(shapes,), strict=False)
 
 
-def _traceable(recipe: Recipe, dtype: torch.dtype) -> Recipe:
-    """Return a copy on the CPU whose code, or whose domain, is given as such and not made from labels."""
-    recipe = copy.deepcopy(recipe).to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    recipe.space = _Given()  # type: ignore[assignment]
-    recipe.domain = lambda labels: labels  # type: ignore[assignment]
-    return recipe
+def _traceable(model: Model, dtype: torch.dtype) -> Recipe:
+    """Return a copy on the CPU, plane by plane, in a precision; pictures pass networks that the model lacks as they are."""
+    copied: Recipe = copy.deepcopy(model.recipe)
+    for name in model.missing:
+        setattr(copied, name, nn.Identity())
+    return copied.to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
-def _translate_to_code(recipe: Recipe, x: Tensor, c: Tensor) -> Tensor:
-    return recipe.translate(x, Batch(labels=c, known=c, dataset=c)).clamp(-1, 1)
+def _translate(recipe: Recipe, x: Tensor, told: Tensor | None = None) -> Tensor:
+    return translate(recipe, x, x[:, :0, 0, 0] if told is None else told)
 
 
 def _translate_to_style(recipe: Recipe, x: Tensor, s: Tensor, *masks: Tensor) -> Tensor:
-    given = dict(zip(("mask_face", "mask_core"), masks, strict=False))
-    return recipe.translate(x, Batch(labels=s, known=s, dataset=s, s=s, **given)).clamp(-1, 1)
+    return translate(recipe, x, s, s, masks)
 
 
-def masks_of(recipe: Recipe, x: Tensor) -> tuple[Tensor, ...]:
-    """Return the two masks [N, 1, h, w] that a recipe finds in pictures x [N, C, H, W]; none where the caller gives them."""
-    return tuple(recipe.observe(Batch(labels=x, x=x)).values())
+def _generate(recipe: Recipe, z: Tensor, told: Tensor | None = None) -> Tensor:
+    return generate(recipe, z, z[:, :0] if told is None else told)

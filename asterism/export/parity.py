@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asterism.export.graphs import Graph, masks_of
+from asterism.data.pictures import to_float, to_stored
+from asterism.export.graphs import Graph
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
 from asterism.recipes.base import Recipe
+from asterism.recipes.render import generate, translate, whole_target
 from asterism.storage.model_file import ModelError
 
 LARGEST_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
@@ -91,29 +93,39 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     rng = torch.Generator().manual_seed(seed)
     dataset = torch.arange(count) % space.num_datasets
     labels = space.sample_uniform(dataset, rng)
-    given: dict[str, Tensor] = {"image": x, "code": space.encode(labels, space.known(dataset), dataset)}
-    wanted: dict[str, Tensor] = {}
+    lacking = [space.index(name) for name in translator.model.unreachable]
+    while (void := labels[:, lacking].any(1)).any():
+        labels[void] = space.sample_uniform(dataset[void], rng)
+    can, wanted = recipe.abilities, dict[str, Tensor]()
+    told = recipe.condition(whole_target(space, labels, dataset), torch.zeros_like(labels))
+    given: dict[str, Tensor] = {"image": x, can.told: told}
+    seeds = [torch.Generator().manual_seed(i) for i in range(count)]
+    given["latent"] = torch.cat([torch.randn(1, can.latent, generator=g) for g in seeds])
     with torch.no_grad():
-        if recipe.styled:
-            given["domain"] = recipe.domain(labels)  # type: ignore[operator]
-            seeds = [torch.Generator().manual_seed(i) for i in range(count)]
-            given["latent"] = torch.cat([torch.randn(1, recipe.latent_dim, generator=g) for g in seeds])
-            given["style"] = wanted["mapping"] = recipe.draw_style(given["latent"], labels)
-            wanted["style_encoder"] = recipe.read_style(x, labels)
-        if recipe.masked:
-            pairs = [masks_of(recipe, x[i : i + 1]) for i in range(count)]
+        if can.generates:
+            wanted["generator"] = generate(recipe, given["latent"], told)
+        if can.style:
+            given["style"] = wanted["mapping"] = recipe.draw_style(given["latent"], told)
+            wanted["style_encoder"] = recipe.read_style(x, told)
+        if can.masks:
+            pairs = [recipe.find_masks(x[i : i + 1]) for i in range(count)]
             if all(pairs):
                 wanted["masks"] = torch.cat([torch.cat(pair, 1) for pair in pairs])
             else:
                 recipe.mask_by(_some_masks)
                 pairs = [_some_masks(x)]
-            given |= {f"mask_{name}": torch.cat([pair[i] for pair in pairs]) for i, name in enumerate(("face", "core"))}
-        if recipe.classifies and not translator.model.missing:
+            given |= {name: torch.cat([pair[i] for pair in pairs]) for i, name in enumerate(can.masks)}
+        if can.judges and not translator.model.missing:
             wanted["classifier"] = recipe.classify(x)
-    if recipe.translates:
+    if can.translates and can.told == "difference":
+        wanted["translator"] = translate(recipe, x, told)
+    elif can.translates:
         targets = [_target(translator, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
-        style = range(count) if recipe.styled else [None] * count
-        wanted["translator"] = torch.stack([translator.translate(x[i], targets[i], style=style[i]) for i in range(count)])
+        style = range(count) if can.style else [None] * count
+        picture = translator.model.picture
+        own = to_stored(x, picture) if picture.depth == 32 else x  # Features come and go in their own range.
+        made = torch.stack([translator.translate(own[i], targets[i], style=style[i]) for i in range(count)])
+        wanted["translator"] = to_float(made, picture) if picture.depth == 32 else made
     return Trial({g.name: {name: given[name] for name in g.inputs} for g in graphs}, wanted, labels)
 
 
@@ -123,11 +135,10 @@ def _some_masks(x: Tensor) -> tuple[Tensor, Tensor]:
     return bright, 1 - bright
 
 
-def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, bool]:
+def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, float]:
     """Say all labels [L] of one dataset that a target may name, so that nothing is left to the class head."""
-    space = translator.model.space
-    span = space.dataset_span(dataset)
-    return {space.names[i]: bool(labels[i]) for i in range(span.start, span.stop) if space.names[i] in translator.labels}
+    named = translator.model.space.named(labels, dataset)
+    return {name: value for name, value in named.items() if name in translator.labels}
 
 
 def found(judge: Recipe, x: Tensor, space: LabelSpace) -> Tensor:

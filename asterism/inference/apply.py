@@ -1,4 +1,6 @@
-"""Pictures that share a batch and nothing else: each has a target of its own. What serving needs.
+"""Targets in words, applied to pictures of the model's size: the passes of the model that they stand for.
+
+Every picture of a batch may have a target of its own, which is what serving needs.
 
 Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 """
@@ -6,6 +8,7 @@ Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,18 +16,22 @@ from torch import Tensor
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.styles import Style, Target
-from asterism.inference.translator import Translator
 from asterism.labels import Edit, LabelSpace
 from asterism.storage.model_file import ModelError
 
+if TYPE_CHECKING:
+    from asterism.inference.translator import Translator
 
-def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+
+def translate_each(
+    translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]
+) -> Tensor:
     """Translate pictures of the model's size, each to a target of its own, as one batch.
 
     Args:
         x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
         targets: per picture its target; pictures with the very same Target object share the making of its style.
-        known: per picture what is stated of its labels: label index -> holds.
+        known: per picture what is stated of its labels: label index -> value.
 
     Returns:
         float32 [N, C, h, w] in [-1, 1], on the translator's device.
@@ -32,22 +39,40 @@ def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target],
     Raises:
         LabelError: as for `Translator.translate`.
     """
-    machine, space, recipe = translator.machine, translator.model.space, translator.recipe
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    machine = translator.machine
+    x = machine.take(x)
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
-        labels = _own_labels(translator, x, targets, known).to(x.device)
-        for number in range(max(len(target.edits) for target in targets)):
-            rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
-            batch = _batch(space, [targets[i].edits[number] for i in rows], labels[rows])
-            if recipe.styled:
-                batch = batch.extend(s=_styles(translator, x[rows], [targets[i] for i in rows], batch.labels))
-            y = translator.render(x[rows], batch)
-            x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
+        return passes(translator, x, targets, own_labels(translator, x, targets, known))
+
+
+def passes(
+    translator: Translator, x: Tensor, targets: Sequence[Target], labels: Tensor, masks: tuple[Tensor, ...] = ()
+) -> Tensor:
+    """Run the passes of each picture's target: a target over two datasets is two passes, in its order.
+
+    Args:
+        x: [N, C, h, w] on the device.
+        targets: of each picture.
+        labels: of the pictures [N, L], as far as the targets depend on them.
+        masks: [N, 1, h, w] each, for models that take masks; empty: the model finds its own.
+    """
+    space, recipe = translator.model.space, translator.recipe
+    for number in range(max(len(target.edits) for target in targets)):
+        rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
+        those = [targets[i] for i in rows]
+        source = labels if len(rows) == len(x) else labels[rows]
+        wanted = _batch(space, [target.edits[number] for target in those], source)
+        strength = torch.tensor([[target.strength] for target in those], device=x.device)
+        told = recipe.condition(wanted, source, strength)
+        own = x if len(rows) == len(x) else x[rows]
+        s = _styles(translator, own, those, told) if recipe.abilities.style else None
+        y = translator.render(own, told, s, tuple(mask[rows] for mask in masks))
+        x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
     return x
 
 
 def predict_labels(translator: Translator, x: Tensor) -> Tensor:
-    """Return the labels [N, L], each 0 or 1, that the class head reads in pictures of the model's size.
+    """Return the labels [N, L] that the class head reads in pictures of the model's size.
 
     Args:
         x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
@@ -56,21 +81,23 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
         ModelError: the model has no class head.
     """
     machine = translator.machine
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
-    classify = translator.classifier(x) if translator.recipe.classifies else None
+    x = machine.take(x)
+    classify = translator.classifier(x) if translator.recipe.abilities.judges else None
     if classify is None:
         raise ModelError(f"this model of {translator.model.name} has no class head to tell a picture's labels")
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
         return translator.model.space.decide(classify().float().cpu())
 
 
-def _own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
-    classify, complete, space = translator.classifier(x), source_labels.complete, translator.model.space
+    classify, space = translator.classifier(x), translator.model.space
+    every = translator.recipe.abilities.told == "difference"
     edits = [target.edits for target in targets]
     if classify is None:  # What one target needs must not be asked of another's picture.
-        return torch.cat([complete(space, [own], [wanted], None) for own, wanted in zip(known, edits, strict=True)])
-    return complete(space, known, edits, classify)
+        rows = [source_labels.complete(space, [own], [to], None, every) for own, to in zip(known, edits, strict=True)]
+        return torch.cat(rows).to(x.device)
+    return source_labels.complete(space, known, edits, classify, every).to(x.device)
 
 
 def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:
@@ -84,11 +111,11 @@ def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:
     return Batch(labels=wanted, known=stated, dataset=dataset)
 
 
-def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], wanted: Tensor) -> Tensor:
-    """Return the styles [N, S] for x with target labels `wanted` [N, L]; each target's style is made once."""
+def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], told: Tensor) -> Tensor:
+    """Return the styles [N, S] for x and what is told of its targets; each target's style is made once."""
     parts: dict[int, list[int]] = {}
     for i, target in enumerate(targets):
         parts.setdefault(id(target), []).append(i)
-    made = [(targets[rows[0]].style or Style()).of(translator.styles, x[rows], wanted[rows]) for rows in parts.values()]
+    made = [(targets[rows[0]].style or Style()).of(translator.styles, x[rows], told[rows]) for rows in parts.values()]
     order = torch.tensor([i for rows in parts.values() for i in rows], device=x.device)
     return torch.cat(made)[order.argsort()]

@@ -1,6 +1,6 @@
 """How a translation is to look, for recipes with styles: a seed, a reference, the domain's mean, or something in between.
 
-Shapes: N batch, C channels, L labels, S style size.
+Shapes: N batch, C channels, S style size; `told` is what `Recipe.condition` makes of targets, [N] or [N, n].
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.labels import Edit
+from asterism.machine import at_least_float32
 from asterism.recipes.base import Recipe
 
 Known = dict[tuple[int, ...], Tensor]
-"""Styles [S] by the labels of their domain."""
+"""Styles [S] by what is told of their domain."""
 
 
 class StyleBook:
@@ -27,17 +28,17 @@ class StyleBook:
         self.recipe = recipe
         self._means: Known = {}
 
-    def mean(self, labels: Tensor) -> Tensor:
-        """Return the mean styles [N, S] of the domains of labels [N, L]."""
-        return _by_domain(labels, self._means, self.recipe.mean_style)
+    def mean(self, told: Tensor) -> Tensor:
+        """Return the mean styles [N, S] of the domains that are told."""
+        return _by_domain(told, self._means, self.recipe.mean_style)
 
 
 @runtime_checkable
 class StyleSource(Protocol):
     """What gives a translation its style."""
 
-    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
+    def of(self, book: StyleBook, x: Tensor, told: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and targets `told`."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class Target:
     Args:
         edits: one per pass of the model.
         style: how the result is to look, for recipes with styles; none takes the mean style.
+        strength: of the difference between target and source, for recipes that are told it: 0 changes nothing.
     """
 
     edits: tuple[Edit, ...]
     style: StyleSource | None = None
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Style:
             seed: the domain's mean style.
         truncation: psi, draws the style towards the domain's mean: 1 leaves it, 0 is the mean (StarGAN v2, Appendix).
         strength: 1 is the style, 0 the source's own, read with the head of `source`: the model's reconstruction of it.
-        source: labels [1, L] of the domain that the sources are read as; none reads them as the target's.
+        source: what is told of the domain that the sources are read as, [1, ...]; none reads them as the target's.
     """
 
     seed: int | None = None
@@ -81,25 +84,26 @@ class Style:
         for name in ("truncation", "strength"):
             _check_share(name, getattr(self, name))
 
-    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
-        s = self._wanted(book, labels)
+    def of(self, book: StyleBook, x: Tensor, told: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and targets `told`."""
+        s = self._wanted(book, told)
         if self.strength < 1:
-            own = labels if self.source is None else self.source.to(labels).expand_as(labels)
-            s = torch.lerp(book.recipe.read_style(x, own).float(), s, self.strength)
+            own = told if self.source is None else self.source.to(told).expand_as(told)
+            s = torch.lerp(at_least_float32(book.recipe.read_style(x, own)), s, self.strength)
         return s
 
-    def _wanted(self, book: StyleBook, labels: Tensor) -> Tensor:
+    def _wanted(self, book: StyleBook, told: Tensor) -> Tensor:
         if self.seed is None and self.like is None:
-            return book.mean(labels)
-        s = _by_domain(labels, self._made, lambda domains: self._make(book.recipe, domains))
-        return s if self.truncation == 1 else torch.lerp(book.mean(labels), s, self.truncation)
+            return book.mean(told)
+        s = _by_domain(told, self._made, lambda domains: self._make(book.recipe, domains))
+        return s if self.truncation == 1 else torch.lerp(book.mean(told), s, self.truncation)
 
-    def _make(self, recipe: Recipe, labels: Tensor) -> Tensor:
+    def _make(self, recipe: Recipe, told: Tensor) -> Tensor:
+        dtype = next(recipe.parameters()).dtype
         if self.like is not None:
-            return recipe.read_style(self.like.to(labels.device).expand(len(labels), -1, -1, -1), labels)
-        z = torch.randn(1, recipe.latent_dim, generator=torch.Generator().manual_seed(self.seed or 0))
-        return recipe.draw_style(z.to(labels.device).expand(len(labels), -1), labels)
+            return recipe.read_style(self.like.to(told.device, dtype).expand(len(told), -1, -1, -1), told)
+        z = torch.randn(1, recipe.abilities.latent, generator=torch.Generator().manual_seed(self.seed or 0))
+        return recipe.draw_style(z.to(told.device, dtype).expand(len(told), -1), told)
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,9 @@ class Between:
     def __post_init__(self) -> None:
         _check_share("weight", self.weight)
 
-    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
-        return torch.lerp(self.first.of(book, x, labels), self.second.of(book, x, labels), self.weight)
+    def of(self, book: StyleBook, x: Tensor, told: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and targets `told`."""
+        return torch.lerp(self.first.of(book, x, told), self.second.of(book, x, told), self.weight)
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,9 @@ class Each:
 
     looks: Sequence[StyleSource]
 
-    def of(self, book: StyleBook, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the styles [N, S] for sources x [N, C, H, W] and target labels [N, L]."""
-        rows = [look.of(book, x[i : i + 1], labels[i : i + 1]) for i, look in enumerate(self.looks)]
+    def of(self, book: StyleBook, x: Tensor, told: Tensor) -> Tensor:
+        """Return the styles [N, S] for sources x [N, C, H, W] and targets `told`."""
+        rows = [look.of(book, x[i : i + 1], told[i : i + 1]) for i, look in enumerate(self.looks)]
         assert len(rows) == len(x), f"{len(rows)} styles for a batch of {len(x)}"
         return torch.cat(rows)
 
@@ -146,12 +150,12 @@ def line(looks: Sequence[StyleSource], steps: int) -> list[StyleSource]:
     return [*between, looks[-1]]
 
 
-def _by_domain(labels: Tensor, known: Known, make: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the style of each row of labels [N, L]; those not known yet are made and noted."""
-    rows = [tuple(row) for row in labels.int().tolist()]
-    new = [row for row in dict.fromkeys(rows) if row not in known]
-    if new:
-        known.update(zip(new, make(torch.tensor(new, dtype=labels.dtype, device=labels.device)).float(), strict=True))
+def _by_domain(told: Tensor, known: Known, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the style of each row of `told`; those not known yet are made and noted."""
+    rows = [tuple(row) for row in told.reshape(len(told), -1).tolist()]
+    places = {row: place for place, row in enumerate(rows) if row not in known}
+    if places:
+        known.update(zip(places, at_least_float32(make(told[list(places.values())])), strict=True))
     return torch.stack([known[row] for row in rows])
 
 

@@ -21,12 +21,15 @@ from asterism.config import ConfigError
 from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
+from asterism.inference.apply import passes
+from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.styles import Between, Each, Style, StyleBook, StyleSource, Target, line
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.recipes.base import Masks
 from asterism.recipes.model import Model, load_model
+from asterism.recipes.render import translate
 from asterism.storage.model_file import ModelError, find_model
 
 
@@ -37,7 +40,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         path: a run folder, a model file, or a hub name `owner/name`.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
-            hardware multiplies it.
+            hardware multiplies it; `float64` is slow and for comparing two ways of computing.
         masks: for models that carry edges over by masks: a function from pictures [N, C, H, W] in [-1, 1], at the model's
             size and on its device, to two masks [N, 1, h, w] in [0, 1]; it takes the place of the model's own.
 
@@ -69,7 +72,7 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
         self.machine = Machine.choose(device, precision)
-        model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
+        self.machine.place(model.recipe)
         self.recipe = model.recipe
         self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
         self.styles = StyleBook(self.recipe)
@@ -109,11 +112,13 @@ class Translator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that targets are made of: all of them, or of a recipe with styles its domains."""
-        space = self.model.space
-        if not self.recipe.styled:
-            return space.names
-        return tuple(space.names[i] for dataset in range(space.num_datasets) for i in space.domains(dataset))
+        """The labels that targets are made of: all of them, or of a recipe that is told the domain its domains.
+
+        Without those whose networks the model file lacks.
+        """
+        space, lacking = self.model.space, self.model.unreachable
+        names = space.domain_names if self.recipe.abilities.told == "domain" else space.names
+        return tuple(name for name in names if name not in lacking)
 
     def translate(
         self,
@@ -157,8 +162,9 @@ class Translator:
                 class head.
             PictureError: a picture that cannot be read or taken.
             ConfigError: a batch size below 1.
-            ModelError: a style for a recipe without styles.
+            ModelError: a recipe that does not translate, or a style for one without styles.
         """
+        self.model.require("translates")
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
         if isinstance(style, StyleSource):
             self._check_styled()
@@ -166,12 +172,16 @@ class Translator:
                 raise ConfigError("like, truncation, strength and source are given where a style is made, not beside it")
             target = Target(self.parse(to), style)
         else:
-            target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest))
+            target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest), strength)
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
         rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
+
+    def generate(self, count: int | None = None, *, seeds: Any = None, to: Any = None, batch_size: int = 16) -> list[Any]:
+        """Make pictures of latents, for recipes that generate; as `asterism.inference.generator.generate`."""
+        return generate(self, count, seeds=seeds, to=to, batch_size=batch_size)
 
     def style(
         self,
@@ -189,7 +199,8 @@ class Translator:
             ModelError: the model's recipe has no styles.
             PictureError: a reference that cannot be read.
         """
-        if like is None and (seed, truncation, strength, source) == (None, 1.0, 1.0, None):
+        by_difference = self.recipe.abilities.told == "difference"  # There, strength is the target's and no style's.
+        if like is None and (seed, truncation, source) == (None, 1.0, None) and (strength == 1 or by_difference):
             return None
         self._check_styled()
         x = None
@@ -198,7 +209,8 @@ class Translator:
         own = None
         if source is not None:
             (edit, *_) = self.parse(source)
-            own = self.model.space.apply(edit, torch.zeros(1, self.model.space.num_labels))[0]
+            labels, known, dataset = self.model.space.apply(edit, torch.zeros(1, self.model.space.num_labels))
+            own = self.recipe.condition(Batch(labels=labels, known=known, dataset=dataset), labels)
         return Style(seed, x, truncation, strength, own)
 
     def between(self, first: Any, second: Any, weight: float, *, fit: str = "letterbox") -> Between:
@@ -280,7 +292,7 @@ class Translator:
         return made
 
     def _check_styled(self) -> None:
-        if not self.recipe.styled:
+        if not self.recipe.abilities.style:
             raise ModelError(
                 f"recipe {self.model.name} has no styles: there is nothing for style, like, truncation, strength and source "
                 "to act on, and nothing to interpolate"
@@ -290,17 +302,19 @@ class Translator:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
 
         Raises:
-            LabelError: an unknown label or a contradiction, or of a recipe with styles a label that is none of its domains;
-                says what is valid.
+            LabelError: an unknown label or a contradiction, a label that is none of the domains of a recipe that is told
+                the domain, or one whose network the model file lacks; says what is valid.
         """
         if not isinstance(to, (str, Mapping)):
             raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
         space = self.model.space
         edits = space.parse(to)
-        for edit in edits if self.recipe.styled else ():
-            for index in edit.values.keys() - space.domains(edit.dataset):
-                domains = ", ".join(space.names[i] for i in space.domains(edit.dataset))
-                raise LabelError(f"{space.names[index]} is none of the domains that {self.model.name} has learned: {domains}")
+        lacking, targets = self.model.unreachable, ", ".join(self.labels)
+        for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
+            if holds and name in lacking:
+                raise LabelError(f"the model file lacks the network that translates to {name}; it translates to {targets}")
+            if name not in (*self.labels, *lacking):
+                raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
         return edits
 
     def stream(
@@ -328,45 +342,30 @@ class Translator:
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
-            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
-            known = [picture.labels for picture in batch]
+            x = self.machine.take(torch.cat([x for x, _ in fitted]))
+            known, given = [picture.labels for picture in batch], [p.masks for p in batch if p.masks is not None]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
-                edits = [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x)).to(x.device)
-                given = [p.masks for p in batch]
-                masks = None
-                if any(m is not None for m in given):
-                    masks = torch.cat(
-                        [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given if m is not None]
-                    )
-                results = [self._translate(x, target, labels, masks) for target in targets]
+                masks = [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given]
+                both = torch.cat(masks).to(x).split(1, dim=1) if masks else ()
+                every, edits = self.recipe.abilities.told == "difference", [target.edits for target in targets]
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x)
+                results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back
 
-    def _translate(self, x: Tensor, target: Target, labels: Tensor, masks: Tensor | None) -> Tensor:
-        """Run the passes of one target over x [N, C, h, w] whose labels [N, L] are known as far as it needs them."""
-        for edit in target.edits:
-            wanted, known, dataset = self.model.space.apply(edit, labels)
-            batch = Batch(labels=wanted, known=known, dataset=dataset)
-            if masks is not None:
-                batch = batch.extend(mask_face=masks[:, :1], mask_core=masks[:, 1:])
-            if self.recipe.styled:
-                look = target.style or Style()
-                batch = batch.extend(s=look.of(self.styles, x, wanted))
-            x = self.render(x, batch)
-        return x
-
-    def render(self, x: Tensor, target: Batch) -> Tensor:
-        """Return the model's translations [N, C, h, w] of x [N, C, h, w], in [-1, 1], as `Recipe.translate` takes targets.
+    def render(self, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
+        """Return the model's translations [N, C, h, w] of x [N, C, h, w], in [-1, 1]; arguments as `Recipe.translate` takes.
 
         A GPU replays what it did for as many pictures of this size before.
         """
 
         def work(tensors: Mapping[str, Tensor]) -> Tensor:
-            held = dict(tensors)
-            return self.recipe.translate(held.pop("x"), Batch(**held)).float().clamp(-1, 1)
+            given = tuple(tensors[name] for name in self.recipe.abilities.masks if name in tensors)
+            return translate(self.recipe, tensors["x"], tensors["told"], tensors.get("s"), given)
 
-        tensors = {**dict(target.items()), "x": x}
+        tensors = {"x": x, "told": told, **dict(zip(self.recipe.abilities.masks, masks, strict=False))}
+        if s is not None:
+            tensors["s"] = s
         if self.recorder is None or self.recipe.calls_out:
             return work(tensors)
         made = self.recorder("translate", work, tensors)
@@ -378,7 +377,7 @@ class Translator:
 
         A recipe without one is told nothing but the domain, so that the other labels do not matter.
         """
-        if not self.recipe.classifies:
+        if not self.recipe.abilities.judges:
             return lambda: x.new_zeros(len(x), self.model.space.num_labels)
         return None if self.model.missing else lambda: self.recipe.classify(x)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asterism.networks.layers import BatchNorm2d
+
 
 class ResNet18(nn.Module):
     """Four stages of two basic blocks, then the mean over positions and a linear layer.
@@ -19,7 +21,7 @@ class ResNet18(nn.Module):
 
     def __init__(self, channels: int, outputs: int, width: int = 64) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, 2, 1, bias=False), BatchNorm2d(width), nn.ReLU())
         blocks: list[nn.Module] = []
         for stage in range(4):
             size = width << stage
@@ -51,15 +53,20 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
+            BatchNorm2d(outputs),
             nn.ReLU(),
             nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
+            BatchNorm2d(outputs),
         )
+        self.stride = stride
         same = inputs == outputs and stride == 1
-        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), BatchNorm2d(outputs))
         self.shortcut = nn.Identity() if same else projection
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
-        return F.relu(self.shortcut(x) + self.residual(x))
+        """Map [N, inputs, H, W] to [N, outputs, H / stride, W / stride].
+
+        The shortcut is the paper's 1x1 convolution of stride `stride`, whose skipped pixels are left out beforehand: with
+        few channels, its gradient in oneDNN writes past the end of a buffer (uxlfoundation/oneDNN#6035).
+        """
+        return F.relu(self.shortcut(x[:, :, :: self.stride, :: self.stride]) + self.residual(x))

@@ -1,14 +1,36 @@
 """Penalties on the gradient of the discriminator's score with respect to its input.
 
 They take the gradient itself: a discriminator offers it as `score_gradient`, written out where its layers allow it.
+Where they do not (a discriminator with norms), `input_gradient` differentiates its score; the update says `eager` then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
+
+from asterism.machine import at_least_float32
 
 EPSILON = 1e-12
 """Under the root, where the published code has nothing: keeps the derivative finite at a zero gradient."""
+
+
+def input_gradient(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradient of the summed score with respect to x, as a differentiable function of the weights.
+
+    Args:
+        score: from pictures [N, C, H, W] to scores of any shape; a sample's scores depend on that sample alone.
+        x: [N, C, H, W].
+
+    Returns:
+        [N, C, H, W].
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
+    return gradient
 
 
 def gradient_penalty(gradient: Tensor) -> Tensor:
@@ -18,9 +40,9 @@ def gradient_penalty(gradient: Tensor) -> Tensor:
         gradient: [N, C, H, W], of the score at points between real and fake; the norm runs over C, H and W.
 
     Returns:
-        [N] float32, >= 0, without the factor lambda_gp.
+        [N], at least float32, >= 0, without the factor lambda_gp.
     """
-    norm = (gradient.float().square().flatten(1).sum(1) + EPSILON).sqrt()
+    norm = (at_least_float32(gradient).square().flatten(1).sum(1) + EPSILON).sqrt()
     return (norm - 1).square()
 
 
@@ -31,6 +53,6 @@ def r1(gradient: Tensor) -> Tensor:
         gradient: [N, C, H, W], of the score at real pictures; the sum runs over C, H and W.
 
     Returns:
-        [N] float32, >= 0, without the factor lambda_reg.
+        [N], at least float32, >= 0, without the factor lambda_reg.
     """
-    return gradient.float().square().flatten(1).sum(1) / 2
+    return at_least_float32(gradient).square().flatten(1).sum(1) / 2

@@ -1,8 +1,8 @@
-"""The recipe contract: what one published system declares and what the engine does with it.
+"""The recipe contract: what one published system declares, and what the engine does with it.
 
 A recipe is one file. It holds the networks, the configuration with its presets, the updates of one training step in
-order, and for each update a method `<update>_terms` that returns the table of weighted terms. That table is the paper's
-objective: the engine sums it, logs it and differentiates it.
+order, and for each update a method that returns the table of weighted terms. That table is the paper's objective: the
+engine sums it, logs it and differentiates it.
 
 A recipe never calls backward or step, moves tensors between devices, reads a value back, chooses a precision, prints or
 communicates. An update is a pure function of the weights, the prepared batch and the training progress: every random
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,64 @@ from torch import Tensor, nn
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
+from asterism.data.sampling import Stream as Stream
 from asterism.labels import LabelSpace
+from asterism.recipes.optimisers import SGD as SGD
+from asterism.recipes.optimisers import Adam as Adam
+from asterism.recipes.optimisers import Optimiser as Optimiser
+from asterism.recipes.optimisers import RMSprop as RMSprop
 
 Masks = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pictures [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1] of any size."""
 
 Terms = dict[str, tuple[float | Tensor, Tensor]]
-"""Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
+"""Name -> (weight, value [N] float32, or float64 in float64); the loss is the sum of weight x mean(value)."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a recipe can do with its networks once they are trained. Everything outside recipes asks here, and only here.
+
+    Args:
+        translates: it has `translate`, from a picture to a picture.
+        generates: it has `generate`, from a latent to a picture.
+        told: what `translate` and `generate` are told of the target, as `condition` makes it: the whole `code` c, float
+            [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; or `none`.
+        latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
+        style: S, the length of the styles s that `translate` takes; they come from `draw_style`, `read_style`, `mean_style`.
+        masks: names of the masks [N, 1, h, w] that `translate` takes.
+        side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
+        judges: it has `classify`, from a picture to the logits of its labels.
+    """
+
+    translates: bool = False
+    generates: bool = False
+    told: Literal["code", "domain", "difference", "none"] = "none"
+    latent: int = 0
+    style: int = 0
+    masks: tuple[str, ...] = ()
+    side_multiple: int | None = None
+    judges: bool = False
+
+    @property
+    def makes_pictures(self) -> bool:
+        """Whether the trained model translates or generates; a recipe that does neither only judges."""
+        return self.translates or self.generates
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training steps.
+
+    Args:
+        name: updates name the phases in which they happen.
+        until: the step before which it ends; none: the end of training. Phases follow one another in order.
+        resets: networks whose optimiser and average start anew when the phase begins.
+    """
+
+    name: str
+    until: int | None = None
+    resets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,13 +86,19 @@ class Update:
     """One optimisation step of some networks.
 
     Args:
-        name: its terms are the recipe's method `<name>_terms`.
+        name: what the log calls it.
         trains: the networks that it changes.
         every: n fires on the n-th, 2n-th, ... training step.
         lazy: (name, k) adds the table of `<name>_terms` to every k-th step, k times as heavy: a regulariser that is too
             costly for each step (arXiv:1912.04958, Section 3.1).
-        shares: it begins with tensors that earlier updates of the same step need as well, and the networks that make them
-            are not trained in between: `share` makes them once, with their graph, and the batch holds them.
+        shares: it begins with tensors that other updates of the same step need as well. `share` makes them once, with
+            their graph, before the step's first update, and the batch holds them. No update before this one may train the
+            networks that make them.
+        during: the phases in which it happens; empty: all of them.
+        terms: its table is the method `<terms>_terms`; empty: `<name>_terms`.
+        args: further arguments of that method, such as the level of a pyramid.
+        clamp: weights of the trained networks are clamped to plus or minus this before the update (WGAN, arXiv:1701.07875).
+        eager: its terms differentiate a gradient (`objectives.penalties.input_gradient`), which a compiler cannot.
     """
 
     name: str
@@ -49,54 +106,100 @@ class Update:
     every: int = 1
     lazy: tuple[str, int] | None = None
     shares: bool = False
+    during: tuple[str, ...] = ()
+    terms: str = ""
+    args: tuple[Any, ...] = ()
+    clamp: float | None = None
+    eager: bool = False
+
+    def due(self, step: int, phase: str) -> bool:
+        """Say whether training step `step`, counted from 0 and in this phase, makes the update."""
+        return (step + 1) % self.every == 0 and (not self.during or phase in self.during)
 
 
 @dataclass(frozen=True)
-class Adam:
-    """The optimiser of one network: Adam (arXiv:1412.6980) with its published settings."""
+class Slot:
+    """A slice of a parameter that belongs to one label, so that a model can move to other labels.
 
-    lr: float
-    betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
+    Args:
+        parameter: its name.
+        owner: the label's name, or `mask:<dataset>` of a bit of the mask vector.
+        axis: the axis that runs over owners; none: the whole parameter belongs to the owner.
+        index: where on the axis.
+    """
+
+    parameter: str
+    owner: str
+    axis: int | None = None
+    index: int = 0
 
 
 class Recipe(nn.Module):
     """Base of all recipes: the networks are its direct children.
 
-    Subclasses set `config_type` (a frozen dataclass whose defaults are the paper's), `presets` (name -> overrides with the
-    sections recipe, data, train) and `averaged` (networks that the model is used for, so that the engine keeps their EMA).
-    A recipe that only judges pictures sets `translates` to False. One that learns from reference pictures says how many it
-    takes per sample: the batch then holds `x_ref`, `x_ref2`, ..., all of a domain drawn for the sample, and `labels_ref`.
-    One whose targets have styles sets `styled`, and makes them by `draw_style`, `read_style` and `mean_style`.
-    Networks without an entry in `optimizers` are never trained; they belong to translation. Results are known to suffer from
-    batches smaller than `advised_batch`, which the engine says. One that calls a function of the caller's, which may do
-    anything, sets `calls_out`.
-    `updates` is set by the constructor, since how often an update fires may be configured.
+    Subclasses set:
+        config_type: a frozen dataclass whose defaults are the paper's.
+        presets: name -> overrides with the sections recipe, data, train.
+        averaged: the networks that the trained model is used for; the engine keeps their averages (EMA).
+        streams: what a sample needs beside its own picture; the batch then holds `x_<name>`, `labels_<name>`,
+            `known_<name>`.
+        protocol: the evaluation protocol that suits it best.
+        advised_batch: the engine warns below this batch size.
+        labelled: False: it learns from pictures without labels too.
+        coupled: True: samples of a batch meet each other (batch norm, batch statistics), so a batch cannot be split into
+            micro-batches.
+        num_domains: the only number of domains that it takes; none: any.
+
+    The constructor sets:
+        updates: in the order of a step.
+        abilities: what the trained networks can do.
+        phases: where training has several.
+        pools: name of a shared tensor -> how many past values of it the engine keeps. The batch then holds
+            `pooled_<name>`: for each sample its own value or, at a chance of one half once the pool is full, a past one
+            (arXiv:1612.07828, Section 2.3).
+        calls_out: the recipe runs a function of the user's; it is then neither compiled nor recorded.
+
+    Networks without an entry in `optimizers` are never trained.
     """
 
     config_type: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     averaged: ClassVar[tuple[str, ...]] = ()
-    translates: ClassVar[bool] = True
-    references: ClassVar[int] = 0
-    styled: ClassVar[bool] = False
+    streams: ClassVar[tuple[Stream, ...]] = ()
+    protocol: ClassVar[str] = "stargan"
     advised_batch: ClassVar[int] = 1
+    labelled: ClassVar[bool] = True
+    coupled: ClassVar[bool] = False
+    num_domains: ClassVar[int | None] = None
     calls_out: bool = False
     updates: tuple[Update, ...]
+    abilities: Abilities
+    phases: tuple[Phase, ...] = (Phase("all"),)
+    pools: Mapping[str, int] = {}
 
     def __init__(self, config: Any, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__()
         self.config = config
         self.space = space
         self.picture = picture
+        self.phase = self.phases[-1].name
+        wanted = self.num_domains
+        if wanted is not None and (space.num_datasets > 1 or len(space.domain_names) != wanted):
+            found = ", ".join(space.domain_names) or "none"
+            raise ConfigError(
+                f"{type(self).__name__} translates between {wanted} domains of one dataset; these data have "
+                f"{len(space.domain_names)} in {space.num_datasets}: {found}"
+            )
+
+    # -- training ------------------------------------------------------------------------------------------------------
 
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name."""
         return dict(self.named_children())
 
-    def optimizers(self) -> dict[str, Adam]:
-        """Return the optimiser settings of every network that is trained."""
+    def optimizers(self) -> Mapping[str, Optimiser]:
+        """Return the optimiser of every network that is trained."""
         raise NotImplementedError
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
@@ -110,7 +213,7 @@ class Recipe(nn.Module):
         Returns:
             Tensors [N, ...] by name, which the batch then holds as well.
         """
-        raise NotImplementedError
+        return {}
 
     def begin(self, new: bool) -> None:
         """Read what training needs beside data and random weights, such as a frozen network's published weights.
@@ -122,8 +225,12 @@ class Recipe(nn.Module):
             ConfigError: something that training needs is missing; says what, before training starts.
         """
 
+    def enter(self, phase: str) -> None:
+        """Begin a phase: `self.phase` tells methods of the recipe which one it is, in training and in the trained model."""
+        self.phase = phase
+
     def observe(self, batch: Batch) -> dict[str, Tensor]:
-        """StyleSource at the pictures of a step, once and without gradients, for what several of its updates need.
+        """Look at the pictures of a step, once and without gradients, for what several of its updates need.
 
         Args:
             batch: prepared, with pictures, on the device, not yet split into micro-batches.
@@ -133,6 +240,90 @@ class Recipe(nn.Module):
         """
         return {}
 
+    def share(self, batch: Batch) -> dict[str, Tensor]:
+        """Return by name the tensors [N, ...] that an update `shares`, each the one that the update itself would make.
+
+        The other updates of the step find them in the batch and detach them. They are not there where an update comes alone
+        or a batch is divided into micro-batches, whose graphs would all be kept.
+        """
+        raise NotImplementedError
+
+    def label_slots(self) -> list[Slot]:
+        """Return which slices of parameters belong to labels; parameters without slots do not depend on them.
+
+        Slots of one owner are listed in an order that all owners share.
+        """
+        return []
+
+    def slots_along(self, parameter: str, axis: int, start: int = 0, *, masked: bool = False) -> list[Slot]:
+        """Return the slots of a parameter whose axis runs over the labels from index `start` on.
+
+        Args:
+            masked: after the labels come the bits of the mask vector, as in a code.
+        """
+        owners = [*self.space.names]
+        if masked and self.space.num_datasets > 1:
+            owners += [f"mask:{name}" for name in self.space.datasets]
+        return [Slot(parameter, owner, axis, start + i) for i, owner in enumerate(owners)]
+
+    # -- use -----------------------------------------------------------------------------------------------------------
+
+    def condition(self, target: Batch, source: Tensor | None = None, strength: float | Tensor = 1.0) -> Tensor:
+        """Return what `translate` and `generate` are told of a target, by `abilities.told`.
+
+        Args:
+            target: `labels` and `known` [N, L], `dataset` [N] of the wanted domains.
+            source: labels [N, L] of the pictures, for recipes that are told the difference.
+            strength: of the difference: 1 is the whole of it, 0 no change.
+        """
+        told = self.abilities.told
+        if told == "code":
+            return self.space.encode(target.labels, target.known, target.dataset)
+        if told == "domain":
+            return self.space.domain(target.labels)
+        if told == "difference":
+            assert source is not None
+            return strength * (self.space.shares(target.labels) - self.space.shares(source)) * target.known
+        return target.labels[:, :0]
+
+    def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
+        """Translate pictures. Tensors in, tensor out: it is exported and served as it stands.
+
+        Args:
+            x: float32 [N, C, H, W] in [-1, 1].
+            told: of `condition`.
+            s: styles [N, S], where the recipe has them; none: the mean style of the domain.
+            masks: [N, 1, h, w] each, in the order of `abilities.masks`; empty: the recipe finds them in x if it can.
+
+        Returns:
+            float32 [N, C, H, W], raw: the caller clamps to [-1, 1].
+        """
+        raise NotImplementedError
+
+    def generate(self, z: Tensor, told: Tensor) -> Tensor:
+        """Return pictures [N, C, H, W], raw, from latents z [N, Z], standard normal, and what `condition` says."""
+        raise NotImplementedError
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return raw class logits [N, L] of pictures [N, C, H, W]; what keeps the labels that a target does not name."""
+        raise NotImplementedError
+
+    def draw_style(self, z: Tensor, told: Tensor) -> Tensor:
+        """Return styles [N, S] from latents z [N, Z], standard normal, for targets as `condition` says."""
+        raise NotImplementedError
+
+    def read_style(self, x: Tensor, told: Tensor) -> Tensor:
+        """Return the styles [N, S] of pictures x [N, C, H, W], read as pictures of the domains that `told` names."""
+        raise NotImplementedError
+
+    def mean_style(self, told: Tensor) -> Tensor:
+        """Return the mean styles [N, S] of the domains that `told` names: what truncation draws styles towards."""
+        raise NotImplementedError
+
+    def find_masks(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the masks of pictures x [N, C, H, W], in the order of `abilities.masks`; empty where it cannot find them."""
+        return ()
+
     def mask_by(self, masks: Masks) -> None:
         """Take the masks of pictures from a function; for recipes that carry detail over by masks.
 
@@ -140,77 +331,3 @@ class Recipe(nn.Module):
             ConfigError: this recipe, or this model of it, takes no masks.
         """
         raise ConfigError(f"{type(self).__name__} takes no masks")
-
-    def share(self, batch: Batch) -> dict[str, Tensor]:
-        """Return by name the tensors [N, ...] that an update `shares`, each the one that the update itself would make.
-
-        Earlier updates of the step find them in the batch and detach them. They are not there where an update comes alone
-        or a batch is divided into micro-batches, whose graphs would all be kept.
-        """
-        raise NotImplementedError
-
-    def translate(self, x: Tensor, target: Batch) -> Tensor:
-        """Translate pictures.
-
-        Args:
-            x: float32 [N, C, H, W] in [-1, 1].
-            target: `labels` [N, L], `known` [N, L], `dataset` [N] of the wanted domains; for a styled recipe also `s`
-                [N, S], else it takes the domain's mean style; for one that takes masks, `mask_face` and `mask_core`
-                [N, 1, h, w] where they are given.
-
-        Returns:
-            float32 [N, C, H, W], raw: the caller clamps to [-1, 1].
-        """
-        raise NotImplementedError
-
-    def classify(self, x: Tensor) -> Tensor:
-        """Return raw class logits [N, L] of pictures [N, C, H, W]; what keeps the labels that a target does not name."""
-        raise NotImplementedError(f"{type(self).__name__} has no class head")
-
-    @property
-    def latent_dim(self) -> int:
-        """Z, the length of the latents that `draw_style` takes."""
-        raise NotImplementedError
-
-    def draw_style(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return styles [N, S] from latents z [N, Z], standard normal, in the domains of labels [N, L]."""
-        raise NotImplementedError
-
-    def read_style(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the styles [N, S] of pictures x [N, C, H, W], read as pictures of the domains of labels [N, L]."""
-        raise NotImplementedError
-
-    def mean_style(self, labels: Tensor) -> Tensor:
-        """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
-        raise NotImplementedError
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the recipe has a class head."""
-        return type(self).classify is not Recipe.classify
-
-    @property
-    def masked(self) -> bool:
-        """Whether `translate` depends on masks that are made from the picture, by the recipe's `observe` or by the caller."""
-        return False
-
-    @property
-    def side_multiple(self) -> int | None:
-        """Of what `translate` takes any height and width to be multiples; none where it takes those of training only."""
-        return None
-
-    def label_parts(self) -> dict[int, list[tuple[str, int | None]]]:
-        """Say which parameters belong to one label each, so that a model can move to other labels.
-
-        Returns:
-            Label index -> its parameters in an order that all labels share: (name, its row, or none for the whole).
-        """
-        return {}
-
-    def label_axes(self) -> dict[str, tuple[int, int, bool]]:
-        """Say which parameters have an axis that runs over labels, so that a model can move to more labels.
-
-        Returns:
-            Parameter name -> (axis, first index, whether the labels are followed by mask bits).
-        """
-        return {}

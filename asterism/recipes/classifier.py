@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from asterism.config import option
@@ -16,7 +15,7 @@ from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
 from asterism.networks.resnet import ResNet18
 from asterism.objectives.classification import classification
-from asterism.recipes.base import Adam, Recipe, Terms, Update
+from asterism.recipes.base import Abilities, Adam, Recipe, Terms, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +30,18 @@ class Classifier(Recipe):
     """ResNet-18 over a label space."""
 
     config_type = Config
-    translates = False
     averaged = ("classifier",)
+    coupled = True
 
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__(config, space, picture)
         self.classifier = ResNet18(picture.channels, space.num_labels, config.width)
+        self.abilities = Abilities(judges=True)
         self.updates = (Update("classifier", trains=("classifier",)),)
 
     def optimizers(self) -> dict[str, Adam]:
         """Adam with its usual moments: there is no adversary here."""
         return {"classifier": Adam(self.config.lr, betas=(0.9, 0.999))}
-
-    def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Nothing is random beyond the loader's augmentation."""
-        return {}
 
     def classifier_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """The negative log-likelihood of the known labels."""

@@ -31,7 +31,7 @@ from asterism.objectives.adversarial import critic_fake, critic_real, generator_
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import gradient_penalty
-from asterism.recipes.base import Adam, Recipe, Terms, Update
+from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Terms, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,8 @@ class StarGAN(Recipe):
         self.discriminator = Discriminator(
             picture.channels, space.num_labels, size, config.discriminator_conv_dim, config.discriminator_layers
         )
+        # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
+        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True)
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), every=config.critic_steps, shares=True),
@@ -160,22 +162,15 @@ class StarGAN(Recipe):
             "reconstruction": (self.config.reconstruction_weight, l1(x_rec, batch.x)),  # Eq. (4)
         }
 
-    def translate(self, x: Tensor, target: Batch) -> Tensor:
-        """Return G(x, c) for the target's code."""
-        return self.generator(x, self.space.encode(target.labels, target.known, target.dataset))
+    def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
+        """Return G(x, c)."""
+        return self.generator(x, told)
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
         return self.discriminator(x)[1]
 
-    @property
-    def side_multiple(self) -> int:
-        """The generator halves twice, and is convolutional throughout."""
-        return 4
-
-    def label_axes(self) -> dict[str, tuple[int, int, bool]]:
+    def label_slots(self) -> list[Slot]:
         """The generator's first convolution reads the code; the class head writes the logits."""
-        return {
-            "generator.main.0.weight": (1, self.picture.channels, True),
-            "discriminator.conv2.weight": (0, 0, False),
-        }
+        code = self.slots_along("generator.main.0.weight", 1, self.picture.channels, masked=True)
+        return code + self.slots_along("discriminator.conv2.weight", 0)

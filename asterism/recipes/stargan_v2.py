@@ -17,7 +17,7 @@ named after the paper's datasets, and `published`, take R1 on every step and the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -27,13 +27,14 @@ from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.machine import at_least_float32
 from asterism.networks.face_masks import face_masks
 from asterism.networks.fan import FAN, read_weights
 from asterism.networks.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder, check_size
 from asterism.objectives.adversarial import logistic_fake, logistic_real
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import r1
-from asterism.recipes.base import Adam, Masks, Recipe, Terms, Update
+from asterism.recipes.base import Abilities, Adam, Masks, Recipe, Slot, Stream, Terms, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,9 @@ class Config:
     weight_decay: float = option(1e-4, "L2 decay inside Adam, on every parameter as published.", low=0)
 
 
+MASKS = ("mask_face", "mask_core")
+"""Where the coarsest and where the finer edges of a picture are carried over."""
+
 MEAN_OF = 1000
 """Latents whose styles are averaged for a domain's mean style."""
 
@@ -79,8 +83,8 @@ class StarGANv2(Recipe):
 
     config_type = Config
     averaged = ("generator", "mapping_network", "style_encoder")
-    references = 2
-    styled = True
+    streams = (Stream("ref", of="domain"), Stream("ref2", of="ref"))
+    protocol = "stargan_v2"
     advised_batch = 8
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba_hq": {"recipe": {"high_pass": 1.0, "skip_sizes": _SKIPS, "penalty_every": 1}, "data": _DATA, "train": _TRAIN},
@@ -113,11 +117,11 @@ class StarGANv2(Recipe):
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__(config, space, picture)
         check_size((picture.height, picture.width))
-        self.domains = _domains(space)
+        _check_domains(space)
         size, shape = picture.height, (config.capacity, config.max_width)
         latents = torch.randn(MEAN_OF, config.latent_dim, generator=torch.Generator().manual_seed(0))
         self.latents = nn.Buffer(latents, persistent=False)
-        domains = max(self.domains) + 1
+        domains = len(space.domain_names)
         self.generator = Generator(picture.channels, size, config.style_dim, *shape, config.high_pass, config.skip_sizes)
         self.mapping_network = MappingNetwork(domains, config.latent_dim, config.style_dim, config.mapping_width)
         self.style_encoder = StyleEncoder(picture.channels, size, domains, config.style_dim, *shape)
@@ -126,6 +130,16 @@ class StarGANv2(Recipe):
         self._given: tuple[Masks, ...] = ()  # Not an attribute of its own: a module there would become a network.
         if config.masks == "face":
             self.fan = FAN()
+        self.abilities = Abilities(
+            translates=True,
+            told="domain",
+            latent=config.latent_dim,
+            style=config.style_dim,
+            # Skips that act everywhere need no masks.
+            masks=MASKS if config.high_pass and config.masks != "ones" else (),
+            # High-pass skips are tied to the size of training.
+            side_multiple=None if config.high_pass else 2**self.generator.halvings,
+        )
         lazy = ("penalty", config.penalty_every)
         self.updates = (
             Update("discriminator_latent", trains=("discriminator",), lazy=lazy),
@@ -145,32 +159,12 @@ class StarGANv2(Recipe):
         rates = dict.fromkeys(trained, self.config.lr) | {"mapping_network": self.config.mapping_lr}
         return {name: Adam(rate, **settings) for name, rate in rates.items()}
 
-    @property
-    def latent_dim(self) -> int:
-        """Z, the length of a latent."""
-        return self.config.latent_dim
-
-    @property
-    def masked(self) -> bool:
-        """Skips that act everywhere need no masks."""
-        return bool(self.config.high_pass) and self.config.masks != "ones"
-
-    @property
-    def side_multiple(self) -> int | None:
-        """The generator says how often it halves; high-pass skips are tied to the size of training."""
-        return None if self.config.high_pass else 2**self.generator.halvings
-
-    def domain(self, labels: Tensor) -> Tensor:
-        """Return the domain [N] of each sample, from labels [N, L]: which alternative of its dataset's first set holds."""
-        domains = torch.tensor(self.domains, device=labels.device)
-        return domains[(labels * (domains >= 0)).argmax(1)]
-
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw the latents; the target domain is that of the references."""
         shape = (len(batch), self.config.latent_dim)
         return {
-            "y_src": self.domain(batch.labels),
-            "y_trg": self.domain(batch.labels_ref),
+            "y_src": self.space.domain(batch.labels),
+            "y_trg": self.space.domain(batch.labels_ref),
             "z_trg": torch.randn(shape, generator=rng),
             "z_trg2": torch.randn(shape, generator=rng),
         }
@@ -267,72 +261,71 @@ class StarGANv2(Recipe):
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
         """Make the masks of the sources, which all four updates use."""
-        return {} if "mask_face" in batch else self._look_at(batch.x)
+        return self._look_at(batch.x)
 
     def mask_by(self, masks: Masks) -> None:
         """Take the masks of the high-pass skips from a function, in place of those that the configuration names."""
         if not self.config.high_pass:
             raise ConfigError("this model has no high-pass skips (recipe.high_pass 0), so that it takes no masks")
         self._given, self.calls_out = (masks,), True
+        self.abilities = replace(self.abilities, masks=MASKS)
+
+    def find_masks(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Make the masks of pictures x [N, C, H, W], where they depend on the picture; they carry no gradient."""
+        if not self.abilities.masks or not (self._given or self.config.masks == "face"):
+            return ()
+        with torch.no_grad():
+            return self._given[0](x) if self._given else face_masks(self.fan(x))
 
     def _look_at(self, x: Tensor) -> dict[str, Tensor]:
-        """Make the masks of pictures x [N, C, H, W], where they depend on the picture; they carry no gradient."""
-        if not self.config.high_pass or not (self._given or self.config.masks == "face"):
-            return {}
-        with torch.no_grad():
-            face, core = self._given[0](x) if self._given else face_masks(self.fan(x))
-        return {"mask_face": face, "mask_core": core}
+        return dict(zip(MASKS, self.find_masks(x), strict=False))
 
     def _masks(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """The masks of the high-pass skips: the batch's own, else all ones."""
+        given = (batch.mask_face, batch.mask_core) if "mask_face" in batch else ()
+        return self._skip_by(batch.x, given)
+
+    def _skip_by(self, x: Tensor, masks: tuple[Tensor, ...]) -> tuple[Tensor, Tensor] | None:
         if not self.config.high_pass:
             return None
-        if "mask_face" in batch:
-            return batch.mask_face, batch.mask_core
+        if masks:
+            face, core = masks
+            return face, core
         if self.config.masks == "given":
             raise ConfigError(
                 "this model was trained with masks that the caller gives: load(..., masks=function), or translate --masks DIR"
             )
-        ones = batch.x.new_ones(batch.x.shape[0], 1, 1, 1)
+        ones = x.new_ones(x.shape[0], 1, 1, 1)
         return ones, ones
 
-    def draw_style(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return styles [N, S] from latents z [N, Z], standard normal, in the domains of labels [N, L]."""
-        return self.mapping_network(z, self.domain(labels))
+    def draw_style(self, z: Tensor, told: Tensor) -> Tensor:
+        """Return styles F_y(z) [N, S] from latents z [N, Z], standard normal, and domains y [N]."""
+        return self.mapping_network(z, told)
 
-    def read_style(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the styles [N, S] of pictures x [N, C, H, W], read as pictures of the domains of labels [N, L]."""
-        return self.style_encoder(x, self.domain(labels))
+    def read_style(self, x: Tensor, told: Tensor) -> Tensor:
+        """Return the styles E_y(x) [N, S] of pictures x [N, C, H, W], read as pictures of the domains y [N]."""
+        return self.style_encoder(x, told)
 
-    def mean_style(self, labels: Tensor) -> Tensor:
-        """Return the mean styles [N, S] of the domains of labels [N, L]: what truncation draws styles towards."""
-        means = torch.stack(
-            [self.mapping_network.styles(self.latents, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
-        )
-        return means[self.domain(labels)]
+    def mean_style(self, told: Tensor) -> Tensor:
+        """Return the mean styles [N, S] of the domains y [N]: what truncation draws styles towards."""
+        styles = [self.mapping_network.styles(self.latents, k) for k in range(len(self.mapping_network.unshared))]
+        return at_least_float32(torch.stack(styles)).mean(1)[told]
 
-    def label_parts(self) -> dict[int, list[tuple[str, int | None]]]:
+    def label_slots(self) -> list[Slot]:
         """A domain has a branch of the mapping network, a head of the style encoder and a row of the discriminator's."""
-        parts: dict[int, list[tuple[str, int | None]]] = {}
+        slots = []
         head = f"discriminator.main.{len(self.discriminator.main) - 1}"
-        for index, domain in enumerate(self.domains):
-            if domain >= 0:
-                own = [
-                    f"mapping_network.unshared.{domain}.{n}"
-                    for n, _ in self.mapping_network.unshared[domain].named_parameters()
-                ]
-                own += [
-                    f"style_encoder.unshared.{domain}.{n}" for n, _ in self.style_encoder.unshared[domain].named_parameters()
-                ]
-                rows = [(f"{head}.weight", domain), (f"{head}.bias", domain)]
-                parts[index] = [*((name, None) for name in own), *rows]
-        return parts
+        for domain, name in enumerate(self.space.domain_names):
+            for branches in ("mapping_network.unshared", "style_encoder.unshared"):
+                branch = self.get_submodule(f"{branches}.{domain}")
+                slots += [Slot(f"{branches}.{domain}.{key}", name) for key, _ in branch.named_parameters()]
+            slots += [Slot(f"{head}.weight", name, 0, domain), Slot(f"{head}.bias", name, 0, domain)]
+        return slots
 
-    def translate(self, x: Tensor, target: Batch) -> Tensor:
-        """Return G(x, s) in the target's styles `s` [N, S], or in the mean style of its domains."""
-        s = target.s if "s" in target else self.mean_style(target.labels)
-        target = target.extend(x=x)
-        return self.generator(x, s, self._masks(target.extend(**self.observe(target))))
+    def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
+        """Return G(x, s) in the styles s [N, S], or in the mean style of the domains y [N]."""
+        s = self.mean_style(told) if s is None else s
+        return self.generator(x, s, self._skip_by(x, masks or self.find_masks(x)))
 
 
 def _check_skips(config: Config, picture: PictureFormat) -> None:
@@ -353,18 +346,11 @@ def _check_skips(config: Config, picture: PictureFormat) -> None:
         raise ConfigError("recipe.skip_sizes: give each size once, the smallest first, which takes the first mask")
 
 
-def _domains(space: LabelSpace) -> list[int]:
-    """Return, for each label, its domain's number, or -1 for labels that are no domain."""
-    result = [-1] * space.num_labels
-    count = 0
+def _check_domains(space: LabelSpace) -> None:
+    """Raise ConfigError unless every dataset has domains."""
     for dataset, name in enumerate(space.datasets):
-        choice = space.domains(dataset)
-        if not choice:
+        if not space.domains(dataset):
             raise ConfigError(
                 f"{name} has no labels of which exactly one holds, so StarGAN v2 has no domains there: use a folder per "
                 "domain, or name such labels with --data.exclusive A,B"
             )
-        for index in choice:
-            result[index] = count
-            count += 1
-    return result

@@ -33,7 +33,7 @@ def tasks(
     Raises:
         ConfigError: there is none.
     """
-    modes, outputs = (("latent", "reference"), parameters.outputs) if recipe.styled else (("label",), 1)
+    modes, outputs = (("latent", "reference"), parameters.outputs) if recipe.abilities.style else (("label",), 1)
     found = pairs(sets, space, parameters.pictures, outputs, modes)
     if not found:
         raise ConfigError(

@@ -1,0 +1,51 @@
+"""Batch norm whose running statistics move only when its network trains.
+
+PyTorch's layer moves them in every forward pass in training mode: when another network's update runs through a frozen
+one, in passes without gradients, and twice where activations are computed again for the backward pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_frozen = False
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """PyTorch's layer (arXiv:1502.03167), with its keys; in training it normalises by the batch's own statistics.
+
+    Samples of a batch meet here: a recipe that trains it says `coupled`.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        mean, var = None, None
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            mean, var = self.running_mean, self.running_var
+            if _frozen:  # What is recomputed keeps the tensors that the first pass kept, and leaves these as they are.
+                mean, var = mean.clone(), var.clone()
+            else:
+                self.num_batches_tracked.add_(1)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum or 0.0, self.eps)
+
+
+@contextlib.contextmanager
+def frozen_statistics() -> Iterator[None]:
+    """Within it, no running statistics move: a pass is made again whose first time moved them."""
+    global _frozen
+    before, _frozen = _frozen, True
+    try:
+        yield
+    finally:
+        _frozen = before
