@@ -16,10 +16,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from asterism.errors import AsterismError
+
 T = TypeVar("T")
 
+Precision = Literal["auto", "bfloat16", "float32", "float64"]
+PRECISIONS: tuple[str, ...] = typing.get_args(Precision)
 
-class ConfigError(ValueError):
+
+class ConfigError(AsterismError, ValueError):
     """A key or value that the configuration cannot take; the message says what it would take."""
 
 
@@ -95,8 +100,10 @@ class TrainConfig:
     ema_ramp: float = option(
         0.05, "Early half-life as a share of the pictures seen; 0 uses the full half-life from the start.", low=0, high=1
     )
-    precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "Arithmetic of the convolutions; losses and penalties are float32.", resumable=True
+    precision: Precision = option(
+        "auto",
+        "Arithmetic of the convolutions; losses and penalties are at least float32. float64 is slow, to compare runs by.",
+        resumable=True,
     )
     compile: Literal["auto", "on", "off"] = option("auto", "Compile and record updates; auto does on CUDA.", resumable=True)
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import counting, waiting
+from asterism.terminal import counting
 from asterism.wording import amount, byte_size, duration
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ABOUT = "examine data before training; exit status 0 if training would start"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("data", nargs="+", metavar="DATA", help="folder or table; several are joined")
-    parser.add_argument("--recipe", default="stargan", help="recipe for the estimate of time and memory [stargan]")
+    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose cost is estimated [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--json", action="store_true", help="print JSON, in which every file is named")
     add_keys(parser, data=DataConfig, train=TrainConfig)
@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
 
 def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
     """Estimate a run's cost, in words and as JSON values."""
+    from asterism.display import Display
     from asterism.engine.estimate import estimate
 
-    with waiting("timing a few steps"):
+    with Display().waiting("timing a few steps"):
         cost = estimate(settings, datasets)
     parameters = ", ".join(f"{name} {amount(count)}" for name, count in cost.parameters.items())
     lines = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asterism.data.pictures import SUFFIXES
+from asterism.errors import AsterismError
 from asterism.labels import LabelGroup
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "va
 """How folders and tables name the splits."""
 
 
-class DataError(ValueError):
+class DataError(AsterismError, ValueError):
     """Data that cannot be trained on; the message says what was found, what was expected and what to do."""
 
 

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
 from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights, crop_shares, windows
 from asterism.data.transforms import fit_stored
+from asterism.signals import SIGHUP
 
 CACHE_BYTES = 2**30
 """Training sets that decode to no more than this are decoded once, where there are no workers."""
@@ -154,6 +156,11 @@ class Loader:
                 ahead.append(pool.submit(load, step))
                 if len(ahead) > STEPS_AHEAD * max(1, self._workers):
                     yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"the system ended one of the {self._workers} decoding processes, perhaps since memory ran out: give fewer "
+                "--data.workers, then run the same command again to resume"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -310,8 +317,11 @@ def _start_worker(state: bytes) -> None:
     global _steps
     _steps = pickle.loads(state)
     torch.set_num_threads(1)
-    # Ctrl-C, and a scheduler that stops all processes at once, are the training process's to answer: it saves first.
+    # What stops all processes at once is the training process's to answer, which saves first: Ctrl-C, a scheduler, a closed
+    # terminal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if SIGHUP is not None:
+        signal.signal(SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -68,25 +68,27 @@ class Pack:
         """
         try:
             held: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): pack the data again") from error
-        if held.get("format") != FORMAT:
-            raise DataError(
-                f"{folder} is a pack of format {held.get('format')}, this version reads {FORMAT}: pack the data again"
+            if held["format"] != FORMAT:
+                raise DataError(
+                    f"{folder} is a pack of format {held['format']}, this version reads {FORMAT}: pack the data again"
+                )
+            pack = cls(
+                folder=folder,
+                listing=Listing(held["name"], held["pictures"], held["others"]),
+                table=held["table"],
+                size=(held["size"][0], held["size"][1]),
+                crop=held["crop"],
+                channels=held["channels"],
+                depth=held["depth"],
+                files=tuple(held["files"]),
+                broken=held["broken"],
+                widths=tuple(held.get("widths", ())),
+                values=tuple((low, high) for low, high in held.get("values", ())),
             )
-        pack = cls(
-            folder=folder,
-            listing=Listing(held["name"], held["pictures"], held["others"]),
-            table=held["table"],
-            size=(held["size"][0], held["size"][1]),
-            crop=held["crop"],
-            channels=held["channels"],
-            depth=held["depth"],
-            files=tuple(held["files"]),
-            broken=held["broken"],
-            widths=tuple(held.get("widths", ())),
-            values=tuple((low, high) for low, high in held.get("values", ())),
-        )
+        except DataError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): pack the data again") from error
         try:
             found = pack.pictures
         except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from asterism.data.loader import read_picture
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.table import CELEBA_LIST, find_tables, is_table, read_table
+from asterism.storage.whole import writing
 
 PACKABLE = (read_folder, read_table)
 
@@ -77,15 +78,10 @@ def pack(
             for path, reason in datasets.broken
             if path.is_relative_to(collection.root)
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
+        with writing(target, sync=True) as partial:
             partial.mkdir()
             shape = _shape(datasets.picture, headers[index])
             broken = _write(partial, config.sources[index], collection, sets, datasets.picture, shape, unreadable, told)
-            os.replace(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         size = sum(f.stat().st_size for f in target.iterdir())
         results.append((target, size, [f"{file}: {reason}" for file, reason in broken.items()]))
     return results
@@ -130,7 +126,6 @@ def _write(
                 pixels = np.pad(pixels, ((0, 0), (0, 0), (0, shape[2] - pixels.shape[2])), mode="edge")
             file.write(pixels.tobytes())
             told()
-        _settle(file)
     listing = list_pictures(collection.root)
     description = {
         "format": FORMAT,
@@ -146,9 +141,7 @@ def _write(
         "others": listing.others,
     }
     description |= features if picture.depth == 32 else {}
-    with open(folder / DESCRIPTION, "wb") as file:
-        file.write(json.dumps(description, ensure_ascii=False).encode())
-        _settle(file)
+    (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
     return broken
 
 
@@ -165,9 +158,3 @@ def _decoded(sets: list[PictureSet], picture: PictureFormat) -> Iterator[tuple[P
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while chunk := list(itertools.islice(places, CHUNK)):
             yield from zip((s.paths[row] for s, row in chunk), pool.map(attempt, chunk), strict=True)
-
-
-def _settle(file: BinaryIO) -> None:
-    """Bring what was written to the disk before the pack takes its name."""
-    file.flush()
-    os.fsync(file.fileno())

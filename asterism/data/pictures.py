@@ -23,6 +23,7 @@ from torch import Tensor
 from asterism.data import jpeg
 from asterism.data.arrays import STORED, as_features, as_picture, open_array
 from asterism.data.tiff import pillow_holds, read_tiff
+from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
@@ -45,7 +46,7 @@ _UPRIGHT = {  # EXIF orientation -> how to turn the stored pixels.
 }
 
 
-class PictureError(ValueError):
+class PictureError(AsterismError, ValueError):
     """A picture that cannot be read, converted or written; the message is the reason, without the file's name."""
 
 

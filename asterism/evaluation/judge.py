@@ -20,6 +20,7 @@ from torch import Tensor
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError
+from asterism.display import Display
 from asterism.engine.distributed import Processes
 from asterism.engine.run import start
 from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
@@ -29,8 +30,9 @@ from asterism.machine import Machine
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
-from asterism.storage.model_file import FILE_NAME, ModelError, write_file
-from asterism.terminal import Stopped, on_signal
+from asterism.signals import Stopped, on_signal
+from asterism.storage.model_file import FILE_NAME, ModelError
+from asterism.storage.whole import write_whole
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
@@ -99,12 +101,12 @@ def trained_judge(
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
     with on_signal(f"the classifier that judges is not trained yet; what {folder} holds of it is kept: {again}"):
-        trainer = start(judge, folder, None, fast, Processes())
+        trainer = start(judge, folder, None, fast, Processes(), listener=Display())
         outcome = trainer.train()
     if outcome.signal is not None:
         where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
         raise Stopped(outcome.signal, f"the classifier that judges is kept {where}: {again}")
-    write_file(shared, (folder / FILE_NAME).read_bytes())
+    write_whole(shared, (folder / FILE_NAME).read_bytes(), sync=True)
     return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 
 

@@ -31,29 +31,39 @@ class MeasureContext:
     """What all measures may use.
 
     Args:
+        classifier: of the data; none where they have no labels, or nothing asks for it.
+        perceptual: what diversity is measured by, where there is a classifier.
         gallery: gives, for a set and wanted labels, the rows and features of the pictures that have just these labels.
-        real: gives, for a set, a label and its value, the features of the real training pictures that have it.
+        real: gives, for sets, a label or none, and its value, the features of the real training pictures that have it.
     """
 
     space: LabelSpace
     sets: Sequence[Pictures]
     partners: Sequence[Partners]
-    judge: JudgeClassifier
+    classifier: JudgeClassifier | None
     extractor: Extractor
-    perceptual: Perceptual
+    perceptual: Perceptual | None
     parameters: Any
     batch: int
     gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Tensor]]
-    real: Callable[[int, int, float], FeatureSet]
+    real: Callable[[tuple[int, ...], int | None, float], FeatureSet]
+
+    @property
+    def judge(self) -> JudgeClassifier:
+        """The classifier, for what needs one."""
+        assert self.classifier is not None
+        return self.classifier
 
 
 class Outputs:
-    """One batch of a task: sources x [N, C, H, W] and what a system made of them, y [N K, C, H, W]."""
+    """One batch of a task: sources x [N, C, H, W], empty where there are none, and what a system made, y [N K, C, H, W]."""
 
     def __init__(
         self, bench: MeasureContext, task: Task, system: Any, rows: Sequence[int], wanted: Tensor, x: Tensor, y: Tensor
     ) -> None:
         self.bench, self.task, self.system, self.rows, self.y, self.sources = bench, task, system, rows, y, x
+        if task.like:  # No sources, and nothing that is measured by them.
+            return
         pictures = bench.sets[task.pictures]
         self.dataset, repeat = pictures.set.dataset, task.outputs
         self.x = x.repeat_interleave(repeat, 0)
@@ -89,7 +99,7 @@ class Outputs:
     @cached_property
     def back(self) -> Tensor:
         """The cycle: y translated back to the source's labels."""
-        result: Tensor = self.system.back(self.x, self.y, self.labels, self.dataset)
+        result: Tensor = self.system.back(self.x, self.y, self.labels, self.wanted, self.dataset)
         return result
 
     @cached_property
@@ -125,7 +135,7 @@ class Measure:
     of_pictures: Callable[[Outputs], Tensor] | None = None
     of_features: Callable[[FeatureSet, FeatureSet, Any], float | None] | None = None
     own: bool = False
-    kinds: tuple[str, ...] = ("translated", "copy", "real", "random")
+    kinds: tuple[str, ...] = ("translated", "generated", "copy", "real", "random")
 
 
 class FeatureSet:
@@ -215,6 +225,7 @@ def _diversity(o: Outputs) -> Tensor:
     if o.task.outputs < 2:
         return torch.full((len(o.y),), torch.nan)
     how, device = o.bench.perceptual, o.bench.judge.machine.device
+    assert how is not None
     with torch.inference_mode():
         found = diversity(o.y.unflatten(0, (-1, o.task.outputs)).to(device), how.stages, how.weights).cpu()
     return found.repeat_interleave(o.task.outputs)

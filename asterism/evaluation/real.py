@@ -47,6 +47,6 @@ class RealFeatures:
                     saved = time.monotonic()
         self.features = done
 
-    def of(self, index: int, value: float) -> Tensor:
-        """Return the features [n, D] of the pictures whose label `index` is known to be `value`."""
-        return self.features[self.set.holding(index, value)]
+    def of(self, index: int | None, value: float) -> Tensor:
+        """Return the features [n, D] of the pictures whose label `index` is known to be `value`; of all for none."""
+        return self.features if index is None else self.features[self.set.holding(index, value)]

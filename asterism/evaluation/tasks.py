@@ -1,5 +1,7 @@
 """What is translated to what: edits of single labels (StarGAN), ordered pairs of domains (StarGAN v2), a picture's own labels.
 
+Or what is generated, without sources.
+
 Every random draw of a task is a function of the seed, the task, the picture's row and the draw's number, so that neither
 batches nor interruptions change it.
 """
@@ -20,18 +22,19 @@ from asterism.metrics.truth import Partners
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures of one set, and what each is translated to.
+    """Pictures of one set, and what each is translated to; or pictures that are generated.
 
     Args:
         name: in words that a target of `asterism translate` may have; with the source where that is fixed.
         pictures: index of the set.
-        rows: the sources, in order.
+        rows: the sources, in order; without sources the numbers of the outputs.
         wanted: full labels [n, L] of the targets.
-        index: the label that is edited; none where the target is the picture's own labels.
+        index: the label that is edited; none where the target is the picture's own labels, or there are no sources.
         value: what it is to become.
         source: index of the label that all sources have, where the task is a pair of domains.
         mode: `label`, or for recipes with styles `latent` or `reference`.
         outputs: translations of each source.
+        like: without sources the sets whose real pictures the outputs are compared with; empty: there are sources.
     """
 
     name: str
@@ -43,6 +46,12 @@ class Task:
     source: int | None = None
     mode: str = "label"
     outputs: int = 1
+    like: tuple[int, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """Whether the target is the picture's own labels."""
+        return self.index is None and not self.like
 
     @property
     def title(self) -> str:
@@ -119,6 +128,25 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
                     for mode in modes
                     if has or mode != "reference"
                 ]
+    return tasks
+
+
+def without_sources(sets: Sequence[Pictures], space: LabelSpace, count: int, told: bool) -> list[Task]:
+    """Return the tasks of a recipe that generates.
+
+    Args:
+        count: pictures to make; 0 makes as many as there are real ones.
+        told: whether it is told labels: those of the real pictures, then, set by set; else one task is over all sets.
+    """
+    if not told:
+        total = count or sum(map(len, sets))
+        wanted = torch.zeros(total, space.num_labels)
+        return [Task("generated", 0, tuple(range(total)), wanted, None, like=tuple(range(len(sets))))]
+    tasks = []
+    for number, pictures in enumerate(sets):
+        rows = torch.arange(count or len(pictures))
+        wanted = pictures.labels[torch.tensor(spread(len(pictures), len(rows)))[rows % min(len(pictures), len(rows))]]
+        tasks.append(Task(f"like {pictures.set.name}", number, tuple(rows.tolist()), wanted, None, like=(number,)))
     return tasks
 
 

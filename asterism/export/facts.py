@@ -24,7 +24,7 @@ MEANINGS = {
     "difference": "wanted labels less those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
     "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
-    "domain": "index into `domains` [N]",
+    "domain": "index into `domains` [N], of one that is not null",
     "mask_face": "where the coarsest edges of the picture are carried over [N, 1, h, w] in [0, 1]",
     "mask_core": "where its finer edges are carried over [N, 1, h, w] in [0, 1]",
     "masks": "mask_face and mask_core, one channel each [N, 2, h, w] in [0, 1]",
@@ -62,7 +62,7 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
     }
     can = recipe.abilities
     if can.told == "domain":
-        facts["domains"] = list(space.domain_names)
+        facts["domains"] = [None if name in model.unreachable else name for name in space.domain_names]
     elif can.told == "code":
         facts["code"] = code_names(space)
     if can.style:

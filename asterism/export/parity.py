@@ -93,6 +93,9 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     rng = torch.Generator().manual_seed(seed)
     dataset = torch.arange(count) % space.num_datasets
     labels = space.sample_uniform(dataset, rng)
+    lacking = [space.index(name) for name in translator.model.unreachable]
+    while (void := labels[:, lacking].any(1)).any():
+        labels[void] = space.sample_uniform(dataset[void], rng)
     can, wanted = recipe.abilities, dict[str, Tensor]()
     told = recipe.condition(whole_target(space, labels, dataset), torch.zeros_like(labels))
     given: dict[str, Tensor] = {"image": x, can.told: told}

@@ -40,7 +40,7 @@ def translate_each(
         LabelError: as for `Translator.translate`.
     """
     machine = translator.machine
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    x = machine.take(x)
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
         return passes(translator, x, targets, own_labels(translator, x, targets, known))
 
@@ -81,7 +81,7 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
         ModelError: the model has no class head.
     """
     machine = translator.machine
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    x = machine.take(x)
     classify = translator.classifier(x) if translator.recipe.abilities.judges else None
     if classify is None:
         raise ModelError(f"this model of {translator.model.name} has no class head to tell a picture's labels")

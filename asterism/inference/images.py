@@ -247,7 +247,7 @@ def _check_features(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
 
 
 def _from_file(array: np.ndarray, picture: PictureFormat) -> Picture:
-    return Picture(_to_tensor(array, picture), lambda y: _shown(to_array(y, picture)))
+    return Picture(_to_tensor(array, picture), lambda y: rebuilt(y, picture))
 
 
 def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
@@ -264,8 +264,12 @@ def _to_tensor(array: np.ndarray, picture: PictureFormat) -> Tensor:
     return torch.from_numpy(np.array(as_stored(array, picture).transpose(2, 0, 1), order="C"))
 
 
-def _shown(array: np.ndarray) -> Image.Image | np.ndarray:
-    """Return a PIL image where Pillow holds all of the picture; features as they are written."""
+def rebuilt(y: Tensor, picture: PictureFormat) -> Image.Image | np.ndarray:
+    """Return a result, float32 [C, H, W] in [-1, 1], as a PIL image; as an array [H, W, C] where Pillow cannot hold it.
+
+    Features come as they are written.
+    """
+    array = to_array(y, picture)
     if array.dtype == np.float32:
         return as_features(array)
     wide = array.dtype == np.uint16 and array.shape[2] > 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from asterism.config import closest
+from asterism.errors import AsterismError
 
 ROUNDING = 1e-6
 """By which share of its range a number may lie outside: float32 cannot hold most ends of a range exactly."""
@@ -16,7 +17,7 @@ ROUNDING = 1e-6
 _WORDS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False, "-1": False}
 
 
-class LabelError(ValueError):
+class LabelError(AsterismError, ValueError):
     """A label or target that the label space does not hold; the message lists what it holds."""
 
 

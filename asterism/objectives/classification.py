@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asterism.labels import LabelSpace
+from asterism.machine import at_least_float32
 
 
 def classification(logits: Tensor, labels: Tensor, known: Tensor, space: LabelSpace) -> Tensor:
@@ -23,9 +24,9 @@ def classification(logits: Tensor, labels: Tensor, known: Tensor, space: LabelSp
         space: says which of the L are binary, which exclude each other, and which are numbers.
 
     Returns:
-        [N] float32, >= 0.
+        [N], at least float32, >= 0.
     """
-    logits, labels, total = logits.float(), space.shares(labels), []
+    logits, labels, total = at_least_float32(logits), space.shares(labels), []
     for group, span in zip(space.groups, space.spans, strict=True):
         mine, wanted, seen = logits[:, span], labels[:, span], known[:, span]
         if group.kind == "binary":

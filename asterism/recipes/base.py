@@ -32,7 +32,7 @@ Masks = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pictures [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1] of any size."""
 
 Terms = dict[str, tuple[float | Tensor, Tensor]]
-"""Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
+"""Name -> (weight, value [N] float32, or float64 in float64); the loss is the sum of weight x mean(value)."""
 
 
 @dataclass(frozen=True)

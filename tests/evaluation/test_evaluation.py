@@ -71,9 +71,9 @@ def oracle(discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return real(self, task, rows, x, wanted)
         return look(self, task, rows, x, wanted)
 
-    def there_and_back(self: Generator, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
+    def there_and_back(self: Generator, x: Tensor, y: Tensor, *rest: Any) -> Tensor:
         if self.kind == "random":
-            return back(self, x, y, labels, dataset)
+            return back(self, x, y, *rest)
         return (x + 0.02 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
 
     monkeypatch.setattr(Generator, "outputs", outputs)
