@@ -100,7 +100,8 @@ def _connect(
     @refusals()
     def read(name: str, path: str | None) -> Any:
         labels = model.labels_of(path) if path and name == model.name else {}
-        held = [[label for label in of if labels.get(label)] for _, of in controls.switches]
+        held: list[Any] = [[label for label in of if labels.get(label)] for _, of in controls.switches]
+        held += [labels.get(label) for _, label in controls.numbers]
         return [labels, *(gr.update(value=of) if labels else gr.skip() for of in held)] if held else labels
 
     @refusals()
@@ -108,7 +109,7 @@ def _connect(
         picture, target, fit = model.open(given[source]), controls.target(given, given[own]), given[looks["fit"]]
         (result,) = model.translate([picture], target, controls.style(given), given[own], fit)
         change = model.change(picture, result, fit)
-        unchanged = all(given[own].get(label) is on for label, on in target.items())
+        unchanged = all(given[own].get(label) == value for label, value in target.items())
         side, changed = min(LARGEST, max(picture.shape[:2])), Image.fromarray(heat_map(change))
         changed.thumbnail((side, side))
         shown = [
@@ -131,8 +132,8 @@ def _connect(
         return made
 
     if model.can.reads_labels:
-        switches = [boxes for boxes, _ in controls.switches]
-        gr.on([source.change, chosen.change], read, [chosen, source], [own, *switches], show_progress="hidden")
+        shown = [component for component, _ in [*controls.switches, *controls.numbers]]
+        gr.on([source.change, chosen.change], read, [chosen, source], [own, *shown], show_progress="hidden")
     inputs = {source, own, *controls.components}
     sliders = [looks[name].release for name in ("strength", "truncation", "weight") if name in looks]
     gr.on([go.click, *sliders], one, inputs, results, trigger_mode="always_last", scroll_to_output=True)
@@ -182,12 +183,13 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
 
 
 def _targets(model: StudioModel) -> list[tuple[str, str]]:
-    """Return the targets of a batch: every label and, where no other takes its place, its absence."""
+    """Return the targets of a batch: every label and, where no other takes its place, its absence; both ends of numbers."""
     space, targets = model.translator.model.space, []
     for name in model.translator.labels:
-        targets.append((words({name: True}), name))
-        if not any(space.names.index(name) in choice for choice in space.alternatives):
-            targets.append((words({name: False}), f"{name}=no"))
+        index = space.names.index(name)
+        low, high = space.ranges[index]
+        for value in [high] if space.siblings(index) else [high, low]:
+            targets.append((words({name: value if index in space.numbers else bool(value)}), space.say(index, value)))
     return targets
 
 
