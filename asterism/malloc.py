@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,10 @@ KEEPING = {_TRIM_THRESHOLD: -1, _MMAP_MAX: 0}
 UNSET = {_TRIM_THRESHOLD: 2**26, _MMAP_THRESHOLD: 2**25, _MMAP_MAX: 2**16}
 """Where glibc arrives by itself once large blocks were freed."""
 SHARED = {_TRIM_THRESHOLD: 2**29, _MMAP_THRESHOLD: 2**25, _ARENA_MAX: 1}
-"""All threads have one heap, whose end stays up to 512 MiB; to be set before threads start."""
+"""All threads have one heap, whose end stays up to 512 MiB; to be set before threads start.
+
+With a heap each, a process whose threads hand pictures on grows to the sum of what each of them held at most.
+"""
 
 
 @contextlib.contextmanager
@@ -51,6 +55,18 @@ def give_back() -> None:
     """Return unused pages to the system now."""
     if (library := glibc()) is not None:
         library.malloc_trim(0)
+
+
+def settle() -> None:
+    """In a process that runs for months: leave what was made until now out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+def collect() -> None:
+    """Let go of what only refers to itself, such as pictures of finished requests, and return unused pages to the system."""
+    gc.collect()
+    give_back()
 
 
 def glibc() -> Any:

@@ -32,7 +32,7 @@ from asterism.data.pictures import decode, encode
 from asterism.inference.images import Picture, open_image, to_array
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
-from asterism.serving.memory import RETURN_EVERY
+from asterism.serving.service import RETURN_EVERY
 
 SIZES = ((32, 32), (64, 64), (64, 64), (64, 64), (96, 64), (128, 128), (200, 150), (256, 256))
 KINDS = ("PNG", "JPEG", "JPEG", "WEBP")
@@ -156,7 +156,7 @@ def main() -> None:
     if args.requests < 2 * FIRST:
         parser.error(f"--requests {args.requests}: at least {2 * FIRST}, of which the first {FIRST} make the service warm")
     machine = ["--device", args.device, "--precision", args.precision]
-    command = [sys.executable, "-m", "asterism", "serve", args.run, "--port", "0", "--no-studio", *machine]
+    command = [sys.executable, "-m", "asterism", "serve", args.run, "--port", "0", *machine]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asterism.commands.hints import uses
+
 ABOUT = "make a run from published checkpoints"
 
 
@@ -47,5 +49,5 @@ def run(args: argparse.Namespace) -> int:
     if getattr(model.config, "high_pass", 0) and model.config.masks == "ones":
         print("its masks are ones: pictures are not quite the published ones; --fan keeps the landmark network that makes them")
     print(f"licence of the weights: {model.info['licence']}")
-    print(f"{path}\n  asterism translate {args.out} PICTURE --to {targets[0]} --out DIR")
+    print("\n  ".join([str(path), *uses(model, args.out, next(iter(targets), ""))]))
     return 0

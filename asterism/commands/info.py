@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from asterism.commands.hints import uses
+
 ABOUT = "describe a run or model file: labels, pictures, data, scores, licence"
 
 
@@ -16,30 +18,31 @@ def run(args: argparse.Namespace) -> int:
     """Describe a model."""
     from asterism.recipes.model import load_model
     from asterism.storage.model_file import find_model
-    from asterism.storage.run_folder import read_scores
+    from asterism.storage.scores import read_scores
+    from asterism.wording import number, quantity
 
     path = find_model(args.run)
     model = load_model(path)
     picture, lines = model.picture, [("model", str(path)), ("recipe", model.name)]
     values = f"{picture.depth} bits, values {picture.low:g} to {picture.high:g}"
     lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {values}"))
-    for group in model.space.groups:
-        single = [label for label in group.labels if not any(label in names for names in group.exclusive)]
-        sets = [", ".join(single)] if single and group.kind == "binary" else []
-        sets += [f"one of {', '.join(names)}" for names in (group.exclusive or (group.labels,) * (group.kind == "one_of"))]
-        lines.append(("labels", f"{group.dataset}: {'; '.join(sets)}"))
+    lines += [("use", line) for line in uses(model, args.run)]
+    can = model.recipe.abilities
+    for group in model.space.groups if can.told != "none" or can.translates or can.judges else ():  # Else it knows none.
+        lines.append(("labels", f"{group.dataset}: {group.describe()}"))
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]
         if key == "scores":  # Of the quick protocol, at the step that was kept.
-            value = [f"{name} {number:.4g}" for name, number in value.items() if number is not None]
+            value = [f"{name} {number(measured)}" for name, measured in value.items() if measured is not None]
         if value not in (None, "", []):
             lines.append((key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     if model.missing:
         lines.append(("missing", ", ".join(model.missing)))
     for name, record in read_scores(path.with_name("scores.json")).items():
+        units = {metric: about["unit"] for metric, about in record["metrics"].items()}
         for row in record["rows"]:
-            values = ", ".join(f"{metric} {value:.3f}" for metric, value in row["values"].items() if value is not None)
+            values = ", ".join(f"{m} {quantity(v, units[m])}" for m, v in row["values"].items() if v is not None)
             lines.append(("scores", f"{name}, step {record['step']}, {row['name']}: {values}"))
     for key, text in lines:
         print(f"{key:12} {text}")

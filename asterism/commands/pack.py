@@ -7,7 +7,8 @@ from pathlib import Path
 
 from asterism.commands.flags import add_keys
 from asterism.config import ConfigError, DataConfig
-from asterism.terminal import counting, space
+from asterism.terminal import counting
+from asterism.wording import byte_size
 
 ABOUT = "decode, crop and resize pictures once, so that training never waits for them"
 
@@ -18,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "data", nargs="+", metavar="DATA", help="folder or table; several, which will be joined, make a pack each"
     )
     parser.add_argument("--out", required=True, metavar="PACK", help="the pack's folder; for several DATA a folder of packs")
-    parser.add_argument("--recipe", default="stargan", help="recipe whose preset gives the data.* keys [stargan]")
+    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose preset gives the data.* keys [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
     add_keys(parser, data=DataConfig)
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     for folder, size, broken in packs:
         for reason in broken:
             print(f"cannot be decoded: {reason}")
-        print(f"{folder}: {space(size)}")
+        print(f"{folder}: {byte_size(size)}")
     height, width = settings.data.size
     keys = f"--data.size {height}x{width}" + (f" --data.crop {settings.data.crop}" if settings.data.crop else "")
     print("train with " + " ".join(f"--data {folder}" for folder, _, _ in packs) + " " + keys)

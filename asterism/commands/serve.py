@@ -1,14 +1,16 @@
-"""`asterism serve`: a studio page and an HTTP API."""
+"""`asterism serve`: an HTTP API."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 
 from asterism.commands.flags import add_machine
+from asterism.config import ConfigError
 
-ABOUT = "serve models on this machine: a studio page and an HTTP API"
+ABOUT = "serve models on this machine as an HTTP API; for a page in the browser: asterism studio"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +19,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine alone]")
     parser.add_argument("--port", type=int, default=7860, help="port; 0 takes a free one [7860]")
     parser.add_argument("--token", help="what requests must bring; needed beyond this machine [variable ASTERISM_TOKEN]")
-    parser.add_argument("--no-studio", action="store_true", help="the API alone, without the page")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once on the device [16]")
     parser.add_argument("--max-upload", type=float, default=16, metavar="MB", help="size of one uploaded picture [16]")
     parser.add_argument("--max-pixels", type=float, default=25, metavar="MP", help="millions of pixels of a picture [25]")
@@ -28,11 +29,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve models."""
+    for name in ("max_upload", "max_pixels", "timeout"):
+        if not 0 < getattr(args, name) < math.inf:
+            args.parser.error(f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected a number above 0")
     try:
         from asterism.serving.limits import Limits
         from asterism.serving.server import serve
     except ImportError as error:
-        raise RuntimeError(f'serving needs {error.name}: pip install "asterism[serve]"') from error
+        raise ConfigError(f'serving needs {error.name}: pip install "asterism[serve]"') from error
 
     limits = Limits(
         upload_bytes=round(args.max_upload * 10**6),
@@ -49,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
         host=args.host,
         port=args.port,
         token=args.token or os.environ.get("ASTERISM_TOKEN"),
-        studio=not args.no_studio,
         limits=limits,
         device=args.device,
         precision=args.precision,

@@ -15,10 +15,11 @@ from asterism.recipes.base import Adam, Recipe, RMSprop
 class Optimizers:
     """One optimiser per network, stepped together by update.
 
-    Fused Adam and SGD take a flag on the device (`found_inf`) that turns their step into nothing, its step counter included,
-    so skipping needs no synchronisation. They see every parameter as a vector in the order of its memory: of tensors with
+    Fused Adam takes a flag on the device (`found_inf`) that turns its step into nothing, its step counter included, so
+    skipping needs no synchronisation. It sees every parameter as a vector in the order of its memory: of tensors with
     several dimensions, the CPU's kernel copies those whose layout is channels last, and steps wrongly without a word where
-    parameter, gradient and moments differ in layout (PyTorch 2.13). RMSprop has no such flag: a skipped step is taken back.
+    parameter, gradient and moments differ in layout (PyTorch 2.13). RMSprop has no such flag, and fused SGD spoils its
+    momentum when its first step is skipped: their skipped steps are taken back, on the device too.
     """
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
@@ -59,7 +60,7 @@ class Optimizers:
                 capturable=capturable,
                 foreach=capturable,
             )
-        return torch.optim.SGD(vectors, lr=lr, momentum=own.momentum, weight_decay=own.weight_decay, fused=True)
+        return torch.optim.SGD(vectors, lr=lr, momentum=own.momentum, weight_decay=own.weight_decay, foreach=True)
 
     def restart(self, names: Sequence[str]) -> None:
         """Forget the moments of these networks."""
@@ -91,11 +92,11 @@ class Optimizers:
                 torch.nn.utils.clip_grad_norm_(self.parameters[name], clip, foreach=True)
             for parameter, stepped in zip(self.parameters[name], self.by_network[name].param_groups[0]["params"], strict=True):
                 stepped.grad = None if parameter.grad is None else vector(parameter.grad, parameter)
-            if isinstance(self.settings[name], RMSprop):
-                _step_or_not(self.by_network[name], bad)
-            else:
+            if isinstance(self.settings[name], Adam):
                 self.by_network[name].found_inf = bad  # type: ignore[attr-defined]
                 self.by_network[name].step()
+            else:
+                _step_or_not(self.by_network[name], bad)
             self.by_network[name].zero_grad()
         for parameter in parameters:
             parameter.grad = None
@@ -137,11 +138,13 @@ def _step_or_not(optimizer: torch.optim.Optimizer, bad: Tensor) -> None:
     """Step, and take the step back on the device where `bad` is 1."""
     parameters = optimizer.param_groups[0]["params"]
     before = [p.clone() for p in parameters]
-    states = [{k: v.clone() for k, v in optimizer.state[p].items()} for p in parameters]
+    states = [{k: v.clone() for k, v in optimizer.state[p].items() if v is not None} for p in parameters]
     optimizer.step()
     for parameter, value, state in zip(parameters, before, states, strict=True):
         parameter.copy_(torch.where(bad > 0, value, parameter))
         for key, tensor in optimizer.state[parameter].items():
+            if tensor is None:
+                continue
             old = state.get(key, torch.zeros_like(tensor))  # Made by this step, which starts from zeros.
             tensor.copy_(torch.where(bad.to(tensor.device) > 0, old, tensor))
 

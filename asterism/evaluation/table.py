@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from asterism.evaluation.summary import ALL, over_all
-from asterism.storage.run_folder import heading
+from asterism.storage.scores import metric_title
+from asterism.wording import quantity
 
 SHOWN = 5
 """Measures in the table of targets; the report has them all."""
@@ -32,26 +33,29 @@ def show(record: dict[str, Any], console: Console) -> None:
     table = _table("", *(row["name"].replace(f", {ALL}", "") for row in whole))
     for name, metric in record["metrics"].items():
         arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
-        table.add_row(Text(heading(name, record) + arrow), *(_number(row["values"].get(name), metric["unit"]) for row in whole))
+        cells = (quantity(row["values"].get(name), metric["unit"]) for row in whole)
+        table.add_row(Text(metric_title(name, record) + arrow), *cells)
     console.print(table)
     ranked = [m for m, about in record["metrics"].items() if about["better"]]
     named = [m for m in ranked if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]
-    table = _table("target", "n", *(heading(m, record) for m in named))
+    table = _table("target", "n", *(metric_title(m, record) for m in named))
     for row in [*({"name": n} | t for n, t in record["targets"].items()), None, *parts]:
         if row is None:
             table.add_section()
         else:
-            cells = (_number(row["values"].get(m), record["metrics"][m]["unit"]) for m in named)
+            cells = (quantity(row["values"].get(m), record["metrics"][m]["unit"]) for m in named)
             table.add_row(Text(row["name"]), f"{row['pictures']:,}", *cells)
-    console.print(table)
-    judge = record["classifier"]
-    lines = [
-        f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (labels alike; "
-        f"at least {judge['needed']:.0%} is needed)"
-    ]
-    if judge["void"]:
+    if record["targets"]:
+        console.print(table)
+    lines, judge = list[str](), record["classifier"]
+    if judge:
+        lines.append(
+            f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (labels "
+            f"alike; at least {judge['needed']:.0%} is needed)"
+        )
+    if judge and judge["void"]:
         lines.append("VOID: it is worse than that, so nothing that it says counts")
-    meanings = [f"{heading(name, record)}: {m['meaning']}" for name, m in record["metrics"].items()]
+    meanings = [f"{metric_title(name, record)}: {m['meaning']}" for name, m in record["metrics"].items()]
     for line in [*lines, *record["notes"], *meanings]:
         console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
@@ -62,11 +66,3 @@ def _table(first: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(Text(column), justify="right")
     return table
-
-
-def _number(value: float | None, unit: str) -> str:
-    if value is None:
-        return "–"
-    if unit == "share":
-        return f"{value:.1%}"
-    return f"{value:.2f} {unit}" if unit else f"{value:.4g}"

@@ -119,11 +119,10 @@ def traced(graph: Graph) -> ExportedProgram:
 
 def _traceable(model: Model, dtype: torch.dtype) -> Recipe:
     """Return a copy on the CPU, plane by plane, in a precision; pictures pass networks that the model lacks as they are."""
-    copied: Recipe = copy.deepcopy(model.recipe).eval()
+    copied: Recipe = copy.deepcopy(model.recipe)
     for name in model.missing:
         setattr(copied, name, nn.Identity())
-    copied.to("cpu", dtype, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return copied
+    return copied.to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def _translate(recipe: Recipe, x: Tensor, told: Tensor | None = None) -> Tensor:

@@ -22,6 +22,7 @@ from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes
+from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.styles import Between, Each, Style, StyleBook, StyleSource, Target, line
 from asterism.labels import Edit, LabelError
@@ -39,7 +40,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         path: a run folder, a model file, or a hub name `owner/name`.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
-            hardware multiplies it.
+            hardware multiplies it; `float64` is slow and for comparing two ways of computing.
         masks: for models that carry edges over by masks: a function from pictures [N, C, H, W] in [-1, 1], at the model's
             size and on its device, to two masks [N, 1, h, w] in [0, 1]; it takes the place of the model's own.
 
@@ -71,7 +72,7 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
         self.machine = Machine.choose(device, precision)
-        model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
+        self.machine.place(model.recipe)
         self.recipe = model.recipe
         self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
         self.styles = StyleBook(self.recipe)
@@ -161,8 +162,9 @@ class Translator:
                 class head.
             PictureError: a picture that cannot be read or taken.
             ConfigError: a batch size below 1.
-            ModelError: a style for a recipe without styles.
+            ModelError: a recipe that does not translate, or a style for one without styles.
         """
+        self.model.require("translates")
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
         if isinstance(style, StyleSource):
             self._check_styled()
@@ -176,6 +178,10 @@ class Translator:
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
         rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
+
+    def generate(self, count: int | None = None, *, seeds: Any = None, to: Any = None, batch_size: int = 16) -> list[Any]:
+        """Make pictures of latents, for recipes that generate; as `asterism.inference.generator.generate`."""
+        return generate(self, count, seeds=seeds, to=to, batch_size=batch_size)
 
     def style(
         self,
@@ -336,13 +342,13 @@ class Translator:
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
-            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
+            x = self.machine.take(torch.cat([x for x, _ in fitted]))
             known, given = [picture.labels for picture in batch], [p.masks for p in batch if p.masks is not None]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 masks = [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given]
-                both = torch.cat(masks).split(1, dim=1) if masks else ()
+                both = torch.cat(masks).to(x).split(1, dim=1) if masks else ()
                 every, edits = self.recipe.abilities.told == "difference", [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x.device)
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x)
                 results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back

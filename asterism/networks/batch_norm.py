@@ -22,14 +22,21 @@ class BatchNorm2d(nn.BatchNorm2d):
     Samples of a batch meet here: a recipe that trains it says `coupled`.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the same shape."""
         if not self.training:
             return super().forward(x)
-        moves = torch.is_grad_enabled() and self.weight.requires_grad and not _frozen
-        mean, var = (self.running_mean, self.running_var) if moves else (None, None)
-        if moves and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
+        mean, var = None, None
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            mean, var = self.running_mean, self.running_var
+            if _frozen:  # What is recomputed keeps the tensors that the first pass kept, and leaves these as they are.
+                mean, var = mean.clone(), var.clone()
+            else:
+                self.num_batches_tracked.add_(1)
         return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum or 0.0, self.eps)
 
 

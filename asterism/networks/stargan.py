@@ -1,4 +1,4 @@
-"""The networks of StarGAN (arXiv:1711.09020, CompiledTerms IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
+"""The networks of StarGAN (arXiv:1711.09020, Tables IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
 
 Parameter names and shapes are those of the authors' released checkpoints, without the running statistics that their
 instance norms kept and that must not be used.
@@ -34,13 +34,13 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int, code_size: int, width: int = 64, blocks: int = 6, residual: bool = False) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_block(nn.Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]
+        layers: list[nn.Module] = [*_block(nn.Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]  # [N, width, H, W]
         for depth in range(2):
             layers += _block(nn.Conv2d(width << depth, width << depth + 1, 4, 2, 1, bias=False))
-        layers += [ResidualBlock(width * 4) for _ in range(blocks)]
+        layers += [ResidualBlock(width * 4) for _ in range(blocks)]  # [N, 4 width, H / 4, W / 4]
         for depth in (2, 1):
             layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
-        layers.append(Conv2d(width, channels, 7, 1, 3, bias=False))
+        layers.append(Conv2d(width, channels, 7, 1, 3, bias=False))  # [N, C, H, W]
         self.main = nn.Sequential(*layers)
         self.residual = residual
 
@@ -51,7 +51,7 @@ class Generator(nn.Module):
         """
         planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
         layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout))
+        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout))  # [N, C, H, W]
         return torch.tanh(x + y if self.residual else y)
 
 
@@ -94,8 +94,8 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return patch logits [N, P] and class logits [N, L], both raw, of pictures [N, C, H, W] in [-1, 1]."""
-        h = self.main(x)
-        return self.conv1(h).flatten(1), self.conv2(h).flatten(1)
+        h = self.main(x)  # [N, width 2**(layers - 1), H / 2**layers, W / 2**layers]
+        return self.conv1(h).flatten(1), self.conv2(h).flatten(1)  # [N, P], [N, L]
 
     def score_gradient(self, x: Tensor) -> Tensor:
         """Return the gradient of the sum over patches of the logits with respect to x, [N, C, H, W].
@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
                 size, h = h.shape[2:], layer(h)
                 if isinstance(layer, Conv2d):
                     convolutions.append((layer, torch.where(h > 0, h.new_ones(()), h.new_full((), SLOPE)), size))
-        g = self.conv1.transpose(torch.ones_like(h[:, :1]), h.shape[2:])
+        g = self.conv1.transpose(torch.ones_like(h[:, :1]), h.shape[2:])  # Of the sum over patches: ones.
         for convolution, gain, size in reversed(convolutions):
             g = convolution.transpose(g * gain, size)
         return g

@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H, W], or half that height and width."""
-        h = self.conv1(self.norm1(x))
+        h = self.conv1(self.norm1(x))  # [N, inputs, H, W], or half
         return (self._shortcut(x) + self.conv2(self.norm2(h))) * HALF
 
     def gains(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,7 +76,7 @@ class AdaIN(nn.Module):
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """Return act((1 + gamma(s)) IN(x) + beta(s)) of maps [N, channels, H, W] and styles [N, S]."""
-        gamma, beta = self.fc(s).chunk(2, dim=1)
+        gamma, beta = self.fc(s).chunk(2, dim=1)  # [N, channels] each
         return instance_norm(x, 1 + gamma, beta, SLOPE)
 
 
@@ -101,7 +101,7 @@ class StyledBlock(nn.Module):
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """Map [N, inputs, H, W] and styles [N, S] to [N, outputs, H, W], or twice that height and width."""
-        h = self.conv2(self.norm2(self.conv1(self.norm1(x, s)), s))
+        h = self.conv2(self.norm2(self.conv1(self.norm1(x, s)), s))  # [N, outputs, H, W], or twice
         if not self.shortcut:
             return h
         x = self.conv1x1(x)  # A 1x1 convolution commutes with nearest upsampling: done on the small side.
@@ -140,11 +140,11 @@ class Generator(nn.Module):
         self.halvings = size.bit_length() - 1 - 4 + (1 if high_pass else 0)
         first = max(1, capacity // size)
         widths = [first, *(min(first << depth, max_width) for depth in range(1, self.halvings + 1))]
-        self.from_rgb = Conv2d(channels, widths[0], 3, 1, 1)
+        self.from_rgb = Conv2d(channels, widths[0], 3, 1, 1)  # [N, capacity / size, H, W]
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         top, plain = widths[-1], not high_pass
         encode = [ResidualBlock(a, b, normalize=True, downsample=True) for a, b in pairs]
-        encode += [ResidualBlock(top, top, normalize=True) for _ in range(2)]
+        encode += [ResidualBlock(top, top, normalize=True) for _ in range(2)]  # [N, top, 16, 16]; 8 x 8 with skips
         decode = [StyledBlock(top, top, style_dim, shortcut=plain) for _ in range(2)]
         decode += [StyledBlock(b, a, style_dim, upsample=True, shortcut=plain) for a, b in reversed(pairs)]
         self.encode, self.decode = nn.ModuleList(encode), nn.ModuleList(decode)
@@ -173,7 +173,7 @@ class Generator(nn.Module):
         Returns:
             The deepest maps [N, top, h, w], and by size the maps that high-pass skips carry over.
         """
-        h, kept = self.from_rgb(x), {}
+        h, kept = self.from_rgb(x), {}  # [N, widths[0], H, W]
         for block in self.encode:
             if self.high_pass and h.shape[2] in self.skip_sizes:
                 kept[h.shape[2]] = h
@@ -235,7 +235,7 @@ class MappingNetwork(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Return styles [N, S] of domains y [N] from latents z [N, Z], standard normal."""
-        h = self.shared(z)
+        h = self.shared(z)  # [N, width]
         for depth in (0, 2, 4):
             h = F.relu(of_domain(h, [branch[depth] for branch in self.unshared], y))
         return of_domain(h, [branch[6] for branch in self.unshared], y)
@@ -280,7 +280,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return raw logits [N] of pictures x [N, C, H, W] as pictures of domains y [N]."""
         head = self.main[-1]
-        h = self.main[:-1](x).flatten(1)
+        h = self.main[:-1](x).flatten(1)  # [N, top]
         return (h * head.weight[y, :, 0, 0]).sum(1) + head.bias[y]
 
     def score_gradient(self, x: Tensor, y: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from asterism.machine import at_least_float32
+
 
 def critic_real(logits: Tensor) -> Tensor:
     """What the critic pays for real pictures: -mean_p D(x). StarGAN (arXiv:1711.09020), Eq. (8).
@@ -46,13 +48,13 @@ def logistic_real(logits: Tensor) -> Tensor:
 
     StarGAN v2 (arXiv:1912.01865), Eq. (1). Of logits [N]; returns [N], >= 0.
     """
-    return F.softplus(-logits.float())
+    return F.softplus(-at_least_float32(logits))
 
 
 def logistic_fake(logits: Tensor) -> Tensor:
     """-log(1 - D(G(x, s))): the discriminator on fakes. StarGAN v2, Eq. (1). Of logits [N]; returns [N], >= 0."""
-    return F.softplus(logits.float())
+    return F.softplus(at_least_float32(logits))
 
 
 def _mean(logits: Tensor) -> Tensor:
-    return logits.float().flatten(1).mean(1) if logits.ndim > 1 else logits.float()
+    return at_least_float32(logits).flatten(1).mean(1) if logits.ndim > 1 else at_least_float32(logits)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from asterism import __version__
-from asterism.config import build, closest, to_dict
+from asterism.config import ConfigError, build, to_dict
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
-from asterism.recipes import JUDGES, RECIPES, recipe_class
+from asterism.recipes import origin, recipe_class
 from asterism.recipes.base import Recipe
 from asterism.storage.model_file import ModelError, author, read_tensors, write_tensors
 
@@ -40,6 +40,17 @@ class Model:
     config: Any
     info: Mapping[str, Any]
     missing: tuple[str, ...] = ()
+
+    def require(self, ability: Literal["translates", "generates"]) -> None:
+        """Raise ModelError unless the recipe has an ability; says what to use instead."""
+        can = self.recipe.abilities
+        if getattr(can, ability):
+            return
+        if not can.makes_pictures:
+            raise ModelError(f"this model of {self.name} judges pictures: it neither translates nor generates any")
+        if can.generates:
+            raise ModelError(f"this model of {self.name} generates pictures and translates none: use generate, not translate")
+        raise ModelError(f"this model of {self.name} translates pictures and generates none: use translate, not generate")
 
     @property
     def unreachable(self) -> tuple[str, ...]:
@@ -79,13 +90,15 @@ def save_model(
     networks = {n: network for n, network in recipe.networks.items() if n in given or (n in exact and n not in spared)}
     _compare({f"{n}.{key}" for n, network in networks.items() for key in network.state_dict()}, weights)
     tensors = {key: _stored(t, exact=key.partition(".")[0] in exact) for key, t in weights.items()}
+    where = origin(name)
+    outside = {"recipe_from": os.path.basename(where)} if where else {}  # Without its place, since model files are shared.
     facts = {
         "recipe": name,
         "config": to_dict(recipe.config),
         "labels": recipe.space.to_json(),
         "picture": asdict(recipe.picture),
         "networks": list(networks),
-        "info": {**info, "version": __version__},
+        "info": {**info, **outside, "version": __version__},
     }
     write_tensors(path, tensors, facts)
 
@@ -104,12 +117,11 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     """
     weights, facts = read_tensors(path)
     written_by = author(facts)
-    if facts["recipe"] not in RECIPES | JUDGES:
-        raise ModelError(
-            f"{path} is a model of recipe {facts['recipe']!r}, written by {written_by}: {closest(facts['recipe'], RECIPES)}"
-        )
     try:
-        recipe_type = recipe_class(facts["recipe"])
+        recipe_type = recipe_class(facts["recipe"], facts.get("info", {}).get("recipe_from"))
+    except ConfigError as error:
+        raise ModelError(f"{path}, written by {written_by}: {error}") from error
+    try:
         config = build(recipe_type.config_type, facts["config"])
         space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat(**facts["picture"])
         with torch.random.fork_rng(devices=[]):

@@ -1,1 +1,1 @@
-"""Serving: a studio page and an HTTP API for trained models. A leaf: nothing else imports it."""
+"""Serving: an HTTP API for trained models. A leaf: only its command imports it."""

@@ -1,4 +1,4 @@
-"""Who may ask, and how much: a layer around the whole application, studio included.
+"""Who may ask, and how much: a layer around the whole application.
 
 - A service without a token answers only to names of this machine (Host), so that no web page elsewhere reaches it through a
   name that it points here; with a token, every address but /health and /ready needs it.
@@ -39,13 +39,9 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's page compiles small functions.
+        "script-src 'self' 'unsafe-inline'",
         "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
-        "worker-src 'self' blob:",
+        "img-src 'self' data:",
         "frame-ancestors 'none'",
         "base-uri 'self'",
         "form-action 'self'",
@@ -57,7 +53,7 @@ HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 
 
@@ -67,24 +63,14 @@ class Gate:
     Args:
         local: the service is bound to this machine alone.
         token: what every request must bring; none asks for nothing.
-        uploads: paths whose bodies may hold many files, with the bytes that they may have.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        limits: Limits,
-        metrics: Metrics,
-        local: bool,
-        token: str | None,
-        uploads: dict[str, int] | None = None,
-    ) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, local: bool, token: str | None) -> None:
         self.app = app
         self.limits = limits
         self.metrics = metrics
         self.local = local
         self.token = token
-        self.uploads = uploads or {}
         self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,7 +167,7 @@ class _Body:
         self.gate = gate
         self.receive = receive
         self.length = Headers(scope=scope).get("content-length", "0")
-        self.bound = gate.uploads.get(scope["path"], gate.limits.body_bytes)
+        self.bound = gate.limits.body_bytes
         self.deadline = asyncio.get_running_loop().time() + gate.limits.seconds
         self.seen = 0
         self.whole = False

@@ -11,14 +11,15 @@ from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from asterism.data.pictures import FAST, PictureFormat, encode
 from asterism.inference.sheets import to_shown
 from asterism.serving.hosted import Hosted
 from asterism.serving.limits import Refused
-from asterism.serving.requests import FormRequest, JsonRequest, Order, read_order
+from asterism.serving.requests import JsonRequest, TranslateRequest, read_request
 from asterism.serving.service import Service
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ def api(service: Service) -> APIRouter:
             "requestBody": {
                 "required": True,
                 "content": {
-                    "multipart/form-data": {"schema": FormRequest.model_json_schema()},
+                    "multipart/form-data": {"schema": TranslateRequest.model_json_schema()},
                     "application/json": {"schema": JsonRequest.model_json_schema()},
                 },
             }
@@ -103,20 +104,20 @@ def api(service: Service) -> APIRouter:
     async def translate(name: str, request: Request) -> Response:
         with service.place():  # Before the body is read: what finds no place costs nothing.
             hosted = service.model(name)
-            order = await read_order(request, service.limits)
-            as_json = wants_json(request.headers.get("accept"), len(order.wish.to))
+            wanted = await read_request(request, service.limits)
+            as_json = wants_json(request.headers.get("accept"), len(wanted.to))
             picture = hosted.translator.model.picture
-            suffix, kind = output(picture, order)
+            suffix, kind = output(picture, wanted)
 
             def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
                 kept = array.dtype == np.uint8 or suffix == ".tif" or array.shape[2] == 1 and suffix == ".png"
                 array = array if kept else to_shown(array, picture)
-                content = encode(array, suffix, order.quality, compression=FAST)
+                content = encode(array, suffix, wanted.quality, compression=FAST)
                 return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
 
-            work = service.translate(hosted, order.image, order.wish, write)
+            work = service.translate(hosted, wanted, write)
             results = await unless_gone(request, work)
-        return answer(hosted, order, kind, results, as_json)
+        return answer(hosted, wanted, kind, results, as_json)
 
     @router.get("/health", tags=["operation"], summary="The process lives")
     async def health() -> dict[str, str]:
@@ -132,7 +133,11 @@ def api(service: Service) -> APIRouter:
 
     @router.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=errors(), summary="For Prometheus")
     async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/api")
 
     @router.get("/api", include_in_schema=False)
     async def page() -> Response:
@@ -155,10 +160,10 @@ def wants_json(accept: str | None, results: int) -> bool:
     return results > 1 or not picture
 
 
-def output(picture: PictureFormat, order: Order) -> tuple[str, str]:
+def output(picture: PictureFormat, wanted: TranslateRequest) -> tuple[str, str]:
     """Return suffix and media type of the results."""
     wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
-    name = order.format or ("tiff" if wide else "png")
+    name = wanted.format or ("tiff" if wide else "png")
     if picture.channels > 4 and name != "tiff":
         raise Refused(422, f"format: {name} cannot hold the {picture.channels} channels of this model; say tiff")
     return {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}[name], TYPES[name]
@@ -184,17 +189,17 @@ async def _gone(request: Request) -> None:
 
 
 def answer(
-    hosted: Hosted, order: Order, kind: str, results: list[tuple[bytes | str, tuple[int, ...]]], as_json: bool
+    hosted: Hosted, wanted: TranslateRequest, kind: str, results: list[tuple[bytes | str, tuple[int, ...]]], as_json: bool
 ) -> Response:
     """Return the response for finished results."""
     headers = {"cache-control": "no-store"}
     if as_json:
         listed = [
             {"to": to, "type": kind, "width": shape[1], "height": shape[0], "image": text}
-            for to, (text, shape) in zip(order.wish.to, results, strict=True)
+            for to, (text, shape) in zip(wanted.to, results, strict=True)
         ]
         return JSONResponse({"model": hosted.name, "results": listed}, headers=headers)
     ((content, _),) = results
-    (edit, *_) = hosted.translator.parse(order.wish.to[0])
+    (edit, *_) = hosted.translator.parse(wanted.to[0])
     headers["content-disposition"] = f"inline; filename*=UTF-8''{quote(edit.name)}.{kind.partition('/')[2]}"
     return Response(content, media_type=kind, headers=headers)

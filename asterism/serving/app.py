@@ -1,4 +1,4 @@
-"""The application: the API, the studio page at its root, and the gate around both."""
+"""The application: the API and the gate around it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from asterism.serving.limits import Refused
 from asterism.serving.service import Service
 
 
-def create_app(service: Service, *, local: bool = True, token: str | None = None, studio: bool = True) -> FastAPI:
+def create_app(service: Service, *, local: bool = True, token: str | None = None) -> FastAPI:
     """Return the ASGI application over a service; its lifespan warms the models up and closes the service.
 
     Args:
         local: it will be bound to this machine alone, so it answers to no other host name.
         token: what every request must bring; none asks for nothing.
-        studio: with the page at `/`; without it only the API.
     """
 
     @asynccontextmanager
@@ -55,12 +54,7 @@ def create_app(service: Service, *, local: bool = True, token: str | None = None
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         return _error(422, "; ".join(str(e["msg"]) for e in error.errors()))
 
-    uploads: dict[str, int] = {}
-    if studio:
-        from asterism.serving.studio import add_studio  # Gradio takes seconds to import.
-
-        uploads = add_studio(app, service)
-    app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, local=local, token=token, uploads=uploads)
+    app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, local=local, token=token)
     return app
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,38 +19,11 @@ from asterism.inference.translator import Translator
 from asterism.labels import LabelError
 from asterism.recipes.model import load_model
 from asterism.serving.limits import Limits, Refused
+from asterism.serving.requests import TranslateRequest
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import batch_sizes
 from asterism.storage.model_file import ModelError, find_model
 from asterism.storage.run_folder import Run, RunError, read_run
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is wanted of a picture: the arguments of `Translator.translate` as they come over the network.
-
-    Args:
-        to: the targets; one result for each.
-        labels: what is known of the picture's own labels.
-        fit: letterbox or crop.
-        style: seed of a style.
-        like: bytes of a reference picture.
-        truncation, strength, source: as for `Translator.translate`.
-        toward, toward_like: a second style, by seed or by the bytes of a picture; without them the domain's mean.
-        weight: 0 is the first style, 1 the second, between them the straight line.
-    """
-
-    to: Sequence[str | Mapping[str, Any]]
-    labels: str | Mapping[str, Any] | None = None
-    fit: str = "letterbox"
-    style: int | None = None
-    like: bytes | None = None
-    truncation: float = 1.0
-    strength: float = 1.0
-    source: str | None = None
-    toward: int | None = None
-    toward_like: bytes | None = None
-    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +64,7 @@ class Hosted:
             "values": [model.picture.low, model.picture.high],
             "groups": [
                 {"dataset": group.dataset, "kind": group.kind, "labels": labels, "exclusive": sets}
+                | ({"range": [group.low, group.high]} if group.kind == "number" else {})
                 for group, span, sets in zip(space.groups, space.spans, self._exclusive(), strict=True)
                 if (labels := [name for name in space.names[span] if name in self.translator.labels])
             ],
@@ -104,17 +78,17 @@ class Hosted:
             "scores": {name: {key: record[key] for key in shown if key in record} for name, record in records.items()},
         }
 
-    def _style(self, wish: Wish, seed: int | None, like: bytes | None, limits: Limits) -> StyleSource | None:
+    def _style(self, wanted: TranslateRequest, seed: int | None, like: bytes | None, limits: Limits) -> StyleSource | None:
         translator, reference = self.translator, None
         if like is not None:
-            reference = read_upload(like, translator.model.picture, limits, letterbox=wish.fit == "letterbox")
+            reference = read_upload(like, translator.model.picture, limits, letterbox=wanted.fit == "letterbox")
         return translator.style(
             seed=seed,
             like=reference,
-            truncation=wish.truncation,
-            strength=wish.strength,
-            source=wish.source,
-            fit=wish.fit,
+            truncation=wanted.truncation,
+            strength=wanted.strength,
+            source=wanted.source,
+            fit=wanted.fit,
         )
 
     @property
@@ -133,26 +107,24 @@ class Hosted:
             for group, span in zip(space.groups, space.spans, strict=True)
         ]
 
-    def read(self, wish: Wish, limits: Limits) -> tuple[list[Target], dict[int, bool]]:
-        """Turn a wish's words into targets, and what it states of the picture's labels.
+    def read(self, wanted: TranslateRequest, limits: Limits) -> tuple[list[Target], dict[int, float]]:
+        """Turn a request's words into targets, and what it states of the picture's labels.
 
         Decodes the reference picture, so it belongs in a thread.
 
         Raises:
-            Refused: a wish that the model cannot fulfil, with the reason.
+            Refused: a request that the model cannot fulfil, with the reason.
         """
         translator, space = self.translator, self.translator.model.space
-        if not wish.to:
-            raise Refused(422, f"to: name at least one target made of {', '.join(self.translator.labels)}")
-        if len(wish.to) > limits.results:
-            raise Refused(422, f"to: {len(wish.to)} targets are more than one request may ask for, {limits.results}")
+        if len(wanted.to) > limits.results:
+            raise Refused(422, f"to: {len(wanted.to)} targets are more than one request may ask for, {limits.results}")
         try:
-            style: StyleSource | None = self._style(wish, wish.style, wish.like, limits)
-            if wish.weight > 0 or wish.toward is not None or wish.toward_like is not None:
-                second = self._style(wish, wish.toward, wish.toward_like, limits)
-                style = translator.between(style, second, wish.weight)
-            targets = [Target(translator.parse(to), style) for to in wish.to]
-            (known,) = source_labels.stated(space, wish.labels, 1)
+            style: StyleSource | None = self._style(wanted, wanted.style, wanted.like, limits)
+            if wanted.weight > 0 or wanted.toward is not None or wanted.toward_like is not None:
+                second = self._style(wanted, wanted.toward, wanted.toward_like, limits)
+                style = translator.between(style, second, wanted.weight)
+            targets = [Target(translator.parse(to), style) for to in wanted.to]
+            (known,) = source_labels.stated(space, wanted.labels, 1)
             if not self.predicts_labels:
                 source_labels.complete(space, [known], [target.edits for target in targets], None)
         except (LabelError, ConfigError, ModelError) as error:
@@ -175,6 +147,8 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
         translator = Translator(load_model(file), device, precision)
         if not translator.recipe.abilities.translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if translator.model.picture.depth == 32:
+            raise ModelError(f"{given} takes features, arrays of floats, which the service does not receive")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
         hosted[name] = Hosted(name, translator, _run_of(file))
@@ -198,14 +172,10 @@ def _run_of(file: Path) -> Run | None:
 
 
 def warm_up(hosted: Hosted, batch_size: int) -> None:
-    """Translate nothing in particular in every size of batch: no request waits for kernels, nor does memory grow by them."""
+    """Run a dummy batch of every size, so that no request waits for kernels, nor does memory grow by them."""
     picture, space = hosted.translator.model.picture, hosted.translator.model.space
-    target = Target(hosted.translator.parse({_first_choice(hosted): True}))
+    target = Target(hosted.translator.parse({hosted.translator.labels[0]: True}))
     known = {} if hosted.predicts_labels else {i: False for i in range(space.num_labels)}
     for count in batch_sizes(batch_size):
         x = torch.zeros(count, picture.channels, picture.height, picture.width)
         translate_each(hosted.translator, x, [target] * count, [known] * count)
-
-
-def _first_choice(hosted: Hosted) -> str:
-    return hosted.translator.labels[0]

@@ -7,18 +7,16 @@ import binascii
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from asterism.serving.hosted import Wish
 from asterism.serving.limits import Limits, Refused
 
+R = TypeVar("R", bound=BaseModel)
 Format = Literal["png", "jpeg", "webp", "tiff"]
 LIKE = "Models with styles: a picture whose style is taken."
 TOWARD = "Models with styles: a picture whose style is the second one."
@@ -30,14 +28,16 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    to: list[str | dict[str, bool]] = Field(
+    to: list[str | dict[str, bool | float]] = Field(
         min_length=1,
         max_length=1000,
         description="The targets, one result each: a label, several with commas (`Blond_Hair,Eyeglasses=no`), or an object "
-        '`{"Blond_Hair": true}`. Labels that it does not name keep the value of the picture.',
+        '`{"Blond_Hair": true, "AU12": 0.8}`. Labels that it does not name keep the value of the picture.',
         examples=[["Blond_Hair"]],
     )
-    labels: str | dict[str, bool] | None = Field(None, description="Labels that the picture has; the others are predicted.")
+    labels: str | dict[str, bool | float] | None = Field(
+        None, description="Labels that the picture has; the others are predicted."
+    )
     fit: Literal["letterbox", "crop"] = Field("letterbox", description="All of the picture, or its centre pasted back.")
     style: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a style.")
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
@@ -57,25 +57,15 @@ class JsonRequest(Fields):
     toward_like: str | None = Field(None, description=TOWARD, json_schema_extra={"contentEncoding": "base64"})
 
 
-class FormRequest(Fields):
-    """A request as a form; `to` may be repeated."""
+class TranslateRequest(Fields):
+    """A request that was understood. A form has these very fields, and may repeat `to`; JSON is brought to them."""
 
     image: bytes = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"format": "binary"})
     like: bytes | None = Field(None, description=LIKE, json_schema_extra={"format": "binary"})
     toward_like: bytes | None = Field(None, description=TOWARD, json_schema_extra={"format": "binary"})
 
 
-@dataclass(frozen=True)
-class Order:
-    """A request that was understood: the picture's file, what to do with it, and how the results are to be written."""
-
-    image: bytes
-    wish: Wish
-    format: Format | None
-    quality: int
-
-
-async def read_order(request: Request, limits: Limits) -> Order:
+async def read_request(request: Request, limits: Limits) -> TranslateRequest:
     """Read a request to translate.
 
     Raises:
@@ -83,33 +73,15 @@ async def read_order(request: Request, limits: Limits) -> Order:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        given: Mapping[str, Any] = await _form(request, limits)
-        fields = _checked(FormRequest, given)
-        pictures = {name: given.get(name) for name in FILES}
-    elif kind == "application/json":
-        fields = _checked(JsonRequest, await _json(request))
-        pictures = {name: _decoded(name, getattr(fields, name)) for name in FILES}
-    else:
-        raise Refused(415, "send the picture as multipart/form-data or as application/json with base64")
-    wish = Wish(
-        to=fields.to,
-        labels=fields.labels,
-        fit=fields.fit,
-        style=fields.style,
-        like=pictures["like"],
-        truncation=fields.truncation,
-        strength=fields.strength,
-        source=fields.source,
-        toward=fields.toward,
-        toward_like=pictures["toward_like"],
-        weight=fields.weight,
-    )
-    image = pictures["image"]
-    assert image is not None  # Required by both kinds.
-    return Order(image, wish, fields.format, fields.quality)
+        return _checked(TranslateRequest, await _form(request, limits))
+    if kind == "application/json":
+        given = _checked(JsonRequest, await _json(request))
+        pictures = {name: _decoded(name, getattr(given, name)) for name in FILES}
+        return TranslateRequest.model_construct(**{**dict(given), **pictures})
+    raise Refused(415, "send the picture as multipart/form-data or as application/json with base64")
 
 
-def _checked(kind: type[Any], given: Mapping[str, Any]) -> Any:
+def _checked(kind: type[R], given: Mapping[str, Any]) -> R:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -148,30 +120,21 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def read_form(request: Request, max_files: int, max_fields: int) -> FormData:
-    """Read a multipart form without touching the disk.
-
-    Raises:
-        Refused: 400, it is malformed or has more files or fields than that.
-    """
+async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
+    """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`; the disk is not touched."""
 
     async def stream() -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
             yield chunk
 
-    parser = _InMemory(request.headers, stream(), max_files=max_files, max_fields=max_fields, max_part_size=2**16)
+    most = {"max_files": len(FILES), "max_fields": limits.results + 20, "max_part_size": 2**16}
     try:
-        return await parser.parse()
+        form = await _InMemory(request.headers, stream(), **most).parse()
     except (HTTPException, ClientDisconnect):
         raise
     except Exception as error:  # The parser's own, and what it lets through: a missing boundary, bytes that are no text.
         said = getattr(error, "message", "")
         raise Refused(400, f"the form cannot be read{': ' + said if said else ''}") from error
-
-
-async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
-    """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`."""
-    form = await read_form(request, len(FILES), limits.results + 20)
     given: dict[str, Any] = {}
     for name, value in form.multi_items():
         if name in FILES and isinstance(value, str):

@@ -17,7 +17,6 @@ from asterism.config import ConfigError
 from asterism.serving.app import create_app
 from asterism.serving.hosted import load_models
 from asterism.serving.limits import Limits
-from asterism.serving.memory import settle
 from asterism.serving.service import Service
 
 
@@ -27,7 +26,6 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 7860,
     token: str | None = None,
-    studio: bool = True,
     limits: Limits | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -38,7 +36,6 @@ def serve(
         runs: run folders, model files or hub names.
         host, port: the address to bind; port 0 takes a free one.
         token: what every request must bring; needed beyond this machine.
-        studio: with the page at `/`.
 
     Raises:
         ConfigError: an address beyond this machine without a token, or one that cannot be had.
@@ -59,7 +56,7 @@ def serve(
     bound = bind(host, port)
     try:
         service = Service(load_models(runs, device, precision), limits)
-        app = create_app(service, local=local, token=token, studio=studio)
+        app = create_app(service, local=local, token=token)
         Server(app, service).run(sockets=[bound])
     finally:
         bound.close()
@@ -79,19 +76,21 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: it cannot be had, with the reason.
     """
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"the port is {port}; expected 0 to {2**16 - 1}, of which 0 takes a free one")
     try:
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         return bound
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"cannot serve on {host} port {port}: {reason}; give another --port, or 0 for a free one") from error
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, told to finish what the service accepted, and then not to wait for pages that stay open."""
+    """Uvicorn's server, told to finish what the service accepted."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(
@@ -111,12 +110,12 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         await super().startup(sockets)
-        settle()
+        malloc.settle()
         for bound in sockets or ():
             host, port = bound.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             models = ", ".join(self.service.models)
-            print(f"serving {models} at {where} (API: {where}/api); Ctrl-C ends it", flush=True)
+            print(f"serving {models} at {where}/api; Ctrl-C ends it", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, finish what was accepted, then close."""
@@ -125,5 +124,5 @@ class Server(uvicorn.Server):
         if self.service.taken:
             print(f"finishing {self.service.taken} accepted; Ctrl-C again leaves them", file=sys.stderr, flush=True)
         await self.service.drained(lambda: self.force_exit)
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What is cut off now are pages that stay open.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What is cut off now are idle connections.
         await super().shutdown(sockets)

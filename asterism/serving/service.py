@@ -1,4 +1,4 @@
-"""The service: bytes and a wish in, finished results out, within its limits. The HTTP API and the studio both use it.
+"""The service: a request in, finished results out, within its limits.
 
 A request takes a place per result from the moment it is accepted until its answer is made or its client is gone. Decoding
 and encoding run in a few threads, the networks in the device's own.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -19,19 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.inference.apply import predict_labels
+from asterism import malloc
 from asterism.inference.images import fit_in, open_image, to_array
 from asterism.inference.styles import Target
 from asterism.labels import LabelError
-from asterism.serving.hosted import Hosted, Wish, warm_up
+from asterism.serving.hosted import Hosted, warm_up
 from asterism.serving.limits import Limits, Refused
-from asterism.serving.memory import RETURN_EVERY, return_free
-from asterism.serving.metrics import Metrics, resident_bytes
+from asterism.serving.metrics import Metrics
+from asterism.serving.requests import TranslateRequest
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import DeviceWorker
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+RETURN_EVERY = 2.0
+"""Seconds after which freed memory goes back to the system, if anything was done."""
 
 
 class Service:
@@ -51,12 +54,7 @@ class Service:
         self.taken = 0
         self._made = False
         self._tidying: asyncio.Task[None] | None = None
-        gauges: dict[str, tuple[str, Callable[[], float]]] = {
-            "asterism_places_taken": ("Results that are waiting or in work.", lambda: self.taken),
-            "asterism_places": ("Results that may be waiting or in work.", lambda: self.limits.places),
-            "asterism_resident_bytes": ("Memory that the process holds.", resident_bytes),
-        }
-        self.metrics = Metrics(gauges)
+        self.metrics = Metrics(places=self.limits.places, taken=lambda: self.taken)
         self._worker = DeviceWorker(self.limits.batch_size, self.metrics.batch)
         threads = max(2, min(8, os.cpu_count() or 1))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="asterism-pictures")
@@ -88,13 +86,12 @@ class Service:
         finally:
             self.taken -= count
 
-    async def translate(self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
+    async def translate(self, hosted: Hosted, wanted: TranslateRequest, finish: Callable[[np.ndarray], T]) -> list[T]:
         """Translate an uploaded picture. The caller holds its first place; this takes one for every further result.
 
         What waits for the device is the upload as it came and the network's small input, never a decoded picture.
 
         Args:
-            upload: the bytes of a picture's file.
             finish: turns a result [H, W, C], uint8 or uint16, into what the caller wants; called in a thread.
 
         Returns:
@@ -103,18 +100,22 @@ class Service:
         Raises:
             Refused: what cannot be served, or did not become ready in time.
         """
-        with self.place(len(wish.to) - 1 if wish.to else 0):
-            async with self._in_time():
-                return await self._translate(hosted, upload, wish, finish)
+        with self.place(len(wanted.to) - 1):
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    return await self._translate(hosted, wanted, finish)
+            except TimeoutError as error:
+                reason = f"the answer was not ready within {self.limits.seconds:g} s; ask for less, or again"
+                raise Refused(503, reason) from error
 
-    async def _translate(self, hosted: Hosted, upload: bytes, wish: Wish, finish: Callable[[np.ndarray], T]) -> list[T]:
+    async def _translate(self, hosted: Hosted, wanted: TranslateRequest, finish: Callable[[np.ndarray], T]) -> list[T]:
         loop, picture = asyncio.get_running_loop(), hosted.translator.model.picture
 
-        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, bool]]:
-            targets, known = hosted.read(wish, self.limits)
-            x, back = self._fitted(hosted, upload, wish.fit)
-            if wish.fit == "crop":  # Its way back holds the whole picture: it is opened again when it is needed.
-                return x, lambda y: self._fitted(hosted, upload, wish.fit)[1](y), targets, known
+        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, float]]:
+            targets, known = hosted.read(wanted, self.limits)
+            x, back = self._fitted(hosted, wanted)
+            if wanted.fit == "crop":  # Its way back holds the whole picture: it is opened again when it is needed.
+                return x, lambda y: self._fitted(hosted, wanted)[1](y), targets, known
             return x, back, targets, known
 
         def conclude(y: Tensor) -> T:
@@ -132,39 +133,11 @@ class Service:
         self._made = True
         return list(finished)
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Do something that takes a while, such as encoding a picture, beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    async def labels(self, hosted: Hosted, upload: bytes, fit: str = "letterbox") -> dict[str, bool]:
-        """Return what the model's class head reads in a picture: label -> holds; nothing where there is no class head.
-
-        Raises:
-            Refused: as for `translate`.
-        """
-        translator = hosted.translator
-        if not translator.recipe.abilities.judges or translator.model.missing:
-            return {}
-        with self.place():
-            async with self._in_time():
-                x = await self.in_thread(lambda: self._fitted(hosted, upload, fit)[0])
-                (labels,) = await asyncio.wrap_future(self._worker.call(lambda: predict_labels(translator, x).tolist()))
-        return {name: held > 0.5 for name, held in zip(translator.model.space.names, labels, strict=True)}
-
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self.limits.seconds):
-                yield
-        except TimeoutError as error:
-            reason = f"the answer was not ready within {self.limits.seconds:g} s; ask for less, or again"
-            raise Refused(503, reason) from error
-
-    def _fitted(self, hosted: Hosted, upload: bytes, fit: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Decode an upload and bring it to the model's size, as `fit_in` does."""
+    def _fitted(self, hosted: Hosted, wanted: TranslateRequest) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Decode the picture of a request and bring it to the model's size, as `fit_in` does."""
         picture = hosted.translator.model.picture
-        array = read_upload(upload, picture, self.limits, letterbox=fit == "letterbox")
-        return fit_in(open_image(array, picture), picture, fit, torch.device("cpu"))
+        array = read_upload(wanted.image, picture, self.limits, letterbox=wanted.fit == "letterbox")
+        return fit_in(open_image(array, picture), picture, wanted.fit, torch.device("cpu"))
 
     async def warm_up(self) -> None:
         """Make every model run once; then the service is ready."""
@@ -178,7 +151,7 @@ class Service:
             await asyncio.sleep(RETURN_EVERY)
             if self._made:
                 self._made = False
-                await self.in_thread(return_free)
+                await asyncio.get_running_loop().run_in_executor(self._pool, malloc.collect)
 
     async def drained(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Take nothing more, and wait until everything that was accepted is answered, or until somebody cannot wait."""

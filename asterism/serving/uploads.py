@@ -36,23 +36,6 @@ def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbo
         Refused: 400 an empty file, 413 too many bytes or pixels, 415 another kind of file, 422 a broken picture, an
             animation, or one that the model cannot take.
     """
-    kind = check_upload(data, picture, limits, letterbox=letterbox)
-    try:
-        array = as_stored(decode(data, kind, picture.channels), picture)
-    except PictureError as error:
-        raise Refused(422, f"the {kind} picture cannot be used: {_pathless(str(error))}") from error
-    except MemoryError as error:
-        raise Refused(413, "the picture needs more memory than there is; send a smaller one") from error
-    _check_size(array.shape[1], array.shape[0], picture, limits, letterbox)
-    return array
-
-
-def check_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbox: bool = True) -> str:
-    """Do what `read_upload` does before it decodes; return which of KINDS the picture is.
-
-    Raises:
-        Refused: as `read_upload`.
-    """
     if not data:
         raise Refused(400, "the picture is empty: 0 bytes arrived")
     if len(data) > limits.upload_bytes:
@@ -61,7 +44,14 @@ def check_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterb
     _check_size(*_size(data, kind), picture, limits, letterbox)
     if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
         raise Refused(422, f"the JPEG has more than {MAX_SCANS} scans; save it again as a plain JPEG or a PNG")
-    return kind
+    try:
+        array = as_stored(decode(data, kind, picture.channels), picture)
+    except PictureError as error:
+        raise Refused(422, f"the {kind} picture cannot be used: {_pathless(str(error))}") from error
+    except MemoryError as error:
+        raise Refused(413, "the picture needs more memory than there is; send a smaller one") from error
+    _check_size(array.shape[1], array.shape[0], picture, limits, letterbox)
+    return array
 
 
 def _kind(data: bytes) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-SCORES_FORMAT = 2
-"""Version of the layout of scores.json that is read and written."""
+from asterism.errors import AsterismError
+from asterism.storage.scores import read_scores
 
 
-class RunError(ValueError):
+class RunError(AsterismError, ValueError):
     """A folder that is no run; the message says what it lacks."""
 
 
@@ -56,8 +56,9 @@ class Run:
 
     @property
     def held_out(self) -> Sheet | None:
-        """The sheet of held-out pictures of the record that was written last, if there is one."""
-        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem == "held_out"]
+        """The sheet of held-out pictures, or of generated ones, of the record that was written last, if there is one."""
+        stems = ("held_out", "generated")
+        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem in stems]
         return held[-1] if held else None
 
 
@@ -87,43 +88,6 @@ def read_run(folder: Path) -> Run:
         previews=tuple(previews),
         cases={name: tuple(_sheets(folder, record)) for name, record in scores.items()},
     )
-
-
-def read_scores(file: Path) -> dict[str, Mapping[str, Any]]:
-    """Return the records of a scores.json by name, oldest first; none where it is missing, damaged or of another format."""
-    content = read_json(file)
-    if not isinstance(content, dict) or content.get("format") != SCORES_FORMAT:
-        return {}
-    return dict(content.get("protocols", {}))
-
-
-def why_not_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
-    """Say why the numbers of two records of scores must not be compared; None where they may be.
-
-    Numbers depend on the protocol with all its parameters, on the weights of extractor and classifier, and on the pictures.
-    """
-    for what in ("protocol", "version", "split", "precision"):
-        if first[what] != second[what]:
-            return f"{what} {first[what]} and {second[what]}"
-    ours, theirs = first["extractor"], second["extractor"]
-    if (ours["name"], ours["digest"]) != (theirs["name"], theirs["digest"]):
-        return f"extractor {ours['name']} {ours['digest']} and {theirs['name']} {theirs['digest']}"
-    judges = [(record.get("classifier") or {}).get("digest") for record in (first, second)]
-    if judges[0] != judges[1]:
-        return f"classifier {judges[0]} and {judges[1]}"
-    for name in sorted({*first["parameters"], *second["parameters"]}):
-        values = [record["parameters"].get(name) for record in (first, second)]
-        if values[0] != values[1]:
-            return f"{name} {values[0]} and {values[1]}"
-    return "other pictures" if first["data"] != second["data"] else None
-
-
-def heading(metric: str, record: Mapping[str, Any]) -> str:
-    """Name a metric of a record for a reader: of FID and KID, which mean Inception's features, whose they are if not these."""
-    extractor = record["extractor"]["name"]
-    plain, comma, mode = metric.partition(", ")
-    inception = extractor == "inception" or plain not in ("fid", "kid", "kid spread")
-    return metric if inception else f"{plain} ({extractor}){comma}{mode}"
 
 
 def read_json(file: Path) -> Any:

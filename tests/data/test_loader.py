@@ -23,11 +23,14 @@ from asterism.data.batch import Batch
 from asterism.data.dataset import Datasets, open_data
 from asterism.data.loader import Loader, load_rows
 from asterism.data.pictures import read, write
-from asterism.data.sampling import Sampler, balanced_weights
+from asterism.data.sampling import Sampler, Stream, balanced_weights
 from asterism.data.sources import DataError
 from asterism.data.transforms import zoom
 
 Step = list[tuple[Batch, Tensor]]
+
+PAIR = (Stream("ref", of="domain"), Stream("ref2", of="ref"))
+"""Two pictures of one domain, which is drawn for the sample."""
 
 
 def loader_of(
@@ -216,7 +219,7 @@ def test_previews_are_fitted_rows_in_order(files: Path) -> None:
 def references_of(path: Path, **options: object) -> Loader:
     config = DataConfig(sources=(str(path),), **{"size": (32, 32), "workers": 0, **options})  # type: ignore[arg-type]
     data = open_data(config)
-    return Loader(data.splits["train"], data.picture, config, batch_size=30, seed=1, references=2, on_broken=print)
+    return Loader(data.splits["train"], data.picture, config, batch_size=30, seed=1, streams=PAIR, on_broken=print)
 
 
 def test_pictures_without_one_domain_are_left_out_where_domains_are_learned(table_dir: Path, tmp_path: Path) -> None:
@@ -258,6 +261,53 @@ def test_references_are_drawn_anew_in_every_epoch_and_the_same_from_any_step(sha
     (again,) = itertools.islice(loader.iterate(4), 1)
     assert torch.equal(again[0][1]["x_ref"], steps[4])
     assert not torch.equal(steps[0], steps[loader.steps_per_epoch])
+
+
+def streamed(path: Path, *streams: Stream, **options: object) -> Iterable:
+    """The first ten steps with these streams: (batch, pictures) each."""
+    config = DataConfig(sources=(str(path),), size=(32, 32), workers=0, **options)  # type: ignore[arg-type]
+    data = open_data(config)
+    loader = Loader(
+        data.splits["train"], data.picture, config, batch_size=30, seed=1, streams=streams, on_broken=lambda *told: None
+    )
+    return [step[0] for step in itertools.islice(loader.iterate(0), 10)]
+
+
+def test_a_stream_of_another_domain_never_shows_the_samples_own(shapes_dir: Path) -> None:
+    drawn = []
+    for whole, pictures in streamed(shapes_dir, Stream("other", of="other_domain")):
+        own, other = whole.labels.argmax(1), whole.labels_other.argmax(1)
+        assert (own != other).all() and torch.equal(colours(pictures["x_other"]), other)
+        drawn.append((other - own) % 3)
+    assert abs(float((torch.cat(drawn) == 1).float().mean()) - 0.5) < 0.1, "either of the other two as often"
+
+
+def test_a_stream_of_the_same_identity_shows_the_same_thing_in_another_picture(discs: Path) -> None:
+    steps = list(streamed(discs, Stream("again", of="same_identity"), flip=False))
+    assert len(steps) == 10
+    for whole, pictures in steps:
+        assert torch.equal(pictures["x"][:, :, 3, 3], pictures["x_again"][:, :, 3, 3]), "the same grey ground"
+        assert (whole.labels != whole.labels_again).any(1).all(), (
+            "pictures of one thing differ in labels: never the sample itself"
+        )
+
+
+def test_an_aligned_stream_is_cropped_and_mirrored_as_the_sample(discs: Path) -> None:
+    for aligned in (True, False):
+        stream = Stream("again", of="same_identity", aligned=aligned)
+        pairs = [(w.mirror, w.mirror_again, w.window, w.window_again) for w, _ in streamed(discs, stream, zoom=0.5)]
+        same = [torch.equal(a, b) and torch.equal(c, d) for a, b, c, d in pairs]
+        assert all(same) if aligned else not any(same)
+
+
+def test_a_stream_of_any_picture_shows_all_of_them(shapes_dir: Path) -> None:
+    seen = torch.cat([whole.labels_any.argmax(1) for whole, _ in streamed(shapes_dir, Stream("any", of="any"))])
+    assert (torch.bincount(seen) / len(seen) - 1 / 3).abs().max() < 0.1
+
+
+def test_a_stream_of_the_same_identity_needs_identities(shapes_dir: Path) -> None:
+    with pytest.raises(DataError, match="column identity"):
+        streamed(shapes_dir, Stream("again", of="same_identity"))
 
 
 def test_references_need_domains(tmp_path: Path) -> None:
@@ -333,12 +383,12 @@ if __name__ == "__main__":
     config = DataConfig(sources=(sys.argv[1],), size=(32, 32), workers=1)
     data = open_data(config)
     got = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: got.append(number))
     batches = Loader(data.splits["train"], data.picture, config, batch_size=4, seed=0, on_broken=print).iterate(0)
     next(batches)
     print("ready", flush=True)
-    while len(got) < 2:
+    while len(got) < 3:
         time.sleep(0.05)
     for _ in range(10):
         next(batches)
@@ -358,7 +408,7 @@ def test_workers_outlive_signals_but_not_the_training_process(shapes_dir: Path, 
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for number in (signal.SIGINT, signal.SIGTERM):  # As a terminal and a scheduler do: to all processes.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # As a terminal and a scheduler do: to all processes.
         os.killpg(process.pid, number)
     assert process.stdout.readline() == "going on\n"
     process.kill()

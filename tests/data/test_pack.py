@@ -24,8 +24,9 @@ from asterism.data.folder import read_folder
 from asterism.data.loader import Loader, load_rows
 from asterism.data.pack_writer import pack
 from asterism.data.pictures import to_float
+from asterism.data.sampling import Stream
 from asterism.data.transforms import fit_stored
-from asterism.engine.run import train
+from asterism.training import train
 from tests.helpers.packs import TINY
 
 SIZE = 24  # The drawn pictures have 32 pixels: they are resized.
@@ -127,7 +128,7 @@ def test_references_and_crops(shapes_dir, tmp_path):
     options = {"crop": 28}
     packs = packed(tmp_path, shapes_dir, **options)
     assert_same(config(shapes_dir, **options), packs)
-    mine, theirs = (batches(c, references=2)[0][0][1] for c in (config(shapes_dir, **options), packs))
+    mine, theirs = (batches(c, streams=(Stream("ref", of="domain"),))[0][0][1] for c in (config(shapes_dir, **options), packs))
     assert mine.keys() == theirs.keys() == {"x", "x_ref", "x_ref2"}
 
 

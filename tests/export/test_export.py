@@ -13,7 +13,6 @@ import torch
 import asterism
 from asterism.cli import main
 from asterism.config import ConfigError
-from asterism.data.batch import Batch
 from asterism.export import archive, job, parity
 from asterism.export.graphs import graphs_of, traced
 from asterism.export.samples import find_samples, make_pictures
@@ -63,17 +62,16 @@ def test_an_onnx_file_translates_as_the_translator_does(
     # Another batch and other sides than those that were traced.
     x = make_pictures(3, model.picture, seed=5)
     x = torch.cat([x, x], 2)[:, :, : SIZE + 16, :]
-    if model.recipe.styled:
+    if model.recipe.abilities.style:
         how, own = "style", torch.randn(3, len(told["mean_styles"][0]), generator=torch.Generator().manual_seed(0))
-        target = Batch(labels=own, known=own, dataset=own, s=own)
+        arguments: dict = {"told": torch.zeros(3, dtype=torch.long), "s": own}
     else:
         how, own = "code", torch.eye(model.space.code_size)[:3]
         own[:, len(model.space.names)] = 1  # The first dataset's mask bit.
-        known = model.space.known(torch.zeros(3, dtype=torch.long))
-        target = Batch(labels=own[:, : model.space.num_labels], known=known, dataset=torch.zeros(3, dtype=torch.long))
+        arguments = {"told": own}
         assert told["code"] == ["dark", "fair", "glasses", "red", "green", "blue", "mask:faces", "mask:discs"]
     with torch.no_grad():
-        expected = model.recipe.translate(x, target).clamp(-1, 1)
+        expected = model.recipe.translate(x, **arguments).clamp(-1, 1)
     (y,) = opened.run(None, {"image": x.numpy(), how: own.numpy()})
     np.testing.assert_allclose(y, expected, atol=1e-4)
     assert float(expected.std()) > 0.01, "a flat result would not tell a difference"
@@ -93,7 +91,7 @@ def test_the_graphs_beside_it_give_labels_and_styles(models: dict[str, Path], ex
     translator = asterism.load(models["stargan_v2"], "cpu", "float32")
     opened = session(b / "faces.onnx")
     domain = np.array([facts(opened)["domains"].index("green")])
-    latent = torch.randn(1, translator.recipe.latent_dim, generator=torch.Generator().manual_seed(7)).numpy()
+    latent = torch.randn(1, translator.recipe.abilities.latent, generator=torch.Generator().manual_seed(7)).numpy()
     (drawn,) = session(b / "faces.mapping.onnx").run(None, {"latent": latent, "domain": domain})
     (read,) = session(b / "faces.style_encoder.onnx").run(None, {"image": x[1:].numpy(), "domain": domain})
     mean = np.array([facts(opened)["mean_styles"][domain[0]]], np.float32)

@@ -10,6 +10,8 @@ from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
+from asterism.engine.pools import Pools
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
@@ -21,7 +23,14 @@ DISCS = LabelGroup("discs", ("red", "green", "blue"), "one_of")
 FACES = LabelGroup("faces", ("dark", "fair", "glasses"), "binary", (("dark", "fair"),))
 
 
-SPACES = {"folders": LabelSpace([DISCS]), "table": LabelSpace([FACES]), "joint": LabelSpace([FACES, DISCS])}
+PETS = LabelGroup("pets", ("cat", "dog"), "one_of")
+SPACES = {
+    "folders": LabelSpace([DISCS]),
+    "table": LabelSpace([FACES]),
+    "joint": LabelSpace([FACES, DISCS]),
+    "two": LabelSpace([PETS]),
+    "numbers": LabelSpace([PETS, LabelGroup("pets", ("size", "tilt"), "number", low=-1, high=4)]),
+}
 
 
 SIZE = 32
@@ -45,38 +54,77 @@ def tiny(name: str, space: LabelSpace, channels: int = 3, **settings):
     return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
 
 
+def takes(name: str, space: LabelSpace) -> bool:
+    """Say whether a recipe can be built over a label space; one of a fixed number of domains takes no other."""
+    wanted = recipe_class(name).num_domains
+    return wanted is None or (space.num_datasets == 1 and len(space.domain_names) == wanted)
+
+
+def some_space(name: str, *preferred: str) -> LabelSpace:
+    """Return the first of the preferred label spaces that a recipe takes, else any that it takes."""
+    return next(SPACES[key] for key in (*preferred, *SPACES) if takes(name, SPACES[key]))
+
+
 def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> tuple[Batch, dict[str, torch.Tensor]]:
-    """What the loader gives: labels of one dataset, all known, and random pictures, with references if the recipe asks."""
-    rng = step_generator(seed, 0, dataset)
+    """What the loader gives: labels of one dataset, all known, and random pictures, those of the recipe's streams too."""
+    rng, space = step_generator(seed, 0, dataset), recipe.space
     where = torch.full((count,), dataset)
     whole = Batch(
-        labels=recipe.space.sample_uniform(where, rng),
-        known=recipe.space.known(where),
+        labels=space.sample_uniform(where, rng),
+        known=space.known(where),
         dataset=where,
         position=torch.arange(count),
     )
-    if recipe.references:
-        whole = whole.extend(labels_ref=recipe.space.sample_uniform(where, rng), known_ref=recipe.space.known(where))
-    names = ["x", "x_ref", *(f"x_ref{i}" for i in range(2, recipe.references + 1))][: 1 + recipe.references]
+    drawn: dict[str, torch.Tensor] = {}
+    for stream in recipe.streams:
+        labels = drawn.get(stream.of, space.sample_uniform(where, rng))
+        if stream.of == "other_domain":
+            domains = list(space.domains(dataset))
+            labels = whole.labels.clone()
+            labels[:, domains] = labels[:, domains].roll(1, 1)
+        drawn[stream.name] = labels
+        whole = whole.extend(**{f"labels_{stream.name}": labels, f"known_{stream.name}": space.known(where)})
+    names = ["x", *(f"x_{stream.name}" for stream in recipe.streams)]
     shape = (count, recipe.picture.channels, SIZE, SIZE)
     return whole, {name: torch.rand(shape, generator=rng) * 2 - 1 for name in names}
 
 
 def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:
-    """A prepared batch."""
+    """A prepared batch, in the type of the recipe's weights; pools are empty, so that values pass as they are."""
     whole, pictures = whole_batch(recipe, dataset, seed, count)
-    return whole.extend(**pictures, **recipe.prepare(whole, step_generator(seed, 1, dataset)))
+    batch = whole.extend(**pictures, **recipe.prepare(whole, step_generator(seed, 1, dataset)))
+    batch = batch.to("cpu", next(recipe.parameters()).dtype)
+    if recipe.pools:
+        with torch.no_grad():
+            shared = recipe.share(batch)
+        batch = batch.extend(**{f"pooled_{name}": shared[name].detach() for name in recipe.pools})
+        batch = batch.extend(**Pools(recipe.pools, 0, Processes()).plan(0, count))
+    return batch
+
+
+def tables(recipe, batch: Batch, progress: torch.Tensor | None = None) -> dict[str, dict]:
+    """Return every table of terms of a recipe by name, the lazy ones too."""
+    progress = torch.zeros(()) if progress is None else progress
+    result = {}
+    for update in recipe.updates:
+        result[update.name] = getattr(recipe, f"{update.terms or update.name}_terms")(batch, progress, *update.args)
+        if update.lazy:
+            result[f"{update.name}, lazy"] = getattr(recipe, f"{update.lazy[0]}_terms")(batch, progress)
+    return result
 
 
 def trainer_of(recipe, **settings) -> Trainer:
+    """A trainer without data, in the precision of the recipe's weights."""
+    precision = str(next(recipe.parameters()).dtype).removeprefix("torch.")
     return Trainer(
         recipe,
         loader=None,
         config=TrainConfig(**settings),
         run=None,
-        machine=Machine.choose("cpu", "float32"),
+        machine=Machine.choose("cpu", precision),
         processes=Processes(),
         identity={},
         previews=None,
+        listener=Silent(),
         info={},
     )

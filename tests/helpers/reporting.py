@@ -37,8 +37,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.texts.append(data)
+        if data.strip() and self.open[-1] not in ("script", "style"):
+            self.texts.append(" ".join(data.split()))
 
     @property
     def text(self) -> str:

@@ -15,7 +15,9 @@ from asterism.networks.cpu import convolution, normalization, winograd
 from asterism.networks.cpu.convolution import convolve, transpose
 from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
 from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
+from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator
+from asterism.recipes import JUDGES, RECIPES
 from tests.helpers.recipes import SIZE, SPACES, tiny
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -225,6 +227,23 @@ def test_maps_keep_the_channels_last_layout(network):
     y = g(x, torch.ones(2, 2)) if network == "generator" else torch.cat(d(x), 1)
     y.square().sum().backward()
     assert not left
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES | JUDGES))
+def test_no_one_by_one_convolution_skips_pixels(name):
+    """Gradients of such kernels write past a buffer in oneDNN where channels are few (uxlfoundation/oneDNN#6035)."""
+    layers = [m for m in tiny(name, SPACES["joint"]).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(layers) > 5
+    assert not [layer for layer in layers if layer.kernel_size == (1, 1) and layer.stride != (1, 1)]
+
+
+def test_a_shortcut_that_halves_is_the_papers_convolution():
+    block, x = BasicBlock(3, 5, 2).double().eval(), numbers(2, 3, 9, 8, layout=torch.channels_last)
+    mine = []
+    block.shortcut.register_forward_hook(lambda module, given, made: mine.append(made))
+    block(x)
+    convolution_, norm = block.shortcut
+    torch.testing.assert_close(mine[0], norm(F.conv2d(x, convolution_.weight, stride=2)), rtol=1e-12, atol=1e-12)
 
 
 def test_the_optimiser_steps_alike_in_every_layout():

@@ -83,6 +83,15 @@ def test_classification_counts_what_is_known_and_gives_nothing_else_a_gradient(k
     assert ((logits.grad[0] != 0) == torch.tensor(known).bool()).all()
 
 
+def test_numbers_count_by_their_squared_error_as_shares_of_their_range():
+    space = LabelSpace([LabelGroup("a", ("p",), "binary"), LabelGroup("a", ("q", "r"), "number", low=-1, high=3)])
+    logits = torch.tensor([[0.3, 0.5, 2.0]], requires_grad=True)
+    value = classification(logits, torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]), space)
+    assert value.tolist() == [pytest.approx((0.5 - 0.75) ** 2 + (2 - 0.5) ** 2)]
+    value.sum().backward()
+    assert (logits.grad[0] != 0).tolist() == [False, True, True]
+
+
 @pytest.mark.parametrize(("size", "layers"), [((64, 64), 5), ((128, 128), 6), ((72, 100), 4), ((36, 64), 3)])
 def test_score_gradient_equals_double_backward(size, layers):
     with torch.random.fork_rng():

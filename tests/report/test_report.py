@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from asterism.report import write_report
-from asterism.report.curves import POINTS
-from asterism.report.pictures import MOMENTS
+from asterism.report.charts import POINTS
+from asterism.report.picture_sheets import MOMENTS
 from asterism.storage.run_folder import RunError
-from tests.helpers.reporting import Page, make_run
+from tests.helpers.reporting import Page, make_run, score
 
 
 def test_the_page_loads_nothing_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_it_says_what_was_trained_on_what_and_how_long(tmp_path: Path) -> None:
 
 def test_scores_stand_beside_copying_the_input(tmp_path: Path) -> None:
     text = Page(write_report([make_run(tmp_path / "faces")])).text
-    assert "translated | copy the input | reached | ↑ | found | 93.4% | 1.2% | \n" in text
+    assert "translated | copy the input | reached | ↑ | found | 93.4% | 1.2% | error ratio" in text
     assert "error ratio | ↓ | error | 0.31 | – |" in text
     assert re.search(r"Smiling \| 57\.0%", text) and "as found by a classifier" in text
 
@@ -119,6 +120,27 @@ def test_what_a_run_lacks_is_left_out(tmp_path: Path) -> None:
     assert "Blond_Hair, Smiling" in text and "recipe.reconstruction_weight" in text
     assert not re.search("Scores|Previews|Curves|Held-out", text)
     assert "StarGAN, preset small" in Page(write_report([started])).text
+
+
+def test_a_run_without_sources_and_labels_is_shown(tmp_path: Path) -> None:
+    """As of a recipe that makes pictures from noise alone: its sheets have no columns, its scores no targets."""
+    run = make_run(tmp_path / "faces")
+    (run / "previews" / "targets.json").write_text("[]")
+    facts = {"recipe": "dreams", "config": {}, "labels": [], "picture": {"channels": 1, "height": 8, "width": 8}, "info": {}}
+    save_file({"generator.a": np.zeros(3, np.float32)}, run / "model.safetensors", {k: json.dumps(v) for k, v in facts.items()})
+    fid = {"fid": {"better": "lower", "unit": "", "meaning": "distance", "order": []}}
+    made = [
+        {"name": kind, "kind": kind, "pictures": 9, "values": {"fid": value}} for kind, value in (("made", 30.0), ("real", 2.0))
+    ]
+    case = {"title": "pictures", "file": "samples/held_out.png", "columns": [], "caption": "from noise"}
+    score(run, metrics=fid, rows=made, targets={}, notes=[], cases=[case])
+    page = Page(write_report([run]))
+    assert "8 × 8 pixels, 1 channel" in page.text and "step 0 | step 100 | step 200" in page.text and "from noise" in page.text
+    assert "Real pictures say what a value means" in page.text and "made | real pictures | fid" in page.text
+    assert not re.search("source|transl|Labels|columns:", re.sub("data.sources.*", "", page.text))
+    alone = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    assert alone == ["from noise", "step 0", "step 100", "step 200"]
+    assert not [1 for _, attributes in page.elements if attributes.get("class") == "titles"]
 
 
 def test_damaged_files_do_not_stop_the_report(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from asterism.report import write_report
-from asterism.storage.run_folder import heading
+from asterism.storage.scores import metric_title
 from tests.helpers.reporting import Page, make_run, rows, score, tables
 
 
@@ -87,8 +87,27 @@ def test_matrices_are_heat_maps_whose_stronger_colour_is_better(tmp_path: Path) 
 
 def test_fid_and_kid_are_inceptions_or_say_whose() -> None:
     named = {"extractor": {"name": "means.pt2"}}
-    assert heading("kid spread, latent", named) == "kid spread (means.pt2), latent" and heading("recall", named) == "recall"
-    assert heading("fid", {"extractor": {"name": "inception"}}) == "fid"
+    assert (
+        metric_title("kid spread, latent", named) == "kid spread (means.pt2), latent"
+        and metric_title("recall", named) == "recall"
+    )
+    assert metric_title("fid", {"extractor": {"name": "inception"}}) == "fid"
+
+
+def test_every_table_says_whose_features_fid_compares(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "faces")
+    values = {"pictures": 9, "values": {"fid": 3.0}}
+    matrix = {"rows": ["a"], "columns": ["b"], "values": [[3.0]]}
+    fid = {"fid": {"better": "lower", "unit": "", "meaning": "distance", "order": []}}
+    score(
+        run,
+        metrics=fid,
+        rows=[{"name": "translated", "kind": "translated", **values}],
+        targets={"b": values},
+        matrices={"fid": matrix},
+    )
+    text = Page(write_report([run])).text
+    assert text.count("fid (classifier)") == 3 and "| fid |" not in text
 
 
 def test_cases_stand_under_their_titles_and_a_sheet_only_once(tmp_path: Path) -> None:

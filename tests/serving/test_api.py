@@ -16,7 +16,9 @@ from starlette.testclient import TestClient
 from asterism.data.pictures import encode
 from asterism.serving.limits import Limits
 from tests.helpers.negative import negative
-from tests.helpers.serving import client, coded, noise, opened, service, translator
+from tests.helpers.pictures import coded, noise, opened
+from tests.helpers.serving import client, service
+from tests.helpers.translators import translator
 
 URL = "/api/models/faces/translate"
 
@@ -207,14 +209,18 @@ def test_health_readiness_and_metrics(web: TestClient) -> None:
     text = web.get("/metrics").text
     assert re.search(r'asterism_answers_total\{route="/api/models/\{name\}/translate",status="200"\} \d+', text)
     assert re.search(r'asterism_answers_total\{route="/api/models/\{name\}/translate",status="400"\} \d+', text)
-    assert "asterism_places_taken 0" in text and 'asterism_results_total{model="faces"}' in text
-    counts = [int(n) for n in re.findall(r'asterism_translate_seconds_bucket\{le="[^"]+"\} (\d+)', text)]
+    assert (
+        "asterism_places_taken 0.0" in text
+        and "process_resident_memory_bytes" in text
+        and 'asterism_results_total{model="faces"}' in text
+    )
+    counts = [float(n) for n in re.findall(r'asterism_translate_seconds_bucket\{le="[^"]+"\} ([\d.]+)', text)]
     assert counts == sorted(counts) and f"asterism_translate_seconds_count {counts[-1]}\n" in text
 
 
 def test_the_page_of_the_api_loads_nothing_from_elsewhere(web: TestClient) -> None:
-    page = web.get("/api")
-    assert page.headers["content-type"].startswith("text/html")
+    page = web.get("/")
+    assert page.url.path == "/api" and page.headers["content-type"].startswith("text/html")
     assert not re.findall(r"https?://|//cdn|@import|src=", page.text)
     schema = web.get("/api/openapi.json").json()
     body = schema["paths"]["/api/models/{name}/translate"]["post"]["requestBody"]["content"]

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from asterism.data.pictures import encode
 from asterism.serving.app import create_app
 from asterism.serving.limits import Limits
-from tests.helpers.serving import client, coded, deflated_tiff, noise, service
+from tests.helpers.pictures import coded, deflated_tiff, noise
+from tests.helpers.serving import client, service
 
 URL = "/api/models/faces/translate"
 SEEDS = [
@@ -105,7 +106,7 @@ def from_schema(examples: int) -> Counter[tuple[str, int]]:
     schemathesis = pytest.importorskip("schemathesis", reason="drawing requests from the schema needs schemathesis")
     requests = pytest.importorskip("requests", reason="schemathesis builds its requests with it")
     served, seen = service(Limits(upload_bytes=20_000)), Counter()
-    app = create_app(served, studio=False)
+    app = create_app(served)
     schema = schemathesis.openapi.from_dict(app.openapi())
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as web:
         for mode in schemathesis.GenerationMode:

@@ -28,7 +28,9 @@ from asterism.serving.app import create_app
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.server import is_local, serve
 from asterism.serving.worker import DeviceWorker
-from tests.helpers.serving import client, coded, deflated_tiff, noise, opened, service, translator
+from tests.helpers.pictures import coded, deflated_tiff, noise, opened
+from tests.helpers.serving import client, service
+from tests.helpers.translators import translator
 
 URL = "/api/models/faces/translate"
 
@@ -185,7 +187,7 @@ def crowd(monkeypatch: pytest.MonkeyPatch, limits: Limits, story: Any) -> None:
     async def tell() -> None:
         slow = Slow(monkeypatch)
         served = service(limits)
-        transport = httpx.ASGITransport(create_app(served, studio=False))
+        transport = httpx.ASGITransport(create_app(served))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as web:
             served.ready = True
 
@@ -322,7 +324,7 @@ def test_all_bodies_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_client_that_goes_while_it_sends_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     async def half() -> None:
         served, sent = service(), []
-        app = create_app(served, studio=False)
+        app = create_app(served)
         messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
 
         async def receive() -> Any:
@@ -397,7 +399,7 @@ def test_other_addresses_need_a_token(capsys: pytest.CaptureFixture[str], monkey
 
 def test_no_answer_is_ever_500(monkeypatch: pytest.MonkeyPatch) -> None:
     with client() as web:
-        monkeypatch.setattr("asterism.serving.api.read_order", lambda *a: 1 / 0)
+        monkeypatch.setattr("asterism.serving.api.read_request", lambda *a: 1 / 0)
         answer = web.post(URL, files={"image": coded(noise())}, data={"to": "Glasses"})
         assert answer.status_code == 503 and answer.headers["retry-after"]
         assert "division" not in answer.text and "/" not in answer.json()["error"]

@@ -1,23 +1,43 @@
 """`quick`: a minute's worth of `stargan`, used while a run trains to choose the checkpoint that is kept.
 
 Few sources, always the same, so that its numbers follow one run from step to step; its FID is that of few
-pictures and compares with nothing else.
+pictures and compares with nothing else. A recipe with styles is judged by styles from noise, other ones for each source:
+by mean styles, a model whose styles all look alike would win. A recipe that generates is judged by the same number, of
+pictures of latents.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from asterism.evaluation import measures as m
+from asterism.evaluation.pictures import Pictures
+from asterism.evaluation.protocols import generation, stargan
 from asterism.evaluation.protocols.base import Parameters, Protocol
-from asterism.evaluation.protocols.stargan import tasks
+from asterism.evaluation.tasks import Task
+from asterism.labels import LabelSpace
+from asterism.metrics.truth import Partners
+from asterism.recipes.base import Recipe
 
 CRITERION = "fid"
 
 
+def tasks(
+    sets: Sequence[Pictures], space: LabelSpace, partners: Sequence[Partners], recipe: Recipe, parameters: Parameters
+) -> list[Task]:
+    """Return the tasks of `stargan`; of a recipe with styles in several styles from noise for each source."""
+    found = stargan.tasks(sets, space, partners, recipe, parameters)
+    if not recipe.abilities.style:
+        return found
+    return [replace(t, mode="latent", outputs=parameters.outputs if t.index is not None else 1) for t in found]
+
+
 PROTOCOL = Protocol(
     name="quick",
-    version=1,
+    version=2,
     about="the measures of stargan that say most, of 64 pictures; runs while training and chooses the checkpoint",
-    parameters=Parameters(pictures=64, real_pictures=1000),
+    parameters=Parameters(pictures=64, real_pictures=1000, outputs=2),
     tasks=tasks,
     measures=(
         (m.REACHED, (("real", "copy"), ("translated", "copy"))),
@@ -26,3 +46,15 @@ PROTOCOL = Protocol(
         (m.IDENTITY, (("copy", "translated"), ("translated", "random"))),
     ),
 )
+
+GENERATION = Protocol(
+    name="quick",
+    version=2,
+    about="FID and KID of 1,000 pictures of latents; runs while training and chooses the checkpoint",
+    parameters=Parameters(pictures=1000, real_pictures=1000),
+    tasks=generation.tasks,
+    kinds=generation.PROTOCOL.kinds,
+    generates=True,
+    measures=generation.PROTOCOL.measures[:2],
+)
+"""What takes its place for recipes that generate."""

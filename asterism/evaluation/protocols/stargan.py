@@ -22,7 +22,10 @@ def tasks(
     sets: Sequence[Pictures], space: LabelSpace, partners: Sequence[Partners], recipe: Recipe, parameters: Parameters
 ) -> list[Task]:
     """Return every edit of a single label, and every picture to its own labels."""
-    return edits(sets, space, parameters.pictures) + own_labels(sets, space, parameters.pictures)
+    found = edits(sets, space, parameters.pictures)
+    if recipe.abilities.told == "domain":  # It knows nothing of labels that are no domain.
+        found = [task for task in found if task.index is not None and space.names[task.index] in space.domain_names]
+    return found + own_labels(sets, space, parameters.pictures)
 
 
 PROTOCOL = Protocol(

@@ -43,7 +43,8 @@ def import_published(
             both, and discriminators where there are any.
         space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 and CycleGAN
             need none: their domains are then domain_0, domain_1, ..., and A and B.
-        size: height and width of the pictures of training; StarGAN v2 tells them by its shapes, CycleGAN takes 256 x 256.
+        size: height and width of the pictures of training; StarGAN v2 and DCGAN tell them by their shapes, CycleGAN takes
+            256 x 256.
         out: folder of the run, new or empty.
         licence: of the weights; none takes that of the authors' files where it is known. Kept in the model file.
         fan: StarGAN v2: keep the landmark network, which makes the masks of faces.

@@ -54,6 +54,10 @@ def instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: 
     if handwritten.applies(x) and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last):
         given = (x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])) if weight is None else (weight, bias)
         return _Norm.apply(x, *given, slope)
+    return _plain(x, weight, bias, slope)
+
+
+def _plain(x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float | None) -> Tensor:
     if weight is None or bias is None or weight.ndim == 1:
         y = F.instance_norm(x, weight=weight, bias=bias, eps=EPSILON)
     else:
@@ -70,8 +74,11 @@ class _Norm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # A penalty differentiates this gradient in turn (create_graph): PyTorch's own operations.
+            inputs = tuple(ctx.saved_tensors[:3])
+            plain = _plain(inputs[0], inputs[1], inputs[2], ctx.slope)
+            return *torch.autograd.grad(plain, inputs, g, create_graph=True), None
         saved, y = _again(ctx) if ctx.slope is not None or ctx.again else (ctx.saved_tensors, None)
         x, weight, _, mean, scale = saved
         g = g.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,43 @@
+"""`asterism studio`: a page in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from importlib.util import find_spec
+
+from asterism.commands.flags import add_machine
+from asterism.signals import on_signal
+
+ABOUT = "use models on a page in the browser"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="runs, model files or hub names")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine alone]")
+    parser.add_argument("--port", type=int, help="port [the first free one from 7860]")
+    parser.add_argument(
+        "--login", metavar="NAME:PASSWORD", help="what the page asks for; needed beyond this machine [variable ASTERISM_LOGIN]"
+    )
+    parser.add_argument("--max-upload", type=float, default=64, metavar="MB", help="size of one uploaded file [64]")
+    add_machine(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page."""
+    if find_spec("gradio") is None:
+        raise RuntimeError('the studio needs gradio: pip install "asterism[studio]"')
+    from asterism.studio import serve
+
+    with on_signal(""):
+        serve(
+            args.runs,
+            host=args.host,
+            port=args.port,
+            login=args.login or os.environ.get("ASTERISM_LOGIN"),
+            max_upload=args.max_upload,
+            device=args.device,
+            precision=args.precision,
+        )
+    return 0

@@ -1,0 +1,393 @@
+"""Label spaces: the labels of any number of datasets as one code for the generator.
+
+The only place that knows datasets apart. A label group is a set of labels of one dataset: `binary` (any may hold), `one_of`
+(exactly one holds) or `number` (each has a value in a range). Attributes of a binary group may form exclusive sub-groups
+(hair colours), which stay binary for the loss, as published, and are switched together in a target.
+
+Shapes: N batch, L labels of all the groups, M datasets. L is 0 for datasets without labels.
+    labels   float32 [N, L]: 1 holds, 0 does not, or a number in its range; 0 where unknown
+    known    float32 [N, L] in {0, 1}; 0 for other datasets' labels and for empty cells
+    dataset  int64 [N] in [0, M)
+    logits   [N, L] raw scores of a class head; of a number the number itself, as a share of its range
+    code c   float32 [N, L] or, with more than one dataset, [N, L + M]: labels, numbers as shares of their range, then the
+             mask vector m (StarGAN, Eq. (7))
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asterism.labels.group import LabelError, LabelGroup, groups_from_text
+
+TOLERANCE = 0.1
+"""By how much of its range a number may differ from the wanted one and still agree with it."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A target from words: what one pass of the generator is asked for.
+
+    Args:
+        dataset: index of the dataset whose labels are set.
+        values: label index -> whether it is to hold, or the wanted number.
+        name: the words, fit for a file name.
+    """
+
+    dataset: int
+    values: Mapping[int, float]
+    name: str
+
+
+class LabelSpace:
+    """The ordered label groups of all datasets.
+
+    Groups of one dataset must follow one another. A label's public name is its own, or `dataset:label` where two
+    datasets share it.
+    """
+
+    def __init__(self, groups: Iterable[LabelGroup]) -> None:
+        self.groups = tuple(groups)
+        if not self.groups:
+            raise LabelError("a label space needs at least one label group")
+        order = [group.dataset for group in self.groups]
+        self.datasets = tuple(dict.fromkeys(order))
+        if [d for i, d in enumerate(order) if i == 0 or order[i - 1] != d] != list(self.datasets):
+            raise LabelError("the label groups of one dataset must follow one another")
+        pairs = [(group.dataset, label) for group in self.groups for label in group.labels]
+        counts = Counter(label for _, label in pairs)
+        self.names = tuple(f"{d}:{label}" if counts[label] > 1 else label for d, label in pairs)
+        if len(set(pairs)) < len(pairs):
+            twice = next(p for p, n in Counter(pairs).items() if n > 1)
+            raise LabelError(f"label {twice[1]!r} stands twice in dataset {twice[0]!r}")
+        self._index = {f"{d}:{label}": i for i, (d, label) in enumerate(pairs)} | {n: i for i, n in enumerate(self.names)}
+        self._dataset_of = tuple(self.datasets.index(d) for d, _ in pairs)
+        self._group_of = tuple(group for group in self.groups for _ in group.labels)
+        self._numbers = [pair for pair in zip(self.groups, self.spans, strict=True) if pair[0].kind == "number"]
+
+    # -- layout ----------------------------------------------------------------------------------------------------
+
+    @property
+    def num_labels(self) -> int:
+        """L: the number of labels, which is also the number of class logits."""
+        return len(self.names)
+
+    @property
+    def num_datasets(self) -> int:
+        """M: the number of datasets."""
+        return len(self.datasets)
+
+    @property
+    def code_size(self) -> int:
+        """Length of the code: L, plus M when there is more than one dataset (one dataset needs no mask)."""
+        return self.num_labels + (self.num_datasets if self.num_datasets > 1 else 0)
+
+    @cached_property
+    def spans(self) -> tuple[slice, ...]:
+        """Where each group stands among the L labels."""
+        spans, start = [], 0
+        for group in self.groups:
+            spans.append(slice(start, start + len(group.labels)))
+            start += len(group.labels)
+        return tuple(spans)
+
+    def dataset_span(self, dataset: int) -> slice:
+        """Where the labels of one dataset stand among the L labels."""
+        mine = [s for g, s in zip(self.groups, self.spans, strict=True) if g.dataset == self.datasets[dataset]]
+        return slice(mine[0].start, mine[-1].stop)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The indices of the labels that are numbers."""
+        return tuple(i for _, span in self._numbers for i in range(span.start, span.stop))
+
+    @cached_property
+    def tolerance(self) -> tuple[float, ...]:
+        """By how much two values of each label may differ and still agree: 0, or a tenth of a number's range."""
+        return tuple(TOLERANCE * (g.high - g.low) if g.kind == "number" else 0.0 for g in self._group_of)
+
+    @cached_property
+    def alternatives(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of label indices of which exactly one holds: one_of groups and exclusive sub-groups, in order."""
+        sets = []
+        for group, span in zip(self.groups, self.spans, strict=True):
+            choices = [group.labels] if group.kind == "one_of" else group.exclusive
+            sets += [tuple(span.start + group.labels.index(name) for name in names) for names in choices]
+        return tuple(sets)
+
+    def domains(self, dataset: int) -> tuple[int, ...]:
+        """The labels of a dataset that recipes with styles take for its domains: its first set of alternatives, if any."""
+        span = self.dataset_span(dataset)
+        return next((choice for choice in self.alternatives if span.start <= choice[0] < span.stop), ())
+
+    @cached_property
+    def domain_names(self) -> tuple[str, ...]:
+        """The domains of all datasets, in order: each dataset's first set of alternatives."""
+        return tuple(self.names[i] for dataset in range(self.num_datasets) for i in self.domains(dataset))
+
+    def domain(self, labels: Tensor) -> Tensor:
+        """Return the domain of each sample, int64 [N], as an index into `domain_names`, from labels [N, L]."""
+        order = torch.tensor([self._index[name] for name in self.domain_names], device=labels.device)
+        return labels[:, order].argmax(1)
+
+    def siblings(self, index: int) -> tuple[int, ...]:
+        """The set of alternatives that a label is one of, itself among them; empty for labels that exclude no other."""
+        return next((s for s in self.alternatives if index in s), ())
+
+    # -- codes -----------------------------------------------------------------------------------------------------
+
+    def known(self, dataset: Tensor) -> Tensor:
+        """Return `known` [N, L] for pictures whose dataset is fully labelled, from `dataset` [N]."""
+        owner = torch.tensor(self._dataset_of, device=dataset.device)
+        return (owner[None, :] == dataset[:, None]).float()
+
+    def encode(self, labels: Tensor, known: Tensor, dataset: Tensor) -> Tensor:
+        """Return the code c [N, code_size]: labels, zeros where unknown, then one mask bit per dataset.
+
+        Numbers are shares of their range. The mask is left out when there is one dataset. A label unknown inside its own
+        dataset is 0 and the dataset's bit stays 1. StarGAN (arXiv:1711.09020), Eq. (7).
+        """
+        c = self.shares(labels) * known
+        if self.num_datasets == 1:
+            return c
+        m = dataset[:, None] == torch.arange(self.num_datasets, device=dataset.device)
+        return torch.cat([c, m.to(c.dtype)], dim=1)
+
+    def shares(self, labels: Tensor) -> Tensor:
+        """Return labels [..., L] with each number as its share of its range, 0 to 1; the other labels as they are."""
+        if not self._numbers:
+            return labels
+        parts = [labels[..., span] for span in self.spans]
+        ranges = [(g.low, g.high - g.low) for g in self.groups]
+        return torch.cat([(part - low) / width for part, (low, width) in zip(parts, ranges, strict=True)], -1)
+
+    def _from_shares(self, shares: Tensor) -> Tensor:
+        """Return labels [..., L] from `shares`, numbers clamped to their range."""
+        if not self._numbers:
+            return shares
+        parts = [shares[..., span] for span in self.spans]
+        for place, group in enumerate(self.groups):
+            if group.kind == "number":
+                parts[place] = (group.low + parts[place] * (group.high - group.low)).clamp(group.low, group.high)
+        return torch.cat(parts, -1)
+
+    def decode(self, c: Tensor) -> list[dict[str, float]]:
+        """Return, per sample, the labels that a code [N, code_size] states: name -> value, for its dataset only."""
+        if self.num_datasets == 1:
+            dataset = torch.zeros(len(c), dtype=torch.long)
+        else:
+            dataset = c[:, self.num_labels :].argmax(1).cpu()
+        labels = self._from_shares(c[:, : self.num_labels])
+        return [self.named(row, int(d)) for row, d in zip(labels, dataset, strict=True)]
+
+    def named(self, labels: Tensor, dataset: int | None = None) -> dict[str, float]:
+        """Return labels [L] by name, of one dataset or of all: True, False or a number, as targets take them."""
+        span = range(self.num_labels)[self.dataset_span(dataset) if dataset is not None else slice(None)]
+        return {self.names[i]: float(labels[i]) if i in self.numbers else bool(labels[i] > 0.5) for i in span}
+
+    def decide(self, logits: Tensor) -> Tensor:
+        """Turn class logits [N, L] into labels [N, L].
+
+        The likeliest of each set of alternatives holds, and every other label whose logit is positive; numbers are clamped
+        to their range.
+        """
+        labels = (logits > 0).float()
+        for choice in self.alternatives:
+            best = logits[:, list(choice)].argmax(1)
+            labels[:, list(choice)] = torch.nn.functional.one_hot(best, len(choice)).to(labels)
+        for _, span in self._numbers:
+            labels[:, span] = logits[:, span]
+        return self._from_shares(labels)
+
+    # -- comparing -------------------------------------------------------------------------------------------------
+
+    def agree(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Say which labels [N, L] are as wanted, [N, L] or [L]: bool [N, L]. Numbers are, within `tolerance`."""
+        return (predicted - wanted).abs() <= predicted.new_tensor(self.tolerance)
+
+    def holds(self, labels: Tensor, known: Tensor, index: int, value: float = 1.0) -> Tensor:
+        """Say which samples, of labels and known [N, L], are known to have this value of a label: bool [N]."""
+        return ((labels[:, index] - value).abs() <= self.tolerance[index]) & (known[:, index] > 0)
+
+    def upper(self, labels: Tensor) -> Tensor:
+        """Say which labels [N, L] hold or, of numbers, lie in the upper half of their range: bool [N, L]."""
+        return self.shares(labels) >= 0.5
+
+    def margin(self, logits: Tensor, wanted: Tensor, index: int) -> Tensor:
+        """Return by how much logits [N, L] favour the wanted value of a label over its rivals: [N], above 0 where they do.
+
+        The rivals of an alternative are the others, that of another label its absence, and those of a number the values
+        that do not agree with it.
+        """
+        if index in self.numbers:
+            return TOLERANCE - (logits[:, index].clamp(0, 1) - self.shares(wanted)[:, index]).abs()
+        others = [i for i in self.siblings(index) if i != index]
+        favour = logits[:, index] - (logits[:, others].amax(1) if others else 0.0)
+        return torch.where(wanted[:, index] > 0, favour, -favour)
+
+    # -- targets ---------------------------------------------------------------------------------------------------
+
+    def index(self, name: str) -> int:
+        """Return the position of a label named `label` or `dataset:label`.
+
+        Raises:
+            LabelError: no such label; lists the valid names.
+        """
+        if name not in self._index:
+            shared = [full for full in self._index if full.endswith(f":{name}")]
+            hint = f"it stands in several datasets: say {' or '.join(shared)}; " if shared else ""
+            near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
+            hint = hint or (f"did you mean {' or '.join(near)}? " if near else "")
+            valid = f"the labels are {', '.join(self.names)}" if self.names else "there are no labels"
+            raise LabelError(f"no label {name!r}: {hint}{valid}")
+        return self._index[name]
+
+    def say(self, index: int, value: float) -> str:
+        """Return a label's value in words that `parse` takes: `Male`, `Male=no`, `AU12=0.9`."""
+        return self._group_of[index].say(self.names[index], value)
+
+    def values(self, words: str | Mapping[str, Any]) -> dict[int, float]:
+        """Read label values, `Male,Young=no,AU12=0.8` or {"Male": True, "AU12": 0.8}: label index -> value, as named.
+
+        Words that are a label as a whole are that label, such as a folder called `Monet, Claude`. A number that is named
+        without a value is its highest.
+
+        Raises:
+            LabelError: unknown label, a value that is neither yes nor no, or a number outside its range.
+        """
+        if not isinstance(words, Mapping):
+            parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
+            words = dict((part, "yes") if part in self._index else _pair(part) for part in parts)
+        return {(i := self.index(name)): self._group_of[i].read(name, value) for name, value in words.items()}
+
+    def parse(self, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:
+        """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,AU12=0.8`, or {"Blond_Hair": True}.
+
+        Returns:
+            One edit per dataset that the target names, in the order named: no code with two mask bits was ever
+            trained, so a target over two datasets is two passes.
+
+        Raises:
+            LabelError: unknown label, a value that it cannot have, a contradiction, or a choice that is only switched off.
+        """
+        wanted = self.values(target)
+        if not wanted:
+            valid = f"name one or more of: {', '.join(self.names)}" if self.names else "there are no labels to name"
+            raise LabelError(f"the target is empty; {valid}")
+        passes: dict[int, dict[int, float]] = {}
+        for index, value in wanted.items():
+            passes.setdefault(self._dataset_of[index], {})[index] = value
+        for values in passes.values():
+            self._check(values)
+        return tuple(Edit(d, values, self._file_name(values)) for d, values in passes.items())
+
+    def _file_name(self, values: Mapping[int, float]) -> str:
+        words = (self.say(i, v) if v or i in self.numbers else f"no-{self.names[i]}" for i, v in values.items())
+        return "+".join(words).replace(":", ".").replace("/", "-").replace("\\", "-").replace(" ", "_")
+
+    def _check(self, values: Mapping[int, float]) -> None:
+        for choice in self.alternatives:
+            on = [self.names[i] for i in choice if values.get(i)]
+            off = [self.names[i] for i in choice if values.get(i) is False]
+            if len(on) > 1:
+                raise LabelError(f"{' and '.join(on)} exclude each other: name one of them")
+            if off and not on:
+                others = [self.names[i] for i in choice if self.names[i] not in off]
+                raise LabelError(f"{off[0]} can only be replaced: name one of {', '.join(others)} instead")
+
+    def complete(self, edit: Edit) -> bool:
+        """Say whether the edit alone fixes every label of its dataset, so that the source's labels are not needed."""
+        span = self.dataset_span(edit.dataset)
+        fixed = {i for i in edit.values} | {j for i, on in edit.values.items() if on for j in self.siblings(i)}
+        return all(i in fixed for i in range(span.start, span.stop))
+
+    def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
+
+        Labels that the edit does not name keep the source's value; setting one of several alternatives clears the others.
+        """
+        dataset = torch.full((len(labels),), edit.dataset, dtype=torch.long, device=labels.device)
+        known = self.known(dataset)
+        result = labels * known
+        for index, value in edit.values.items():
+            if value:
+                result[:, list(self.siblings(index))] = 0.0
+            result[:, index] = float(value)
+        return result, known, dataset
+
+    def single_edits(self, labels: Tensor, dataset: int) -> list[tuple[str, Tensor]]:
+        """Return the published list of test targets: each label of `dataset` in turn, as (name, labels [N, L]).
+
+        A label with alternatives is set and the others are cleared; any other binary label is flipped, and a number is set
+        to the end of its range that is further away.
+        """
+        span, upper = self.dataset_span(dataset), self.upper(labels)
+        targets = []
+        for index in range(span.start, span.stop):
+            result = labels.clone()
+            siblings, group = self.siblings(index), self._group_of[index]
+            if siblings:
+                result[:, list(siblings)] = 0.0
+                result[:, index] = 1.0
+            else:
+                result[:, index] = torch.where(upper[:, index], group.low, group.high).to(result)
+            targets.append((self.names[index], result))
+        return targets
+
+    def sample_uniform(self, dataset: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw target labels [N, L] uniformly over the domains of each sample's `dataset` [N], on the CPU.
+
+        Of each set of alternatives one is drawn; every other binary label holds with probability 1/2; a number is uniform
+        over its range.
+        """
+        count = len(dataset)
+        drawn = torch.rand(count, self.num_labels, generator=rng)
+        labels = (drawn < 0.5).float()
+        for _, span in self._numbers:
+            labels[:, span] = drawn[:, span]
+        labels = self._from_shares(labels)
+        for choice in self.alternatives:
+            picked = torch.randint(len(choice), (count,), generator=rng)
+            labels[:, list(choice)] = torch.nn.functional.one_hot(picked, len(choice)).float()
+        return labels * self.known(dataset.cpu())
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return JSON values that `from_json` takes back."""
+        return [group.to_json() for group in self.groups]
+
+    @classmethod
+    def from_json(cls, groups: Sequence[Mapping[str, Any]]) -> LabelSpace:
+        """Rebuild a label space from `to_json`'s values."""
+        return cls(map(LabelGroup.from_json, groups))
+
+    @classmethod
+    def from_text(cls, text: str, dataset: str = "data") -> LabelSpace:
+        """Read a label space from words: `A,B,C` (binary) or `celeba:binary:A,B;rafd:one_of:C,D`.
+
+        Raises:
+            LabelError: a part that has neither form.
+        """
+        return cls(groups_from_text(text, dataset))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LabelSpace) and self.groups == other.groups
+
+    def __hash__(self) -> int:
+        return hash(self.groups)
+
+    def __repr__(self) -> str:
+        return f"LabelSpace({', '.join(self.names)})"
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return name.strip(), value.strip() or "yes"

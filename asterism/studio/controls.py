@@ -1,0 +1,153 @@
+"""The controls of one model, made from its labels and abilities, and what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from asterism.config import ConfigError
+from asterism.inference.styles import StyleSource
+from asterism.studio.models import StudioModel
+
+AS_IT_IS = "as it is"
+SEED, REFERENCE, MEAN = "seed", "reference picture", "mean of the domain"
+
+Given = Mapping[Any, Any]
+"""Component -> value, as Gradio hands it to functions whose inputs are a set."""
+
+
+@dataclass
+class Controls:
+    """The components of one model.
+
+    Args:
+        sets: a choice, and its labels, of which one holds.
+        switches: boxes, and their labels, each of which may hold.
+        looks: everything else, by the name of the argument that it is for.
+    """
+
+    model: StudioModel
+    sets: list[tuple[gr.Radio, list[str]]] = field(default_factory=list)
+    switches: list[tuple[gr.CheckboxGroup, list[str]]] = field(default_factory=list)
+    looks: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def components(self) -> set[Any]:
+        """All of them."""
+        return {component for component, _ in [*self.sets, *self.switches]} | set(self.looks.values())
+
+    def target(self, given: Given, own: Mapping[str, bool]) -> dict[str, bool]:
+        """Return the target that is chosen.
+
+        Args:
+            own: the labels that the picture has, as far as they were read; a box that stands as they do asks for nothing.
+
+        Raises:
+            ConfigError: nothing is chosen.
+        """
+        target = {given[radio]: True for radio, _ in self.sets if given[radio] not in (None, AS_IT_IS)}
+        for boxes, labels in self.switches:
+            target |= {label: label in given[boxes] for label in labels if own.get(label) is not (label in given[boxes])}
+        if not target:  # Everything stands as it is: the model's own picture of the source.
+            space = self.model.translator.model.space
+            chosen = {label for _, labels in self.sets for label in labels}
+            first = space.names[space.dataset_span(0)]
+            target = {name: on for name, on in own.items() if name in first and (on or name not in chosen)}
+        if not target:
+            raise ConfigError("choose what the picture is to become")
+        return target
+
+    def every_target(self, own: Mapping[str, bool]) -> list[dict[str, bool]]:
+        """Return each choice, and each box turned over."""
+        chosen = [{label: True} for _, labels in self.sets for label in labels]
+        return chosen + [{label: not own.get(label, False)} for _, labels in self.switches for label in labels]
+
+    def style(self, given: Given) -> StyleSource | None:
+        """Return the style that is chosen; none for models without styles, and for the domain's mean.
+
+        Raises:
+            ConfigError: a reference picture is missing.
+        """
+        if not self.model.can.styled:
+            return None
+        look = {name: given[component] for name, component in self.looks.items()}
+        first = self._end(look, "")
+        return self.model.translator.between(first, self._end(look, "2"), look["weight"]) if look["weight"] else first
+
+    def _end(self, look: Mapping[str, Any], end: str) -> StyleSource | None:
+        kind, shared = look[f"kind{end}"], {name: look[name] for name in ("truncation", "strength", "fit")}
+        seed = max(0, int(look[f"seed{end}"] or 0)) if kind == SEED else None
+        like = look[f"like{end}"] if kind == REFERENCE else None
+        if kind == REFERENCE and not like:
+            raise ConfigError("add the reference picture, or take the style from a seed")
+        like = self.model.open(like) if like else None
+        return self.model.translator.style(seed=seed, like=like, source=look["source"] or None, **shared)
+
+
+def make_controls(model: StudioModel) -> Controls:
+    """Lay out the components of a model in the present column of the page."""
+    controls, space, offered = Controls(model), model.translator.model.space, model.translator.labels
+    for group, span in zip(space.groups, space.spans, strict=True):
+        sets = [[space.names[i] for i in choice] for choice in space.alternatives if span.start <= choice[0] < span.stop]
+        free = [name for name in space.names[span] if name in offered and not any(name in choice for choice in sets)]
+        for labels in sets:
+            if labels[0] in offered:
+                alone = labels == list(offered)
+                choices = labels if alone else [AS_IT_IS, *labels]
+                title = "Domain" if alone else _ending(labels) or group.dataset
+                controls.sets.append((gr.Radio(_shown(choices), value=choices[0], label=title), labels))
+        if free:
+            controls.switches.append((gr.CheckboxGroup(_shown(free), label=f"Labels of {group.dataset}"), free))
+    if model.can.styled:
+        _add_styles(controls)
+    fits = [("whole picture", "letterbox"), ("centre", "crop")]
+    controls.looks["fit"] = gr.Radio(fits, value="letterbox", label="What of the picture is translated")
+    return controls
+
+
+def picture_field(models: Sequence[StudioModel], **options: Any) -> Any:
+    """Return Gradio's field for a picture; where models take what Pillow cannot open, the one for files."""
+    if any(model.picture.channels > 4 for model in models):
+        return gr.File(type="filepath", **options)
+    return gr.Image(type="filepath", image_mode=None, buttons=["fullscreen"], **options)
+
+
+def words(target: Mapping[str, bool]) -> str:
+    """Return a target in words."""
+    return ", ".join(f"{'' if on else 'no '}{label.replace('_', ' ')}" for label, on in target.items())
+
+
+def _shown(labels: Sequence[str]) -> list[tuple[str, str]]:
+    return [(label.replace("_", " "), label) for label in labels]
+
+
+def _ending(labels: Sequence[str]) -> str:
+    """Return what the names of alternatives have in common: Hair of Black_Hair and Blond_Hair."""
+    endings = {label.rpartition("_")[2] for label in labels}
+    return endings.pop() if len(endings) == 1 else ""
+
+
+def _add_styles(controls: Controls) -> None:
+    looks, own = controls.looks, [("as the target", ""), *_shown(controls.model.translator.labels)]
+    _add_end(controls, "Style", 1, "")
+    looks["strength"] = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 keeps the picture's own style")
+    looks["source"] = gr.Dropdown(own, value="", label="Domain of the picture", info="What its own style is read as")
+    looks["truncation"] = gr.Slider(0, 1, 1, step=0.05, label="Variety", info="0 is the mean style of the domain")
+    with gr.Accordion("Between two styles", open=False):
+        _add_end(controls, "Second style", 2, "2")
+        blend = gr.Slider(0, 1, 0, step=0.05, label="Blend", info="0 is the first style, 1 the second", elem_id="blend")
+    looks["weight"] = blend
+
+
+def _add_end(controls: Controls, title: str, first: int, end: str) -> None:
+    """Add where a style comes from."""
+    kind = gr.Radio([SEED, REFERENCE, MEAN], value=SEED, label=title)
+    seed = gr.Number(first, label="Seed", precision=0, minimum=0)
+    with gr.Column(visible=False) as beside:
+        like = picture_field([controls.model], label="Reference", height=180, elem_id=f"reference{end}")
+    controls.looks |= {f"kind{end}": kind, f"seed{end}": seed, f"like{end}": like}
+    seen = [(SEED, seed), (REFERENCE, beside)]
+    kind.change(lambda chosen: [gr.update(visible=chosen == word) for word, _ in seen], kind, [of for _, of in seen])

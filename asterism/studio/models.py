@@ -1,0 +1,188 @@
+"""The models of the studio: uploaded files in, pictures and files out. Nothing here knows of the page."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from asterism.data.pictures import FAST, PictureError, PictureFormat, encode, read, to_float
+from asterism.inference.apply import predict_labels
+from asterism.inference.difference import difference
+from asterism.inference.images import as_stored, fit_in, open_image
+from asterism.inference.sheets import thumbnail, to_shown
+from asterism.inference.styles import StyleSource
+from asterism.inference.translator import Translator, load
+from asterism.storage.model_file import FILE_NAME, ModelError
+from asterism.storage.run_folder import Run, called, read_model, read_run
+
+AT_ONCE = 16
+"""Files of a batch that are translated together."""
+
+SAMPLES = 24
+"""Results of a batch that are shown."""
+
+
+class Abilities(NamedTuple):
+    """What a model can do, as far as the page differs by it."""
+
+    translates: bool
+    styled: bool
+    reads_labels: bool
+
+
+def abilities(translator: Translator) -> Abilities:
+    """Ask the recipe of a model; all questions of the studio are asked here."""
+    can = translator.recipe.abilities
+    return Abilities(can.translates, can.style > 0, can.judges and not translator.model.missing)
+
+
+@dataclass(frozen=True)
+class StudioModel:
+    """A loaded model; several threads may call its functions, and one at a time has the network.
+
+    Args:
+        name: what the page calls it.
+        run: what its file, and the run's other files where there are any, say of it.
+    """
+
+    name: str
+    translator: Translator
+    run: Run
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def can(self) -> Abilities:
+        """What it can do."""
+        return abilities(self.translator)
+
+    @property
+    def picture(self) -> PictureFormat:
+        """The pictures that it takes and makes."""
+        return self.translator.model.picture
+
+    def open(self, path: str) -> np.ndarray:
+        """Read a picture file: stored values [H, W, C] of the model's depth; a PictureError does not name the file."""
+        return as_stored(read(path, self.picture.channels), self.picture)
+
+    def labels_of(self, path: str) -> dict[str, bool]:
+        """Return what the model reads in a picture file: label -> holds."""
+        x, _ = fit_in(open_image(self.open(path), self.picture), self.picture, "letterbox", torch.device("cpu"))
+        with self.lock:
+            (labels,) = predict_labels(self.translator, x).tolist()
+        return {name: held > 0.5 for name, held in zip(self.translator.model.space.names, labels, strict=True)}
+
+    def translate(
+        self,
+        sources: Sequence[np.ndarray],
+        target: str | Mapping[str, bool],
+        style: StyleSource | None = None,
+        own: Mapping[str, bool] | None = None,
+        fit: str = "letterbox",
+    ) -> list[np.ndarray]:
+        """Translate pictures, stored values [H, W, C]; `own` is what is known of their labels."""
+        with self.lock:
+            return self.translator.translate(list(sources), target, style=style, labels=own or None, fit=fit)
+
+    def change(self, source: np.ndarray, result: np.ndarray, fit: str) -> np.ndarray:
+        """Return what the model changed, as `difference` does; what resampling to its size blurs is no change."""
+        x, back = fit_in(open_image(source, self.picture), self.picture, fit, torch.device("cpu"))
+        return difference(back(x)[0], to_float(torch.from_numpy(result).permute(2, 0, 1)[None], self.picture)[0])
+
+    def saved(self, result: np.ndarray, name: str, target: Mapping[str, bool]) -> Path:
+        """Write a result to a file that holds all of it."""
+        suffix = ".tif" if self.picture.channels > 4 or (self.picture.depth == 16 and self.picture.channels > 1) else ".png"
+        file = new_file(f"{name}__{self._said(target)}{suffix}")
+        file.write_bytes(encode(result, suffix, compression=FAST))
+        return file
+
+    def batch(
+        self,
+        paths: Sequence[str],
+        targets: Sequence[str],
+        suffix: str,
+        style: StyleSource | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> tuple[Path, list[tuple[Image.Image, str]], list[list[str]]]:
+        """Translate picture files, each to every target.
+
+        Args:
+            suffix: of the results; what such files do not hold is made for looking at.
+            progress: told how many files are done.
+
+        Returns:
+            A zip of the results; the first of them, as thumbnails with names; [name, reason] of every file left out.
+        """
+        files = list(zip(apart([Path(path).stem for path in paths]), paths, strict=True))
+        made, left_out = new_file(f"{self.name}.zip"), list[list[str]]()
+        samples: list[tuple[Image.Image, str]] = []
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+            for start in range(0, len(files), AT_ONCE):
+                sources: dict[str, np.ndarray] = {}
+                for name, path in files[start : start + AT_ONCE]:
+                    try:
+                        sources[name] = self.open(path)
+                    except PictureError as error:
+                        left_out.append([Path(path).name, str(error)])
+                for target in targets:
+                    results = self.translate(list(sources.values()), target, style)
+                    for name, result in zip(sources, results, strict=True):
+                        title = f"{name}__{self._said(target)}"
+                        archive.writestr(title + suffix, self._coded(result, suffix))
+                        if len(samples) < SAMPLES:
+                            samples.append((thumbnail(result, self.picture, 320), title))
+                progress(min(start + AT_ONCE, len(files)))
+        if len(left_out) == len(files):
+            raise PictureError(f"no picture could be used; {left_out[0][0]}: {left_out[0][1]}")
+        return made, samples, left_out
+
+    def _coded(self, result: np.ndarray, suffix: str) -> bytes:
+        try:
+            return encode(result, suffix, compression=FAST)
+        except PictureError:  # Such files do not hold it.
+            return encode(to_shown(result, self.picture), suffix, compression=FAST)
+
+    def _said(self, target: str | Mapping[str, bool]) -> str:
+        return "+".join(edit.name for edit in self.translator.parse(target))
+
+
+def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: str) -> list[StudioModel]:
+    """Load runs, model files or hub names, each under a name of its own; errors as for `asterism.load`."""
+    models = []
+    for given, name in zip(runs, apart([called(str(run)) for run in runs]), strict=True):
+        translator = load(given, device, precision)
+        if not abilities(translator).translates:
+            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        file = translator.path
+        assert file is not None
+        if file.name == FILE_NAME:
+            run = read_run(file.parent)
+        else:
+            facts = read_model(file)
+            run = Run(name, {"name": facts["recipe"], "recipe": facts["config"]}, (), facts, {}, (), {})
+        models.append(StudioModel(name, translator, run))
+    return models
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Return the names, with -2, -3, ... where one was there before; to many disks, names of another case are the same."""
+    made: list[str] = []
+    for name in names:
+        tried = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+        made.append(next(new for new in tried if new.casefold() not in map(str.casefold, made)))
+    return made
+
+
+def new_file(name: str) -> Path:
+    """Return the path of a new file among Gradio's, which shows it to nobody who was not given its name."""
+    return Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / name

@@ -1,0 +1,211 @@
+"""The page: a tab for each thing that models can be asked for, and one for what they are."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from asterism.inference.card import write_card
+from asterism.inference.difference import FULL_COLOUR, heat_map
+from asterism.inference.sheets import thumbnail
+from asterism.studio.controls import Controls, Given, make_controls, picture_field, words
+from asterism.studio.models import StudioModel
+
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
+LARGEST = 1024
+"""Pixels of the longer side of what is shown; what is saved has the picture's own size."""
+
+
+def lay_out(models: Sequence[StudioModel]) -> gr.Blocks:
+    """Return the app."""
+    names = [model.name for model in models]
+    with gr.Blocks(title="asterism studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        with gr.Row():
+            gr.Markdown("## asterism")
+            several: dict[str, Any] = {"visible": len(names) > 1, "container": False, "scale": 0, "min_width": 200}
+            chosen = gr.Dropdown(names, value=names[0], label="Model", elem_id="model", **several)
+        with gr.Tab("Translate"):
+            _translate_tab(models, chosen)
+        with gr.Tab("Batch"):
+            _batch_tab(models, chosen)
+        # The place of a tab "Generate", for models that make pictures from latents alone.
+        with gr.Tab("Model"):
+            for model in _each(models, chosen):
+                _card(model)
+    page.queue(max_size=64)
+    return page
+
+
+def _each(models: Sequence[StudioModel], chosen: gr.Dropdown) -> Iterator[StudioModel]:
+    """Go through the models, each in a column that is there while the model is chosen."""
+    columns = []
+    for model in models:
+        with gr.Column(visible=model is models[0]) as column:
+            yield model
+        columns.append(column)
+    chosen.change(lambda name: [gr.update(visible=model.name == name) for model in models], chosen, columns)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say on the page what the library refuses."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        message = html.escape(str(error))
+        raise gr.Error(message[:1].upper() + message[1:], duration=12, print_exception=False) from error
+
+
+def _gallery(label: str, name: str) -> gr.Gallery:
+    """Return a field for pictures with captions, three in a row, the most that a telephone has room for."""
+    look: dict[str, Any] = {"columns": 3, "fit_columns": False, "object_fit": "contain", "height": "fit-content"}
+    return gr.Gallery(label=label, elem_id=name, format="png", buttons=["download", "fullscreen"], **look)
+
+
+def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
+    """Lay out the tab for one picture."""
+    panels = []
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            source = picture_field(models, label="Picture", height=300, elem_id="source")
+            for model in _each(models, chosen):
+                controls, own = make_controls(model), gr.State({})
+                with gr.Row():
+                    go = gr.Button("Translate", variant="primary", min_width=120)
+                    every = gr.Button("Every target", min_width=120)
+                panels.append((controls, own, go, every))
+        with gr.Column(scale=8, min_width=320):
+            result, note = _gallery("Result", "result"), gr.Markdown()
+            download = gr.DownloadButton("Download the result", interactive=False)
+            strip = _gallery("Every target", "strip")
+    for controls, own, go, every in panels:
+        _connect(controls, own, source, chosen, go, every, [result, note, download], strip)
+
+
+def _connect(
+    controls: Controls, own: Any, source: Any, chosen: Any, go: Any, every: Any, results: Sequence[Any], strip: Any
+) -> None:
+    """Connect the controls of a model with what they make."""
+    model, looks = controls.model, controls.looks
+
+    @refusals()
+    def read(name: str, path: str | None) -> Any:
+        labels = model.labels_of(path) if path and name == model.name else {}
+        held = [[label for label in of if labels.get(label)] for _, of in controls.switches]
+        return [labels, *(gr.update(value=of) if labels else gr.skip() for of in held)] if held else labels
+
+    @refusals()
+    def one(given: Given) -> list[Any]:
+        picture, target, fit = _opened(model, given[source]), controls.target(given, given[own]), given[looks["fit"]]
+        (result,) = model.translate([picture], target, controls.style(given), given[own], fit)
+        change = model.change(picture, result, fit)
+        unchanged = all(given[own].get(label) is on for label, on in target.items())
+        side = min(LARGEST, max(picture.shape[:2]))
+        shown = [
+            (thumbnail(picture, model.picture, side), "source"),
+            (thumbnail(result, model.picture, side), "labels unchanged" if unchanged else words(target)),
+            (heat_map(change), "change"),
+        ]
+        said = (
+            f"{picture.shape[1]} × {picture.shape[0]} pixels; mean change {np.abs(change).mean():.1%} of the value range. "
+            f"What got brighter is red, what got darker blue; a change of {FULL_COLOUR:.0%} and more has the full colour."
+        )
+        return [shown, said, gr.update(value=model.saved(result, Path(given[source]).stem, target), interactive=True)]
+
+    @refusals()
+    def all_targets(given: Given) -> list[tuple[Image.Image, str]]:
+        picture, style, made = _opened(model, given[source]), controls.style(given), []
+        for target in controls.every_target(given[own]):
+            (result,) = model.translate([picture], target, style, given[own], given[looks["fit"]])
+            made.append((thumbnail(result, model.picture, 320), words(target)))
+        return made
+
+    if model.can.reads_labels:
+        switches = [boxes for boxes, _ in controls.switches]
+        gr.on([source.change, chosen.change], read, [chosen, source], [own, *switches], show_progress="hidden")
+    inputs = {source, own, *controls.components}
+    sliders = [looks[name].release for name in ("strength", "truncation", "weight") if name in looks]
+    gr.on([go.click, *sliders], one, inputs, results, trigger_mode="always_last", scroll_to_output=True)
+    every.click(all_targets, inputs, strip, scroll_to_output=True)
+
+
+def _opened(model: StudioModel, path: str | None) -> np.ndarray:
+    if not path:
+        raise ValueError("add a picture first")
+    return model.open(path)
+
+
+def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
+    """Lay out the tab for many pictures."""
+    by_name = {model.name: model for model in models}
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            types = [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
+            pictures = gr.File(label="Pictures", file_count="multiple", file_types=types, height=260, elem_id="pictures")
+            targets = gr.CheckboxGroup(_targets(models[0]), label="Targets", elem_id="targets")
+            kind = gr.Radio(list(SUFFIXES), value="png", label="Format")
+            seed = gr.Number(1, label="Style seed", precision=0, minimum=0, visible=models[0].can.styled)
+            go = gr.Button("Translate all", variant="primary")
+        with gr.Column(scale=8, min_width=320):
+            note = gr.Markdown("Many pictures in, one zip out.")
+            download = gr.DownloadButton("Download the zip", interactive=False)
+            left_out = gr.Dataframe(headers=["left out", "reason"], wrap=True, visible=False, elem_id="left-out")
+            first = _gallery("The first results", "first")
+
+    def switch(name: str) -> tuple[Any, Any]:
+        return gr.update(choices=_targets(by_name[name]), value=[]), gr.update(visible=by_name[name].can.styled)
+
+    @refusals()
+    def translate_all(
+        name: str,
+        paths: list[str] | None,
+        to: list[str],
+        kind: str,
+        seed: int | None,
+        progress: Any = gr.Progress(),  # noqa: B008 (Gradio finds it by the default)
+    ) -> list[Any]:
+        if not paths or not to:
+            raise ValueError("add pictures and choose at least one target")
+        model, count = by_name[name], len(paths)
+        style = model.translator.style(seed=max(0, int(seed or 0))) if model.can.styled else None
+        file, samples, missing = model.batch(paths, to, SUFFIXES[kind], style, lambda done: progress((done, count)))
+        used = count - len(missing)
+        said = f"{used} picture{'s' * (used != 1)}, {used * len(to)} result{'s' * (used * len(to) != 1)}"
+        return [said, gr.update(value=file, interactive=True), gr.update(value=missing, visible=bool(missing)), samples]
+
+    chosen.change(switch, chosen, [targets, seed], show_progress="hidden")
+    inputs = [chosen, pictures, targets, kind, seed]
+    go.click(translate_all, inputs, [note, download, left_out, first], scroll_to_output=True)
+
+
+def _targets(model: StudioModel) -> list[tuple[str, str]]:
+    """Return the targets of a batch: every label and, where no other takes its place, its absence."""
+    space, targets = model.translator.model.space, []
+    for name in model.translator.labels:
+        targets.append((words({name: True}), name))
+        if not any(space.names.index(name) in choice for choice in space.alternatives):
+            targets.append((words({name: False}), f"{name}=no"))
+    return targets
+
+
+def _card(model: StudioModel) -> None:
+    """Lay out what a model is: its card, and a sheet of its work."""
+    picture, runs_on = model.picture, model.translator.machine.reason
+    sheet = model.run.held_out or next(iter(model.run.previews[-1:]), None)
+    card = write_card(model.run, model.name, None, model.translator.recipe.abilities).partition("\n---\n")[2]
+    card += (
+        f"\n{picture.channels} channels, {picture.depth} bits, values {picture.low:g} to {picture.high:g}; runs on {runs_on}."
+    )
+    gr.Markdown(html.escape(card, quote=False).replace("![", "["))  # A model's own words may be anybody's: they load nothing.
+    if sheet is not None:
+        with Image.open(sheet.file) as opened:
+            shown = opened.convert("RGB")
+        gr.Image(shown, label=sheet.caption or "Samples", format="png", buttons=["fullscreen"], interactive=False)
+        gr.Markdown(f"Columns: {html.escape(', '.join(sheet.columns))}", visible=bool(sheet.columns))
