@@ -28,9 +28,7 @@ ABOUT = "examine data before training; exit status 0 if training would start"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("data", nargs="+", metavar="DATA", help="folder or table; several are joined")
-    parser.add_argument(
-        "--recipe", default="stargan", help="recipe, or its file, whose cost is estimated [stargan]"
-    )
+    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose cost is estimated [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--json", action="store_true", help="print JSON, in which every file is named")
     add_keys(parser, data=DataConfig, train=TrainConfig)

@@ -19,9 +19,7 @@ ABOUT = "train a recipe; the same command again resumes"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="asterism list shows them; or the file of your own, ./my_recipe.py"
-    )
+    parser.add_argument("recipe", metavar="RECIPE", help="asterism list shows them; or the file of your own, ./my_recipe.py")
     parser.add_argument(
         "--data", action="append", required=True, metavar="DATA", help="folder or table; repeat to join datasets"
     )

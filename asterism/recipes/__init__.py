@@ -97,12 +97,14 @@ def add(recipe: str | os.PathLike[str] | type, name: str | None = None) -> str:
             another recipe has.
     """
     path = wanted = None
-    if not isinstance(recipe, type):
+    if isinstance(recipe, type):
+        name = name or recipe.__name__
+    else:
         found = FILE.fullmatch(os.fspath(recipe))
         if not found:
             raise ConfigError(f"{recipe} is no recipe's file: expected a Python file, such as my_recipe.py")
         path, wanted = Path(found[1]).expanduser().absolute(), found[2]
-    name = name or (path.stem if path else recipe.__name__)
+        name = name or path.stem
     if name in RECIPES | JUDGES:
         raise ConfigError(f"{recipe}: asterism has a recipe {name!r} of its own; take another name")
     kind = _in_file(path, wanted, f"asterism_recipe_{name}") if path else _checked(recipe)
@@ -198,7 +200,5 @@ def _checked(kind: Any) -> Any:
     try:
         kind.config_type()
     except (AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"{kind.__name__} needs config_type, a dataclass whose fields all have defaults: {error}"
-        ) from error
+        raise ConfigError(f"{kind.__name__} needs config_type, a dataclass whose fields all have defaults: {error}") from error
     return kind

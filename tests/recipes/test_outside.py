@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
@@ -271,14 +272,15 @@ def test_a_model_is_exported_and_agrees(
 
 def test_a_model_is_served(file: Path, run: Path, table_dir: Path) -> None:
     pytest.importorskip("fastapi")
-    from tests.helpers.serving import client, opened, service
+    from tests.helpers.serving import client, service
 
     recipes.add(file)
     model, picture = asterism.load(run, device="cpu"), next((table_dir / "images").iterdir())
     with client(service(mine=model)) as web:
         answer = web.post("/api/models/mine/translate", files={"image": ("a.png", picture.read_bytes())}, data={"to": "Green"})
     assert answer.status_code == 200, answer.text
-    assert (opened(answer.content) == np.asarray(model.translate(picture, to="Green"))).all()
+    shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert (shown == np.asarray(model.translate(picture, to="Green"))).all()
 
 
 def test_a_card_says_how_the_recipe_is_made_known(file: Path, run: Path, tmp_path: Path) -> None:
@@ -389,6 +391,11 @@ def test_two_files_do_not_share_a_name(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'my_recipe' is .*my_recipe.py:MyGAN already; take another name"):
         recipes.add(twin)
     assert recipes.add(twin, name="mine") == "mine"
+
+
+def test_it_is_there_in_python_at_once() -> None:
+    code = "import sys, asterism; print(asterism.recipes.names()[0], 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["stargan", "False"]
 
 
 def test_a_class_is_added_as_it_stands(file: Path) -> None:
