@@ -15,13 +15,13 @@ __version__ = "0.1.0"
 __all__ = ["Translator", "__version__", "load", "train"]
 
 if TYPE_CHECKING:
-    from asterism.evaluation.training import train
     from asterism.inference.translator import Translator, load
+    from asterism.training import train
 
 _WHERE = {
     "load": "asterism.inference.translator",
     "Translator": "asterism.inference.translator",
-    "train": "asterism.evaluation.training",
+    "train": "asterism.training",
 }
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from asterism import __version__
@@ -15,6 +16,11 @@ from asterism.commands import COMMANDS
 from asterism.config import ConfigError, closest, fields_of
 from asterism.recipes import VARIABLE, add, known_as, recipe_class
 from asterism.terminal import Help, in_words
+
+BUG = (
+    f"this is a bug in asterism {__version__}, not a mistake of yours: please report the lines above, and the command, to the "
+    "project's issue tracker"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,10 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # Whoever read the output has enough of it, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, RuntimeError, OSError) as error:
-        if args.traceback:
+    except Exception as error:
+        said = in_words(error)
+        if said is None:
+            traceback.print_exc()
+        elif args.traceback:
             raise
-        print(f"asterism: {in_words(error)}", file=sys.stderr)
+        print(f"asterism: {said or BUG}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         print(f"asterism: stopped{f'. {stopped}' if str(stopped) else ''}", file=sys.stderr)

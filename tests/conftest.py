@@ -40,7 +40,7 @@ def small_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     from asterism.evaluation import judge
 
     usual = judge.classifier_settings
-    small = {"recipe.width": 4, "recipe.lr": 3e-3, "train.steps": 60, "train.decay_steps": 60}
+    small = {"recipe.width": 8, "recipe.lr": 3e-3, "train.steps": 60, "train.decay_steps": 60}
     monkeypatch.setattr(judge, "classifier_settings", lambda settings, count, own: usual(settings, count, small | own))
 
 

@@ -21,7 +21,6 @@ from asterism.cli import main
 from asterism.config import ConfigError, DataConfig
 from asterism.data import sources
 from asterism.data.dataset import open_data
-from asterism.engine.run import train
 from asterism.engine.trainer import Trainer
 from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.protocols import PROTOCOLS
@@ -29,6 +28,7 @@ from asterism.evaluation.summary import broken_orders
 from asterism.labels import LabelSpace
 from asterism.objectives import distances, penalties
 from asterism.recipes import RECIPES, base
+from asterism.training import train
 from tests.helpers.pages import ADDING, blocks
 from tests.helpers.recipes import COUNT, SPACES, batch_of, tiny, trainer_of
 from tests.helpers.runs import small

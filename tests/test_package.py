@@ -45,7 +45,8 @@ import asterism
 home = pathlib.Path(asterism.__file__).parent
 assert home == pathlib.Path({str(tmp_path / "site" / "asterism")!r}), home
 assert asterism.__version__ == {version!r} == importlib.metadata.version("asterism")
-for name in ("py.typed", "assets/report.css", "assets/report.js", "report/templates/page.html.j2", "sample/avatars/manifest.csv", "sample/avatars/LICENSE.md"):
+assets = ("py.typed", "assets/report.css", "assets/report.js", "report/templates/page.html.j2")
+for name in (*assets, "sample/avatars/manifest.csv", "sample/avatars/LICENSE.md"):
     assert (home / name).is_file(), name
 import asterism.cli, asterism.labels, asterism.config, asterism.report
 print(len(list((home / "sample/avatars/images").iterdir())))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from asterism.commands.hints import uses
+
 ABOUT = "describe a run or model file: labels, pictures, data, scores, licence"
 
 
@@ -24,11 +26,10 @@ def run(args: argparse.Namespace) -> int:
     picture, lines = model.picture, [("model", str(path)), ("recipe", model.name)]
     values = f"{picture.depth} bits, values {picture.low:g} to {picture.high:g}"
     lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {values}"))
-    for group in model.space.groups:
-        single = [label for label in group.labels if not any(label in names for names in group.exclusive)]
-        sets = [", ".join(single)] if single and group.kind == "binary" else []
-        sets += [f"one of {', '.join(names)}" for names in (group.exclusive or (group.labels,) * (group.kind == "one_of"))]
-        lines.append(("labels", f"{group.dataset}: {'; '.join(sets)}"))
+    lines += [("use", line) for line in uses(model, args.run)]
+    can = model.recipe.abilities
+    for group in model.space.groups if can.told != "none" or can.translates or can.judges else ():  # Else it knows none.
+        lines.append(("labels", f"{group.dataset}: {group.describe()}"))
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]

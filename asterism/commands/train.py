@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
+from asterism.commands.hints import uses
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import on_signal, waiting
+from asterism.signals import on_signal
 
 if TYPE_CHECKING:
     from asterism.recipes.settings import Settings
@@ -33,44 +34,43 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train or resume."""
+    from asterism.display import Display
     from asterism.engine.run import run
     from asterism.evaluation.training import quick_evaluation
+    from asterism.recipes.model import load_model
     from asterism.recipes.settings import Settings
+    from asterism.storage.model_file import find_model
 
     if args.device:
         args.overrides["train.device"] = args.device
-    settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
+    settings, out = Settings.resolve(args.recipe, args.data, args.preset, args.overrides), Path(args.out)
     if args.dry_run:
-        return rehearse(settings, Path(args.out), args.init)
-    out = Path(args.out)
+        return rehearse(settings, out, args.init)
     with on_signal("what it holds up to its last checkpoint is kept: the same command resumes"):
-        outcome = run(settings, out, args.init, evaluation=quick_evaluation)
+        outcome = run(settings, out, args.init, evaluation=quick_evaluation, listener=Display())
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal
-    print(f"done: {out}\n  asterism translate {out} PICTURE --to TARGET --out DIR\n  asterism report {out}")
+    model = load_model(find_model(out))
+    print("\n  ".join([f"done: {out}", *uses(model, out), f"asterism report {out}"]))
     return 0
 
 
 def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     """Check all that training would check, and print settings and cost; nothing is written."""
     from asterism.commands.doctor import expected_cost
-    from asterism.data.dataset import open_data
-    from asterism.engine.checkpoint import find
-    from asterism.engine.finetune import adopt
-    from asterism.engine.run import build, refuse_changes
-    from asterism.recipes.model import load_model
-    from asterism.storage.model_file import find_model
+    from asterism.display import Display
+    from asterism.engine.distributed import Processes
+    from asterism.engine.listener import Silent
+    from asterism.engine.run import make_trainer, prepare, refuse_changes
+    from asterism.machine import Machine
 
     refuse_changes(settings, out, init)
-    with waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data)
-    if not find(out / "checkpoints"):
-        recipe = build(settings, datasets)
-        if init is not None:
-            adopt(recipe, load_model(find_model(init)), settings.name)
-        recipe.begin(new=True)
-    lines, _ = expected_cost(settings, datasets)
+    machine = Machine.choose(settings.train.device, settings.train.precision)
+    with Display().waiting("reading the headers of the pictures"):
+        prepared = prepare(settings, out, init)
+    make_trainer(prepared, machine, Processes(), Silent())
+    lines, _ = expected_cost(settings, prepared.datasets)
     print(json.dumps(settings.to_json(), indent=2))
     print("\n".join(lines))
     return 0

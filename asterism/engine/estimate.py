@@ -16,6 +16,7 @@ from asterism.data.dataset import Datasets
 from asterism.data.loader import Loader
 from asterism.engine import memory
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.run import build, in_steps
 from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
@@ -87,7 +88,7 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     """
     machine = Machine.choose(settings.train.device, settings.train.precision)
     recipe = build(settings, datasets)
-    recipe.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
+    machine.place(recipe)
     batch_size = settings.train.batch_size
     config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))
     micro = -(-batch_size // config.accumulate)
@@ -103,22 +104,25 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     state = sum(parameters.values()) * BYTES_PER_PARAMETER
     room = memory.available(machine.device)
     needed = state + (kept.again if config.checkpoint_activations else kept.plain)
-    advice = what_fits(config, state, kept, micro, room)
+    advice = what_fits(config, state, kept, micro, room, divides=not recipe.coupled)
     return Estimate(seconds * steps, config.steps, needed, parameters, machine.reason, room, advice)
 
 
-def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int | None) -> str:
+def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int | None, divides: bool = True) -> str:
     """Say whether training fits into `room` bytes, or which keys make it fit; nothing where the room is not known.
 
     Args:
         state: bytes that do not depend on the batch.
         kept: what a micro-batch of `micro` pictures keeps.
+        divides: whether a batch may be divided into micro-batches.
     """
     if room is None:
         return ""
     limit, again = SAFE_SHARE * room - state, config.checkpoint_activations
     if (kept.again if again else kept.plain) <= limit:
         return "it fits"
+    if not divides:
+        return "it does not fit; a smaller --train.batch_size would"
     for recomputed in (False, True)[again:]:
         each = (kept.again if recomputed else kept.plain) / micro
         pictures = int(limit // each)
@@ -145,7 +149,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
         streams=recipe.streams,
         on_broken=lambda path, reason: None,
     )
-    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}}
+    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}, "listener": Silent()}
     trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
     with closing(loader.iterate(0)) as batches, machine.backend_flags():
         batch = trainer.prepare(*next(batches)[0])

@@ -12,6 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from asterism.engine.compilation import CompiledTerms
+from asterism.errors import ran_out
 from asterism.networks.batch_norm import frozen_statistics
 from asterism.recipes.base import Recipe
 
@@ -56,13 +57,6 @@ def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> A
     )
 
 
-def ran_out(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out; on a CPU PyTorch says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error) and "allocate memory" in str(error)
-    )
-
-
 def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
     """Find by trying what makes the step fit in which memory ran out, and say which keys to give.
 
@@ -71,6 +65,8 @@ def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
     """
     if not drawn:
         return "Free some, then run the same command again"
+    if trainer.recipe.coupled:  # Its batches are not divided.
+        return f"Take a smaller --train.batch_size than {trainer.config.batch_size}, or a smaller --data.size"
     # Not compiled: each size tried would take minutes.
     trainer.tables = CompiledTerms(trainer.recipe, trainer.machine.device, "off")
     trainer.recorder = None  # Recordings hold memory.

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from asterism import malloc
@@ -37,10 +38,12 @@ from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
+from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.signals import on_signal
 from asterism.storage.scores import keep, key
-from asterism.terminal import counting, on_signal
+from asterism.terminal import counting
 
 BATCH = 32
 PARTIAL = ".partial-"
@@ -68,8 +71,8 @@ def evaluate(
 
     Args:
         run: the run's folder.
-        protocols: names; none chooses by the recipe and the data: `stargan`, or `stargan_v2` for recipes with styles, and
-            `truth` where the data have the true pictures of edits.
+        protocols: names; none chooses by the recipe and the data: `stargan`, or `stargan_v2` for recipes with styles,
+            `generation` for those that generate, and `truth` where the data have the true pictures of edits.
         split: "val" or "test".
         checkpoint: `model` (the model file's weights), `best`, `last`, `all`, or a step.
         features: the extractor, see `asterism.evaluation.extractors`.
@@ -84,8 +87,8 @@ def evaluate(
         The records as written, by name.
 
     Raises:
-        ConfigError: not a run of a translation recipe, no pictures in the split, an unknown protocol or extractor, or weights
-            whose translations are not finite.
+        ConfigError: not a run, no pictures in the split, an unknown protocol or extractor, a protocol for other recipes, data
+            without labels to train the classifier on, or weights whose outputs are not finite.
     """
     if batch < 1:
         raise ConfigError(f"the batch size is {batch}; expected at least 1")
@@ -93,10 +96,11 @@ def evaluate(
     changed = parameters or {}
     Parameters(**changed)  # Refuses what is too small.
     settings = settings_of(run, data)
-    datasets = open_data(settings.data)
+    datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
-    if layout(model.space) != layout(datasets.space):
+    model.recipe.to(machine.full_dtype)
+    if model.recipe.labelled and layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
     theirs, ours = ((p.depth, p.low, p.high) for p in (datasets.picture, model.picture))
@@ -109,18 +113,22 @@ def evaluate(
         raise ConfigError(
             f"no picture is in the split {split!r} ({found}); splits come from the table, the folders or the file names"
         )
-    space, sets = edited(datasets.space, model.space), [Pictures(s, model.picture, print) for s in held_out]
+    space = edited(datasets.space, model.space) if model.recipe.labelled else datasets.space
+    sets = [Pictures(s, model.picture, print) for s in held_out]
     # Before the classifier is trained, so that a slip does not cost minutes.
     other = None if features == CLASSIFIER else extractor(features, machine, model.picture)
     partners = partners_of(sets)
+    asked = asked or usual(model.recipe, space, sets, partners, changed.get("pictures", 0))
     for protocol in asked:
+        protocol.check(model.recipe)
         protocol.tasks(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
-    judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
+    judge, said, records = None, None, {}
+    if other is None or not all(protocol.generates for protocol in asked):
+        check_labelled(datasets.space)
+        judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
+        with machine.backend_flags():
+            said = verdict(accuracy(judge, sets, datasets.space, batch), judge)
     floor = EvaluationSetup(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
-    asked = asked or floor.usual(model.recipe, changed.get("pictures", 0))
-    records = {}
-    with machine.backend_flags():
-        said = verdict(accuracy(judge, floor.sets, datasets.space, batch), judge)
     kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
     with on_signal(kept_so_far), malloc.kept(), machine.backend_flags():
         for name, step, recipe in weights:
@@ -151,15 +159,16 @@ def one(
     head: dict[str, Any] = {
         "protocol": protocol.name,
         "version": protocol.version,
-        "parameters": dataclasses.asdict(settled) | {"diversity": f"{floor.perceptual.name} {floor.perceptual.digest}"},
+        "parameters": dataclasses.asdict(settled) | floor.about_diversity(),
         "extractor": floor.extractor.about(),
         "data": floor.digest(protocol, settled),
         "precision": str(floor.machine.dtype).removeprefix("torch."),
         "model": digest_of_weights(recipe),
     } | facts
     kept = run / "samples" / f"{PARTIAL}{digest_of(json.dumps(head, sort_keys=True), str(random))}"
-    systems: list[System] = [Generator("translated", recipe, floor.machine, floor.sets, settled.seed)]
-    if random:
+    kind = "generated" if protocol.generates else "translated"
+    systems: list[System] = [Generator(kind, recipe, floor.machine, floor.sets, settled.seed)]
+    if random or "random" in protocol.kinds:
         blank = untrained(recipe, recipe_name, settled.seed, floor.machine)
         systems.append(Generator("random", blank, floor.machine, floor.sets, settled.seed))
     record = head | floor.measure(protocol, settled, recipe, systems, folder=kept, show_progress=True)
@@ -178,7 +187,8 @@ class EvaluationSetup:
 
     Args:
         space: the labels, and which of them exclude one another in an edit.
-        sets: the pictures that are translated.
+        sets: the held-out pictures, which are translated.
+        judge: the classifier; none for protocols that need none, with an extractor.
         training: the real pictures that features are compared with, one set per dataset.
         compared: the extractor; none takes the classifier.
         batch: outputs at once.
@@ -190,7 +200,7 @@ class EvaluationSetup:
         space: LabelSpace,
         sets: Sequence[Pictures],
         training: Sequence[PictureSet],
-        judge: JudgeClassifier,
+        judge: JudgeClassifier | None,
         machine: Machine,
         picture: PictureFormat,
         compared: Extractor | None,
@@ -198,18 +208,17 @@ class EvaluationSetup:
         say: Callable[[str], None] = print,
     ) -> None:
         self.space, self.judge, self.machine, self.picture, self.batch, self.say = space, judge, machine, picture, batch, say
-        self.extractor = compared or of_classifier(judge)
-        self.perceptual = perceptual(judge, machine, picture)
+        assert compared or judge
+        self.extractor = compared or of_classifier(judge)  # type: ignore[arg-type]
+        self.perceptual = perceptual(judge, machine, picture) if judge else None
         self.sets, self.partners, self.training = list(sets), partners_of(sets), list(training)
-        self._gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Any]] = {}
+        self._gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Any]] = {}
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
 
-    def usual(self, recipe: Recipe, limit: int) -> list[Protocol]:
-        """Return the protocols that suit a recipe and the data, of which `limit` sources are taken (0: all)."""
-        found = [named(recipe.protocol)]
-        true = partnered(edits(self.sets, self.space, limit), self.partners)
-        return found + [named("truth")] * bool(true)
+    def about_diversity(self) -> dict[str, str]:
+        """Return what a record's parameters say of the network that diversity is measured by."""
+        return {"diversity": f"{self.perceptual.name} {self.perceptual.digest}"} if self.perceptual else {}
 
     def digest(self, protocol: Protocol, parameters: Parameters) -> str:
         """Return a hash of all that is measured: held-out pictures, what pairs them, and training pictures to compare with.
@@ -228,8 +237,9 @@ class EvaluationSetup:
         """Return what measures may use."""
 
         @lru_cache(maxsize=1)  # All systems do a task before the next.
-        def real(number: int, index: int, value: bool) -> FeatureSet:
-            held = self._real_features(self.sets[number].set.dataset, parameters.real_pictures).of(index, value)
+        def real(numbers: tuple[int, ...], index: int | None, value: float) -> FeatureSet:
+            sets = [self._real_features(self.sets[n].set.dataset, parameters.real_pictures) for n in numbers]
+            held = torch.cat([features.of(index, value) for features in sets])
             made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
             if len(held):
                 made.add(held)
@@ -239,7 +249,7 @@ class EvaluationSetup:
             space=self.space,
             sets=self.sets,
             partners=self.partners,
-            judge=self.judge,
+            classifier=self.judge,
             extractor=self.extractor,
             perceptual=self.perceptual,
             parameters=parameters,
@@ -274,7 +284,8 @@ class EvaluationSetup:
             for pictures in self.sets:
                 self._real_features(pictures.set.dataset, parameters.real_pictures)
         silent = nullcontext(lambda done, total: None)  # A second bar would stand still beside that of the training.
-        with counting(f"{protocol.name}: translating and measuring") if show_progress else silent as tell:
+        doing = "generating" if protocol.generates else "translating"
+        with counting(f"{protocol.name}: {doing} and measuring") if show_progress else silent as tell:
             results = measure(protocol, bench, tasks, [*systems, *orientation], folder=folder, progress=tell)
         return summarise(protocol, bench, results) | {"results": results}
 
@@ -289,6 +300,23 @@ class EvaluationSetup:
             pictures = self._training_pictures(dataset, limit)
             self._real[dataset, limit] = RealFeatures(pictures, self.extractor, self.batch, self.say)
         return self._real[dataset, limit]
+
+
+def usual(
+    recipe: Recipe, space: LabelSpace, sets: Sequence[Pictures], partners: Sequence[Partners], limit: int
+) -> list[Protocol]:
+    """Return the protocols that suit a recipe and the data, of which `limit` sources are taken (0: all)."""
+    true = recipe.abilities.translates and partnered(edits(sets, space, limit), partners)
+    return [named(recipe.protocol)] + [named("truth")] * bool(true)
+
+
+def check_labelled(space: LabelSpace) -> None:
+    """Raise ConfigError where the data have no labels that a classifier could be trained on."""
+    if not space.num_labels:
+        raise ConfigError(
+            "the data have no labels to train a classifier on, whose features are compared by default: name another network "
+            "with --extractor (inception, FILE.pt2 or module:Class), or give the pictures labels"
+        )
 
 
 def partners_of(sets: Sequence[Pictures]) -> list[Partners]:
@@ -316,7 +344,8 @@ def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
 
 def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
     """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
-    return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]
+    kinds = [f"number {g.low:g} to {g.high:g}" if g.kind == "number" else g.kind for g in space.groups]
+    return [(space.datasets.index(g.dataset), kind, g.labels) for g, kind in zip(space.groups, kinds, strict=True)]
 
 
 def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
@@ -325,8 +354,8 @@ def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
     def said(space: LabelSpace, number: int) -> str:
         if number >= len(space.groups):
             return "no more labels"
-        group = space.groups[number]
-        return f"the {group.kind} labels {', '.join(group.labels)} of {group.dataset}"
+        dataset, kind, labels = layout(space)[number]
+        return f"the {kind} labels {', '.join(labels)} of {space.datasets[dataset]}"
 
     pairs = zip_longest(layout(data), layout(model))
     first = next(number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)

@@ -18,7 +18,6 @@ from asterism.evaluation.judge import JudgeClassifier
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
 from asterism.labels import LabelSpace
-from asterism.metrics.accuracy import agreement, margin, reached
 from asterism.metrics.kernel import kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
@@ -32,29 +31,39 @@ class MeasureContext:
     """What all measures may use.
 
     Args:
+        classifier: of the data; none where they have no labels, or nothing asks for it.
+        perceptual: what diversity is measured by, where there is a classifier.
         gallery: gives, for a set and wanted labels, the rows and features of the pictures that have just these labels.
-        real: gives, for a set, a label and its value, the features of the real training pictures that have it.
+        real: gives, for sets, a label or none, and its value, the features of the real training pictures that have it.
     """
 
     space: LabelSpace
     sets: Sequence[Pictures]
     partners: Sequence[Partners]
-    judge: JudgeClassifier
+    classifier: JudgeClassifier | None
     extractor: Extractor
-    perceptual: Perceptual
+    perceptual: Perceptual | None
     parameters: Any
     batch: int
-    gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Tensor]]
-    real: Callable[[int, int, bool], FeatureSet]
+    gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Tensor]]
+    real: Callable[[tuple[int, ...], int | None, float], FeatureSet]
+
+    @property
+    def judge(self) -> JudgeClassifier:
+        """The classifier, for what needs one."""
+        assert self.classifier is not None
+        return self.classifier
 
 
 class Outputs:
-    """One batch of a task: sources x [N, C, H, W] and what a system made of them, y [N K, C, H, W]."""
+    """One batch of a task: sources x [N, C, H, W], empty where there are none, and what a system made, y [N K, C, H, W]."""
 
     def __init__(
         self, bench: MeasureContext, task: Task, system: Any, rows: Sequence[int], wanted: Tensor, x: Tensor, y: Tensor
     ) -> None:
         self.bench, self.task, self.system, self.rows, self.y, self.sources = bench, task, system, rows, y, x
+        if task.like:  # No sources, and nothing that is measured by them.
+            return
         pictures = bench.sets[task.pictures]
         self.dataset, repeat = pictures.set.dataset, task.outputs
         self.x = x.repeat_interleave(repeat, 0)
@@ -80,8 +89,7 @@ class Outputs:
         """By how much the classifier favours the wanted value of the edited label, [N K]; above 0 where it finds it."""
         index = self.task.index
         assert index is not None
-        others = [i for i in self.bench.judge.recipe.space.siblings(index) if i != index]
-        return margin(self.logits, self.wanted, index, others)
+        return self.bench.judge.recipe.space.margin(self.logits, self.wanted, index)
 
     @cached_property
     def features(self) -> Tensor:
@@ -127,7 +135,7 @@ class Measure:
     of_pictures: Callable[[Outputs], Tensor] | None = None
     of_features: Callable[[FeatureSet, FeatureSet, Any], float | None] | None = None
     own: bool = False
-    kinds: tuple[str, ...] = ("translated", "copy", "real", "random")
+    kinds: tuple[str, ...] = ("translated", "generated", "copy", "real", "random")
 
 
 class FeatureSet:
@@ -163,7 +171,7 @@ class FeatureSet:
 
 def _reached(o: Outputs) -> Tensor:
     assert o.task.index is not None
-    return reached(o.decided, o.wanted, o.task.index).double()
+    return o.bench.space.agree(o.decided, o.wanted)[:, o.task.index].double()
 
 
 def _failed(o: Outputs) -> Tensor:
@@ -174,11 +182,16 @@ def _preserved(o: Outputs) -> Tensor:
     assert o.task.index is not None
     kept, index = o.known.clone(), o.task.index
     kept[:, [index, *o.bench.space.siblings(index)]] = 0
-    values = agreement(o.decided, o.labels, kept).double()
+    values = agreement(o.bench.space.agree(o.decided, o.labels), kept).double()
     if o.system.kind != "real":
         return values
     # Another picture of the target, as several outputs are, was never to keep the labels of the source.
     return o.where_true(values) if o.task.outputs == 1 else torch.full_like(values, torch.nan)
+
+
+def agreement(same: Tensor, known: Tensor) -> Tensor:
+    """Return, per picture, the share of the known labels [N, L] that are the same: [N]; NaN where none is known."""
+    return (same * known).sum(1) / known.sum(1)
 
 
 def _region(o: Outputs) -> Tensor:
@@ -199,10 +212,10 @@ def _retrieved(o: Outputs) -> Tensor:
 
 def gallery(bench: MeasureContext, number: int, wanted: Tensor) -> tuple[list[int], Tensor]:
     """Return the rows of a set whose labels are just the wanted ones [L], and their features [m, D]."""
-    key = (number, tuple(wanted.int().tolist()))
+    key = (number, tuple(wanted.tolist()))
     if key not in bench.gallery:
         pictures = bench.sets[number]
-        rows = (pictures.labels == wanted).all(1).nonzero()[:, 0].tolist()
+        rows = bench.space.agree(pictures.labels, wanted).all(1).nonzero()[:, 0].tolist()
         parts = [bench.extractor(pictures.load(rows[i : i + bench.batch])) for i in range(0, len(rows), bench.batch)]
         bench.gallery[key] = rows, torch.cat(parts)
     return bench.gallery[key]
@@ -212,6 +225,7 @@ def _diversity(o: Outputs) -> Tensor:
     if o.task.outputs < 2:
         return torch.full((len(o.y),), torch.nan)
     how, device = o.bench.perceptual, o.bench.judge.machine.device
+    assert how is not None
     with torch.inference_mode():
         found = diversity(o.y.unflatten(0, (-1, o.task.outputs)).to(device), how.stages, how.weights).cpu()
     return found.repeat_interleave(o.task.outputs)

@@ -20,7 +20,7 @@ from asterism.evaluation.measures import REACHED, FeatureSet, MeasureContext, Ou
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.tasks import Task
 from asterism.metrics.moments import Moments
-from asterism.storage.model_file import write_file
+from asterism.storage.whole import write_whole
 
 SAVE_SECONDS = 30
 """The most work that an interruption costs."""
@@ -32,7 +32,7 @@ class System(Interface):
     kind: str
 
     def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor | None:
-        """Return outputs [N K, C, H, W] of sources [N, C, H, W]; none where there are none."""
+        """Return outputs [N K, C, H, W] of sources x [N, C, H, W], empty for a task without; none where there are none."""
 
 
 @dataclass
@@ -121,9 +121,8 @@ def _do(
     protocol: Protocol, bench: MeasureContext, task: Task, system: System, file: Path | None, tell: Callable[[int], None]
 ) -> Result:
     p, count = bench.parameters, len(task.rows)
-    own = task.index is None
-    measures = [m for m, _ in protocol.measures if m.own == own and m.of_pictures and system.kind in m.kinds]
-    compares = protocol.compares and not own
+    measures = [m for m, _ in protocol.measures if m.own == task.own and m.of_pictures and system.kind in m.kinds]
+    compares = protocol.compares and not task.own
     result = Result(task, system.kind)
     if compares:
         result.features = FeatureSet(bench.extractor.dims, count * task.outputs, p.kept)
@@ -135,7 +134,7 @@ def _do(
     while result.done < count:
         part = slice(result.done, min(result.done + size, count))
         rows, wanted = task.rows[part], task.wanted[part]
-        x = bench.sets[task.pictures].load(rows)
+        x = torch.empty(len(rows), 0) if task.like else bench.sets[task.pictures].load(rows)
         y = system.outputs(task, rows, x, wanted)
         if y is not None:
             with torch.inference_mode():
@@ -161,8 +160,8 @@ def _do(
 
 def _compare(protocol: Protocol, bench: MeasureContext, result: Result, made: FeatureSet) -> None:
     """Compare the features of a task's outputs with those of real pictures of its target, and let go of them."""
-    assert result.task.index is not None
-    held = bench.real(result.task.pictures, result.task.index, result.task.value)
+    task = result.task
+    held = bench.real(task.like or (task.pictures,), task.index, task.value)
     result.counts, result.features = (made.moments.count, held.moments.count), None
     for m, _ in protocol.measures:
         if m.of_features and result.kind in m.kinds:
@@ -177,7 +176,7 @@ def _per_source(values: Tensor, outputs: int) -> Tensor:
 def _save(file: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_file(file, buffer.getvalue())
+    write_whole(file, buffer.getvalue(), sync=True)
 
 
 def _load(file: Path) -> dict[str, Any] | None:

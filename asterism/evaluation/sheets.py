@@ -1,4 +1,6 @@
-"""Sheets of pictures that belong to the scores: held-out pictures x targets, best and worst cases, styles, references."""
+"""Sheets of pictures that belong to the scores: held-out pictures x targets, best and worst cases, styles, references; or what
+was generated.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ from asterism.evaluation.measures import MeasureContext
 from asterism.evaluation.session import Result
 
 ROWS, CASES = 6, 8
+GENERATED = 64
+"""Generated pictures on a sheet, and real ones on the sheet beside it."""
 SHOWN = 3
 """Outputs of a case that has several."""
 
@@ -32,6 +36,9 @@ def draw(run: Path, key: str, bench: MeasureContext, system: Generator, results:
         write(run / file, grid(rows))
         cases.append({"title": title, "file": file.as_posix(), "columns": columns, "caption": caption})
 
+    if results[0].task.like:
+        keep("generated", "generated pictures", *_generated(system, results[0]))
+        return cases
     keep("held_out", "held-out pictures", *_held_out(bench, system))
     translated = [r for r in results if r.kind == "translated" and r.task.index is not None]
     how, order = _ranked(translated)
@@ -43,6 +50,15 @@ def draw(run: Path, key: str, bench: MeasureContext, system: Generator, results:
     if any(r.task.mode == "reference" for r in translated):
         keep("references", "styles of other pictures", *_references(bench, system))
     return cases
+
+
+def _generated(system: Generator, result: Result) -> tuple[Tensor, list[str], str]:
+    """Return the first of the pictures that were measured, none of them chosen."""
+    task, columns = result.task, 8
+    count = max(1, min(len(task.rows), GENERATED) // columns) * columns
+    rows = [task.rows[place % len(task.rows)] for place in range(count)]
+    made = system.outputs(task, rows, torch.empty(count, 0), task.wanted[rows])
+    return made.unflatten(0, (-1, columns)), [], f"the first {count} of {len(task.rows):,} generated pictures, none chosen"
 
 
 def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[str], str]:
@@ -144,10 +160,11 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
 def _one_of_each(bench: MeasureContext) -> dict[int, str]:
     """Return a held-out picture of each domain of the first set, and the domain's name."""
     pictures = bench.sets[0]
-    has = pictures.labels * pictures.known
     order = _shuffled(len(pictures))
     found = (
-        (next((row for row in order if has[row, index]), None), index) for index in bench.space.domains(pictures.set.dataset)
+        (next((row for row in order if has[row]), None), index)
+        for index in bench.space.domains(pictures.set.dataset)
+        for has in [pictures.set.holding(index)]
     )
     return {row: bench.space.names[index] for row, index in found if row is not None}
 

@@ -16,6 +16,8 @@ from asterism.evaluation.session import Result
 from asterism.labels import LabelSpace
 
 Values = dict[str, float | None]
+REAL_HELD_OUT = "real held-out pictures"
+"""What the row of real pictures is called where nothing is translated."""
 ALL = "all targets"
 """In the name of a row of translations that is over all of them."""
 
@@ -26,7 +28,8 @@ def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Resul
     modes = list(dict.fromkeys(r.task.mode for r in translated))
 
     def row(name: str, kind: str, parts: list[Result]) -> dict[str, Any]:
-        pictures = sum(len(r.task.rows) * r.task.outputs for r in parts if r.task.index is not None and r.measured)
+        count = [r.counts[0] if r.task.like else len(r.task.rows) * r.task.outputs for r in parts]
+        pictures = sum(n for r, n in zip(parts, count, strict=True) if not r.task.own and r.measured)
         return {"name": name, "kind": kind, "pictures": pictures, "values": _values(protocol, parts)}
 
     rows = []
@@ -38,10 +41,10 @@ def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Resul
                 if group and len(group) < sum(r.task.index is not None for r in parts):  # Else they are all targets.
                     rows.append(row(f"translated, {name}", "translated", group))
         rows.append(row(parts[0].task.in_mode(f"translated, {ALL}"), "translated", parts))
-    for kind in ("copy", "real", "random"):
+    for kind in ("generated", "copy", "real", "random"):
         parts = [r for r in results if r.kind == kind]
         if parts:
-            rows.append(row(NAMES[kind], kind, parts))
+            rows.append(row(REAL_HELD_OUT if kind == "real" and parts[0].task.like else NAMES[kind], kind, parts))
     targets: dict[str, dict[str, Any]] = {}
     for r in translated:
         if r.task.index is not None:
@@ -57,7 +60,12 @@ def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Resul
         "matrices": _matrices(protocol, bench, translated),
         "notes": list(
             dict.fromkeys(
-                [*_absent(bench), *_unmatched(results), *_uncertain(bench, translated), *_approximate(protocol, bench)]
+                [
+                    *([] if protocol.generates else _absent(bench)),
+                    *_unmatched(results),
+                    *_uncertain(bench, [r for r in results if r.kind in ("translated", "generated")]),
+                    *_approximate(protocol, bench),
+                ]
             )
         ),
     }
@@ -70,7 +78,7 @@ def _absent(bench: MeasureContext) -> list[str]:
         span = bench.space.dataset_span(pictures.set.dataset)
         for choice in bench.space.alternatives:
             absent = [
-                bench.space.names[i] for i in choice if i in range(span.start, span.stop) and not pictures.labels[:, i].any()
+                bench.space.names[i] for i in choice if i in range(span.start, span.stop) and not pictures.set.holding(i).any()
             ]
             if absent:
                 notes.append(f"no picture of {', '.join(absent)} is in the split: nothing is translated from there")
@@ -105,9 +113,9 @@ def broken_orders(record: dict[str, Any]) -> list[str]:
     return found
 
 
-def _uncertain(bench: MeasureContext, translated: Sequence[Result]) -> Iterator[str]:
+def _uncertain(bench: MeasureContext, results: Sequence[Result]) -> Iterator[str]:
     """Say what could not be computed of too few pictures, and what is not to be taken at face value."""
-    for r in translated:
+    for r in results:
         if missing := [name for name, value in r.compared.items() if value is None]:
             yield f"{r.task.title}: no {', '.join(missing)} of {r.counts[0]} outputs and {r.counts[1]} real pictures"
         elif r.compared and min(r.counts) <= bench.extractor.dims:
@@ -121,6 +129,7 @@ def _approximate(protocol: Protocol, bench: MeasureContext) -> Iterator[str]:
     """Say what diversity is where it is not LPIPS, and how to have that."""
     if (
         DIVERSITY in (m for m, _ in protocol.measures)
+        and bench.perceptual is not None
         and bench.perceptual.name != "lpips"
         and bench.sets[0].picture.channels == 3
     ):
@@ -173,11 +182,11 @@ def _matrices(protocol: Protocol, bench: MeasureContext, translated: Sequence[Re
             for name, value in _values(protocol, [result]).items():
                 put(task.in_mode(name), task.source, task.index, value)
             continue
-        labels = bench.sets[task.pictures].labels[list(task.rows)]
+        held = bench.sets[task.pictures].set.take(task.rows)
         choice = next(c for c in bench.space.alternatives if task.index in c)
         for m, _ in protocol.measures:
             for source in choice:
-                rows = labels[:, source] > 0
+                rows = held.holding(source)
                 if m.name in result.values and rows.any():
                     put(m.name, source, task.index, _mean(m, [result.values[m.name][rows]]))
     return found

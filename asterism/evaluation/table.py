@@ -45,13 +45,15 @@ def show(record: dict[str, Any], console: Console) -> None:
         else:
             cells = (quantity(row["values"].get(m), record["metrics"][m]["unit"]) for m in named)
             table.add_row(Text(row["name"]), f"{row['pictures']:,}", *cells)
-    console.print(table)
-    judge = record["classifier"]
-    lines = [
-        f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (labels alike; "
-        f"at least {judge['needed']:.0%} is needed)"
-    ]
-    if judge["void"]:
+    if record["targets"]:
+        console.print(table)
+    lines, judge = list[str](), record["classifier"]
+    if judge:
+        lines.append(
+            f"the classifier is right on {judge['accuracy']:.1%} of the labels of real {record['split']} pictures (labels "
+            f"alike; at least {judge['needed']:.0%} is needed)"
+        )
+    if judge and judge["void"]:
         lines.append("VOID: it is worse than that, so nothing that it says counts")
     meanings = [f"{metric_title(name, record)}: {m['meaning']}" for name, m in record["metrics"].items()]
     for line in [*lines, *record["notes"], *meanings]:

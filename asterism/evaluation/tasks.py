@@ -1,5 +1,7 @@
 """What is translated to what: edits of single labels (StarGAN), ordered pairs of domains (StarGAN v2), a picture's own labels.
 
+Or what is generated, without sources.
+
 Every random draw of a task is a function of the seed, the task, the picture's row and the draw's number, so that neither
 batches nor interruptions change it.
 """
@@ -20,18 +22,19 @@ from asterism.metrics.truth import Partners
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures of one set, and what each is translated to.
+    """Pictures of one set, and what each is translated to; or pictures that are generated.
 
     Args:
         name: in words that a target of `asterism translate` may have; with the source where that is fixed.
         pictures: index of the set.
-        rows: the sources, in order.
+        rows: the sources, in order; without sources the numbers of the outputs.
         wanted: full labels [n, L] of the targets.
-        index: the label that is edited; none where the target is the picture's own labels.
+        index: the label that is edited; none where the target is the picture's own labels, or there are no sources.
         value: what it is to become.
         source: index of the label that all sources have, where the task is a pair of domains.
         mode: `label`, or for recipes with styles `latent` or `reference`.
         outputs: translations of each source.
+        like: without sources the sets whose real pictures the outputs are compared with; empty: there are sources.
     """
 
     name: str
@@ -39,10 +42,16 @@ class Task:
     rows: tuple[int, ...]
     wanted: Tensor
     index: int | None
-    value: bool = True
+    value: float = 1.0
     source: int | None = None
     mode: str = "label"
     outputs: int = 1
+    like: tuple[int, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """Whether the target is the picture's own labels."""
+        return self.index is None and not self.like
 
     @property
     def title(self) -> str:
@@ -62,7 +71,8 @@ class Task:
 def edits(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]:
     """Return the published list of StarGAN's test targets: every label of a picture's dataset that it does not have.
 
-    An alternative replaces the one that holds; any other label is switched, on and off in two tasks.
+    An alternative replaces the one that holds; any other label is switched, on and off in two tasks; a number is set to the
+    end of its range that is further away, again in two tasks.
 
     Args:
         limit: sources of each set, drawn once; 0 takes all.
@@ -74,11 +84,10 @@ def edits(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]
         for name, wanted in space.single_edits(labels, pictures.set.dataset):
             index = space.index(name)
             changed = (wanted != labels).any(1) & (pictures.known[rows, index] > 0)
-            for value in (True, False):
-                chosen = changed & (wanted[:, index] == float(value))
-                if chosen.any():
-                    label = name if value else f"{name}=no"
-                    tasks.append(Task(label, number, tuple(rows[chosen].tolist()), wanted[chosen], index, value))
+            for value in sorted(set(wanted[changed, index].tolist()), reverse=True):
+                chosen = changed & (wanted[:, index] == value)
+                task = Task(space.say(index, value), number, tuple(rows[chosen].tolist()), wanted[chosen], index, value)
+                tasks.append(task)
     return tasks
 
 
@@ -86,8 +95,9 @@ def own_labels(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[
     """Return the tasks whose target is what the pictures are already."""
     tasks = []
     for number, pictures in enumerate(sets):
-        rows = spread(len(pictures), limit)
-        tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
+        rows = [row for row in spread(len(pictures), limit) if pictures.known[row].any()]
+        if rows:
+            tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
     return tasks
 
 
@@ -103,7 +113,7 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
     for number, pictures in enumerate(sets):
         choice = space.domains(pictures.set.dataset)
         for source in choice:
-            held = ((pictures.labels[:, source] > 0) & (pictures.known[:, source] > 0)).nonzero()[:, 0]
+            held = pictures.set.holding(source).nonzero()[:, 0]
             rows = held[spread(len(held), limit)]
             for target in choice:
                 if target == source or not len(rows):
@@ -112,12 +122,31 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
                 wanted[:, list(choice)] = 0
                 wanted[:, target] = 1
                 name = f"{space.names[source]} to {space.names[target]}"
-                has = (pictures.labels[:, target] * pictures.known[:, target]).any()
+                has = pictures.set.holding(target).any()
                 tasks += [
-                    Task(name, number, tuple(rows.tolist()), wanted, target, True, source, mode, outputs)
+                    Task(name, number, tuple(rows.tolist()), wanted, target, 1.0, source, mode, outputs)
                     for mode in modes
                     if has or mode != "reference"
                 ]
+    return tasks
+
+
+def without_sources(sets: Sequence[Pictures], space: LabelSpace, count: int, told: bool) -> list[Task]:
+    """Return the tasks of a recipe that generates.
+
+    Args:
+        count: pictures to make; 0 makes as many as there are real ones.
+        told: whether it is told labels: those of the real pictures, then, set by set; else one task is over all sets.
+    """
+    if not told:
+        total = count or sum(map(len, sets))
+        wanted = torch.zeros(total, space.num_labels)
+        return [Task("generated", 0, tuple(range(total)), wanted, None, like=tuple(range(len(sets))))]
+    tasks = []
+    for number, pictures in enumerate(sets):
+        rows = torch.arange(count or len(pictures))
+        wanted = pictures.labels[torch.tensor(spread(len(pictures), len(rows)))[rows % min(len(pictures), len(rows))]]
+        tasks.append(Task(f"like {pictures.set.name}", number, tuple(rows.tolist()), wanted, None, like=(number,)))
     return tasks
 
 

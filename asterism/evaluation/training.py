@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets
-from asterism.engine import run as engine
-from asterism.engine.trainer import Outcome
 from asterism.evaluation.candidates import DivergedError, Generator
 from asterism.evaluation.evaluate import BATCH, EvaluationSetup
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
 from asterism.evaluation.pictures import Pictures
-from asterism.evaluation.protocols.quick import CRITERION, PROTOCOL
-from asterism.evaluation.summary import ALL
+from asterism.evaluation.protocols import protocol as named
+from asterism.evaluation.protocols.base import Protocol
+from asterism.evaluation.protocols.quick import CRITERION, GENERATION, PROTOCOL
+from asterism.evaluation.summary import over_all
 from asterism.machine import Machine
-from asterism.recipes.base import Masks, Recipe
+from asterism.recipes import recipe_class
+from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 
 
 class QuickEvaluation:
     """Measures a recipe while it trains; what the engine asks for at intervals.
+
+    Args:
+        floor: the pictures and networks that it measures with.
+        machine: where.
+        protocol: of the quick ones, that for the recipe.
 
     Attributes:
         criterion: the metric by which checkpoints are compared.
@@ -32,22 +37,24 @@ class QuickEvaluation:
     criterion = CRITERION
     better = next(m.better for m, _ in PROTOCOL.measures if m.name == CRITERION)
 
-    def __init__(self, floor: EvaluationSetup, machine: Machine) -> None:
-        self.floor, self.machine = floor, machine
+    def __init__(self, floor: EvaluationSetup, machine: Machine, protocol: Protocol = PROTOCOL) -> None:
+        self.floor, self.machine, self.protocol = floor, machine, protocol
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
         """Return the quick protocol's means over all targets, for a recipe with the weights that it now has.
 
         Weights that have diverged have none.
         """
-        parameters = PROTOCOL.parameters
-        system = Generator("translated", recipe, self.machine, self.floor.sets, parameters.seed)
+        parameters = self.protocol.parameters
+        kind = "generated" if self.protocol.generates else "translated"
+        system = Generator(kind, recipe, self.machine, self.floor.sets, parameters.seed)
         try:
-            record = self.floor.measure(PROTOCOL, parameters, recipe, [system], kinds=())
+            record = self.floor.measure(self.protocol, parameters, recipe, [system], kinds=())
         except DivergedError:
-            self.floor.say("not measured: the translations hold values that are not numbers")
-            return {m.name: None for m, _ in PROTOCOL.measures}
-        return next(row["values"] for row in record["rows"] if row["name"].startswith(f"translated, {ALL}"))
+            self.floor.say("not measured: the outputs hold values that are not numbers")
+            return {m.name: None for m, _ in self.protocol.measures}
+        values: dict[str, float | None] = over_all(record)[0]["values"]
+        return values
 
 
 def quick_evaluation(
@@ -65,6 +72,12 @@ def quick_evaluation(
     if not sets:
         say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
         return None
+    if not datasets.space.num_labels:
+        say(
+            "without labels there is no classifier whose features could be compared: nothing is measured while training, and "
+            "the last checkpoint is kept (asterism evaluate --extractor takes another network)"
+        )
+        return None
     judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
     floor = EvaluationSetup(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
     said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
@@ -74,27 +87,10 @@ def quick_evaluation(
             "needed: nothing is measured while training, and the last checkpoint is kept"
         )
         return None
+    protocol = GENERATION if named(recipe_class(settings.name).protocol).generates else PROTOCOL
+    what = "generated pictures" if protocol.generates else "validation pictures of each dataset"
     say(
-        f"every {settings.train.evaluate_every:,} steps {PROTOCOL.name} measures {PROTOCOL.parameters.pictures} validation "
-        f"pictures of each dataset; the checkpoint with the best {CRITERION} is kept (asterism evaluate measures it in full)"
+        f"every {settings.train.evaluate_every:,} steps {protocol.name} measures {protocol.parameters.pictures:,} {what}; the "
+        f"checkpoint with the best {CRITERION} is kept (asterism evaluate measures it in full)"
     )
-    return QuickEvaluation(floor, machine)
-
-
-def train(
-    recipe: str,
-    data: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    preset: str | None = None,
-    init: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    masks: Masks | None = None,
-) -> Outcome:
-    """Train a recipe, or go on with the run in `out` where it stopped; measured at intervals, the best checkpoint kept.
-
-    Arguments, result and errors are those of `asterism.engine.run.train`.
-    """
-    return engine.train(
-        recipe, data, out, preset=preset, init=init, overrides=overrides, masks=masks, evaluation=quick_evaluation
-    )
+    return QuickEvaluation(floor, machine, protocol)

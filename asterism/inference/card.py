@@ -9,11 +9,13 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
+from asterism.labels import LabelGroup
 from asterism.recipes import recipe_class
+from asterism.recipes.base import Abilities
 from asterism.storage.run_folder import Run
 from asterism.storage.scores import metric_title
 from asterism.wording import quantity
@@ -24,27 +26,34 @@ HUB_LICENCES = (
 """Licences by the identifiers that the hub knows; any other is `other`, with its name."""
 
 
-def write_card(run: Run, name: str, picture: str | None) -> str:
+def write_card(run: Run, name: str, picture: str | None, abilities: Abilities) -> str:
     """Return the text of README.md.
 
     Args:
         run: from `read_run`, with a model file.
         name: how `asterism.load` finds the model: owner/name, or a folder.
         picture: path of the sample picture beside the card, if there is one.
+        abilities: of the model's recipe.
     """
     title, info = name.rpartition("/")[2], run.model["info"]
-    parts = [_front_matter(run), f"# {title}", _about(run)]
+    parts = [_front_matter(run, abilities), f"# {title}", _about(run, abilities)]
     if picture:
-        parts.append(f"![Pictures and their translations]({picture})\n\n*{_caption(run)}*")
+        shown = "Pictures and their translations" if abilities.translates else "Generated pictures"
+        parts.append(f"![{shown}]({picture})\n\n*{_caption(run)}*")
     parts += [
         "## Use",
-        _use(run, name),
+        _use(run, name, abilities),
         "## Training",
         _table(("", ""), list(_training(run).items())),
         "## Scores",
         _scores(run),
     ]
-    parts += ["## Intended use and limits", _limits(run), "## Licence", _licence_words(str(info.get("licence") or ""))]
+    parts += [
+        "## Intended use and limits",
+        _limits(run, abilities),
+        "## Licence",
+        _licence_words(str(info.get("licence") or "")),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -60,31 +69,28 @@ def hub_licence(words: str) -> dict[str, str]:
     return {"license": found} if found else {"license": "other", "license_name": slug[:64]}
 
 
-def _front_matter(run: Run) -> str:
-    tags = ["image-to-image", "gan", "multi-domain", str(run.model["recipe"]).replace("_", "-")]
-    facts: dict[str, Any] = {"library_name": "asterism", "pipeline_tag": "image-to-image", "tags": tags}
+def _front_matter(run: Run, can: Abilities) -> str:
+    task = "image-to-image" if can.translates else "unconditional-image-generation"
+    tags = [task, "gan", *["multi-domain"] * can.translates, str(run.model["recipe"]).replace("_", "-")]
+    facts: dict[str, Any] = {"library_name": "asterism", "pipeline_tag": task, "tags": tags}
     facts |= hub_licence(str(run.model["info"].get("licence") or ""))
     lines = [f"{key}: {json.dumps(value) if isinstance(value, list) else value}" for key, value in facts.items()]
     return "\n".join(["---", *lines, "---"])
 
 
-def _about(run: Run) -> str:
+def _about(run: Run, can: Abilities) -> str:
     picture, paper = run.model["picture"], _paper(run.model["recipe"])
     kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
+    what = f"{kind} pictures of {picture['width']} x {picture['height']} pixels"
+    if picture.get("depth") == 32:
+        what = f"features [{picture['channels']}, {picture['height']}, {picture['width']}], arrays of floats,"
+    if not can.translates:
+        return f"Makes {what} from noise. Recipe: {paper}."
     said = [
-        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
-        f"of them. Recipe: {paper}.",
-        *(_group(group) for group in run.model["labels"]),
+        f"Translates {what} between domains. One model knows all of them. Recipe: {paper}.",
+        *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
-
-
-def _group(group: Mapping[str, Any]) -> str:
-    single = [label for label in group["labels"] if not any(label in names for names in group["exclusive"])]
-    sets = [f"one of {', '.join(names)}" for names in group["exclusive"]]
-    if group["kind"] == "one_of":
-        sets, single = [f"one of {', '.join(group['labels'])}"], []
-    return f"{group['dataset']}: " + "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])])
 
 
 def _paper(name: str) -> str:
@@ -97,18 +103,20 @@ def _paper(name: str) -> str:
     return re.split(r"(?<=[.)])(?:\.|$)\s*", head)[0].rstrip(".")
 
 
-def _use(run: Run, name: str) -> str:
-    target = run.model["labels"][0]["labels"][0]
-    lines = [
-        "import asterism",
-        "",
-        f"model = asterism.load({json.dumps(name, ensure_ascii=False)})",
-        f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")',
-    ]
+def _use(run: Run, name: str, can: Abilities) -> str:
+    head = ["import asterism", ""]
     if where := run.model["info"].get("recipe_from"):
         file = f"asterism.recipes.add({json.dumps(where)})  # The recipe's file; it is not part of asterism."
-        lines.insert(2, file if ".py:" in where else f"# Needs the recipe's package, {where.partition(':')[0]}, installed.")
-    return "\n".join(["```python", *lines, "```", "", "Pictures of any size come in and keep their size."])
+        head.append(file if ".py:" in where else f"# Needs the recipe's package, {where.partition(':')[0]}, installed.")
+    head.append(f"model = asterism.load({json.dumps(name, ensure_ascii=False)})")
+    lines, said = [], "Pictures of any size come in and keep their size."
+    target = next((label for group in run.model["labels"] for label in group["labels"]), None)
+    if not can.translates:
+        lines = ["first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")']
+        said = "A seed is a picture: the same seed gives the same one."
+    elif target is not None:
+        lines = [f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")']
+    return "\n".join(["```python", *head, *lines, "```", "", said])
 
 
 def _training(run: Run) -> dict[str, str]:
@@ -157,17 +165,22 @@ def _number(value: float | None, unit: str) -> str:
     return "" if value is None else quantity(value, unit)
 
 
-def _limits(run: Run) -> str:
+def _limits(run: Run, can: Abilities) -> str:
     info = run.model["info"]
     about = " and ".join(d["name"] for d in info.get("data") or ()) or "its training data"
-    lines = [
+    made = [
+        f"It makes pictures like those of {about}, biases of the data included, and may come close to single ones of them.",
+        "A generated picture shows nothing that exists, and is no evidence of anything.",
+        "Not for deceiving: say that a published picture is generated.",
+    ]
+    translated = [
         f"Made for pictures like those of {about}; on others results are not known and often worse.",
         "A translation shows what the model learned that a domain looks like, biases of the data included. It is no evidence "
         "of how a person, a place or an organ looks or would look.",
         "Attributes are changed together where they went together in the data; what a target does not name may change too.",
         "Not for deceiving: say that a published translation is one. Pictures of people: only with their consent.",
-        "Not for medical or legal decisions.",
     ]
+    lines = [*(translated if can.translates else made), "Not for medical or legal decisions."]
     if not run.scores:
         lines.append("How well it works was not measured.")
     return "\n".join(f"- {line}" for line in lines)

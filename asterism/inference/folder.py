@@ -24,6 +24,7 @@ from asterism.config import ConfigError
 from asterism.data.collection import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
+from asterism.errors import AsterismError
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
@@ -31,7 +32,7 @@ from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
 
-class FolderError(ValueError):
+class FolderError(AsterismError, ValueError):
     """Inputs that cannot be found or outputs that cannot be written; the message says which and what to do."""
 
 
@@ -91,7 +92,8 @@ def translate_folder(
         out: folder for the results; or, where one picture is translated to one target, the result's file.
         fit, batch_size: as for `Translator.translate`.
         labels: what all the pictures have in common, as for `Translator.translate`.
-        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
+        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, .tif for what PNG cannot hold, or .npy for
+            features.
         overwrite: replace files that are there.
         progress: draw a progress bar, on a terminal.
         styles, like: for recipes with styles: seeds and reference pictures; every target comes in each of them, written to
@@ -105,12 +107,13 @@ def translate_folder(
     Raises:
         FolderError: no such input, no picture in it, two results of one name, results that are there already, or a disk
             that is full.
-        LabelError: as for `Translator.translate`.
+        LabelError, ModelError: as for `Translator.translate`.
     """
     if changes is not None and not 0 < changes <= 1:
         raise ConfigError(
             f"the change in full colour is {changes:.0%} of the value range; expected more than 0 and at most 100 %"
         )
+    translator.model.require("translates")
     out, picture = Path(out), translator.model.picture
     shared: dict[str, Any] = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
     looks = [(f"-style{seed}", translator.style(seed=seed, **shared)) for seed in styles]
@@ -122,7 +125,7 @@ def translate_folder(
     sources = find_pictures([Path(i) for i in inputs], out)
     alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
     alone = alone and out.resolve() != sources[0][0].resolve()  # A result never takes its source's place.
-    suffix = _suffix(picture, out.suffix if alone else format)
+    suffix = suffix_for(picture, out.suffix if alone else format)
     results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
     figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
     if alone:
@@ -205,14 +208,21 @@ def find_pictures(inputs: Sequence[Path], out: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _suffix(picture: PictureFormat, format: str | None) -> str:
-    """Return the suffix of the results, if it can hold them."""
+def suffix_for(picture: PictureFormat, format: str | None) -> str:
+    """Return the suffix of a model's pictures as files: the one that is asked for, or one that holds them.
+
+    Raises:
+        FolderError: it cannot hold them.
+    """
     wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
+    if format is None and picture.depth == 32:
+        return ".npy"
     if format is None:
         return ".tif" if wide else ".png"
     suffix = f".{format.lower().removeprefix('.')}"
     able: tuple[str, ...] = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
     able += (".jpg", ".jpeg", ".webp") if picture.depth == 8 and not wide else ()
+    able = (".npy",) if picture.depth == 32 else able
     if suffix not in able:
         raise FolderError(
             f"{suffix} cannot hold {picture.channels} channels of {picture.depth} bits; use one of {' '.join(able)}"

@@ -35,7 +35,7 @@ def save_pretrained(
     if name is not None and not HUB_NAME.fullmatch(name):
         raise ModelError(f"{name!r} is no hub name; expected owner/name")
     source, folder = find_model(run), Path(folder)
-    load_model(source)  # A damaged file, or one that this version cannot use, is not handed on.
+    abilities = load_model(source).recipe.abilities  # A damaged file, or one that this version cannot use, is not handed on.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
         raise ModelError(f"{folder} is there already and not empty: give another folder, or say --overwrite")
     told = read_run(source.parent) if source.name == FILE_NAME else _alone(source)
@@ -49,7 +49,7 @@ def save_pretrained(
         files["config.json"] = (json.dumps(_without_places(dict(told.config)), indent=2) + "\n").encode()
     if told.scores:
         files["scores.json"] = (source.parent / "scores.json").read_bytes()
-    files["README.md"] = write_card(told, name or folder.resolve().name, picture).encode()
+    files["README.md"] = write_card(told, name or folder.resolve().name, picture, abilities).encode()
     for path, content in files.items():
         write_file(folder / path, content)
     return folder

@@ -23,6 +23,8 @@ RECIPES = {
     "stargan": "asterism.recipes.stargan:StarGAN",
     "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
+    "cyclegan": "asterism.recipes.cyclegan:CycleGAN",
+    "dcgan": "asterism.recipes.dcgan:DCGAN",
 }
 
 JUDGES = {

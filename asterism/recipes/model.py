@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -41,14 +41,38 @@ class Model:
     info: Mapping[str, Any]
     missing: tuple[str, ...] = ()
 
+    def require(self, ability: Literal["translates", "generates"]) -> None:
+        """Raise ModelError unless the recipe has an ability; says what to use instead."""
+        can = self.recipe.abilities
+        if getattr(can, ability):
+            return
+        if not can.makes_pictures:
+            raise ModelError(f"this model of {self.name} judges pictures: it neither translates nor generates any")
+        if can.generates:
+            raise ModelError(f"this model of {self.name} generates pictures and translates none: use generate, not translate")
+        raise ModelError(f"this model of {self.name} translates pictures and generates none: use translate, not generate")
+
+    @property
+    def unreachable(self) -> tuple[str, ...]:
+        """The labels that are no targets, since the network that makes pictures of each, and of it alone, is missing."""
+        owners = owned(self.recipe) if self.missing else {}
+        return tuple(owners[name] for name in self.missing if name in owners and name in self.recipe.averaged)
+
+
+def owned(recipe: Recipe) -> dict[str, str]:
+    """Return the networks that belong to one label with all that they hold, and to which."""
+    owner = {slot.parameter: slot.owner for slot in recipe.label_slots() if slot.axis is None}
+    found = {n: {owner.get(f"{n}.{key}") for key, _ in network.named_parameters()} for n, network in recipe.networks.items()}
+    return {n: label for n, (label, *others) in found.items() if label is not None and not others}
+
 
 def save_model(
     path: str | os.PathLike[str], recipe: Recipe, name: str, weights: Mapping[str, Tensor], *, info: Mapping[str, Any]
 ) -> None:
     """Write a model file, whole or not at all.
 
-    Networks named in `recipe.averaged` and those never trained, which make the translations, are kept in float32; the others,
-    of which only the class head is used later, in float16.
+    Networks named in `recipe.averaged` and those never trained, which make the pictures, are kept in float32; the others, of
+    which only the class head is used later, in float16. Only discriminators, and networks of single labels, may be left out.
 
     Args:
         path: the file to write or replace.
@@ -62,7 +86,8 @@ def save_model(
     """
     given = {key.partition(".")[0] for key in weights}
     exact = {n for n in recipe.networks if n in recipe.averaged or n not in recipe.optimizers()}
-    networks = {n: network for n, network in recipe.networks.items() if n in given or n in exact}
+    spared = owned(recipe) if given & exact else {}
+    networks = {n: network for n, network in recipe.networks.items() if n in given or (n in exact and n not in spared)}
     _compare({f"{n}.{key}" for n, network in networks.items() for key in network.state_dict()}, weights)
     tensors = {key: _stored(t, exact=key.partition(".")[0] in exact) for key, t in weights.items()}
     where = origin(name)

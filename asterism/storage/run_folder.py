@@ -15,10 +15,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from asterism.errors import AsterismError
 from asterism.storage.scores import read_scores
 
 
-class RunError(ValueError):
+class RunError(AsterismError, ValueError):
     """A folder that is no run; the message says what it lacks."""
 
 
@@ -55,8 +56,9 @@ class Run:
 
     @property
     def held_out(self) -> Sheet | None:
-        """The sheet of held-out pictures of the record that was written last, if there is one."""
-        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem == "held_out"]
+        """The sheet of held-out pictures, or of generated ones, of the record that was written last, if there is one."""
+        stems = ("held_out", "generated")
+        held = [sheet for sheets in self.cases.values() for sheet in sheets if sheet.file.stem in stems]
         return held[-1] if held else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-JUDGE = {"recipe.width": 4, "train.steps": 60, "train.decay_steps": 60, "recipe.lr": 3e-3}
+JUDGE = {"recipe.width": 8, "train.steps": 60, "train.decay_steps": 60, "recipe.lr": 3e-3}
 """Right on nearly all the discs, and trained in seconds."""
 CPU: dict[str, Any] = {"device": "cpu", "classifier": JUDGE}
 STARGAN, TRUTH = "stargan/classifier/test/last", "truth/classifier/test/last"

@@ -20,7 +20,8 @@ class Parameters:
 
     Args:
         seed: of every random draw.
-        pictures: source pictures of each set (`stargan_v2`: of each domain), drawn once; 0 takes all.
+        pictures: source pictures of each set (`stargan_v2`: of each domain), drawn once; 0 takes all. Without sources:
+            generated pictures; 0 makes as many as there are held-out ones.
         real_pictures: training pictures of each set whose features are compared with, drawn once; 0 takes all.
         outputs: translations of each source, for recipes with styles.
         kept: features kept for measures of neighbours and kernels, evenly spaced.
@@ -62,6 +63,7 @@ class Protocol:
         measures: each with its order.
         kinds: rows that are always there.
         pairs: whether its tasks are ordered pairs of domains, so that every measure has a matrix.
+        generates: whether it measures pictures of latents, without sources and without the classifier's verdicts.
         about: one sentence.
     """
 
@@ -73,8 +75,17 @@ class Protocol:
     about: str
     kinds: tuple[str, ...] = ("translated", "copy", "real")
     pairs: bool = False
+    generates: bool = False
 
     @property
     def compares(self) -> bool:
         """Whether features of outputs are compared with those of real pictures."""
         return any(measure.of_features for measure, _ in self.measures)
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise ConfigError unless the recipe can do what the protocol measures."""
+        can = recipe.abilities
+        if self.generates and not can.generates:
+            raise ConfigError(f"the protocol {self.name} is for recipes that generate; this one has {recipe.protocol}")
+        if not self.generates and not can.translates:
+            raise ConfigError(f"the protocol {self.name} is for recipes that translate; this one has {recipe.protocol}")

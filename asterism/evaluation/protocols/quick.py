@@ -2,7 +2,8 @@
 
 Few sources, always the same, so that its numbers follow one run from step to step; its FID is that of few
 pictures and compares with nothing else. A recipe with styles is judged by styles from noise, other ones for each source:
-by mean styles, a model whose styles all look alike would win.
+by mean styles, a model whose styles all look alike would win. A recipe that generates is judged by the same number, of
+pictures of latents.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from asterism.evaluation import measures as m
 from asterism.evaluation.pictures import Pictures
-from asterism.evaluation.protocols import stargan
+from asterism.evaluation.protocols import generation, stargan
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.tasks import Task
 from asterism.labels import LabelSpace
@@ -45,3 +46,15 @@ PROTOCOL = Protocol(
         (m.IDENTITY, (("copy", "translated"), ("translated", "random"))),
     ),
 )
+
+GENERATION = Protocol(
+    name="quick",
+    version=2,
+    about="FID and KID of 1,000 pictures of latents; runs while training and chooses the checkpoint",
+    parameters=Parameters(pictures=1000, real_pictures=1000),
+    tasks=generation.tasks,
+    kinds=generation.PROTOCOL.kinds,
+    generates=True,
+    measures=generation.PROTOCOL.measures[:2],
+)
+"""What takes its place for recipes that generate."""

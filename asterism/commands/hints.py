@@ -1,0 +1,16 @@
+"""What to do next with a model, as commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asterism.recipes.model import Model
+
+
+def uses(model: Model, run: object, target: str = "TARGET") -> list[str]:
+    """Return the commands that make pictures with a model; none for one that only judges."""
+    can = model.recipe.abilities
+    told = f" --to {target}" if can.told != "none" else ""
+    lines = [f"asterism translate {run} PICTURE{told} --out DIR"] * can.translates
+    return lines + [f"asterism generate {run} --count 16{told} --sheet FILE.png"] * can.generates

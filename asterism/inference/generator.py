@@ -1,0 +1,144 @@
+"""Pictures of latents.
+
+model = asterism.load("runs/faces")
+model.generate(count=4)                          # a list of PIL images
+model.generate(seeds=(7, 9), to="Blond_Hair")    # for recipes that are told labels
+
+A seed is a latent, drawn by a random generator of its own: the same seed is the same picture in any batch.
+
+Shapes: N pictures, Z latent size, C channels, h x w pixels of the model, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from asterism.config import ConfigError
+from asterism.data.batch import Batch
+from asterism.inference.images import rebuilt
+from asterism.labels import LabelError
+from asterism.recipes import render
+
+if TYPE_CHECKING:
+    from asterism.inference.translator import Translator
+
+COUNT = 16
+"""Pictures that are made where neither their number nor their seeds are said."""
+
+
+def generate(
+    translator: Translator,
+    count: int | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    to: str | Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+) -> list[Any]:
+    """Make pictures of latents.
+
+    Args:
+        count: that many, of the seeds 0, 1, ...; none takes 16.
+        seeds: of each its picture, in this order, in place of `count`.
+        to: the target in words (`Blond_Hair`) or as {"Blond_Hair": True}, for recipes that are told labels; labels that it
+            does not name do not hold.
+        batch_size: pictures at once; changes no picture beyond rounding.
+
+    Returns:
+        PIL images of the model's size; arrays [h, w, C] where Pillow cannot hold the pictures.
+
+    Raises:
+        ModelError: the model does not generate.
+        LabelError: no target for a model that is told labels, a target for one that is not, an unknown label, or labels of
+            several datasets.
+        ConfigError: a count, batch size or seed that is out of range, or both `count` and `seeds`.
+    """
+    chosen, told = chosen_seeds(count, seeds), told_of(translator, to)
+    return [rebuilt(y, translator.model.picture) for y in pictures(translator, chosen, told, batch_size)]
+
+
+def chosen_seeds(count: int | None, seeds: Sequence[int] | None) -> Sequence[int]:
+    """Return the seeds that a caller means by their number or by themselves.
+
+    Raises:
+        ConfigError: both are given, none is left, or one that PyTorch does not take.
+    """
+    if count is not None and seeds is not None:
+        raise ConfigError("give the number of pictures or their seeds, not both")
+    chosen = range(COUNT if count is None else count) if seeds is None else seeds
+    if not chosen:
+        raise ConfigError(f"the number of pictures is {len(chosen) if count is None else count}; expected at least 1")
+    for seed in (min(chosen), max(chosen)):
+        if not -(2**63) <= seed < 2**63:
+            raise ConfigError(f"a seed is {seed}; expected at most {2**63 - 1}")
+    return chosen
+
+
+def read_seeds(words: str) -> list[int]:
+    """Read seeds from words: `7`, `1,5,9` or `0..31`, both ends included.
+
+    Raises:
+        ConfigError: other words.
+    """
+    found: list[int] = []
+    for part in words.split(","):
+        first, dots, last = part.partition("..")
+        try:
+            ends = int(first), int(last if dots else first)
+        except ValueError:
+            raise ConfigError(f"seeds are {words!r}; expected whole numbers such as 7, 1,5,9 or 0..31") from None
+        if ends[1] < ends[0]:
+            raise ConfigError(f"seeds {part.strip()}: expected the smaller end first")
+        found += range(ends[0], ends[1] + 1)
+    return found
+
+
+def told_of(translator: Translator, to: str | Mapping[str, Any] | None) -> Tensor:
+    """Return what the model is told of a target, [1, ...] on its device.
+
+    Raises:
+        ModelError, LabelError: as for `generate`.
+    """
+    model, device = translator.model, translator.machine.device
+    model.require("generates")
+    if model.recipe.abilities.told == "none":
+        if to is not None:
+            raise LabelError(f"this model of {model.name} is told no labels: leave out the target, {to}")
+        return torch.zeros(1, 0, device=device)
+    if to is None:
+        raise LabelError(f"this model of {model.name} is told labels: name a target (--to, to=) of {translator.labels}")
+    edits = translator.parse(to)
+    if len(edits) > 1:
+        raise LabelError(f"a generated picture is of one dataset, and {to} names labels of {len(edits)}")
+    labels, known, dataset = model.space.apply(edits[0], torch.zeros(1, model.space.num_labels, device=device))
+    return model.recipe.condition(Batch(labels=labels, known=known, dataset=dataset), torch.zeros_like(labels))
+
+
+def latents(seeds: Sequence[int], length: int) -> Tensor:
+    """Return the latents [N, Z] of seeds, standard normal, on the CPU."""
+    return torch.cat([torch.randn(1, length, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def pictures(translator: Translator, seeds: Sequence[int], told: Tensor, batch_size: int = 16) -> Iterator[Tensor]:
+    """Make the picture of each seed, batch by batch.
+
+    Args:
+        told: [1, ...], from `told_of`.
+
+    Yields:
+        float32 [C, h, w] in [-1, 1], on the CPU.
+
+    Raises:
+        ConfigError: a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"the batch size is {batch_size}; expected at least 1")
+    machine, recipe = translator.machine, translator.recipe
+    for first in range(0, len(seeds), batch_size):
+        z = latents(seeds[first : first + batch_size], recipe.abilities.latent).to(machine.device)
+        with torch.no_grad(), machine.backend_flags(), machine.autocast():
+            y = render.generate(recipe, z, told.expand(len(z), *told.shape[1:]))
+        yield from y.cpu()

@@ -1,0 +1,95 @@
+"""The networks of DCGAN (arXiv:1511.06434), with the kernels, names and shapes of its PyTorch descendants.
+
+Those take pictures of 64 px. Other sizes have as many blocks as the side has powers of two beyond 4, and widths that go on
+doubling towards the smallest map.
+
+Shapes: N batch, C picture channels, Z latent size, S side of the pictures, n = log2(S / 4) doublings.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from asterism.networks.layers import BatchNorm2d, Conv2d
+from asterism.networks.sizes import SizeError
+
+SLOPE = 0.2
+"""Negative slope of the discriminator's leaky ReLUs."""
+
+
+class Generator(nn.Module):
+    """Make pictures of latents.
+
+    Args:
+        channels: C of the pictures.
+        size: S.
+        latent_dim: Z.
+        width: channels before the last convolution; they double towards the smallest map, which has width * 2**(n - 1).
+    """
+
+    def __init__(self, channels: int, size: int, latent_dim: int = 100, width: int = 64) -> None:
+        super().__init__()
+        widths = [width << depth for depth in reversed(range(_doublings(size)))]
+        layers: list[nn.Module] = [*_block(nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False))]
+        for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
+            layers += _block(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
+        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
+        self.apply(initialize)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return pictures [N, C, S, S] in (-1, 1) of latents [N, Z], standard normal."""
+        return self.main(z[:, :, None, None])  # [N, Z, 1, 1], then 4 x 4, 8 x 8, ... S x S.
+
+
+class Discriminator(nn.Module):
+    """Tell real pictures from generated ones.
+
+    Args:
+        channels: C of the pictures.
+        size: S.
+        width: channels after the first convolution; they double with every halving, up to width * 2**(n - 1).
+    """
+
+    def __init__(self, channels: int, size: int, width: int = 64) -> None:
+        super().__init__()
+        widths = [width << depth for depth in range(_doublings(size))]
+        layers: list[nn.Module] = [Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE)]
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            layers += [Conv2d(narrow, wide, 4, 2, 1, bias=False), BatchNorm2d(wide), nn.LeakyReLU(SLOPE)]
+        self.main = nn.Sequential(*layers, Conv2d(widths[-1], 1, 4, 1, 0, bias=False))
+        self.apply(initialize)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return raw logits [N] of pictures [N, C, S, S] in [-1, 1]."""
+        return self.main(x).flatten()  # [N, 1, 1, 1] before.
+
+
+def initialize(module: nn.Module) -> None:
+    """Draw weights of convolutions from N(0, 0.02) and gains of batch norms from N(1, 0.02), as Section 4 says."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse pictures that are not squares of a power of two from 16 to 256 pixels.
+
+    Raises:
+        SizeError: with the nearest valid size.
+    """
+    valid = [2**k for k in range(4, 9)]
+    if size[0] != size[1] or size[0] not in valid:
+        nearest = min(valid, key=lambda side: abs(side - max(size)))
+        raise SizeError(
+            f"data.size {size[0]}x{size[1]}: DCGAN makes squares whose side is a power of two from 16 to 256; "
+            f"the nearest is {nearest}x{nearest}"
+        )
+
+
+def _doublings(size: int) -> int:
+    return size.bit_length() - 3
+
+
+def _block(convolution: nn.ConvTranspose2d) -> list[nn.Module]:
+    return [convolution, BatchNorm2d(convolution.out_channels), nn.ReLU()]
