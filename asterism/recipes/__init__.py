@@ -67,6 +67,7 @@ def recipe_class(name: str, trained_from: str | None = None) -> Any:
         kind = _added[name][0]
     elif name in (points := installed()):
         kind = _imported(points[name])
+        _added[name] = kind, origin(name) or name
     elif trained_from is None:
         raise ConfigError(f"no recipe {name!r}: {closest(name, names())}; a recipe of your own is named by its file, FILE.py")
     else:
@@ -135,6 +136,11 @@ def origin(name: str) -> str | None:
         return _added[name][1]
     point = installed().get(name)
     return f"{point.dist.name} {point.dist.version}: {point.value}" if point and point.dist else None
+
+
+def files_outside() -> set[str]:
+    """Return the files of the recipes from outside asterism that were run."""
+    return {str(getattr(sys.modules.get(kind.__module__), "__file__", "")) for kind, _ in _added.values()}
 
 
 def installed() -> dict[str, EntryPoint]:

@@ -319,6 +319,23 @@ def test_keys_are_those_of_the_file(file: Path, table_dir: Path, tmp_path: Path,
     assert "my_recipe on" in capsys.readouterr().out
 
 
+def test_a_bug_is_the_recipes_where_it_came_up_there(
+    file: Path, table_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "my_recipe.py"
+    mine.write_text(RECIPE.replace("self.translate(fake, -batch.v)", "self.translate(fake)"))
+    shutil.copy(file.with_name("my_networks.py"), tmp_path)
+    assert train(mine, table_dir, tmp_path / "run") == 1
+    told = capsys.readouterr().err
+    line = 1 + mine.read_text().splitlines().index(
+        '            "cycle": (self.config.cycle, l1(self.translate(fake), batch.x)),'
+    )
+    assert "Traceback" in told and "TypeError" in told
+    assert (
+        told.strip().splitlines()[-1] == f"asterism: this came up in a recipe that is not asterism's own: {mine}, line {line}"
+    )
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
