@@ -18,9 +18,9 @@ def whole_target(space: LabelSpace, labels: Tensor, dataset: Tensor) -> Batch:
 
 
 def translate(recipe: Recipe, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-    """Return the translations of x [N, C, H, W], at least float32 [N, C, H, W] in [-1, 1]; features are not clamped to that.
+    """Return the translations of x, at least float32 [N, C, H, W] in [-1, 1]; arguments as `Recipe.translate` takes.
 
-    Arguments are those of `Recipe.translate`.
+    Features are not clamped to that range.
     """
     return clipped(at_least_float32(recipe.translate(x, told, s=s, masks=masks)), recipe.picture)
 
