@@ -15,18 +15,20 @@ __version__ = "0.1.0"
 __all__ = ["Translator", "__version__", "load", "train"]
 
 if TYPE_CHECKING:
-    from asterism.evaluation.training import train
     from asterism.inference.translator import Translator, load
+    from asterism.training import train
 
 _WHERE = {
     "load": "asterism.inference.translator",
     "Translator": "asterism.inference.translator",
-    "train": "asterism.evaluation.training",
+    "train": "asterism.training",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import PyTorch and what needs it on first use, so that `import asterism` and `--help` stay fast."""
+    if name == "recipes":
+        return importlib.import_module("asterism.recipes")
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'asterism' has no attribute {name!r}")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from asterism import __version__
 from asterism.commands import COMMANDS
-from asterism.config import closest, fields_of
-from asterism.recipes import RECIPES, recipe_class
+from asterism.config import ConfigError, closest, fields_of
+from asterism.recipes import VARIABLE, add, known_as, recipe_class
 from asterism.terminal import Help, in_words
+
+BUG = (
+    f"this is a bug in asterism {__version__}, not a mistake of yours: please report the lines above, and the command, to the "
+    "project's issue tracker"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,14 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.parser.print_help()
         return 2
     try:
+        for path in args.recipe_files:
+            add(path)
         return int(args.command(args) or 0)
     except BrokenPipeError:  # Whoever read the output has enough of it, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, RuntimeError, OSError) as error:
-        if args.traceback:
+    except Exception as error:
+        said = in_words(error)
+        if said is None:
+            traceback.print_exc()
+        elif args.traceback:
             raise
-        print(f"asterism: {in_words(error)}", file=sys.stderr)
+        print(f"asterism: {said or BUG}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         print(f"asterism: stopped{f'. {stopped}' if str(stopped) else ''}", file=sys.stderr)
@@ -51,8 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
         about = module.ABOUT[0].upper() + module.ABOUT[1:] + "."
         command = commands.add_parser(name, help=module.ABOUT, description=about, allow_abbrev=False, formatter_class=Help)
         command.add_argument("--traceback", action="store_true", help="show where an error was raised")
-        command.set_defaults(command=module.run, parser=command, sections={})
+        command.set_defaults(command=module.run, parser=command, sections={}, recipe_files=[])
         module.add(command)
+        if {"run", "runs"} & {action.dest for action in command._actions}:
+            words = f"file of a recipe from outside asterism, which is run; ${VARIABLE} holds several"
+            command.add_argument("--recipe", dest="recipe_files", action="append", default=[], metavar="PATH", help=words)
     return parser
 
 
@@ -90,8 +105,9 @@ def _meant(word: str, args: argparse.Namespace) -> str:
     """Say which flag or key is meant by `--word`: one of that name, or of one like it."""
     flags = [f for a in args.parser._actions if a.dest not in ("help", "traceback") for f in a.option_strings]
     sections = dict(args.sections)
-    if sections and args.recipe in RECIPES:
-        sections["recipe"] = recipe_class(args.recipe).config_type
+    if sections:
+        with contextlib.suppress(ConfigError):
+            sections["recipe"] = recipe_class(known_as(args.recipe)).config_type
     keys = [f"--{section}.{name}" for section, config in sections.items() for name in fields_of(config) if name != "sources"]
     name = word.lstrip("-").replace("-", "_")
     same = [key for key in keys if key.endswith(f".{name}")] or [key for key in keys if key.endswith(f"_{name}")]

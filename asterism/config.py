@@ -16,10 +16,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from asterism.errors import AsterismError
+
 T = TypeVar("T")
 
+Precision = Literal["auto", "bfloat16", "float32", "float64"]
+PRECISIONS: tuple[str, ...] = typing.get_args(Precision)
 
-class ConfigError(ValueError):
+
+class ConfigError(AsterismError, ValueError):
     """A key or value that the configuration cannot take; the message says what it would take."""
 
 
@@ -57,6 +62,12 @@ class DataConfig:
     )
     labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
     exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
+    numbers: str = option(
+        "", "Columns that hold numbers from 0 to 1, or in a range of their own: A,B or A:0:5. An empty cell is unknown."
+    )
+    unlabelled: Literal["leave", "keep"] = option(
+        "leave", "Pictures without a label: of a table those without a row, of folders those in a folder named unlabelled."
+    )
     channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)
     value_range: tuple[float, float] | None = option(
         None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."
@@ -89,8 +100,10 @@ class TrainConfig:
     ema_ramp: float = option(
         0.05, "Early half-life as a share of the pictures seen; 0 uses the full half-life from the start.", low=0, high=1
     )
-    precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "Arithmetic of the convolutions; losses and penalties are float32.", resumable=True
+    precision: Precision = option(
+        "auto",
+        "Arithmetic of the convolutions; losses and penalties are at least float32. float64 is slow, to compare runs by.",
+        resumable=True,
     )
     compile: Literal["auto", "on", "off"] = option("auto", "Compile and record updates; auto does on CUDA.", resumable=True)
     device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)

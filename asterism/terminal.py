@@ -1,20 +1,20 @@
-"""How the command line looks and speaks: help, configuration keys, errors, signs of life, and its end by a signal."""
+"""How the command line looks and speaks: help, configuration keys, errors, bars."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import shutil
-import signal
 import sys
 import textwrap
 import time
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from asterism.config import fields_of
+from asterism.errors import AsterismError, ran_out
 
 LINE_SECONDS = 30
 """Between lines that say how far a job is, where there is no terminal."""
@@ -40,12 +40,15 @@ def describe_keys(**sections: type) -> str:
         for name, declared in fields_of(cls).items():
             if name == "sources":  # Given by --data, not by its key.
                 continue
-            words = [declared.metadata["help"], _default(declared.default, declared.metadata["unit"])]
+            told = declared.metadata  # Nothing of a field that was declared without `option`.
+            words = [told.get("help", ""), _default(declared.default, told.get("unit", ""))]
             if typing.get_origin(hints[name]) is typing.Literal:
                 words.insert(1, f"One of {', '.join(typing.get_args(hints[name]))}.")
             head = f"  {f'{section}.{name}':30} "
             lines.append(
-                textwrap.fill(" ".join(words), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False)
+                textwrap.fill(
+                    " ".join(words).strip(), width(), initial_indent=head, subsequent_indent=" " * 33, break_on_hyphens=False
+                )
             )
     return "\n".join(lines)
 
@@ -60,20 +63,17 @@ def _default(value: Any, unit: str) -> str:
     return f"[{text} {unit}]" if unit else f"[{text}]"
 
 
-def in_words(error: Exception) -> str:
-    """Say an error: ours as it is, the system's by file and reason, and for a full disk the remedy."""
-    if not isinstance(error, OSError) or error.strerror is None:
+def in_words(error: Exception) -> str | None:
+    """Return the sentence for an error that the user can mend: ours, a file's, a full disk or memory; None for a bug."""
+    if isinstance(error, AsterismError):
         return str(error)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    where = f"{error.filename}: " if error.filename else ""
-    return where + error.strerror + ("; free some space, then run the same command again" if full else "")
-
-
-def waiting(text: str, *, quiet: bool = False) -> AbstractContextManager[Any]:
-    """Show on a terminal, by a moving sign, that work goes on; elsewhere, or `quiet`, nothing."""
-    from rich.console import Console
-
-    return Console(stderr=True, quiet=quiet).status(text)
+    if ran_out(error):
+        return f"out of memory ({error}): give a smaller --batch-size (in training --train.accumulate 2), or free memory"
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError) and error.strerror is not None and (full or error.filename is not None):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return where + error.strerror + ("; free some space, then run the same command again" if full else "")
+    return None
 
 
 @contextmanager
@@ -97,45 +97,3 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(text, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal ended the work; the message says what is kept and how to go on.
-
-    Args:
-        number: the signal.
-    """
-
-    def __init__(self, number: int, kept: str = "") -> None:
-        super().__init__(kept)
-        self.number = number
-
-
-@contextmanager
-def on_signal(kept: str) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what is within by `Stopped`, with a sentence that says what is kept and how to go on.
-
-    Where these stand within one another, the innermost sentence counts. A second signal does what it did before. SIGINT counts
-    even where a shell that started the process in the background had it ignored.
-    """
-
-    def stop(number: int, frame: object) -> None:
-        restore()
-        raise Stopped(number)
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, stop)
-    except ValueError:  # Not in the main thread: signals stay the caller's business.
-        pass
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        raise Stopped(getattr(stopped, "number", signal.SIGINT), str(stopped) or kept) from stopped
-    finally:
-        restore()

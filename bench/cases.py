@@ -18,6 +18,7 @@ from asterism import malloc
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.inference.images import Picture
 from asterism.inference.styles import Target
@@ -76,7 +77,7 @@ class Ours:
         self.recipe = recipe_class(case.recipe)(self.settings.recipe, SPACES[case.recipe], picture)
         self.weights = {name: tensor.clone() for name, tensor in self.recipe.state_dict().items()}
         self.machine = Machine.choose(self.settings.train.device, self.settings.train.precision)
-        self.recipe.to(self.machine.device, memory_format=self.machine.memory_format)
+        self.machine.place(self.recipe)
         self.trainer = Trainer(
             self.recipe,
             None,  # type: ignore[arg-type]  # Batches come from here; loading is not what is measured.
@@ -86,6 +87,7 @@ class Ours:
             processes=Processes(),
             identity={},
             previews=None,
+            listener=Silent(),
             info={},
         )
         self.batch = self.draw(0)

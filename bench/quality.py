@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asterism.engine.run import train
 from asterism.evaluation.evaluate import evaluate
 from asterism.storage.whole import write_json
+from asterism.training import train
 
 PLAIN = {"train.precision": "float32", "train.compile": "off"}
 PATHS: dict[str, dict[str, str]] = {"fast": {}, "plain": PLAIN}

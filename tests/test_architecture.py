@@ -20,13 +20,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
-    ("config", "malloc", "wording"),
-    ("labels", "machine", "cuda_graphs", "storage", "terminal"),
+    ("errors", "malloc", "signals", "wording"),
+    ("config",),
+    ("labels", "machine", "cuda_graphs", "storage", "terminal", "display"),
     ("networks", "objectives", "data"),
     ("recipes",),
     ("engine", "metrics", "inference"),
     ("evaluation", "export", "report"),
-    ("demo", "serving", "studio"),
+    ("serving", "studio", "training"),
     ("commands",),
     ("cli", "__init__"),
 )
@@ -35,6 +36,7 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 MAX_FILE_LINES = 400
 MAX_CORE_LINES = 8_200
 CORE = (
+    "errors",
     "config",
     "labels",
     "malloc",
@@ -180,11 +182,27 @@ def test_public_names_say_what_they_are(path: Path) -> None:
     assert not missing, f"{name_of(path)}: {missing}"
 
 
-def test_architecture_page_lists_every_source() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_architecture_page_draws_these_floors() -> None:
+    drawing = re.search(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert drawing and tuple(tuple(line.split(" | ")) for line in reversed(drawing[1].splitlines())) == FLOORS
+
+
+def test_architecture_page_lists_every_source_once_and_nothing_else() -> None:
+    listed = re.findall(r"^\| `([\w/]+\.py)` \|", PAGE, re.MULTILINE)
     coded = [p for p in SOURCES if len(tree_of(p).body) > 1]  # A folder's bare docstring needs no line of its own.
-    unlisted = [name_of(p) for p in coded if f"`{p.relative_to(PACKAGE).as_posix()}`" not in page]
-    assert not unlisted, f"docs/architecture.md has no line on {unlisted}"
+    assert sorted(listed) == sorted(p.relative_to(PACKAGE).as_posix() for p in coded)
+
+
+def test_architecture_page_lists_a_folders_files_below_its_name() -> None:
+    for part in re.split(r"^\| (?=\*\*)", PAGE, flags=re.MULTILINE)[1:]:
+        folders = {
+            path.partition("/")[0] if "/" in path else "single files"
+            for path in re.findall(r"^\| `([\w/]+\.py)`", part, re.MULTILINE)
+        }
+        assert folders == {part[2:].partition("**")[0]}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -194,6 +212,15 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_importing_the_package_does_not_import_torch() -> None:
     result = run("import sys, asterism; print(asterism.__version__, 'torch' in sys.modules)")
     assert result.stdout.split()[1:] == ["False"], result.stdout + result.stderr
+
+
+def test_the_engine_knows_no_terminal() -> None:
+    """PyTorch imports argparse for itself, so our own modules are read for what they import."""
+    result = run("import sys, asterism.engine.run; print(*sys.modules)")
+    loaded = result.stdout.split()
+    assert "asterism.engine.trainer" in loaded and not any(name.partition(".")[0] == "rich" for name in loaded), result.stderr
+    ours = [path for path in SOURCES if ".".join(path.relative_to(ROOT).with_suffix("").parts) in loaded]
+    assert not [path for path in ours for _, module in imported(path) if module in ("argparse", "rich")]
 
 
 def test_help_answers_at_once() -> None:

@@ -25,7 +25,7 @@ def test_text_becomes_the_declared_type():
         ({"steps": 2.5}, "expected a whole number"),
         ({"steps": 0}, "train.steps is 0; expected at least 1"),
         ({"ema_ramp": 2}, "expected between 0 and 1"),
-        ({"precision": "float16"}, "expected one of auto, float32, bfloat16"),
+        ({"precision": "float16"}, "expected one of auto, bfloat16, float32, float64"),
         ({"ema_kimg": "nan"}, "expected a number"),
         ({"epochs": "inf"}, "expected a number"),
     ],

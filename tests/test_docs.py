@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from asterism import recipes
 from asterism.cli import build_parser, main, parse
 from asterism.config import fields_of
 from asterism.data.dataset import open_data
 from asterism.engine.run import build
-from asterism.recipes import RECIPES, recipe_class
+from asterism.recipes import RECIPES, known_as, recipe_class
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
 from tests.helpers.discs import COLOURS, draw
-from tests.helpers.pages import ROOT, blocks
+from tests.helpers.pages import ROOT, blocks, write_own_recipe
 from tests.helpers.recipes import TINY
 
 DOCS = ROOT / "docs"
@@ -47,6 +48,16 @@ def commands() -> list[tuple[str, list[str]]]:
     return found
 
 
+@pytest.fixture
+def own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the recipe that commands name by its path: that of docs/adding.md."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "_added", {})
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    write_own_recipe(tmp_path / "my_recipe.py")
+
+
+@pytest.mark.usefixtures("own_recipe")
 @pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else " ".join(value))
 def test_commands_parse_and_their_keys_exist(page: str, words: list[str]) -> None:
     args = parse(words)
@@ -150,6 +161,7 @@ def rehearsals() -> list[tuple[str, list[str]]]:
     return list(found.values())
 
 
+@pytest.mark.usefixtures("own_recipe")
 @pytest.mark.parametrize(
     ("page", "words"), rehearsals(), ids=lambda value: value if isinstance(value, str) else " ".join(value)
 )
@@ -157,8 +169,7 @@ def test_training_commands_start(
     page: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With --dry-run, on small data of the kind that they name, by networks that are narrowed and nothing else."""
-    monkeypatch.chdir(tmp_path)
-    narrow = {key: value for key, value in TINY.items() if key in fields_of(recipe_class(words[1]).config_type)}
+    narrow = {key: value for key, value in TINY.items() if key in fields_of(recipe_class(known_as(words[1])).config_type)}
     narrow.pop("discriminator_layers", None)  # Depth and the pictures' size have to fit, as the command has them.
     words = [*words, *(f"--recipe.{key}={value}" for key, value in narrow.items())]
     words += ["--train.batch_size=2", "--train.device=cpu", "--dry-run"]

@@ -1,13 +1,36 @@
-"""`asterism demo`: train on the bundled sample."""
+"""`asterism demo`: the whole way on the bundled sample, with a check that it worked."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import Any
 
-from asterism.terminal import on_signal
+from asterism.signals import on_signal
+from asterism.wording import duration
 
 ABOUT = "train on the bundled sample and write a report"
+
+SAMPLE = Path(__file__).parents[1] / "sample" / "avatars"
+
+SETTINGS: dict[str, Any] = {
+    "train.steps": 550,
+    "train.decay_steps": 275,
+    "train.ema_kimg": 1,
+    "train.log_every": 20,
+    "train.checkpoint_every": 110,
+    "train.preview_every": 110,
+}
+"""The small preset, shorter: at most ten minutes on two CPU cores."""
+
+CLASSIFIER = {"recipe.width": 16, "train.epochs": 6, "train.decay_epochs": 6}
+
+PICTURES = 160
+"""Held-out pictures that are translated to everything: a third of them, for the sake of time."""
+
+WANTED_REACHED = 0.60
+WANTED_RATIO = 0.80
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +41,39 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train on the bundled sample."""
     with on_signal(f"what {args.out} holds is kept: the same command goes on from there"):
-        from asterism.demo import demo
-
         return demo(Path(args.out))
+
+
+def demo(out: Path) -> int:
+    """Train on drawn avatars, measure hair colour on held-out ones, write the report.
+
+    Args:
+        out: the run's folder; a demo that was interrupted there goes on.
+
+    Returns:
+        0 if the wanted hair colour is reached in at least 60 % of the held-out translations, at less than 0.8 of the
+        error to the true pictures that leaving the input unchanged has; else 1.
+    """
+    from asterism.evaluation.evaluate import evaluate
+    from asterism.report import write_report
+    from asterism.training import train
+
+    began = time.perf_counter()
+    outcome = train("stargan", SAMPLE, out, preset="small", overrides=SETTINGS)
+    if outcome.signal is not None:
+        print(f"saved at step {outcome.step}; asterism demo goes on from there")
+        return 128 + outcome.signal
+    records = evaluate(
+        out, protocols=("stargan", "truth"), parameters={"pictures": PICTURES}, precision="auto", classifier=CLASSIFIER
+    ).values()
+    hair: dict[str, float] = {}
+    for record in records:
+        hair |= next(row["values"] for row in record["rows"] if row["name"] == "translated, Hair")
+    report = write_report([out])
+    worked = hair["reached"] >= WANTED_REACHED and hair["error ratio"] < WANTED_RATIO
+    print(
+        f"hair colour reached in {hair['reached']:.1%} of held-out translations (wanted: at least {WANTED_REACHED:.0%}); "
+        f"error to the true pictures {hair['error ratio']:.2f} of leaving the input as it is (wanted: below {WANTED_RATIO})"
+    )
+    print(f"{'done' if worked else 'FAILED'} in {duration(time.perf_counter() - began)}; the report: {report.resolve()}")
+    return 0 if worked else 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import counting, waiting
+from asterism.terminal import counting
 from asterism.wording import amount, byte_size, duration
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ABOUT = "examine data before training; exit status 0 if training would start"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("data", nargs="+", metavar="DATA", help="folder or table; several are joined")
-    parser.add_argument("--recipe", default="stargan", help="recipe for the estimate of time and memory [stargan]")
+    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose cost is estimated [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--json", action="store_true", help="print JSON, in which every file is named")
     add_keys(parser, data=DataConfig, train=TrainConfig)
@@ -38,16 +38,18 @@ def run(args: argparse.Namespace) -> int:
     """Examine data."""
     from asterism.data.dataset import open_data
     from asterism.data.doctor import examine
+    from asterism.recipes import recipe_class
     from asterism.recipes.settings import Settings
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
+    labelled = recipe_class(settings.name).labelled
     with counting("examining pictures") as progress:
-        diagnosis = examine(settings.data, progress)
+        diagnosis = examine(settings.data, progress, labelled)
     lines: list[str] = []
     cost = None
     if diagnosis.ok:
         try:
-            lines, cost = expected_cost(settings, open_data(settings.data))
+            lines, cost = expected_cost(settings, open_data(settings.data, labelled))
         except ValueError as error:  # The networks cannot take these pictures: as fatal as broken data.
             diagnosis.problems.append(str(error))
     if args.json:
@@ -59,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
 
 def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
     """Estimate a run's cost, in words and as JSON values."""
+    from asterism.display import Display
     from asterism.engine.estimate import estimate
 
-    with waiting("timing a few steps"):
+    with Display().waiting("timing a few steps"):
         cost = estimate(settings, datasets)
     parameters = ", ".join(f"{name} {amount(count)}" for name, count in cost.parameters.items())
     lines = [
@@ -93,7 +96,8 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
     for report in diagnosis.datasets:
         console.print(_heading(report))
-        console.print(Padding(_label_table(report), (0, 0, 0, 2)))
+        if report.labels:
+            console.print(Padding(_label_table(report), (0, 0, 0, 2)))
         facts = Table.grid(padding=(0, 2))
         for what, text in _facts(report):
             facts.add_row(Text(what, "dim"), Text(text))
@@ -144,6 +148,8 @@ def _label_table(report: DatasetReport) -> RenderableType:
         share = label.train / total
         bar = Text.assemble(("━" * round(12 * share), "cyan"), ("·" * (12 - round(12 * share)), "dim"), f" {share:5.1%}")
         counts = [f"{n:,}" if n else "-" for n in (label.train, label.val, label.test, label.unknown)]
+        if label.values:
+            bar = Text("{:g} to {:g}, mean {:.3g}".format(*(label.values[i] for i in (0, 2, 1))))
         table.add_row(Text(label.name), label.kind.replace("_", " "), *counts, bar)
     return table
 
@@ -155,8 +161,9 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
     facts = [
         ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
         ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
-        ("values", " to ".join(f"{value:,}" for value in report.values)),
+        ("values", " to ".join(f"{value:,.6g}" for value in report.values)),
         *(("note", note) for note in report.notes),
+        ("unlabelled", f"pictures of which no label is known: {report.unknown:,}" if report.labels and report.unknown else ""),
     ]
     reasons: dict[str, list[str]] = {}
     for file, reason in report.unreadable:

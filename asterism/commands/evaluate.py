@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asterism.commands.flags import add_machine
-from asterism.terminal import on_signal
+from asterism.signals import on_signal
 
 ABOUT = "measure a run on held-out pictures"
 

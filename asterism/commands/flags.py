@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from asterism.config import PRECISIONS
 from asterism.terminal import describe_keys
 
 
@@ -20,7 +21,7 @@ def add_machine(parser: argparse.ArgumentParser, precision: str = "auto") -> Non
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute [auto]")
     parser.add_argument(
         "--precision",
-        choices=("auto", "float32", "bfloat16"),
+        choices=PRECISIONS,
         default=precision,
         help=f"float32 is exact, auto goes by the device [{precision}]",
     )

@@ -16,8 +16,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
-    names.add_argument("--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...]")
-    parser.add_argument("--image-size", metavar="N", help="pixels in training: 128 or 128x96; stargan_v2's files tell")
+    names.add_argument(
+        "--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...; cyclegan: A,B]"
+    )
+    parser.add_argument(
+        "--image-size", metavar="N", help="pixels in training: 128 or 128x96; stargan_v2's files tell [cyclegan: 256]"
+    )
     parser.add_argument("--fan", action="store_true", help="stargan_v2: keep the landmark network, for masks of faces")
     parser.add_argument("--licence", default="", metavar="WORDS", help="licence of the weights, kept in the model file")
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the run's folder, new or empty")
@@ -35,11 +39,15 @@ def run(args: argparse.Namespace) -> int:
     space = LabelSpace.from_text(words) if words else None
     path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, fan=args.fan)
     model = load_model(path)
-    if model.missing:
+    spare = [name for name in model.missing if name not in model.recipe.averaged]
+    if spare:
         use = "targets must name every label" if model.recipe.abilities.judges else "translation does not need it"
-        print(f"not among the files: {', '.join(model.missing)}; {use}, training starts it fresh")
+        print(f"not among the files: {', '.join(spare)}; {use}, training starts it fresh")
+    targets = [name for name in model.space.names if name not in model.unreachable]
+    if model.unreachable:
+        print(f"not among the files: what translates to {', '.join(model.unreachable)}; --to takes {', '.join(targets)} alone")
     if getattr(model.config, "high_pass", 0) and model.config.masks == "ones":
         print("its masks are ones: pictures are not quite the published ones; --fan keeps the landmark network that makes them")
     print(f"licence of the weights: {model.info['licence']}")
-    print("\n  ".join([str(path), *uses(model, args.out, next(iter(model.space.names), ""))]))
+    print("\n  ".join([str(path), *uses(model, args.out, next(iter(targets), ""))]))
     return 0

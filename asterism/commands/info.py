@@ -29,10 +29,7 @@ def run(args: argparse.Namespace) -> int:
     lines += [("use", line) for line in uses(model, args.run)]
     can = model.recipe.abilities
     for group in model.space.groups if can.told != "none" or can.translates or can.judges else ():  # Else it knows none.
-        single = [label for label in group.labels if not any(label in names for names in group.exclusive)]
-        sets = [", ".join(single)] if single and group.kind == "binary" else []
-        sets += [f"one of {', '.join(names)}" for names in (group.exclusive or (group.labels,) * (group.kind == "one_of"))]
-        lines.append(("labels", f"{group.dataset}: {'; '.join(sets)}"))
+        lines.append(("labels", f"{group.dataset}: {group.describe()}"))
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]

@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "data", nargs="+", metavar="DATA", help="folder or table; several, which will be joined, make a pack each"
     )
     parser.add_argument("--out", required=True, metavar="PACK", help="the pack's folder; for several DATA a folder of packs")
-    parser.add_argument("--recipe", default="stargan", help="recipe whose preset gives the data.* keys [stargan]")
+    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose preset gives the data.* keys [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
     add_keys(parser, data=DataConfig)
 

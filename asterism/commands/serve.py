@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 
 from asterism.commands.flags import add_machine
+from asterism.config import ConfigError
 
 ABOUT = "serve models on this machine as an HTTP API; for a page in the browser: asterism studio"
 
@@ -27,11 +29,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve models."""
+    for name in ("max_upload", "max_pixels", "timeout"):
+        if not 0 < getattr(args, name) < math.inf:
+            args.parser.error(f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected a number above 0")
     try:
         from asterism.serving.limits import Limits
         from asterism.serving.server import serve
     except ImportError as error:
-        raise RuntimeError(f'serving needs {error.name}: pip install "asterism[serve]"') from error
+        raise ConfigError(f'serving needs {error.name}: pip install "asterism[serve]"') from error
 
     limits = Limits(
         upload_bytes=round(args.max_upload * 10**6),

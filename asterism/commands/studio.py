@@ -7,7 +7,7 @@ import os
 from importlib.util import find_spec
 
 from asterism.commands.flags import add_machine
-from asterism.terminal import on_signal
+from asterism.signals import on_signal
 
 ABOUT = "use models on a page in the browser"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from asterism.commands.flags import add_keys
 from asterism.commands.hints import uses
 from asterism.config import DataConfig, TrainConfig
-from asterism.terminal import on_signal, waiting
+from asterism.signals import on_signal
 
 if TYPE_CHECKING:
     from asterism.recipes.settings import Settings
@@ -20,7 +20,7 @@ ABOUT = "train a recipe; the same command again resumes"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("recipe", metavar="RECIPE", help="asterism list shows them")
+    parser.add_argument("recipe", metavar="RECIPE", help="asterism list shows them; or the file of your own, ./my_recipe.py")
     parser.add_argument(
         "--data", action="append", required=True, metavar="DATA", help="folder or table; repeat to join datasets"
     )
@@ -34,6 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train or resume."""
+    from asterism.display import Display
     from asterism.engine.run import run
     from asterism.evaluation.training import quick_evaluation
     from asterism.recipes.model import load_model
@@ -42,12 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.device:
         args.overrides["train.device"] = args.device
-    settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
+    settings, out = Settings.resolve(args.recipe, args.data, args.preset, args.overrides), Path(args.out)
     if args.dry_run:
-        return rehearse(settings, Path(args.out), args.init)
-    out = Path(args.out)
+        return rehearse(settings, out, args.init)
     with on_signal("what it holds up to its last checkpoint is kept: the same command resumes"):
-        outcome = run(settings, out, args.init, evaluation=quick_evaluation)
+        outcome = run(settings, out, args.init, evaluation=quick_evaluation, listener=Display())
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal
@@ -59,22 +59,18 @@ def run(args: argparse.Namespace) -> int:
 def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     """Check all that training would check, and print settings and cost; nothing is written."""
     from asterism.commands.doctor import expected_cost
-    from asterism.data.dataset import open_data
-    from asterism.engine.checkpoint import find
-    from asterism.engine.finetune import adopt
-    from asterism.engine.run import build, refuse_changes
-    from asterism.recipes.model import load_model
-    from asterism.storage.model_file import find_model
+    from asterism.display import Display
+    from asterism.engine.distributed import Processes
+    from asterism.engine.listener import Silent
+    from asterism.engine.run import make_trainer, prepare, refuse_changes
+    from asterism.machine import Machine
 
     refuse_changes(settings, out, init)
-    with waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data)
-    if not find(out / "checkpoints"):
-        recipe = build(settings, datasets)
-        if init is not None:
-            adopt(recipe, load_model(find_model(init)), settings.name)
-        recipe.begin(new=True)
-    lines, _ = expected_cost(settings, datasets)
+    machine = Machine.choose(settings.train.device, settings.train.precision)
+    with Display().waiting("reading the headers of the pictures"):
+        prepared = prepare(settings, out, init)
+    make_trainer(prepared, machine, Processes(), Silent())
+    lines, _ = expected_cost(settings, prepared.datasets)
     print(json.dumps(settings.to_json(), indent=2))
     print("\n".join(lines))
     return 0

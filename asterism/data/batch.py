@@ -44,6 +44,7 @@ class Batch:
         """Return the samples start <= i < stop."""
         return Batch(**{name: t[start:stop] for name, t in self._tensors.items()})
 
-    def to(self, device: torch.device | str, **options: Any) -> Batch:
-        """Return the batch on `device`."""
-        return Batch(**{name: t.to(device, **options) for name, t in self._tensors.items()})
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None, **options: Any) -> Batch:
+        """Return the batch on `device`, its floating tensors in `dtype` if that is given."""
+        moved = {name: t.to(device, dtype if t.is_floating_point() else None, **options) for name, t in self._tensors.items()}
+        return Batch(**moved)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asterism.data.pictures import SUFFIXES
+from asterism.errors import AsterismError
 from asterism.labels import LabelGroup
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "va
 """How folders and tables name the splits."""
 
 
-class DataError(ValueError):
+class DataError(AsterismError, ValueError):
     """Data that cannot be trained on; the message says what was found, what was expected and what to do."""
 
 
@@ -42,14 +43,14 @@ class Listing:
 
 @dataclass
 class Collection:
-    """One data set: M pictures with D labels.
+    """One data set: M pictures with D labels; D is 0 where nothing says what they show.
 
     Args:
         name: of the data set.
         root: folder that the files' names are relative to.
         files: names of the pictures, with forward slashes.
         groups: label groups; their labels, in order, are the columns of `labels`.
-        labels: uint8 [M, D] in {0, 1}, 0 where unknown.
+        labels: float32 [M, D]: 1 holds, 0 does not, or a number; 0 where unknown.
         known: bool [M, D].
         split: "train", "val" or "test" for each picture.
         identity: what pictures of the same thing share (pairs, persons), or none.
@@ -58,6 +59,7 @@ class Collection:
         unlabelled: pictures that are there and belong to no label.
         stray: other files.
         notes: sentences on what was chosen.
+        no_labels: where there are no labels, what was found and what was expected.
         pack: where the pictures' pixels are, if not in files of their own.
     """
 
@@ -65,7 +67,7 @@ class Collection:
     root: Path
     files: list[str]
     groups: tuple[LabelGroup, ...]
-    labels: np.ndarray[Any, np.dtype[np.uint8]]
+    labels: np.ndarray[Any, np.dtype[np.float32]]
     known: np.ndarray[Any, np.dtype[np.bool_]]
     split: list[str]
     identity: list[str] | None = None
@@ -74,6 +76,7 @@ class Collection:
     unlabelled: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    no_labels: str = ""
     pack: Pack | None = None
 
     def remarks(self) -> list[str]:

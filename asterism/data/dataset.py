@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asterism.config import DataConfig, closest
 from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.columns import number_ranges
 from asterism.data.pack import Pack
+from asterism.data.picture_format import choose_format
 from asterism.data.pictures import Header, PictureError, PictureFormat, probe
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
@@ -30,11 +32,11 @@ class PictureSet:
         name: of the dataset.
         dataset: its index in the label space.
         paths: of the pictures.
-        labels: float32 [M, L] in {0, 1}, over all the labels of the space; 0 where unknown.
+        labels: float32 [M, L], over all the labels of the space; 0 where unknown.
         known: float32 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
-        alternatives: sets of label indices of which exactly one holds, those of this dataset.
+        space: the labels of all datasets.
         identity: what pictures of the same thing share, empty where that is not said; or none.
-        size: height and width that all the pictures have, in pixels, or none where they differ.
+        size: height and width that all the pictures have, in pixels; none where they differ, and of features.
         pack: where their pixels are, by path, if not in files of their own.
     """
 
@@ -43,10 +45,20 @@ class PictureSet:
     paths: list[Path]
     labels: Tensor
     known: Tensor
-    alternatives: tuple[tuple[int, ...], ...]
+    space: LabelSpace
     identity: list[str] | None
     size: tuple[int, int] | None
     pack: Pack | None = None
+
+    @property
+    def alternatives(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of label indices of which exactly one holds, those of this dataset."""
+        span = self.space.dataset_span(self.dataset)
+        return tuple(choice for choice in self.space.alternatives if span.start <= choice[0] < span.stop)
+
+    def holding(self, index: int, value: float = 1.0) -> Tensor:
+        """Say which pictures are known to have this value of a label: bool [M]."""
+        return self.space.holds(self.labels, self.known, index, value)
 
     def of_one_domain(self) -> PictureSet:
         """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
@@ -97,19 +109,23 @@ class Datasets:
     fingerprint: str
 
 
-def open_data(config: DataConfig) -> Datasets:
+def open_data(config: DataConfig, labels_needed: bool = True) -> Datasets:
     """Read every source, check every picture's header, and join the datasets.
 
+    Args:
+        labels_needed: False also takes pictures without labels: a flat folder, or a table without label columns.
+
     Raises:
-        DataError: what would make training wrong: no source, no pictures, one domain only, an unknown label, mixed numbers
-            of channels without `config.channels`, a picture smaller than the crop, a domain without training pictures.
+        DataError: what would make training wrong: no source, no pictures, no labels where they are needed, one domain only,
+            an unknown label, mixed numbers of channels without `config.channels`, a picture smaller than the crop, a domain
+            without training pictures.
     """
-    collections = collect(config)
+    collections = collect(config, labels_needed)
     return join(collections, [probe_all(c) for c in collections], config)
 
 
-def collect(config: DataConfig) -> list[Collection]:
-    """Read the sources and give every dataset a name of its own.
+def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
+    """Read the sources and give every dataset a name of its own; arguments as for `open_data`.
 
     Raises:
         DataError: see `open_data`.
@@ -117,7 +133,11 @@ def collect(config: DataConfig) -> list[Collection]:
     if not config.sources:
         raise DataError("no data: name a folder of pictures or a table of labels by --data")
     collections = _with_own_names([read_source(path, config) for path in config.sources])
-    for option, text in (("labels", config.labels), ("exclusive", config.exclusive.replace(";", ","))):
+    bare = [c.no_labels for c in collections if c.no_labels]
+    if bare and labels_needed:
+        raise DataError(bare[0])
+    numbers = ",".join(number_ranges(config.numbers))
+    for option, text in (("labels", config.labels), ("exclusive", config.exclusive.replace(";", ",")), ("numbers", numbers)):
         valid = {name for c in collections for name in c.columns}
         for name in (word.strip() for word in text.split(",")):
             if name and name not in valid:
@@ -159,15 +179,16 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
     for collection, held in zip(collections, headers, strict=True):
         if not any(isinstance(header, Header) for header in held):
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
-    _check_crop(collections, headers, config)
-    picture = _picture_format(collections, headers, config)
+    picture, format_notes = choose_format(collections, headers, config)
     splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
     for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
         for split in SPLITS:
-            splits[split].append(_picture_set(collection, held, split, index, space))
+            splits[split].append(_picture_set(collection, held, split, index, space, picture.depth))
     for collection, train in zip(collections, splits["train"], strict=True):
         _check_training(collection, train, space, broken)
-    notes = [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
+    notes += [f"{name}: training pictures of which no label is known: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
 
@@ -183,79 +204,13 @@ def _with_own_names(collections: Sequence[Collection]) -> list[Collection]:
     return list(result.values())
 
 
-def _check_crop(
-    collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig
-) -> None:
-    height, width = config.size
-    crop_height, crop_width = (config.crop * side / max(height, width) for side in (height, width))
-    for collection, held in zip(collections, headers, strict=True):
-        if collection.pack is not None:  # Cropped already.
-            continue
-        small = [
-            f"{file} {h.width}x{h.height}"
-            for file, h in zip(collection.files, held, strict=True)
-            if isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)
-        ]
-        if small:
-            raise DataError(
-                f"{collection.root}: {some(small, f'pictures smaller than the crop of {config.crop} pixels')}; "
-                "choose a smaller --data.crop, or 0 for the largest area of every picture"
-            )
-
-
-def _picture_format(
-    collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig
-) -> PictureFormat:
-    """Choose channels and depth for all the datasets."""
-    examples: dict[int, str] = {}
-    counts, depths, unfit = Counter[int](), Counter[int](), list[str]()
-    for collection, held in zip(collections, headers, strict=True):
-        for file, header in zip(collection.files, held, strict=True):
-            if isinstance(header, Header):
-                counts[header.channels] += 1
-                depths[header.depth] += 1
-                examples.setdefault(header.channels, str(collection.root / file))
-                if not header.converts_to(config.channels or header.channels):
-                    unfit.append(f"{collection.root / file} of {header.channels}")
-    depth = max(depths)
-    if unfit:
-        raise DataError(
-            f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; leave it out, or these"
-        )
-    if len(counts) > 1 and config.channels is None:
-        found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
-        raise DataError(
-            f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
-            "colour (transparency is laid on white), 1 for grey"
-        )
-    for collection in collections:
-        if collection.pack is not None and collection.pack.depth != depth:
-            raise DataError(
-                f"{collection.root} was packed with {collection.pack.depth} bits, other data of this run have {depth}: pack "
-                "them together, by one asterism pack command"
-            )
-    full = float(2**depth - 1)
-    low, high = config.value_range or (0.0, full)
-    if not 0 <= low < high <= full:
-        raise DataError(
-            f"--data.value_range is {low:g},{high:g}; expected two values from 0 to {full:g}, which {depth} bits hold, the "
-            "lower first"
-        )
-    if len(depths) > 1 and (low, high) != (0, full):
-        raise DataError(
-            f"--data.value_range {low:g},{high:g}: {depths[8]:,} pictures have 8 bits, {depths[16]:,} have 16; save them alike"
-        )
-    height, width = config.size
-    return PictureFormat(config.channels or next(iter(counts)), height, width, low, high, depth, config.crop)
-
-
 def _picture_set(
-    collection: Collection, headers: Sequence[Header | PictureError], split: str, dataset: int, space: LabelSpace
+    collection: Collection, headers: Sequence[Header | PictureError], split: str, dataset: int, space: LabelSpace, depth: int
 ) -> PictureSet:
     rows = [i for i, h in enumerate(headers) if isinstance(h, Header) and collection.split[i] == split]
     labels, known = torch.zeros(len(rows), space.num_labels), torch.zeros(len(rows), space.num_labels)
     span = space.dataset_span(dataset)
-    labels[:, span] = torch.from_numpy(collection.labels[rows]).float()
+    labels[:, span] = torch.from_numpy(collection.labels[rows])
     known[:, span] = torch.from_numpy(collection.known[rows]).float()
     sizes = {(h.height, h.width) for i in rows if isinstance(h := headers[i], Header)}
     return PictureSet(
@@ -264,9 +219,9 @@ def _picture_set(
         paths=[collection.root / collection.files[i] for i in rows],
         labels=labels,
         known=known,
-        alternatives=tuple(choice for choice in space.alternatives if choice[0] in range(span.start, span.stop)),
+        space=space,
         identity=[collection.identity[i] for i in rows] if collection.identity else None,
-        size=sizes.pop() if len(sizes) == 1 else None,
+        size=sizes.pop() if len(sizes) == 1 and depth < 32 else None,
         pack=collection.pack,
     )
 
@@ -277,9 +232,17 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
     perhaps = f" ({some(unreadable, 'pictures that cannot be read', 1)})" if unreadable else ""
     if not len(train):
         raise DataError(f"{collection.root} has no training pictures; put some into the split 'train'{perhaps}")
-    choices = {index for choice in train.alternatives for index in choice}
     span = space.dataset_span(train.dataset)
-    for index in range(span.start, span.stop):
+    for index in (i for i in space.numbers if span.start <= i < span.stop):
+        values = train.labels[train.known[:, index] > 0, index].unique()
+        if len(values) < 2:
+            what = f"is {values[0]:g} in every training picture" if len(values) else "stands in no row of a training picture"
+            raise DataError(
+                f"{collection.root}: the number {space.names[index]} {what}, so it cannot be learned; add pictures with other "
+                f"values, or leave it out{perhaps}"
+            )
+    choices = {index for choice in train.alternatives for index in choice}
+    for index in (i for i in range(span.start, span.stop) if i not in space.numbers):
         held, known = int(train.labels[:, index].sum()), int(train.known[:, index].sum())
         if held == 0 or (held == known and index not in choices):
             found = "no" if held == 0 else "every"
@@ -294,5 +257,7 @@ def _fingerprint(collections: Sequence[Collection], headers: Sequence[Sequence[H
     for c, held in zip(collections, headers, strict=True):
         readable = [isinstance(header, Header) for header in held]
         digest.update(json.dumps([c.name, c.files, c.split, readable, [list(g.labels) for g in c.groups]]).encode())
-        digest.update(c.labels.tobytes() + c.known.tobytes())
+        numbers = any(group.kind == "number" for group in c.groups)
+        labels = c.labels if numbers else c.labels.astype(np.uint8)  # As runs know it that were begun before numbers were.
+        digest.update(labels.tobytes() + c.known.tobytes())
     return digest.hexdigest()[:32]

@@ -31,13 +31,16 @@ FEW_HELD_OUT = 10
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
 
-Values = tuple[int, int, float]
+Values = tuple[float, float, float]
 """A picture's lowest and highest stored value, and the share of them beyond the value range."""
 
 
 @dataclass
 class LabelCount:
-    """How many pictures of each split have a label; `unknown` counts empty cells over all splits."""
+    """How many pictures of each split have a label; `unknown` counts empty cells over all splits.
+
+    Of a number these are the pictures whose number is known, and `values` its lowest, mean and highest value over all splits.
+    """
 
     name: str
     kind: str
@@ -45,13 +48,15 @@ class LabelCount:
     val: int
     test: int
     unknown: int
+    values: list[float] = field(default_factory=list)
 
 
 @dataclass
 class DatasetReport:
     """What one dataset holds; file names are relative to `root`.
 
-    `values` are the lowest and the highest stored one, `clipped` is the share that lies beyond `--data.value_range`.
+    `values` are the lowest and the highest stored one, `clipped` is the share that lies beyond `--data.value_range`. Of
+    `unknown` pictures no label is known, `unlabelled` ones are left out.
     """
 
     name: str
@@ -60,10 +65,11 @@ class DatasetReport:
     labels: list[LabelCount]
     sizes: dict[str, int]
     formats: dict[str, int]
-    values: list[int]
+    values: list[float]
     clipped: float
     unreadable: list[tuple[str, str]]
     missing: list[str]
+    unknown: int
     unlabelled: list[str]
     stray: list[str]
     notes: list[str]
@@ -91,14 +97,15 @@ class Diagnosis:
         return {"ok": self.ok, **dataclasses.asdict(self)}
 
 
-def examine(config: DataConfig, progress: Callable[[int, int], None] | None = None) -> Diagnosis:
+def examine(config: DataConfig, progress: Callable[[int, int], None] | None = None, labels_needed: bool = True) -> Diagnosis:
     """Read and decode everything that `config` names; bad data is reported, never raised.
 
     Args:
         progress: told (pictures done, pictures in all) after every picture.
+        labels_needed: as for `open_data`.
     """
     diagnosis = Diagnosis()
-    collections = _collect(config, diagnosis)
+    collections = _collect(config, diagnosis, labels_needed)
     headers = [probe_all(collection) for collection in collections]
     values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
     picture = None
@@ -121,10 +128,10 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
 # -- examining ---------------------------------------------------------------------------------------------------------
 
 
-def _collect(config: DataConfig, diagnosis: Diagnosis) -> list[Collection]:
+def _collect(config: DataConfig, diagnosis: Diagnosis, labels_needed: bool) -> list[Collection]:
     """Read the sources; where they cannot be joined, still return those that can be read."""
     try:
-        return collect(config)
+        return collect(config, labels_needed)
     except (DataError, LabelError, OSError) as error:
         diagnosis.problems.append(str(error))
     readable = []
@@ -154,7 +161,7 @@ def _decode_all(
         return header
 
     def measure(array: np.ndarray) -> Values:
-        return int(array.min()), int(array.max()), beyond(array, *value_range)
+        return array.min().item(), array.max().item(), beyond(array, *value_range)
 
     values: list[list[Values]] = []
     total, done = sum(len(c.files) for c in collections), 0
@@ -191,6 +198,7 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
         clipped=sum(v[2] for v in values) / max(1, len(values)),
         unreadable=[(f, str(h)) for f, h in zip(collection.files, headers, strict=True) if isinstance(h, PictureError)],
         missing=collection.missing,
+        unknown=int((readable & ~collection.known.any(1)).sum()),
         unlabelled=collection.unlabelled,
         stray=collection.stray,
         notes=collection.notes,
@@ -199,16 +207,19 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
 
 def _count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
     rows = {split: readable & (np.array(collection.split) == split) for split in SPLITS}
-    held = {split: collection.labels[rows[split]].sum(0).tolist() for split in SPLITS}
     unknown = (~collection.known[readable]).sum(0).tolist()
     kinds: dict[str, str] = {}
     for group in collection.groups:
         exclusive = {name for names in group.exclusive for name in names}
         kinds |= {label: "exclusive" if label in exclusive else group.kind for label in group.labels}
-    return [
-        LabelCount(label, kind, held["train"][i], held["val"][i], held["test"][i], unknown[i])
-        for i, (label, kind) in enumerate(kinds.items())
-    ]
+    counts = []
+    for i, (label, kind) in enumerate(kinds.items()):
+        counted = collection.known if kind == "number" else collection.labels
+        train, val, test = (int(counted[rows[split], i].sum()) for split in SPLITS)
+        values = collection.labels[readable & collection.known[:, i], i] if kind == "number" else np.zeros(0)
+        spread = [round(float(v), 6) for v in (values.min(), values.mean(), values.max())] if len(values) else []
+        counts.append(LabelCount(label, kind, train, val, test, unknown[i], spread))
+    return counts
 
 
 def _count_sizes(headers: Sequence[Header]) -> dict[str, int]:
@@ -227,6 +238,8 @@ def _warnings(
 ) -> list[str]:
     """List what does not keep training from starting but may spoil it."""
     found = []
+    if collection.no_labels:
+        found.append("no labels: recipes that generate pictures can train on these; recipes that translate need labels")
     if report.unreadable:
         found.append(f"pictures that cannot be read, left out: {len(report.unreadable):,}")
     for split, name in (("val", "validation"), ("test", "test")):
@@ -250,7 +263,7 @@ def _warnings(
     small = [
         f
         for f, h in zip(collection.files, headers, strict=True)
-        if isinstance(h, Header) and (h.height < height or h.width < width)
+        if isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width)
     ]
     if small:
         found.append(some(small, f"pictures smaller than {width}x{height}, which will be enlarged"))

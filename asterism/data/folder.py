@@ -13,6 +13,9 @@ from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
 from asterism.labels import LabelGroup
 
+UNLABELLED = ("unlabelled", "unlabeled")
+"""What the folder of pictures without a label is called, where `config.unlabelled` keeps them."""
+
 
 def is_folder(path: Path) -> bool:
     """Say whether this source reads `path`."""
@@ -21,6 +24,8 @@ def is_folder(path: Path) -> bool:
 
 def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
     """Read a folder per domain: one `one_of` group, its labels the folders' names in sorted order.
+
+    Pictures that all lie in `path` itself, or in its splits, are a data set without labels.
 
     Args:
         packed: the files that the folder held when it was packed into `path`.
@@ -39,26 +44,37 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     has_splits = bool(folders) and folders <= SPLIT_WORDS.keys()
     level = 1 if has_splits else 0  # Where in a file's name its domain stands.
     placed = {name: parts for name in pictures if len(parts := name.split("/")) == level + 2}
-    domains = sorted({parts[level] for parts in placed.values()})
+    named = {parts[level] for parts in placed.values()}
+    nameless = {name for name in named if name.lower() in UNLABELLED} if config.unlabelled == "keep" else set()
+    domains, no_labels = sorted(named - nameless), ""
     if len(domains) < 2:
-        raise DataError(_explain_level(path, pictures, domains))
+        no_labels = _explain_level(path, pictures, domains)
+        if any(name.count("/") != level for name in pictures):
+            raise DataError(no_labels)
+        placed = {name: name.split("/") for name in pictures}
 
     files = list(placed)
-    labels = np.zeros((len(files), len(domains)), np.uint8)
-    labels[np.arange(len(files)), [domains.index(parts[level]) for parts in placed.values()]] = 1
+    held = [[parts[level] == domain for domain in domains] for parts in placed.values()]
+    labels = np.array(held, np.float32).reshape(len(files), len(domains))
+    notes = [
+        f"the folder {name} is a domain like the others; --data.unlabelled keep takes its pictures without a label"
+        for name in domains
+        if name.lower() in UNLABELLED
+    ]
+    if packed is None and (empty := _empty(path, pictures, level)):
+        notes.append(some(empty, "folders without pictures, which make no domain"))
     return Collection(
         name=listing.name,
         root=path,
         files=files,
-        groups=(LabelGroup(listing.name, tuple(domains), "one_of"),),
+        groups=(LabelGroup(listing.name, tuple(domains), "one_of" if domains else "binary"),),
         labels=labels,
-        known=np.ones(labels.shape, bool),
+        known=np.repeat(labels.any(1, keepdims=True), len(domains), axis=1),
         split=[SPLIT_WORDS[parts[0].lower()] if has_splits else split_of(name) for name, parts in placed.items()],
         unlabelled=[name for name in pictures if name not in placed],
         stray=listing.others,
-        notes=[some(empty, "folders without pictures, which make no domain")]
-        if packed is None and (empty := _empty(path, pictures, level))
-        else [],
+        notes=notes,
+        no_labels=no_labels,
     )
 
 

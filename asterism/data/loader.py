@@ -13,7 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ import torch
 from torch import Tensor
 
 from asterism.config import DataConfig
+from asterism.data.arrays import STORED, window
 from asterism.data.batch import Batch
 from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
-from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights, windows
+from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights, crop_shares, windows
 from asterism.data.transforms import fit_stored
+from asterism.signals import SIGHUP
 
 CACHE_BYTES = 2**30
 """Training sets that decode to no more than this are decoded once, where there are no workers."""
@@ -43,7 +47,7 @@ GRACE_SECONDS = 20
 
 Array = np.ndarray[Any, Any]
 Part = tuple[dict[str, Array], list[tuple[str, str]]]
-"""One dataset's pictures of a step by name, uint8 or uint16 [n, C, H, W], and the (path, reason) of those that are broken."""
+"""One dataset's pictures of a step by name, stored values [n, C, H, W], and the (path, reason) of those that are broken."""
 
 
 class Loader:
@@ -84,6 +88,8 @@ class Loader:
             sets = [s.of_one_domain() for s in sets]
         if any(stream.of == "same_identity" for stream in streams) and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
+        if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
+            data = replace(data, flip=False, zoom=1.0)
         self.sets = sets
         self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
         """Steps in which the largest dataset passes once."""
@@ -99,9 +105,9 @@ class Loader:
         `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
         `mirror` bool [N], with `data.zoom` below 1 also `window` float32 [N, 4]. `pictures` holds those of this rank's rows
         by name, `x` uint8 or uint16 [n, C, H, W]: as they are in the files when the dataset is uniform, else fitted to the
-        picture format. For a stream `ref` there are `x_ref`, `labels_ref`, `known_ref`, `mirror_ref` and `window_ref` as
-        well. A picture that cannot be decoded is replaced by the
-        next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
+        picture format; of features, float32, a window of the format's width at a random place. For a stream `ref` there are
+        `x_ref`, `labels_ref`, `known_ref`, `mirror_ref` and `window_ref` as well. A picture that cannot be decoded is replaced
+        by the next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
         """
         if self._resident:
             for step in itertools.count(first_step):
@@ -150,16 +156,21 @@ class Loader:
                 ahead.append(pool.submit(load, step))
                 if len(ahead) > STEPS_AHEAD * max(1, self._workers):
                     yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"the system ended one of the {self._workers} decoding processes, perhaps since memory ran out: give fewer "
+                "--data.workers, then run the same command again to resume"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat) -> Tensor:
-    """Load some pictures of a set for previews and evaluation, fitted: uint8 or uint16 [len(rows), C, height, width].
+    """Load some pictures of a set for previews and evaluation, fitted: stored values [len(rows), C, height, width].
 
     A picture that cannot be decoded is replaced as in training.
     """
-    x = np.empty((len(rows), picture.channels, picture.height, picture.width), _dtype(picture))
+    x = np.empty((len(rows), picture.channels, picture.height, picture.width), STORED[picture.depth])
     for place, row in enumerate(rows):
         x[place] = _read_or_replace(pictures, row, picture, fitted=True, broken=[])
     return torch.from_numpy(x)
@@ -182,7 +193,7 @@ def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
     """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
     places: list[Array] = []
     for pictures in sets:
-        if pictures.pack is None:
+        if pictures.pack is None or pictures.pack.depth == 32:  # Of features a step takes windows.
             return []
         try:
             places.append(np.array([pictures.pack.place(path) for path in pictures.paths]))
@@ -215,7 +226,7 @@ class _Steps:
         self.streams = streams
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
-        weights = [balanced_weights(s.labels, s.known, s.alternatives) if data.balance else None for s in sets]
+        weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
         self.partners = [StreamSampler(streams, _domains(s), s.identity, seed, s.dataset) for s in sets] if streams else []
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
@@ -224,7 +235,7 @@ class _Steps:
         packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.
         if keep and all(s.size for s in sets) and sum(sizes) <= CACHE_BYTES and not packed:
             # Memory is taken as it is filled.
-            self.kept = [np.empty((len(s), *shape), _dtype(picture)) for s, shape in zip(sets, self.shapes, strict=True)]
+            self.kept = [np.empty((len(s), *shape), STORED[picture.depth]) for s, shape in zip(sets, self.shapes, strict=True)]
         self.held = [np.zeros(len(s), bool) for s in sets]
 
     def describe(self, step: int) -> list[Batch]:
@@ -242,7 +253,7 @@ class _Steps:
                 told = {f"labels_{stream.name}": pictures.labels[own], f"known_{stream.name}": pictures.known[own]}
                 batch = batch.extend(**told)
             for number, suffix in enumerate(self.suffixes):
-                place = 0 if number and self.streams[number - 1].aligned else number
+                place = self._drawn_for(number)
                 batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
                 if self.data.zoom < 1:
                     drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
@@ -250,15 +261,22 @@ class _Steps:
             batches.append(batch)
         return batches
 
+    def _drawn_for(self, number: int) -> int:
+        """Return whose draws crop and mirror the pictures of this number: 0 for the sample's own, then the streams."""
+        return 0 if number and self.streams[number - 1].aligned else number
+
     def load(self, step: int) -> list[Part]:
         """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
         positions, parts = self._positions(step)[self.local], []
         for index, shape in enumerate(self.shapes):
             loaded, broken = dict[str, Array](), list[tuple[str, str]]()
-            for suffix, rows in zip(self.suffixes, self._rows(index, positions)[0], strict=True):
-                x = np.empty((len(positions), *shape), _dtype(self.picture))
-                for place, row in enumerate(rows):
-                    x[place] = self._picture(index, int(row), broken)
+            for number, (suffix, rows) in enumerate(zip(self.suffixes, self._rows(index, positions)[0], strict=True)):
+                x = np.empty((len(positions), *shape), STORED[self.picture.depth])
+                shares: Sequence[float | None] = [None] * len(positions)
+                if self.picture.depth == 32:
+                    shares = crop_shares(positions, self.seed, self.sets[index].dataset, self._drawn_for(number)).tolist()
+                for place, (row, share) in enumerate(zip(rows, shares, strict=True)):
+                    x[place] = self._picture(index, int(row), broken, share)
                 loaded[f"x{suffix}"] = x
             parts.append((loaded, broken))
         return parts
@@ -280,11 +298,11 @@ class _Steps:
     def _positions(self, step: int) -> Array:
         return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
 
-    def _picture(self, index: int, row: int, broken: list[tuple[str, str]]) -> Array:
+    def _picture(self, index: int, row: int, broken: list[tuple[str, str]], share: float | None) -> Array:
         if self.kept and self.held[index][row]:
             return self.kept[index][row]
         pictures = self.sets[index]
-        array = _read_or_replace(pictures, row, self.picture, fitted=pictures.size is None, broken=broken)
+        array = _read_or_replace(pictures, row, self.picture, fitted=pictures.size is None, broken=broken, share=share)
         if self.kept:
             self.kept[index][row], self.held[index][row] = array, True
         return array
@@ -299,8 +317,11 @@ def _start_worker(state: bytes) -> None:
     global _steps
     _steps = pickle.loads(state)
     torch.set_num_threads(1)
-    # Ctrl-C, and a scheduler that stops all processes at once, are the training process's to answer: it saves first.
+    # What stops all processes at once is the training process's to answer, which saves first: Ctrl-C, a scheduler, a closed
+    # terminal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if SIGHUP is not None:
+        signal.signal(SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -323,7 +344,13 @@ def _end_with_parent() -> None:
 
 
 def _read_or_replace(
-    pictures: PictureSet, row: int, picture: PictureFormat, *, fitted: bool, broken: list[tuple[str, str]]
+    pictures: PictureSet,
+    row: int,
+    picture: PictureFormat,
+    *,
+    fitted: bool,
+    broken: list[tuple[str, str]],
+    share: float | None = None,
 ) -> Array:
     """Read a picture as [C, H, W]; in place of one that cannot be decoded, which is added to `broken`, the next best.
 
@@ -334,7 +361,7 @@ def _read_or_replace(
         if not torch.equal(pictures.labels[candidate, domain], pictures.labels[row, domain]):
             break  # The nearest that is left is of another domain: training would learn it under this one's name.
         try:
-            return read_picture(pictures, candidate, picture, fitted)
+            return read_picture(pictures, candidate, picture, fitted, share)
         except PictureError as error:
             broken.append((str(pictures.paths[candidate]), str(error)))
     raise DataError(
@@ -345,19 +372,24 @@ def _read_or_replace(
 
 def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
     """Yield the other rows: those with the most similar labels first, and among equals the next one first."""
-    differs = (pictures.labels != pictures.labels[row]) | (pictures.known != pictures.known[row])
+    shares = pictures.space.shares(pictures.labels)
+    differs = torch.maximum((shares - shares[row]).abs(), (pictures.known - pictures.known[row]).abs())
     distance = (np.arange(len(pictures)) - row) % len(pictures)
     yield from np.lexsort((distance, differs.sum(1).numpy())).tolist()[1:]
 
 
-def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool) -> Array:
+def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool, share: float | None = None) -> Array:
     """Read one picture of a set: uint8 or uint16 [C, H, W], cropped and resized if `fitted` or packed.
+
+    Of features, float32, `fitted` takes the window of the format's width at a `share` of the way, or the middle.
 
     Raises:
         PictureError: it cannot be decoded, or is not of the size that its header said.
     """
+    if picture.depth == 32:
+        return _read_features(pictures, row, picture, fitted, share)
     if pictures.pack is not None:
-        return pictures.pack.pictures[pictures.pack.place(pictures.paths[row])]
+        return pictures.pack.read(pictures.paths[row])
     array = to_depth(read(pictures.paths[row], picture.channels), picture.depth)
     if pictures.size is not None and array.shape[:2] != pictures.size:
         raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, not what its header said")
@@ -367,5 +399,9 @@ def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted:
     return fit_stored(torch.from_numpy(np.ascontiguousarray(array))[None], picture)[0].numpy().astype(array.dtype)
 
 
-def _dtype(picture: PictureFormat) -> type[np.unsignedinteger[Any]]:
-    return np.uint8 if picture.depth == 8 else np.uint16
+def _read_features(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool, share: float | None) -> Array:
+    path = pictures.paths[row]
+    whole = pictures.pack.read(path) if pictures.pack else to_depth(read(path, picture.channels), 32).transpose(2, 0, 1)
+    if whole.shape[1] != picture.height or whole.shape[2] < picture.width:
+        raise PictureError(f"it is {whole.shape[1]}x{whole.shape[2]}, not what its header said")
+    return window(whole, picture.width, share) if fitted else whole

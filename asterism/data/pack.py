@@ -39,10 +39,12 @@ class Pack:
         folder: of the pack.
         listing: the files that the data set had.
         table: the copied table that labels come from; none for a folder per domain.
-        size, crop: height and width in pixels, and side of the centre crop, that the pictures were fitted by.
+        size, crop: height and width in pixels, and side of the centre crop, that the pictures were fitted by; features are
+            packed whole, and the width is that of the widest.
         channels, depth: C, and bits of a stored value.
         files: the pictures whose header could be read, in the order of the array.
         broken: file -> reason, of pictures that cannot be decoded; one that is not among `files` has a broken header.
+        widths, values: of features, the columns of each and its lowest and highest value; shorter ones are padded.
     """
 
     folder: Path
@@ -54,6 +56,8 @@ class Pack:
     depth: int
     files: tuple[str, ...]
     broken: dict[str, str]
+    widths: tuple[int, ...] = ()
+    values: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def open(cls, folder: Path) -> Pack:
@@ -64,23 +68,27 @@ class Pack:
         """
         try:
             held: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): pack the data again") from error
-        if held.get("format") != FORMAT:
-            raise DataError(
-                f"{folder} is a pack of format {held.get('format')}, this version reads {FORMAT}: pack the data again"
+            if held["format"] != FORMAT:
+                raise DataError(
+                    f"{folder} is a pack of format {held['format']}, this version reads {FORMAT}: pack the data again"
+                )
+            pack = cls(
+                folder=folder,
+                listing=Listing(held["name"], held["pictures"], held["others"]),
+                table=held["table"],
+                size=(held["size"][0], held["size"][1]),
+                crop=held["crop"],
+                channels=held["channels"],
+                depth=held["depth"],
+                files=tuple(held["files"]),
+                broken=held["broken"],
+                widths=tuple(held.get("widths", ())),
+                values=tuple((low, high) for low, high in held.get("values", ())),
             )
-        pack = cls(
-            folder=folder,
-            listing=Listing(held["name"], held["pictures"], held["others"]),
-            table=held["table"],
-            size=(held["size"][0], held["size"][1]),
-            crop=held["crop"],
-            channels=held["channels"],
-            depth=held["depth"],
-            files=tuple(held["files"]),
-            broken=held["broken"],
-        )
+        except DataError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): pack the data again") from error
         try:
             found = pack.pictures
         except (OSError, ValueError) as error:
@@ -110,7 +118,9 @@ class Pack:
         """Return what a file's header says now, or said that could not be read."""
         if file not in self._places:
             return PictureError(self.broken.get(file, "it was not there when the data were packed"))
-        return Header(self.size[1], self.size[0], self.channels, self.depth)
+        place = self._places[file]
+        width, values = (self.widths[place], self.values[place]) if self.widths else (self.size[1], None)
+        return Header(width, self.size[0], self.channels, self.depth, values=values)
 
     def place(self, path: Path) -> int:
         """Return where the picture of a path in the pack is in the array.
@@ -122,6 +132,15 @@ class Pack:
         if file in self.broken:
             raise PictureError(self.broken[file])
         return self._places[file]
+
+    def read(self, path: Path) -> np.ndarray[Any, Any]:
+        """Return the stored values [C, H, W] of the picture of a path in the pack.
+
+        Raises:
+            PictureError: as `place`.
+        """
+        place = self.place(path)
+        return self.pictures[place][:, :, : self.widths[place]] if self.widths else self.pictures[place]
 
 
 def is_pack(path: Path) -> bool:
@@ -140,6 +159,8 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
     height, width = pack.size
     asked = {"size": config.size, "crop": config.crop, "channels": config.channels or pack.channels}
     held = {"size": pack.size, "crop": pack.crop, "channels": pack.channels}
+    if pack.depth == 32:  # Features are cropped when they are loaded.
+        held = {"channels": pack.channels}
     for key, value in held.items():
         if asked[key] != value:
             words, given = (f"{v[0]}x{v[1]}" if isinstance(v, tuple) else v for v in (value, asked[key]))

@@ -6,22 +6,24 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data import sources
+from asterism.data.arrays import STORED
 from asterism.data.collection import SPLITS, Collection, DataError, list_pictures
 from asterism.data.dataset import PictureSet, collect, join, probe_all
 from asterism.data.folder import read_folder
 from asterism.data.loader import read_picture
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
-from asterism.data.pictures import PictureError, PictureFormat
+from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.table import CELEBA_LIST, find_tables, is_table, read_table
+from asterism.storage.whole import writing
 
 PACKABLE = (read_folder, read_table)
 
@@ -48,7 +50,7 @@ def pack(
             than those that a pack is read as.
         OSError: the disk is full or not writable.
     """
-    collections = collect(config)
+    collections = collect(config, labels_needed=False)
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
             raise DataError(f"{collection.root} is a pack already; pack the data that it was made of")
@@ -60,7 +62,8 @@ def pack(
     for target in targets:
         if target.exists():
             raise DataError(f"{target} is there already, and a pack replaces nothing: give another --out")
-    datasets = join(collections, [probe_all(c) for c in collections], config)
+    headers = [probe_all(c) for c in collections]
+    datasets = join(collections, headers, config)
     total, done = sum(len(s) for sets in datasets.splits.values() for s in sets), itertools.count(1)
 
     def told() -> None:
@@ -75,17 +78,19 @@ def pack(
             for path, reason in datasets.broken
             if path.is_relative_to(collection.root)
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
+        with writing(target, sync=True) as partial:
             partial.mkdir()
-            broken = _write(partial, config.sources[index], collection, sets, datasets.picture, unreadable, told)
-            os.replace(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shape = _shape(datasets.picture, headers[index])
+            broken = _write(partial, config.sources[index], collection, sets, datasets.picture, shape, unreadable, told)
         size = sum(f.stat().st_size for f in target.iterdir())
         results.append((target, size, [f"{file}: {reason}" for file, reason in broken.items()]))
     return results
+
+
+def _shape(picture: PictureFormat, headers: Sequence[Header | PictureError]) -> tuple[int, int, int]:
+    """Return the shape of a packed picture [C, H, W]: fitted, but features whole, all as wide as the widest."""
+    widest = max(header.width for header in headers if isinstance(header, Header))
+    return picture.channels, picture.height, widest if picture.depth == 32 else picture.width
 
 
 def _write(
@@ -94,6 +99,7 @@ def _write(
     collection: Collection,
     sets: list[PictureSet],
     picture: PictureFormat,
+    shape: tuple[int, int, int],
     unreadable: dict[str, str],
     told: Callable[[], None],
 ) -> dict[str, str]:
@@ -103,25 +109,29 @@ def _write(
     for table in {*tables, *(t for t in [collection.root / CELEBA_LIST] if tables and t.is_file())}:
         shutil.copyfile(table, folder / table.name)
     broken = dict(unreadable)
-    shape = (sum(map(len, sets)), picture.channels, picture.height, picture.width)
-    dtype = np.dtype(np.uint8 if picture.depth == 8 else np.uint16)
+    whole = (sum(map(len, sets)), *shape)
+    dtype = np.dtype(STORED[picture.depth])
+    features: dict[str, list[Any]] = {"widths": [], "values": []}
     with open(folder / PIXELS, "wb") as file:  # By writes, not through a map: a full disk is then an error, not a signal.
         np.lib.format.write_array_header_1_0(
-            file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": whole}
         )
         for path, pixels in _decoded(sets, picture):
             if isinstance(pixels, PictureError):
                 broken[path.relative_to(collection.root).as_posix()] = str(pixels)
-                pixels = np.zeros(shape[1:], dtype)
+                pixels = np.zeros(shape, dtype)
+            if picture.depth == 32:
+                features["widths"].append(pixels.shape[2])
+                features["values"].append([float(pixels.min()), float(pixels.max())])
+                pixels = np.pad(pixels, ((0, 0), (0, 0), (0, shape[2] - pixels.shape[2])), mode="edge")
             file.write(pixels.tobytes())
             told()
-        _settle(file)
     listing = list_pictures(collection.root)
     description = {
         "format": FORMAT,
         "name": listing.name,
         "table": tables[0].name if tables else None,
-        "size": [picture.height, picture.width],
+        "size": shape[1:],
         "crop": picture.crop,
         "channels": picture.channels,
         "depth": picture.depth,
@@ -130,9 +140,8 @@ def _write(
         "pictures": listing.pictures,
         "others": listing.others,
     }
-    with open(folder / DESCRIPTION, "wb") as file:
-        file.write(json.dumps(description, ensure_ascii=False).encode())
-        _settle(file)
+    description |= features if picture.depth == 32 else {}
+    (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
     return broken
 
 
@@ -141,7 +150,7 @@ def _decoded(sets: list[PictureSet], picture: PictureFormat) -> Iterator[tuple[P
 
     def attempt(place: tuple[PictureSet, int]) -> np.ndarray[Any, Any] | PictureError:
         try:
-            return read_picture(*place, picture, fitted=True)
+            return read_picture(*place, picture, fitted=picture.depth < 32)
         except PictureError as error:
             return error
 
@@ -149,9 +158,3 @@ def _decoded(sets: list[PictureSet], picture: PictureFormat) -> Iterator[tuple[P
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while chunk := list(itertools.islice(places, CHUNK)):
             yield from zip((s.paths[row] for s, row in chunk), pool.map(attempt, chunk), strict=True)
-
-
-def _settle(file: BinaryIO) -> None:
-    """Bring what was written to the disk before the pack takes its name."""
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,7 +1,8 @@
 """Pictures as files and as tensors: what they are, reading, converting, writing.
 
 A picture keeps the depth of its file, 8 or 16 bits, until it is on the device: uint8 or uint16 arrays [H, W, C] here,
-tensors [N, C, H, W] in batches; `to_float` makes them float32 in [-1, 1] and `to_stored` goes back.
+tensors [N, C, H, W] in batches; `to_float` makes them float32 in [-1, 1] and `to_stored` goes back. Features, arrays of floats
+in .npy files (`asterism.data.arrays`), are float32 throughout, count as 32 bits, and are never clipped.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from asterism.data import jpeg
+from asterism.data.arrays import STORED, as_features, as_picture, open_array
 from asterism.data.tiff import pillow_holds, read_tiff
+from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
@@ -43,7 +46,7 @@ _UPRIGHT = {  # EXIF orientation -> how to turn the stored pixels.
 }
 
 
-class PictureError(ValueError):
+class PictureError(AsterismError, ValueError):
     """A picture that cannot be read, converted or written; the message is the reason, without the file's name."""
 
 
@@ -53,9 +56,9 @@ class PictureFormat:
 
     Args:
         channels: 1..N.
-        height, width: pixels that the networks see.
+        height, width: pixels that the networks see; of features rows and columns.
         low, high: stored values that map to -1 and 1 (0 and 255 for 8 bit, 0 and 65535 for 16 bit).
-        depth: bits of a stored value, 8 or 16.
+        depth: bits of a stored value, 8 or 16; 32 for features.
         crop: side of the centre crop before resizing; 0 takes the largest centred area of the right shape.
     """
 
@@ -70,41 +73,47 @@ class PictureFormat:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its picture: upright size in pixels, channels, bits (8 or 16), whether the last is opacity."""
+    """What a file says about its picture: upright size in pixels, channels, bits (8, 16, or 32 for features).
+
+    `alpha` says that the last channel is opacity; `values` are the lowest and highest of features.
+    """
 
     width: int
     height: int
     channels: int
     depth: int
     alpha: bool = False
+    values: tuple[float, float] | None = None
 
     def converts_to(self, channels: int) -> bool:
         """Say whether its pixels can be converted to so many channels: grey and colour, never an opacity that it lacks."""
         wanted = (1, 2, 3, 4) if self.alpha else (1, 3)
-        return channels == self.channels or (self.channels - self.alpha in (1, 3) and channels in wanted)
+        convertible = self.depth < 32 and self.channels - self.alpha in (1, 3) and channels in wanted
+        return channels == self.channels or convertible
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
 def probe(path: str | os.PathLike[str]) -> Header:
-    """Read the header of a picture file, not its pixels.
+    """Read the header of a picture file, not its pixels; of features all values, to find the lowest and highest.
 
     A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation.
 
     Raises:
-        PictureError: the file is missing, empty, no picture, or of more than 16 bits.
+        PictureError: the file is missing, empty, no picture, of more than 16 bits, or of floats that are not all finite.
     """
     with _explaining(path):
-        array = _array_file(path, header=True)
+        array = open_array(path, header=True)
         if array is not None:
-            return _header_of(*array)
+            header, pixels = _header_of(*array), array[0]
+            return replace(header, values=(float(pixels.min()), float(pixels.max()))) if header.depth == 32 else header
         with Image.open(path) as image:
             return _header(image)
 
 
 def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarray:
-    """Read a picture upright as [H, W, C], uint8 or uint16 as in the file.
+    """Read a picture upright as [H, W, C], uint8 or uint16 as in the file; features as float32 [F, T, C].
 
     Args:
         channels: what to convert to: transparency is laid on white, or kept, and never made up; grey and colour are
@@ -114,7 +123,7 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
         PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
     """
     with _explaining(path):
-        array = _array_file(path)
+        array = open_array(path)
         if array is not None:
             return _convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
         with Image.open(path) as image:
@@ -136,7 +145,7 @@ def probe_bytes(data: bytes, kind: str) -> Header:
     with _explaining(None):
         if kind == "TIFF" and not pillow_holds(data):
             pixels, alpha = read_tiff(data, header=True)
-            return _header_of(_checked(pixels), alpha)
+            return _header_of(as_picture(pixels), alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             return _header(image)
 
@@ -154,7 +163,7 @@ def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
     with _explaining(None):
         if kind == "TIFF" and not pillow_holds(data):
             pixels, alpha = read_tiff(data, header=False)
-            return _convert(np.ascontiguousarray(_checked(pixels)), channels, alpha=alpha)
+            return _convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             if not _is_wide(image):
                 return from_pil(image, channels)
@@ -164,7 +173,8 @@ def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
 def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6) -> None:
     """Write a picture [H, W, C], uint8 or uint16; the suffix chooses the format. A reader never sees half a file.
 
-    .jpg and .webp hold 8 bits, .png also 16-bit grey, .tif and .npy any number of channels.
+    .jpg and .webp hold 8 bits, .png also 16-bit grey, .tif and .npy any number of channels. Features, float32 [F, T, C], are
+    written as .npy: [F, T], or of several channels [C, F, T].
 
     Args:
         quality: of .jpg and .webp, 1..100.
@@ -178,7 +188,7 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, co
 
 
 def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6) -> bytes:
-    """Return the file that `write` writes for a picture [H, W, C], uint8 or uint16.
+    """Return the file that `write` writes for a picture [H, W, C], uint8 or uint16, or for features.
 
     Args:
         compression: of .png, 1 fast .. 9 small.
@@ -190,6 +200,8 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": None, ".tiff": None, ".npy": None}
     if suffix not in formats:
         raise PictureError(f"cannot write {suffix or 'a name without suffix'}; use one of {' '.join(formats)}")
+    if array.dtype == np.float32 and suffix != ".npy":
+        raise PictureError(f"{suffix} does not hold floats; write .npy")
     if formats[suffix] and array.dtype == np.uint16 and (suffix != ".png" or array.shape[2] != 1):
         raise PictureError(f"{suffix} does not hold 16 bits with {array.shape[2]} channels; write .tif or .npy")
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
@@ -197,7 +209,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix]:
         to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression)
     elif suffix == ".npy":
-        np.save(file, array)
+        np.save(file, as_features(array) if array.dtype == np.float32 else array)
     else:
         grey, kind = array.shape[2] == 1, "rgb" if array.shape[2] == 3 else "minisblack"
         layout = None if grey else "contig"
@@ -245,8 +257,9 @@ def to_pil(array: np.ndarray) -> Image.Image:
         PictureError: more than 4 channels, which Pillow does not hold.
     """
     channels = array.shape[2]
-    if channels > 4:
-        raise PictureError(f"a picture of {channels} channels cannot be shown or written so; write .tif or .npy")
+    if channels > 4 or array.dtype == np.float32:
+        what = "features" if array.dtype == np.float32 else f"a picture of {channels} channels"
+        raise PictureError(f"{what} cannot be shown or written so; write .tif or .npy")
     if array.dtype == np.uint16 and channels > 1:
         array = to_depth(array, 8)
     return Image.fromarray(array[:, :, 0] if channels == 1 else array)
@@ -292,54 +305,43 @@ def _read_wide(path: str | os.PathLike[str] | io.BytesIO) -> np.ndarray:
     return halves[0] << 8 | halves[1]
 
 
-# -- arrays in files ---------------------------------------------------------------------------------------------------
-
-
-def _array_file(path: str | os.PathLike[str], *, header: bool = False) -> tuple[np.ndarray, bool] | None:
-    """Return the pixels [H, W, C] of a .npy file or of a TIFF that Pillow cannot hold, and whether the last is opacity.
-
-    For a `header`, the pixels of a TIFF are zeros that take no memory.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".npy":
-        pixels, alpha = np.load(path, mmap_mode="r", allow_pickle=False), False
-    elif suffix in (".tif", ".tiff") and not pillow_holds(path):
-        pixels, alpha = read_tiff(path, header)
-    else:
-        return None
-    return _checked(pixels), alpha
-
-
-def _checked(pixels: np.ndarray) -> np.ndarray:
-    """Return an array as [H, W, C] if it is a picture."""
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or 0 in pixels.shape:
-        raise PictureError(f"it holds {pixels.dtype} {list(pixels.shape)}; expected uint8 or uint16 [H, W] or [H, W, C]")
-    if pixels.shape[0] <= 16 < pixels.shape[2] and pixels.shape[0] < pixels.shape[1]:
-        raise PictureError(f"it holds {list(pixels.shape)}, which looks like [C, H, W]; save it as [H, W, C]")
-    return pixels
-
-
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
 def to_depth(array: np.ndarray, depth: int) -> np.ndarray:
-    """Bring uint8 or uint16 values to `depth` bits, 8 or 16; full scale stays full scale (x257)."""
-    if array.dtype == (np.uint8 if depth == 8 else np.uint16):
+    """Bring uint8 or uint16 values to `depth` bits, 8 or 16; full scale stays full scale (x257).
+
+    Raises:
+        PictureError: floats where a picture is wanted, or a picture where floats are.
+    """
+    if array.dtype == STORED[depth]:
         return array
+    if np.float32 in (array.dtype, STORED[depth]):
+        raise PictureError(f"it holds {array.dtype}; expected {np.dtype(STORED[depth])}")
     if depth == 16:
         return array.astype(np.uint16) * np.uint16(257)
     return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def to_float(stored: Tensor, picture: PictureFormat) -> Tensor:
-    """Return stored values, uint8 or uint16 [N, C, H, W], as float32 in [-1, 1]; values beyond `low`, `high` are clipped."""
+    """Return stored values [N, C, H, W] as float32 in [-1, 1]; those beyond `low`, `high` are clipped, but not of features."""
+    if picture.depth == 32:
+        return (stored - picture.low) * (2.0 / (picture.high - picture.low)) - 1.0
     return stored.to(torch.float32).sub_(picture.low).mul_(2.0 / (picture.high - picture.low)).sub_(1.0).clamp_(-1.0, 1.0)
 
 
+def clipped(x: Tensor, picture: PictureFormat) -> Tensor:
+    """Return what a network made, clamped to [-1, 1]; features as they are."""
+    return x if picture.depth == 32 else x.clamp(-1, 1)
+
+
 def to_stored(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Return float pictures [N, C, H, W], clipped to [-1, 1], as stored values: uint8, or uint16 for 16-bit data."""
+    """Return float pictures [N, C, H, W], clipped to [-1, 1], as stored values: uint8, or uint16 for 16-bit data.
+
+    Features are float32 and not clipped.
+    """
+    if picture.depth == 32:
+        return (x.to(torch.float32) + 1.0) * ((picture.high - picture.low) / 2.0) + picture.low
     values = x.to(torch.float32).clamp(-1.0, 1.0).add_(1.0).mul_((picture.high - picture.low) / 2.0).add_(picture.low).round_()
     return values.to(torch.uint8) if picture.depth == 8 else values.to(torch.int32).to(torch.uint16)
 

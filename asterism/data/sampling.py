@@ -145,21 +145,30 @@ def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: fl
     return result
 
 
-def balanced_weights(labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...]) -> Array:
+def crop_shares(positions: Array, seed: int, dataset: int, stream: int) -> Array:
+    """Return where along its columns the features at each position are cropped: float64 [N], shares in [0, 1)."""
+    return np.array([np.random.default_rng([seed, dataset, int(p), WINDOW, stream]).random() for p in positions])
+
+
+def balanced_weights(
+    labels: Tensor, known: Tensor, alternatives: tuple[tuple[int, ...], ...], numbers: tuple[int, ...] = ()
+) -> Array:
     """Weigh pictures so that every label comes equally often, however few pictures have it.
 
     Each of a set of alternatives gets the same share, and both values of every other label one half, as far as the
-    combinations that exist allow: iterative proportional fitting (Deming and Stephan 1940).
+    combinations that exist allow: iterative proportional fitting (Deming and Stephan 1940). Pictures of which no label is
+    known keep their share.
 
     Args:
-        labels, known: float32 [M, L] in {0, 1}.
+        labels, known: float32 [M, L].
         alternatives: sets of label indices of which exactly one holds.
+        numbers: indices of labels that are numbers, which have no part in it.
 
     Returns:
         float64 [M], positive, with mean 1.
     """
     values, seen = labels.numpy().astype(bool), known.numpy().astype(bool)
-    joined = {index for choice in alternatives for index in choice}
+    joined = {*numbers, *(index for choice in alternatives for index in choice)}
     parts = [[values[:, i] & seen[:, i] for i in choice] for choice in alternatives]
     parts += [[values[:, i] & seen[:, i], ~values[:, i] & seen[:, i]] for i in range(values.shape[1]) if i not in joined]
     parts = [[part for part in division if part.any()] for division in parts]

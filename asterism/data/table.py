@@ -11,22 +11,17 @@ import csv
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from asterism.config import DataConfig, closest
+from asterism.config import DataConfig
 from asterism.data.collection import SPLIT_WORDS, Collection, DataError, Listing, list_pictures, some, split_of
-from asterism.data.exclusive import exclusive_sets
-from asterism.labels import LabelGroup
+from asterism.data.columns import CELEBA_LIST, no_label_columns, read_labels
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path")
 IDENTITY_COLUMNS = ("pair_id", "identity")
 PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
-CELEBA_LIST = "list_attr_celeba.txt"
-VALUES = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "-1.0": 0, "true": 1, "false": 0, "": 0}
-"""What the cells of a binary label hold; the empty one is unknown."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +41,13 @@ def is_table(path: Path) -> bool:
 def read_table(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
     """Read a table of labels with the pictures that it names.
 
-    Label columns are, in this order of preference: those that `config.labels` names; the text column `domain`; the
-    attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one group, each text column
-    a `one_of` group.
+    `asterism.data.columns` says which columns are labels.
 
     Args:
         packed: the files that were there when the table and its pictures were packed.
 
     Raises:
-        DataError: several tables, a malformed table, no label column, or no row with a picture.
+        DataError: several tables, a malformed table or label, or no row with a picture.
     """
     tables = find_tables(path)
     if len(tables) > 1:
@@ -79,9 +72,15 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     meant = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
     columns = {name: cells for name, cells in meant.items() if name not in ("split", *IDENTITY_COLUMNS)}
     notes: list[str] = []
-    chosen = _label_columns(table, columns, config, notes)
-    groups, labels, known = _read_labels(listing.name, table.path, {c: columns[c] for c in chosen}, config, notes)
+    groups, labels, known = read_labels(listing.name, table.path, files, columns, config, notes)
     same = [meant[c] for c in IDENTITY_COLUMNS if c in meant]
+    split = _splits(table.path, files, meant.get("split"), same[-1] if same else [""] * len(files))
+    beside = sorted(present - set(files))
+    if config.unlabelled == "keep":
+        files, split = files + beside, split + [split_of(file) for file in beside]
+        same = [cells + [""] * len(beside) for cells in same]
+        labels, known = (np.pad(array, ((0, len(beside)), (0, 0))) for array in (labels, known))
+        beside = []
     tables_there = {t.relative_to(root).as_posix() for t in (table.path, root / CELEBA_LIST)}
     return Collection(
         name=listing.name,
@@ -90,13 +89,14 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         groups=groups,
         labels=labels,
         known=known,
-        split=_splits(table.path, files, meant.get("split"), same[-1] if same else [""] * len(files)),
+        split=split,
         identity=same[0] if same else None,
         columns=tuple(columns),
         missing=[file for file, there in zip(table.files, found, strict=True) if there is None],
-        unlabelled=sorted(present - set(files)),
+        unlabelled=beside,
         stray=[file for file in listing.others if file not in tables_there],
         notes=notes,
+        no_labels="" if labels.shape[1] else no_label_columns(table.path, columns),
     )
 
 
@@ -189,83 +189,3 @@ def _splits(path: Path, files: list[str], given: list[str] | None, identity: lis
     if unknown:
         raise DataError(f"{path}: the column split holds {some(unknown, 'other words')}; expected train, val or test")
     return [SPLIT_WORDS[c.lower()] if c else split_of(file, who) for file, c, who in zip(files, cells, identity, strict=True)]
-
-
-# -- labels ------------------------------------------------------------------------------------------------------------
-
-
-def _label_columns(table: Table, columns: dict[str, list[str]], config: DataConfig, notes: list[str]) -> list[str]:
-    """Choose the label columns, in the table's order unless `config.labels` gives one."""
-    wanted = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
-    if wanted:
-        return wanted
-    if "domain" in columns and not _is_binary(columns["domain"]):
-        chosen = ["domain"]
-    else:
-        chosen = [
-            name for name, cells in columns.items() if _is_binary(cells) and len({VALUES[c.lower()] for c in cells if c}) == 2
-        ]
-        if table.path.name != CELEBA_LIST and (beside := table.path.with_name(CELEBA_LIST)).is_file():
-            with open(beside, encoding="utf-8-sig") as file:
-                names = list(islice(file, 2))[-1].split()
-            chosen = [name for name in chosen if name in names] or chosen
-    if not chosen:
-        raise DataError(
-            f"{table.path} has no label columns; expected columns of 1 and -1 (or 1 and 0), or a text column 'domain'; "
-            f"it has {', '.join(columns) or 'none'}: name label columns by --data.labels"
-        )
-    rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
-    if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
-        notes.append(some(unused, "columns that are no labels unless --data.labels says so"))
-    return chosen
-
-
-def _is_binary(cells: list[str]) -> bool:
-    values = {cell.lower() for cell in cells}
-    return values <= VALUES.keys() and not ({"0", "0.0"} & values and {"-1", "-1.0"} & values) and values != {""}
-
-
-def _read_labels(
-    dataset: str, path: Path, columns: dict[str, list[str]], config: DataConfig, notes: list[str]
-) -> tuple[tuple[LabelGroup, ...], np.ndarray, np.ndarray]:
-    """Turn label columns into groups, labels uint8 [M, D] and known bool [M, D]."""
-    groups, labels, known = [], [], []
-    binary = [name for name, cells in columns.items() if _is_binary(cells)]
-    if binary:
-        values = np.array([[VALUES[cell.lower()] for cell in columns[name]] for name in binary], np.uint8).T
-        filled = np.array([[cell != "" for cell in columns[name]] for name in binary], bool).T
-        exclusive = _exclusive(binary, values, filled, config, notes)
-        groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive))
-        labels.append(values)
-        known.append(filled)
-    for name in (n for n in columns if n not in binary):
-        cells = columns[name]
-        domains = sorted(set(cells) - {""})
-        if not 2 <= len(domains) <= max(2, len(cells) // 2):
-            raise DataError(
-                f"{path}: the column {name!r} is no label: in {len(cells):,} rows it holds {some(domains, 'values')}"
-            )
-        groups.append(LabelGroup(dataset, tuple(domains), "one_of"))
-        labels.append(np.array([[cell == domain for domain in domains] for cell in cells], np.uint8))
-        known.append(np.repeat(np.array([[cell != ""] for cell in cells], bool), len(domains), axis=1))
-    return tuple(groups), np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
-
-
-def _exclusive(
-    names: list[str], values: np.ndarray, known: np.ndarray, config: DataConfig, notes: list[str]
-) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of labels that exclude each other: the configured ones that this table has, or else inferred ones."""
-    if not config.exclusive:
-        whole = [i for i in range(len(names)) if known[:, i].all()]
-        inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
-        notes.extend(f"exactly one of {', '.join(found)} holds in every row: they are switched together" for found in inferred)
-        return inferred
-    sets = []
-    for part in config.exclusive.split(";"):
-        wanted = tuple(word.strip() for word in part.split(",") if word.strip())
-        absent = [name for name in wanted if name not in names]
-        if absent and len(absent) < len(wanted):
-            raise DataError(f"--data.exclusive {part}: {absent[0]} is not a label: {closest(absent[0], names)}")
-        if wanted and not absent:
-            sets.append(wanted)
-    return tuple(sets)

@@ -11,7 +11,9 @@ CLIPPED = 0.01
 
 
 def beyond(stored: np.ndarray, low: float, high: float) -> float:
-    """Return the share of stored values, uint8 or uint16, that a model cannot tell from the ends of its value range."""
+    """Return the share of stored values that a model cannot tell from the ends of its value range; none of features."""
+    if stored.dtype.kind == "f":
+        return 0.0
     if low <= 0 and high >= np.iinfo(stored.dtype).max:
         return 0.0
     return np.count_nonzero((stored < low) | (stored > high)) / stored.size
@@ -26,5 +28,7 @@ def little_used(bottom: float, top: float, picture: PictureFormat) -> str:
 
 def suited(bottom: float, top: float, picture: PictureFormat) -> str:
     """Return the `--data.value_range` for such values: all of as many bits, or their own where that is about all of it."""
+    if picture.depth == 32:
+        return f"{bottom:g},{top:g}"
     bits = 2 ** int(top).bit_length() - 1
     return f"0,{bits}" if bits < picture.high / 2 else f"{bottom:.0f},{top:.0f}"

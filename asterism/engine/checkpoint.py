@@ -7,7 +7,6 @@ No random state is stored, since every random number is a function of seed, step
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +14,16 @@ from typing import Any
 
 import torch
 
+from asterism.errors import AsterismError
+from asterism.storage.whole import PARTIAL, writing
+
 BEST = "best.pt"
 """The checkpoint with the best evaluation, beside the last ones."""
 
 PATTERN = re.compile(r"step_(\d{8,})\.pt")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(AsterismError, RuntimeError):
     """A checkpoint that cannot be written, read or continued; the message says what to do."""
 
 
@@ -31,16 +33,10 @@ def write(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the disk is full or refuses; no partial file remains and earlier checkpoints stand.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with open(partial, "wb") as file:
+        with writing(path, sync=True) as partial, open(partial, "wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch.save reports that less was written than it gave as RuntimeError.
-        partial.unlink(missing_ok=True)
         full = not isinstance(error, OSError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = error.strerror if isinstance(error, OSError) else "the disk took a part of it only"
         remedy = "free some space, then run the same command again to resume" if full else "check that the folder is writable"
@@ -77,5 +73,5 @@ def find(folder: Path) -> list[Path]:
 
 def prune(folder: Path, keep: int) -> None:
     """Delete all but the `keep` newest checkpoints, and what a kill left half-written."""
-    for path in [*find(folder)[:-keep], *folder.glob(".*.partial")]:
+    for path in [*find(folder)[:-keep], *folder.glob(f"{PARTIAL}*")]:
         path.unlink(missing_ok=True)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from asterism.errors import AsterismError
+
+
+class ProcessError(AsterismError, RuntimeError):
+    """The training processes cannot find one another, or one of them is gone; the message says what to look at."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Processes:
         if world == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            with _others():
+                dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), world)
 
     @property
@@ -48,7 +56,8 @@ class Processes:
         if self.world == 1 or not tensors:
             return
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        dist.all_reduce(flat)
+        with _others():
+            dist.all_reduce(flat)
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -59,7 +68,8 @@ class Processes:
         whole = own.new_zeros(count, *own.shape[1:])
         start, stop = self.rows(count)
         whole[start:stop] = own
-        dist.all_reduce(whole)
+        with _others():
+            dist.all_reduce(whole)
         return whole
 
     def any(self, flag: bool, device: torch.device) -> bool:
@@ -67,15 +77,29 @@ class Processes:
         if self.world == 1:
             return flag
         votes = torch.tensor([float(flag)], device=device)
-        dist.all_reduce(votes)
+        with _others():
+            dist.all_reduce(votes)
         return bool(votes.item() > 0)
 
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.world > 1:
-            dist.barrier()
+            with _others():
+                dist.barrier()
 
     def leave(self) -> None:
         """Leave the group."""
         if self.world > 1:
             dist.destroy_process_group()
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """Name the processes in an error of a message between them."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise ProcessError(
+            f"no answer from the other training processes ({str(error).strip().partition(chr(10))[0]}): see what torchrun "
+            "printed of them, then run the same command again to resume"
+        ) from error

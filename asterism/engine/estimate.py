@@ -16,6 +16,7 @@ from asterism.data.dataset import Datasets
 from asterism.data.loader import Loader
 from asterism.engine import memory
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.run import build, in_steps
 from asterism.engine.trainer import Trainer
 from asterism.machine import Machine
@@ -87,7 +88,7 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     """
     machine = Machine.choose(settings.train.device, settings.train.precision)
     recipe = build(settings, datasets)
-    recipe.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
+    machine.place(recipe)
     batch_size = settings.train.batch_size
     config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))
     micro = -(-batch_size // config.accumulate)
@@ -148,7 +149,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
         streams=recipe.streams,
         on_broken=lambda path, reason: None,
     )
-    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}}
+    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}, "listener": Silent()}
     trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
     with closing(loader.iterate(0)) as batches, machine.backend_flags():
         batch = trainer.prepare(*next(batches)[0])

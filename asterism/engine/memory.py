@@ -12,6 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from asterism.engine.compilation import CompiledTerms
+from asterism.errors import ran_out
 from asterism.networks.batch_norm import frozen_statistics
 from asterism.recipes.base import Recipe
 
@@ -53,13 +54,6 @@ def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> A
         preserve_rng_state=False,
         context_fn=lambda: (contextlib.nullcontext(), frozen_statistics()),  # Of the first pass, and of the repeated one.
         **named,
-    )
-
-
-def ran_out(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out; on a CPU PyTorch says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error) and "allocate memory" in str(error)
     )
 
 

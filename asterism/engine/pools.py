@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asterism.data.batch import Batch
 from asterism.engine.distributed import Processes
+from asterism.machine import at_least_float32
 
 
 class Pools:
@@ -52,7 +53,7 @@ class Pools:
         """
         result = {}
         for name, size in self.sizes.items():
-            own = getattr(shared, name).detach().float()
+            own = at_least_float32(getattr(shared, name).detach())
             if size:
                 slot, store, swap = (getattr(plan, f"{name}_{what}") for what in ("slot", "store", "swap"))
                 values = self.processes.gather(own, len(slot))

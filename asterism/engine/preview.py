@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from asterism.data.pictures import to_float, write
 from asterism.data.sheets import grid
 from asterism.recipes.base import Recipe
 from asterism.recipes.render import generate, translate, whole_target
+from asterism.storage.whole import write_json
 
 SOURCES = 8
 SAMPLES, ROW = 64, 8
@@ -44,6 +44,7 @@ class Previews:
         self.folder = run / "previews"
         self.folder.mkdir(parents=True, exist_ok=True)
         stored, labels, known = [], [], []
+        dtype = next(recipe.parameters()).dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
         for pictures in sets:
@@ -56,11 +57,12 @@ class Previews:
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
-                self.references[recipe.space.names[index]] = to_float(x, recipe.picture)
-        self.x = to_float(torch.cat(stored).to(device), recipe.picture)
+                self.references[recipe.space.names[index]] = to_float(x, recipe.picture).to(dtype)
+        self.x = to_float(torch.cat(stored).to(device), recipe.picture).to(dtype)
         self.labels, self.known = torch.cat(labels).to(device), torch.cat(known).to(device)
         if recipe.abilities.style:
-            self.z = torch.randn(STYLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
+            rng = torch.Generator().manual_seed(seed)
+            self.z = torch.randn(STYLES, recipe.abilities.latent, generator=rng).to(device, dtype)
 
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
@@ -87,7 +89,7 @@ class Previews:
         if recipe.abilities.style:
             rows = torch.cat([torch.stack(tops, dim=1), rows])
         write(self.folder / f"step_{step:08d}.png", grid(rows.cpu()))
-        (self.folder / "targets.json").write_text(json.dumps(names), encoding="utf-8")
+        write_json(self.folder / "targets.json", names)
 
     def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
         """Yield what a column is called, its styles [N, S] and its reference [1, C, H, W], for every style of a target."""
@@ -118,7 +120,7 @@ class Samples:
             rows.append(generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])))
         pictures = torch.cat(rows).cpu()
         write(self.folder / f"step_{step:08d}.png", grid(pictures.unflatten(0, (-1, ROW))))
-        (self.folder / "targets.json").write_text("[]", encoding="utf-8")
+        write_json(self.folder / "targets.json", [])
 
 
 def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:
@@ -134,6 +136,6 @@ def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:
 def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tuple[PictureSet, int]]:
     """Yield the rows that have a label, in an order of chance, set after set."""
     for held in sets:
-        rows = torch.nonzero(held.labels[:, index] > 0).flatten()
+        rows = torch.nonzero(held.holding(index)).flatten()
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + 1 + index))
         yield from ((held, int(row)) for row in rows[order])

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from asterism.engine import checkpoint
 from asterism.engine.best import Best, Evaluation
 from asterism.engine.distributed import Processes
 from asterism.engine.finetune import adopt
+from asterism.engine.listener import Listener, Silent
 from asterism.engine.preview import Previews, Samples
 from asterism.engine.trainer import Outcome, Trainer
 from asterism.machine import Machine
@@ -32,7 +34,6 @@ from asterism.recipes.settings import Settings
 from asterism.storage.model_file import FILE_NAME, find_model
 from asterism.storage.run_folder import called, read_json, read_model
 from asterism.storage.whole import write_json
-from asterism.terminal import waiting
 
 OWN_LICENCE = "the trainer's own; none was stated"
 """Of the weights of a model trained from scratch."""
@@ -41,41 +42,27 @@ MakeEvaluation = Callable[[Path, Settings, Datasets, Machine, Callable[[str], No
 """From the run's folder, its settings, data, machine and what is told to a person; none where nothing can be measured."""
 
 
-def train(
-    recipe: str,
-    data: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    preset: str | None = None,
-    init: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    masks: Masks | None = None,
-    evaluation: MakeEvaluation | None = None,
-) -> Outcome:
-    """Train a recipe, or go on with the run in `out` where it stopped.
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed every check and has written nothing yet.
 
     Args:
-        recipe: name, as `asterism list` shows it.
-        data: one or more folders or tables; several are joined, each with its own labels.
+        settings: resolved.
         out: the run's folder.
-        preset: named settings of the recipe.
-        init: run or model file whose weights a new run starts from.
-        overrides: dotted keys, such as {"train.steps": 5000}.
-        masks: for recipes that carry detail over by masks (StarGAN v2 with `recipe.high_pass`): a function from pictures
-            [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1]; called once a step for the sources and once for
-            what is made of them, without gradients. Goes with {"recipe.masks": "given"}.
-        evaluation: makes what measures the run while it trains; none measures nothing.
-
-    Returns:
-        The last step, and the signal that ended the run if one did.
-
-    Raises:
-        ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy, before training starts.
-        TrainingError, CheckpointError: what stopped the training and what is kept.
+        datasets: its data, of which the headers are read.
+        recipe: on the CPU, with the weights that the run starts from.
+        state: the checkpoint that it goes on from; none for a new run.
+        origin: where a new run's weights come from (`created_from`, `licence`), as config.json and the model file say it.
+        licence: of the weights.
     """
-    sources = [data] if isinstance(data, (str, Path)) else list(data)
-    settings = Settings.resolve(recipe, [str(s) for s in sources], preset, overrides)
-    return run(settings, Path(out), init, masks, evaluation)
+
+    settings: Settings
+    out: Path
+    datasets: Datasets
+    recipe: Recipe
+    state: dict[str, Any] | None
+    origin: dict[str, Any]
+    licence: str
 
 
 def run(
@@ -84,14 +71,15 @@ def run(
     init: str | Path | None = None,
     masks: Masks | None = None,
     evaluation: MakeEvaluation | None = None,
+    listener: Listener | None = None,
 ) -> Outcome:
-    """Train with resolved settings; see `train`."""
+    """Train with resolved settings, or go on where the run in `out` stopped; `asterism.training.train` explains the rest."""
     refuse_changes(settings, out, init)
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
         with malloc.kept():
-            return start(settings, out, init, machine, processes, masks, evaluation).train()
+            return start(settings, out, init, machine, processes, masks, evaluation, listener).train()
     finally:
         processes.leave()
 
@@ -104,15 +92,80 @@ def start(
     processes: Processes,
     masks: Masks | None = None,
     evaluation: MakeEvaluation | None = None,
+    listener: Listener | None = None,
 ) -> Trainer:
-    """Open the data, build or restore the recipe, and return the trainer ready to train."""
+    """Prepare a run, open its folder, and return the trainer ready to train."""
     if settings.train.batch_size < processes.world:
         raise ConfigError(
             f"train.batch_size {settings.train.batch_size} is divided among {processes.world} processes: give each a picture"
         )
     began = time.perf_counter()
-    with waiting("reading the headers of the pictures", quiet=not processes.first):
-        datasets = open_data(settings.data)
+    heard = listener if listener is not None and processes.first else Silent()
+    prepared = prepare(settings, out, init, masks, heard)
+    trainer = make_trainer(prepared, machine, processes, heard)
+    if prepared.state is not None:
+        restore(trainer, prepared.state)
+    if processes.first:
+        open_folder(prepared)
+        abilities = prepared.recipe.abilities
+        if abilities.makes_pictures:
+            trainer.previews = choose_previews(trainer, prepared.datasets, settings.train.seed)
+        ahead = trainer.step < trainer.config.steps and 0 < trainer.config.evaluate_every <= trainer.config.steps
+        if evaluation is not None and abilities.makes_pictures and ahead:
+            trainer.evaluation = evaluation(out, settings, prepared.datasets, machine, heard.say)
+        announce(trainer, settings, prepared.datasets, time.perf_counter() - began)
+    return trainer
+
+
+def prepare(
+    settings: Settings, out: Path, init: str | Path | None, masks: Masks | None = None, listener: Listener | None = None
+) -> Prepared:
+    """Check all that can keep a run from starting, and gather what it starts from; nothing is written.
+
+    Raises:
+        ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy.
+        CheckpointError: none of the run's checkpoints can be read.
+    """
+    listener = listener or Silent()
+    with listener.waiting("reading the headers of the pictures"):
+        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
+    recipe = build(settings, datasets)
+    if masks is not None:
+        recipe.mask_by(masks)
+    state, origin = checkpoint.newest(out / "checkpoints", listener.say), dict[str, Any]()
+    if state is not None:
+        if state["fingerprint"] != datasets.fingerprint:
+            raise ConfigError(
+                f"the pictures, labels or splits are not those that {out} was trained on: give the same --data, or start "
+                f"another run with --init {out}"
+            )
+        recipe.load_state_dict(state["networks"])
+        origin = (read_json(out / "config.json") or {}).get("origin", {})
+    elif init is not None:
+        origin = adopt_weights(recipe, settings.name, init, listener)
+    licence = origin.get("licence") or settings.train.licence or OWN_LICENCE
+    if settings.train.licence not in ("", licence):
+        raise ConfigError(f"--train.licence: the run is made from weights under {licence}, which holds for it too")
+    recipe.begin(new=state is None)
+    return Prepared(settings, out, datasets, recipe, state, origin, licence)
+
+
+def adopt_weights(recipe: Recipe, name: str, init: str | Path, listener: Listener) -> dict[str, Any]:
+    """Copy the weights of the model that `init` names into a new run's recipe; return where they come from."""
+    model = load_model(find_model(init))
+    for note in adopt(recipe, model, name):
+        listener.say(f"--init: {note}")
+    origin = {"created_from": [called(init) if Path(init).expanduser().exists() else str(init)]}  # Else a name on the hub.
+    licence = str(model.info.get("licence", ""))
+    if licence in ("", OWN_LICENCE, "not stated"):
+        return origin
+    listener.say(f"--init: its weights are under {licence}, and so are those of this run")  # Derived weights keep a licence.
+    return origin | {"licence": licence}
+
+
+def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, listener: Listener) -> Trainer:
+    """Move the recipe to the device, and return a trainer of it at step 0."""
+    settings, datasets, recipe = prepared.settings, prepared.datasets, prepared.recipe
     loader = Loader(
         datasets.splits["train"],
         datasets.picture,
@@ -123,12 +176,8 @@ def start(
         rank=processes.rank,
         world=processes.world,
         device=machine.device if machine.device.type == "cuda" else None,
-        on_broken=lambda path, reason: trainer.display.say(f"left out: {path}: {reason}"),
+        on_broken=lambda path, reason: listener.say(f"left out: {path}: {reason}"),
     )
-    config = in_steps(settings.train, loader.steps_per_epoch)
-    network = build(settings, datasets)
-    if masks is not None:
-        network.mask_by(masks)
     identity = {
         "settings": settings.to_json(),
         "labels": datasets.space.to_json(),
@@ -139,58 +188,48 @@ def start(
         "data": [{"name": s.name, "pictures": len(s)} for s in loader.sets],
         "preset": settings.preset,
         "version": __version__,
-        "licence": settings.train.licence or OWN_LICENCE,
+        "licence": prepared.licence,
+        **prepared.origin,
     }
-    origin: dict[str, Any] = {}
-    network.to(machine.device, memory_format=machine.memory_format)  # type: ignore[call-overload]
-    trainer = Trainer(
-        network, loader, config, out, machine=machine, processes=processes, identity=identity, previews=None, info=info
+    machine.place(recipe)
+    return Trainer(
+        recipe,
+        loader,
+        in_steps(settings.train, loader.steps_per_epoch),
+        prepared.out,
+        machine=machine,
+        processes=processes,
+        identity=identity,
+        previews=None,
+        info=info,
+        listener=listener,
     )
-    say = trainer.display.say
-    state = checkpoint.newest(out / "checkpoints", say)
-    if state is not None:
-        if state["fingerprint"] != datasets.fingerprint:
-            raise ConfigError(
-                f"the pictures, labels or splits are not those that {out} was trained on: give the same --data, or start "
-                f"another run with --init {out}"
-            )
-        origin = (read_json(out / "config.json") or {}).get("origin", {})
-        info |= origin
-        trainer.load_state_dict(state)
-        held = read_model(out / FILE_NAME).get("info", {})  # Gone, of an earlier step since a kill came, or of another licence.
-        if held.get("licence") != info["licence"] or (trainer.best.step is None and held["step"] != trainer.step):
-            best = checkpoint.read(out / "checkpoints" / checkpoint.BEST, say) if trainer.best.step is not None else None
-            if best is None:
-                trainer.best, trainer.saved_at = Best(), -1
-            elif processes.first:
-                trainer.write_model(best["networks"] | best["average"])
-        processes.wait()  # Until all have looked, since the first process is about to write it.
-    elif init is not None:
-        model = load_model(find_model(init))
-        for note in adopt(network, model, settings.name):
-            say(f"--init: {note}")
-        origin["created_from"] = [called(init) if Path(init).expanduser().exists() else str(init)]  # Else a name on the hub.
-        licence = str(model.info.get("licence", ""))
-        if licence and licence not in (OWN_LICENCE, "not stated"):  # What is derived from weights stays under their licence.
-            origin["licence"] = licence
-            say(f"--init: its weights are under {licence}, and so are those of this run")
-        info |= origin
-        trainer.average.load(network.state_dict())
-    if settings.train.licence not in ("", info["licence"]):
-        raise ConfigError(f"--train.licence: the run is made from weights under {info['licence']}, which holds for it too")
-    network.begin(new=state is None)
-    if processes.first:
-        out.mkdir(parents=True, exist_ok=True)
-        if state is None:  # A start that reached no checkpoint left pictures of its own.
-            shutil.rmtree(out / "previews", ignore_errors=True)
-        write_json(out / "config.json", settings.to_json() | {"origin": origin})
-        if network.abilities.makes_pictures:
-            trainer.previews = choose_previews(trainer, datasets, settings.train.seed)
-        ahead = trainer.step < trainer.config.steps and 0 < trainer.config.evaluate_every <= trainer.config.steps
-        if evaluation is not None and network.abilities.makes_pictures and ahead:
-            trainer.evaluation = evaluation(out, settings, datasets, machine, say)
-        announce(trainer, settings, datasets, time.perf_counter() - began)
-    return trainer
+
+
+def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Go on from a checkpoint; make good a model file that is missing, of an earlier step or of another licence.
+
+    A kill between the writing of a checkpoint and that of the model file leaves such a file.
+    """
+    trainer.load_state_dict(state)
+    held = read_model(trainer.run / FILE_NAME).get("info", {})
+    best = trainer.best.step
+    if held.get("licence") != trainer.info["licence"] or (best is None and held["step"] != trainer.step):
+        say = trainer.listener.say
+        kept = checkpoint.read(trainer.run / "checkpoints" / checkpoint.BEST, say) if best is not None else None
+        if kept is None:
+            trainer.best, trainer.saved_at = Best(), -1
+        elif trainer.processes.first:
+            trainer.write_model(kept["networks"] | kept["average"])
+    trainer.processes.wait()  # Until all have looked, since the first process is about to write it.
+
+
+def open_folder(prepared: Prepared) -> None:
+    """Make the run's folder and write its configuration."""
+    prepared.out.mkdir(parents=True, exist_ok=True)
+    if prepared.state is None:  # A start that reached no checkpoint left pictures of its own.
+        shutil.rmtree(prepared.out / "previews", ignore_errors=True)
+    write_json(prepared.out / "config.json", prepared.settings.to_json() | {"origin": prepared.origin})
 
 
 def build(settings: Settings, datasets: Datasets) -> Recipe:
@@ -208,7 +247,7 @@ def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews
         sets = val if all(map(len, val)) else train
         return Previews(trainer.run, sets, trainer.recipe, trainer.machine.device, seed, more=train)
     except DataError:
-        trainer.display.say("previews show training pictures, since no validation picture can be decoded")
+        trainer.listener.say("previews show training pictures, since no validation picture can be decoded")
         return Previews(trainer.run, train, trainer.recipe, trainer.machine.device, seed)
 
 
@@ -244,7 +283,7 @@ def refuse_changes(settings: Settings, out: Path, init: str | Path | None) -> No
 
 def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: float) -> None:
     """Say what is about to be trained, on what, where, and the automatic choices."""
-    say = trainer.display.say
+    say = trainer.listener.say
     for note in datasets.notes:
         say(f"note: {note}")
     if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16:
@@ -259,7 +298,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
             without = len(read) - len(pictures)
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
-        say(f"{pictures.name}: {len(pictures)} training pictures, labels {', '.join(labels)}")
+        say(f"{pictures.name}: {len(pictures)} training pictures, {'labels ' + ', '.join(labels) if labels else 'no labels'}")
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config

@@ -21,7 +21,7 @@ class Statistics:
         for name, (_, value) in terms.items():
             key = f"{update}/{name}"
             if key not in self.totals:
-                self.totals[key] = torch.zeros(2, device=self.device)
+                self.totals[key] = torch.zeros(2, dtype=value.dtype, device=self.device)
             self.totals[key][0] += value.detach().sum()
             self.totals[key][1] += len(value)
 

@@ -23,23 +23,25 @@ from asterism.data.transforms import fit_stored, mirror, zoom
 from asterism.engine import checkpoint, memory
 from asterism.engine.best import Best, Evaluation
 from asterism.engine.compilation import CompiledTerms
-from asterism.engine.display import Display
 from asterism.engine.distributed import Processes
 from asterism.engine.ema import Average
+from asterism.engine.listener import Listener
 from asterism.engine.log import Log
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
 from asterism.engine.pools import Pools
 from asterism.engine.statistics import Statistics
+from asterism.errors import AsterismError, ran_out
 from asterism.machine import Machine
 from asterism.recipes.base import Phase, Recipe, Terms, Update
 from asterism.recipes.model import save_model
+from asterism.signals import stop_signals
 from asterism.storage.model_file import FILE_NAME
 
 STOP_CHECK_STEPS = 10
 """Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(AsterismError, RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
 
 
@@ -69,6 +71,7 @@ class Trainer:
         identity: what checkpoints say about the run: settings, labels, picture, data fingerprint (JSON values).
         previews: draws pictures; None draws none.
         info: what the model file says about the run.
+        listener: told how training goes on.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Trainer:
         identity: dict[str, Any],
         previews: Preview | None,
         info: dict[str, Any],
+        listener: Listener,
     ) -> None:
         self.recipe, self.loader, self.config, self.run = recipe, loader, config, run
         self.machine, self.processes = machine, processes
@@ -100,7 +104,7 @@ class Trainer:
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.pools = Pools(recipe.pools, config.seed, processes)
         self.statistics = Statistics(machine.device)
-        self.display = Display(config.steps, quiet=not processes.first)
+        self.listener = listener
         self.evaluation: Evaluation | None = None
         self.best = Best()
         self.exhausted = False
@@ -123,9 +127,9 @@ class Trainer:
         batches = self.loader.iterate(self.step)
         drawn: list[tuple[Batch, dict[str, Tensor]]] = []
         self.exhausted = self.patience_is_over()  # A run that ended early does so again, unless it was given more patience.
-        self.display.start(self.step)
+        self.listener.start(self.step, self.config.steps)
         try:
-            with stop_signals(self), self.machine.backend_flags():
+            with stop_signals(self.ask_to_stop), self.machine.backend_flags():
                 while True:
                     last = self.step >= self.config.steps or self.stopping()
                     self.maintain(last)
@@ -135,15 +139,15 @@ class Trainer:
                     drawn = next(batches)
                     self.waited += time.perf_counter() - asked
                     self.train_step(drawn)
-                    self.display.advance(self.step)
+                    self.listener.advance(self.step)
         except RuntimeError as error:
-            if not memory.ran_out(error):
+            if not ran_out(error):
                 raise
             error.__traceback__ = None  # Its frames hold the tensors that filled the memory.
             raise TrainingError(f"out of memory at step {self.step} ({error}). {memory.what_fits(self, drawn)}") from error
         finally:
             batches.close()
-            self.display.stop()
+            self.listener.stop()
 
     def train_step(self, drawn: list[tuple[Batch, dict[str, Tensor]]]) -> None:
         """Train on the batches of one step, one per dataset, in order."""
@@ -169,14 +173,15 @@ class Trainer:
         Choices are drawn for the whole batch, before it is divided among processes and micro-batches.
         """
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
-        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(self.machine.device, non_blocking=True)
+        device, dtype = self.machine.device, self.machine.full_dtype
+        rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(device, dtype, non_blocking=True)
         dataset = int(whole.dataset[0])
         first = (self.step * self.recipe.space.num_datasets + dataset) * len(whole)
-        plan = Batch(**self.pools.plan(first, len(whole))).to(self.machine.device)
+        plan = Batch(**self.pools.plan(first, len(whole))).to(device)
         rows = rows.extend(**dict(plan.items()))
         for name, pictures in stored.items():  # x, and x_<stream> of every stream of the recipe.
-            fitted = fit_stored(pictures.to(self.machine.device, non_blocking=True), self.recipe.picture)
-            x = to_float(fitted, self.recipe.picture)
+            fitted = fit_stored(pictures.to(device, non_blocking=True), self.recipe.picture)
+            x = to_float(fitted, self.recipe.picture).to(dtype)
             suffix = name.removeprefix("x")
             if f"window{suffix}" in rows:
                 x = zoom(x, getattr(rows, f"window{suffix}"))
@@ -297,14 +302,14 @@ class Trainer:
             better = self.best.take(self.step, scores, self.evaluation.criterion, self.evaluation.better)
             values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
             verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"
-            self.display.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
+            self.listener.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
             if better:
                 checkpoint.write(self.run / "checkpoints" / checkpoint.BEST, self.state_dict())
                 self.write_model(self.recipe.state_dict() | self.average.weights)
             self.started += time.perf_counter() - began
             self.exhausted = self.patience_is_over()
             if self.exhausted:
-                self.display.say(f"stopping early: no better one in {self.best.waited} measurements (train.patience)")
+                self.listener.say(f"stopping early: no better one in {self.best.waited} measurements (train.patience)")
         self.exhausted = self.processes.any(self.exhausted, self.machine.device)
 
     def write_log(self) -> None:
@@ -327,7 +332,7 @@ class Trainer:
         if self.log is not None:
             self.log.seconds += elapsed
             self.log.write(line | {"seconds": round(self.log.seconds, 3)})
-        self.display.show(line, (self.config.steps - self.step) * elapsed / steps)
+        self.listener.show(line, (self.config.steps - self.step) * elapsed / steps)
         self.started, self.logged_at, self.waited = now, self.step, 0.0
         if worst >= self.config.max_skipped:
             bad = [name for name, value in terms.items() if value != value or abs(value) == float("inf")]
@@ -380,6 +385,11 @@ class Trainer:
         if "best" in state:  # Checkpoints of older versions have none.
             self.best = Best(**state["best"])
 
+    def ask_to_stop(self, number: int) -> None:
+        """Note a signal: the loop saves and ends after this step."""
+        self.signal = number
+        self.listener.say(f"{signal.Signals(number).name}: saving after this step; once more to stop at once")
+
     def stopping(self) -> bool:
         """Say whether a signal asked to stop; several processes agree on the step."""
         if self.processes.world == 1:
@@ -403,32 +413,3 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """Divide a batch into at most `parts` micro-batches of nearly equal size."""
     edges = [i * len(batch) // parts for i in range(parts + 1)]
     return [batch.rows(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
-
-
-class stop_signals:
-    """While training, SIGINT and SIGTERM ask the loop to save and stop; a second one acts as usual."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        try:
-            self.before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # Not in the main thread: signals stay the caller's business.
-            self.before = {}
-
-    def ask(self, number: int, frame: object) -> None:
-        """Note the signal and restore what was there before."""
-        self.trainer.signal = number
-        self.trainer.display.say(f"{signal.Signals(number).name}: saving after this step; once more to stop at once")
-        self.restore()
-
-    def __exit__(self, *exception: object) -> None:
-        self.restore()
-
-    def restore(self) -> None:
-        """Put the earlier handlers back."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        self.before = {}

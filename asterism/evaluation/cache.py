@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from asterism.storage.model_file import write_file
+from asterism.storage.whole import write_whole
 
 
 def cache_folder() -> Path:
@@ -58,7 +58,7 @@ def digest_of_file(path: Path) -> str:
 
 def write_tensor(path: Path, tensor: Tensor) -> None:
     """Write a tensor with its hash, whole or not at all."""
-    write_file(path, save({"tensor": tensor.contiguous()}, {"digest": digest_of_weights({"tensor": tensor})}))
+    write_whole(path, save({"tensor": tensor.contiguous()}, {"digest": digest_of_weights({"tensor": tensor})}), sync=True)
 
 
 def read_tensor(path: Path) -> Tensor | None:

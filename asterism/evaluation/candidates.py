@@ -13,7 +13,7 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.tasks import Task
-from asterism.machine import Machine
+from asterism.machine import Machine, at_least_float32
 from asterism.metrics.truth import Partners
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
@@ -42,36 +42,40 @@ class Generator:
 
     def __init__(self, kind: str, recipe: Recipe, machine: Machine, sets: Sequence[Pictures], seed: int) -> None:
         self.kind, self.recipe, self.machine, self.sets, self.seed = kind, recipe, machine, sets, seed
+        self.where = (machine.device, machine.full_dtype)
 
     def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor:
         """Return the translations, float32 [N K, C, H, W] in [-1, 1], of sources x [N, C, H, W] to labels [N, L].
 
         Without sources, the pictures of latents. Where the target is the pictures' own labels, the style is their own too.
         """
+        pictures = self.sets[task.pictures]
         if task.like:
             return self.generate(task, rows, wanted)
         if task.own:
-            return self.back(x, x, wanted, self.sets[task.pictures].set.dataset)
-        x, wanted = x.repeat_interleave(task.outputs, 0), wanted.repeat_interleave(task.outputs, 0)
-        return self.translate(x, wanted, self.sets[task.pictures].set.dataset, self._styles(task, rows, wanted))
+            return self.back(x, x, wanted, wanted, pictures.set.dataset)
+        x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
+        return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 
-    def back(self, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
-        """Return y [N, C, H, W] translated to the labels [N, L] of its source x, and with its style: the cycle."""
-        return self.translate(y, labels, dataset, self.read(x, labels, dataset) if self.recipe.abilities.style else None)
+    def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
+        """Return y, which has the labels `wanted`, translated to the labels [N, L] and the style of its source x: the cycle."""
+        s = self.read(x, labels, dataset) if self.recipe.abilities.style else None
+        return self.translate(y, wanted, labels, dataset, s)
 
     def read(self, references: Tensor, labels: Tensor, dataset: int) -> Tensor:
         """Return the styles [N, S] of references [N, C, H, W], read as pictures of the domains of labels [N, L]."""
         with torch.inference_mode(), self.machine.autocast():
-            return self.recipe.read_style(references.to(self.machine.device), self._told(labels, dataset)).float()
+            return at_least_float32(self.recipe.read_style(references.to(*self.where), self._told(labels, dataset)))
 
-    def translate(self, x: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
-        """Translate pictures to full labels [N, L] of one dataset; float32 on the CPU, clamped to [-1, 1].
+    def translate(self, x: Tensor, labels: Tensor, wanted: Tensor, dataset: int, s: Tensor | None = None) -> Tensor:
+        """Translate pictures with `labels` to `wanted` [N, L], of one dataset; float32 on the CPU, clamped to [-1, 1].
 
         Raises:
             DivergedError: what comes out is not finite.
         """
         with torch.inference_mode(), self.machine.autocast():
-            return _finite(translate(self.recipe, x.to(self.machine.device), self._told(wanted, dataset), s).cpu())
+            y = translate(self.recipe, x.to(*self.where), self._told(wanted, dataset, labels), s)
+            return _finite(y.float().cpu())
 
     def generate(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor:
         """Return the pictures of a task's latents, for labels [N, L]; as `translate` returns them.
@@ -83,11 +87,11 @@ class Generator:
         z = torch.cat([torch.randn(task.outputs, latent, generator=task.generator(self.seed, row)) for row in rows])
         told = self._told(wanted.repeat_interleave(task.outputs, 0), self.sets[task.pictures].set.dataset)
         with torch.inference_mode(), self.machine.autocast():
-            return _finite(generate(self.recipe, z.to(self.machine.device), told).cpu())
+            return _finite(generate(self.recipe, z.to(*self.where), told).float().cpu())
 
-    def _told(self, labels: Tensor, dataset: int) -> Tensor:
-        target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset)).to(self.machine.device)
-        return self.recipe.condition(target)
+    def _told(self, labels: Tensor, dataset: int, source: Tensor | None = None) -> Tensor:
+        target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset)).to(*self.where)
+        return self.recipe.condition(target, (labels if source is None else source).to(*self.where))
 
     def _styles(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor | None:
         """Return the styles [N K, S] of a task's mode; none for the mean style, or a recipe without styles."""
@@ -98,9 +102,10 @@ class Generator:
             z = torch.cat([torch.randn(task.outputs, self.recipe.abilities.latent, generator=g) for g in generators])
             with torch.inference_mode(), self.machine.autocast():
                 told = self._told(wanted, self.sets[task.pictures].set.dataset)
-                return self.recipe.draw_style(z.to(self.machine.device), told).float()
+                return at_least_float32(self.recipe.draw_style(z.to(*self.where), told))
+        assert task.index is not None
         pictures = self.sets[task.pictures]
-        held = (pictures.labels[:, task.index] * pictures.known[:, task.index]).nonzero()[:, 0]
+        held = pictures.set.holding(task.index).nonzero()[:, 0]
         drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
         return self.read(pictures.load(drawn.tolist()), wanted, pictures.set.dataset)
 
@@ -114,7 +119,7 @@ class Copy:
         """Return the sources."""
         return x.repeat_interleave(task.outputs, 0)
 
-    def back(self, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
+    def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
         """Return y: copying back changes nothing."""
         return y
 
@@ -138,8 +143,7 @@ class Real:
             return None
         pictures = self.sets[task.pictures]
         found = self.partners[task.pictures].find(rows, wanted)
-        chosen = (pictures.labels[:, task.index] == float(task.value)) & (pictures.known[:, task.index] > 0)
-        others = chosen.nonzero()[:, 0]
+        others = pictures.set.holding(task.index, task.value).nonzero()[:, 0]
         if not len(others):
             return None
         drawn: list[int] = []
@@ -164,4 +168,4 @@ def untrained(recipe: Recipe, name: str, seed: int, machine: Machine) -> Recipe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made: Recipe = recipe_class(name)(recipe.config, recipe.space, recipe.picture)
-    return made.eval().requires_grad_(False).to(machine.device)
+    return made.eval().requires_grad_(False).to(machine.device, machine.full_dtype)

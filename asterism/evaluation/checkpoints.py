@@ -21,9 +21,13 @@ def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator
         which: `model`, what the model file holds (the best checkpoint, else the last); `best`; `last`; `all`; or a step.
 
     Raises:
-        ConfigError: no such checkpoint; says which there are.
+        ConfigError: no such checkpoint; says which there are. Or a model that cannot translate to all of its labels.
     """
     model = load_model(find_model(run), device)
+    if model.unreachable:
+        raise ConfigError(
+            f"{run} lacks the network that translates to {', '.join(model.unreachable)}: what is measured goes there and back"
+        )
     folder = run / "checkpoints"
     kept = {int(path.stem[5:]): path for path in checkpoint.find(folder)}
     best = folder / checkpoint.BEST

@@ -38,10 +38,12 @@ from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
+from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.signals import on_signal
 from asterism.storage.scores import keep, key
-from asterism.terminal import counting, on_signal
+from asterism.terminal import counting
 
 BATCH = 32
 PARTIAL = ".partial-"
@@ -94,9 +96,10 @@ def evaluate(
     changed = parameters or {}
     Parameters(**changed)  # Refuses what is too small.
     settings = settings_of(run, data)
-    datasets = open_data(settings.data)
+    datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
+    model.recipe.to(machine.full_dtype)
     if model.recipe.labelled and layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
@@ -209,7 +212,7 @@ class EvaluationSetup:
         self.extractor = compared or of_classifier(judge)  # type: ignore[arg-type]
         self.perceptual = perceptual(judge, machine, picture) if judge else None
         self.sets, self.partners, self.training = list(sets), partners_of(sets), list(training)
-        self._gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Any]] = {}
+        self._gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Any]] = {}
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
 
@@ -234,7 +237,7 @@ class EvaluationSetup:
         """Return what measures may use."""
 
         @lru_cache(maxsize=1)  # All systems do a task before the next.
-        def real(numbers: tuple[int, ...], index: int | None, value: bool) -> FeatureSet:
+        def real(numbers: tuple[int, ...], index: int | None, value: float) -> FeatureSet:
             sets = [self._real_features(self.sets[n].set.dataset, parameters.real_pictures) for n in numbers]
             held = torch.cat([features.of(index, value) for features in sets])
             made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
@@ -341,7 +344,8 @@ def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
 
 def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
     """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
-    return [(space.datasets.index(group.dataset), group.kind, group.labels) for group in space.groups]
+    kinds = [f"number {g.low:g} to {g.high:g}" if g.kind == "number" else g.kind for g in space.groups]
+    return [(space.datasets.index(g.dataset), kind, g.labels) for g, kind in zip(space.groups, kinds, strict=True)]
 
 
 def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
@@ -350,8 +354,8 @@ def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
     def said(space: LabelSpace, number: int) -> str:
         if number >= len(space.groups):
             return "no more labels"
-        group = space.groups[number]
-        return f"the {group.kind} labels {', '.join(group.labels)} of {group.dataset}"
+        dataset, kind, labels = layout(space)[number]
+        return f"the {kind} labels {', '.join(labels)} of {space.datasets[dataset]}"
 
     pairs = zip_longest(layout(data), layout(model))
     first = next(number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)

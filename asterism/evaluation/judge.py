@@ -20,6 +20,7 @@ from torch import Tensor
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureError
+from asterism.display import Display
 from asterism.engine.distributed import Processes
 from asterism.engine.run import start
 from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
@@ -29,8 +30,9 @@ from asterism.machine import Machine
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
-from asterism.storage.model_file import FILE_NAME, ModelError, write_file
-from asterism.terminal import Stopped, on_signal
+from asterism.signals import Stopped, on_signal
+from asterism.storage.model_file import FILE_NAME, ModelError
+from asterism.storage.whole import write_whole
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
@@ -80,7 +82,9 @@ def trained_judge(
         Stopped: a signal ended the training; it goes on from its checkpoint the next time.
     """
     judge = classifier_settings(settings, sum(map(len, training)), overrides)
-    matters = json.dumps([what_matters(judge), [(g.kind, g.labels, g.exclusive) for g in space.groups]], sort_keys=True)
+    layout = [(g.kind, g.labels, g.exclusive) for g in space.groups]
+    ranges = [(g.low, g.high) for g in space.groups if g.kind == "number"]
+    matters = json.dumps([what_matters(judge), [*layout, *ranges]], sort_keys=True)
     key = digest_of(matters, *(content_of(pictures) for pictures in training))
     shared = cache_folder() / "classifiers" / f"{key}.safetensors"
     try:
@@ -97,12 +101,12 @@ def trained_judge(
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
     with on_signal(f"the classifier that judges is not trained yet; what {folder} holds of it is kept: {again}"):
-        trainer = start(judge, folder, None, fast, Processes())
+        trainer = start(judge, folder, None, fast, Processes(), listener=Display())
         outcome = trainer.train()
     if outcome.signal is not None:
         where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
         raise Stopped(outcome.signal, f"the classifier that judges is kept {where}: {again}")
-    write_file(shared, (folder / FILE_NAME).read_bytes())
+    write_whole(shared, (folder / FILE_NAME).read_bytes(), sync=True)
     return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 
 
@@ -126,7 +130,7 @@ def what_matters(judge: Settings) -> dict[str, Any]:
     matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
-        fixed = [field for field in fixed if field not in ("labels", "exclusive")]
+        fixed = [field for field in fixed if field not in ("labels", "exclusive", "numbers", "unlabelled")]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
     return matters
 
@@ -151,7 +155,8 @@ def accuracy(judge: JudgeClassifier, sets: Sequence[Pictures], space: LabelSpace
     """Return, per label, the accuracy on real pictures, labels alike however many pictures have them.
 
     Of a label that excludes others the share of its pictures on which it is found, so that their mean is that of the classes;
-    of any other the mean share right of those with and those without it. Labels of which that says nothing are left out.
+    of any other the mean share right of those with and those without it, and of a number of those in the two halves of its
+    range. Labels of which that says nothing are left out.
     """
     right = torch.zeros(2, space.num_labels, dtype=torch.float64)
     count = torch.zeros(2, space.num_labels, dtype=torch.float64)
@@ -159,9 +164,9 @@ def accuracy(judge: JudgeClassifier, sets: Sequence[Pictures], space: LabelSpace
         for begin in range(0, len(pictures), batch):
             rows = range(begin, min(begin + batch, len(pictures)))
             labels, known = pictures.labels[begin : rows.stop], pictures.known[begin : rows.stop]
-            same = (judge.decide(pictures.load(rows)) == labels).double()
+            same = space.agree(judge.decide(pictures.load(rows)), labels).double()
             for value in (0, 1):
-                counts = known * (labels == value)
+                counts = known * (space.upper(labels) == value)
                 right[value] += (same * counts).sum(0)
                 count[value] += counts.sum(0)
     excluding = {i for choice in space.alternatives for i in choice}

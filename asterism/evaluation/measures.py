@@ -18,7 +18,6 @@ from asterism.evaluation.judge import JudgeClassifier
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
 from asterism.labels import LabelSpace
-from asterism.metrics.accuracy import agreement, margin, reached
 from asterism.metrics.kernel import kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
@@ -46,8 +45,8 @@ class MeasureContext:
     perceptual: Perceptual | None
     parameters: Any
     batch: int
-    gallery: dict[tuple[int, tuple[int, ...]], tuple[list[int], Tensor]]
-    real: Callable[[tuple[int, ...], int | None, bool], FeatureSet]
+    gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Tensor]]
+    real: Callable[[tuple[int, ...], int | None, float], FeatureSet]
 
     @property
     def judge(self) -> JudgeClassifier:
@@ -90,8 +89,7 @@ class Outputs:
         """By how much the classifier favours the wanted value of the edited label, [N K]; above 0 where it finds it."""
         index = self.task.index
         assert index is not None
-        others = [i for i in self.bench.judge.recipe.space.siblings(index) if i != index]
-        return margin(self.logits, self.wanted, index, others)
+        return self.bench.judge.recipe.space.margin(self.logits, self.wanted, index)
 
     @cached_property
     def features(self) -> Tensor:
@@ -101,7 +99,7 @@ class Outputs:
     @cached_property
     def back(self) -> Tensor:
         """The cycle: y translated back to the source's labels."""
-        result: Tensor = self.system.back(self.x, self.y, self.labels, self.dataset)
+        result: Tensor = self.system.back(self.x, self.y, self.labels, self.wanted, self.dataset)
         return result
 
     @cached_property
@@ -173,7 +171,7 @@ class FeatureSet:
 
 def _reached(o: Outputs) -> Tensor:
     assert o.task.index is not None
-    return reached(o.decided, o.wanted, o.task.index).double()
+    return o.bench.space.agree(o.decided, o.wanted)[:, o.task.index].double()
 
 
 def _failed(o: Outputs) -> Tensor:
@@ -184,11 +182,16 @@ def _preserved(o: Outputs) -> Tensor:
     assert o.task.index is not None
     kept, index = o.known.clone(), o.task.index
     kept[:, [index, *o.bench.space.siblings(index)]] = 0
-    values = agreement(o.decided, o.labels, kept).double()
+    values = agreement(o.bench.space.agree(o.decided, o.labels), kept).double()
     if o.system.kind != "real":
         return values
     # Another picture of the target, as several outputs are, was never to keep the labels of the source.
     return o.where_true(values) if o.task.outputs == 1 else torch.full_like(values, torch.nan)
+
+
+def agreement(same: Tensor, known: Tensor) -> Tensor:
+    """Return, per picture, the share of the known labels [N, L] that are the same: [N]; NaN where none is known."""
+    return (same * known).sum(1) / known.sum(1)
 
 
 def _region(o: Outputs) -> Tensor:
@@ -209,10 +212,10 @@ def _retrieved(o: Outputs) -> Tensor:
 
 def gallery(bench: MeasureContext, number: int, wanted: Tensor) -> tuple[list[int], Tensor]:
     """Return the rows of a set whose labels are just the wanted ones [L], and their features [m, D]."""
-    key = (number, tuple(wanted.int().tolist()))
+    key = (number, tuple(wanted.tolist()))
     if key not in bench.gallery:
         pictures = bench.sets[number]
-        rows = (pictures.labels == wanted).all(1).nonzero()[:, 0].tolist()
+        rows = bench.space.agree(pictures.labels, wanted).all(1).nonzero()[:, 0].tolist()
         parts = [bench.extractor(pictures.load(rows[i : i + bench.batch])) for i in range(0, len(rows), bench.batch)]
         bench.gallery[key] = rows, torch.cat(parts)
     return bench.gallery[key]

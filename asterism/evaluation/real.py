@@ -27,7 +27,7 @@ class RealFeatures:
     """
 
     def __init__(self, pictures: Pictures, extractor: Extractor, batch: int, say: Callable[[str], None]) -> None:
-        self.labels, self.known = pictures.labels, pictures.known
+        self.set = pictures.set
         key = digest_of(extractor.name, extractor.digest, str(extractor.machine.dtype), pictures.digest)
         path = cache_folder() / "features" / f"{key}.safetensors"
         done = torch.empty(0, extractor.dims)
@@ -47,8 +47,6 @@ class RealFeatures:
                     saved = time.monotonic()
         self.features = done
 
-    def of(self, index: int | None, value: bool) -> Tensor:
+    def of(self, index: int | None, value: float) -> Tensor:
         """Return the features [n, D] of the pictures whose label `index` is known to be `value`; of all for none."""
-        if index is None:
-            return self.features
-        return self.features[(self.known[:, index] > 0) & (self.labels[:, index] == float(value))]
+        return self.features if index is None else self.features[self.set.holding(index, value)]

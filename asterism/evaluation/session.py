@@ -20,7 +20,7 @@ from asterism.evaluation.measures import REACHED, FeatureSet, MeasureContext, Ou
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.tasks import Task
 from asterism.metrics.moments import Moments
-from asterism.storage.model_file import write_file
+from asterism.storage.whole import write_whole
 
 SAVE_SECONDS = 30
 """The most work that an interruption costs."""
@@ -176,7 +176,7 @@ def _per_source(values: Tensor, outputs: int) -> Tensor:
 def _save(file: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_file(file, buffer.getvalue())
+    write_whole(file, buffer.getvalue(), sync=True)
 
 
 def _load(file: Path) -> dict[str, Any] | None:

@@ -74,7 +74,7 @@ def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[st
     complete = pictures.set.identity is not None
     for name, wanted in bench.space.single_edits(labels, pictures.set.dataset):
         names.append(name)
-        made.append(system.translate(x, wanted, pictures.set.dataset))
+        made.append(system.translate(x, labels, wanted, pictures.set.dataset))
         found = [row for row in partners.find(rows, wanted) if row is not None]
         complete = complete and len(found) == len(rows)
         if complete:
@@ -151,19 +151,20 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
     styles = system.read(references, labels, pictures.set.dataset)
     blank = torch.ones_like(x[:1])
     rows = [torch.cat([blank, references])]
-    for source in x:
-        many = source.expand(len(references), *source.shape)
-        rows.append(torch.cat([source[None], system.translate(many, labels, pictures.set.dataset, styles)]))
+    for source, row in zip(x, sources, strict=False):
+        many, own = source.expand(len(references), *source.shape), pictures.labels[row].expand_as(labels)
+        rows.append(torch.cat([source[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
 
 
 def _one_of_each(bench: MeasureContext) -> dict[int, str]:
     """Return a held-out picture of each domain of the first set, and the domain's name."""
     pictures = bench.sets[0]
-    has = pictures.labels * pictures.known
     order = _shuffled(len(pictures))
     found = (
-        (next((row for row in order if has[row, index]), None), index) for index in bench.space.domains(pictures.set.dataset)
+        (next((row for row in order if has[row]), None), index)
+        for index in bench.space.domains(pictures.set.dataset)
+        for has in [pictures.set.holding(index)]
     )
     return {row: bench.space.names[index] for row, index in found if row is not None}
 

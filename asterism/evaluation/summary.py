@@ -78,7 +78,7 @@ def _absent(bench: MeasureContext) -> list[str]:
         span = bench.space.dataset_span(pictures.set.dataset)
         for choice in bench.space.alternatives:
             absent = [
-                bench.space.names[i] for i in choice if i in range(span.start, span.stop) and not pictures.labels[:, i].any()
+                bench.space.names[i] for i in choice if i in range(span.start, span.stop) and not pictures.set.holding(i).any()
             ]
             if absent:
                 notes.append(f"no picture of {', '.join(absent)} is in the split: nothing is translated from there")
@@ -182,11 +182,11 @@ def _matrices(protocol: Protocol, bench: MeasureContext, translated: Sequence[Re
             for name, value in _values(protocol, [result]).items():
                 put(task.in_mode(name), task.source, task.index, value)
             continue
-        labels = bench.sets[task.pictures].labels[list(task.rows)]
+        held = bench.sets[task.pictures].set.take(task.rows)
         choice = next(c for c in bench.space.alternatives if task.index in c)
         for m, _ in protocol.measures:
             for source in choice:
-                rows = labels[:, source] > 0
+                rows = held.holding(source)
                 if m.name in result.values and rows.any():
                     put(m.name, source, task.index, _mean(m, [result.values[m.name][rows]]))
     return found

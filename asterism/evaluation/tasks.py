@@ -42,7 +42,7 @@ class Task:
     rows: tuple[int, ...]
     wanted: Tensor
     index: int | None
-    value: bool = True
+    value: float = 1.0
     source: int | None = None
     mode: str = "label"
     outputs: int = 1
@@ -71,7 +71,8 @@ class Task:
 def edits(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]:
     """Return the published list of StarGAN's test targets: every label of a picture's dataset that it does not have.
 
-    An alternative replaces the one that holds; any other label is switched, on and off in two tasks.
+    An alternative replaces the one that holds; any other label is switched, on and off in two tasks; a number is set to the
+    end of its range that is further away, again in two tasks.
 
     Args:
         limit: sources of each set, drawn once; 0 takes all.
@@ -83,11 +84,10 @@ def edits(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]
         for name, wanted in space.single_edits(labels, pictures.set.dataset):
             index = space.index(name)
             changed = (wanted != labels).any(1) & (pictures.known[rows, index] > 0)
-            for value in (True, False):
-                chosen = changed & (wanted[:, index] == float(value))
-                if chosen.any():
-                    label = name if value else f"{name}=no"
-                    tasks.append(Task(label, number, tuple(rows[chosen].tolist()), wanted[chosen], index, value))
+            for value in sorted(set(wanted[changed, index].tolist()), reverse=True):
+                chosen = changed & (wanted[:, index] == value)
+                task = Task(space.say(index, value), number, tuple(rows[chosen].tolist()), wanted[chosen], index, value)
+                tasks.append(task)
     return tasks
 
 
@@ -95,8 +95,9 @@ def own_labels(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[
     """Return the tasks whose target is what the pictures are already."""
     tasks = []
     for number, pictures in enumerate(sets):
-        rows = spread(len(pictures), limit)
-        tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
+        rows = [row for row in spread(len(pictures), limit) if pictures.known[row].any()]
+        if rows:
+            tasks.append(Task(f"own labels of {pictures.set.name}", number, tuple(rows), pictures.labels[rows], None))
     return tasks
 
 
@@ -112,7 +113,7 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
     for number, pictures in enumerate(sets):
         choice = space.domains(pictures.set.dataset)
         for source in choice:
-            held = ((pictures.labels[:, source] > 0) & (pictures.known[:, source] > 0)).nonzero()[:, 0]
+            held = pictures.set.holding(source).nonzero()[:, 0]
             rows = held[spread(len(held), limit)]
             for target in choice:
                 if target == source or not len(rows):
@@ -121,9 +122,9 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
                 wanted[:, list(choice)] = 0
                 wanted[:, target] = 1
                 name = f"{space.names[source]} to {space.names[target]}"
-                has = (pictures.labels[:, target] * pictures.known[:, target]).any()
+                has = pictures.set.holding(target).any()
                 tasks += [
-                    Task(name, number, tuple(rows.tolist()), wanted, target, True, source, mode, outputs)
+                    Task(name, number, tuple(rows.tolist()), wanted, target, 1.0, source, mode, outputs)
                     for mode in modes
                     if has or mode != "reference"
                 ]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets
-from asterism.engine import run as engine
-from asterism.engine.trainer import Outcome
 from asterism.evaluation.candidates import DivergedError, Generator
 from asterism.evaluation.evaluate import BATCH, EvaluationSetup
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
@@ -20,7 +17,7 @@ from asterism.evaluation.protocols.quick import CRITERION, GENERATION, PROTOCOL
 from asterism.evaluation.summary import over_all
 from asterism.machine import Machine
 from asterism.recipes import recipe_class
-from asterism.recipes.base import Masks, Recipe
+from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 
 
@@ -97,22 +94,3 @@ def quick_evaluation(
         f"checkpoint with the best {CRITERION} is kept (asterism evaluate measures it in full)"
     )
     return QuickEvaluation(floor, machine, protocol)
-
-
-def train(
-    recipe: str,
-    data: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    preset: str | None = None,
-    init: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    masks: Masks | None = None,
-) -> Outcome:
-    """Train a recipe, or go on with the run in `out` where it stopped; measured at intervals, the best checkpoint kept.
-
-    Arguments, result and errors are those of `asterism.engine.run.train`.
-    """
-    return engine.train(
-        recipe, data, out, preset=preset, init=init, overrides=overrides, masks=masks, evaluation=quick_evaluation
-    )

@@ -20,17 +20,18 @@ FORMAT = 1
 
 MEANINGS = {
     "image": "pictures [N, C, H, W] in [-1, 1]",
-    "code": "wanted labels, 1 holds and 0 does not, in the order of `code` [N, n]",
-    "difference": "wanted labels less those of the picture, in the order of `names` [N, L]",
+    "code": "wanted labels, 1 holds and 0 does not, numbers as shares of their range, in the order of `code` [N, n]",
+    "difference": "wanted labels less those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
     "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
-    "domain": "index into `domains` [N]",
+    "domain": "index into `domains` [N], of one that is not null",
     "mask_face": "where the coarsest edges of the picture are carried over [N, 1, h, w] in [0, 1]",
     "mask_core": "where its finer edges are carried over [N, 1, h, w] in [0, 1]",
     "masks": "mask_face and mask_core, one channel each [N, 2, h, w] in [0, 1]",
     "picture": "generated pictures [N, C, H, W] in [-1, 1]",
     "translation": "translated pictures [N, C, H, W] in [-1, 1]",
-    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds",
+    "logits": "raw scores of the labels, in the order of `names` [N, L]: above 0, or of alternatives the largest, holds; of "
+    "numbers their shares of the range",
 }
 
 
@@ -47,7 +48,12 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
         "labels": space.to_json(),
         "names": list(space.names),
         "picture": asdict(picture),
-        "normalization": {"stored": [picture.low, picture.high], "tensor": [-1, 1], "clip": True, "layout": "NCHW"},
+        "normalization": {
+            "stored": [picture.low, picture.high],
+            "tensor": [-1, 1],
+            "clip": picture.depth < 32,
+            "layout": "NCHW",
+        },
         "side_multiple": graph.side_multiple,
         "licence": model.info.get("licence") or "not stated",
         "step": model.info.get("step"),
@@ -56,7 +62,7 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
     }
     can = recipe.abilities
     if can.told == "domain":
-        facts["domains"] = list(space.domain_names)
+        facts["domains"] = [None if name in model.unreachable else name for name in space.domain_names]
     elif can.told == "code":
         facts["code"] = code_names(space)
     if can.style:

@@ -75,7 +75,7 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
     Args:
         precision: float32, or float16 for weights and arithmetic of half the width.
     """
-    recipe = _traceable(model.recipe, torch.float16 if precision == "float16" else torch.float32)
+    recipe = _traceable(model, torch.float16 if precision == "float16" else torch.float32)
     picture, space = model.picture, model.space
     x, y = torch.zeros(2, picture.channels, picture.height, picture.width), torch.zeros(2, dtype=torch.long)
 
@@ -117,10 +117,12 @@ def traced(graph: Graph) -> ExportedProgram:
         return torch.export.export(graph.module, tuple(graph.inputs.values()), dynamic_shapes=(shapes,), strict=False)
 
 
-def _traceable(recipe: Recipe, dtype: torch.dtype) -> Recipe:
-    """Return a copy on the CPU, plane by plane, in a precision."""
-    copied: Recipe = copy.deepcopy(recipe).to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    return copied
+def _traceable(model: Model, dtype: torch.dtype) -> Recipe:
+    """Return a copy on the CPU, plane by plane, in a precision; pictures pass networks that the model lacks as they are."""
+    copied: Recipe = copy.deepcopy(model.recipe)
+    for name in model.missing:
+        setattr(copied, name, nn.Identity())
+    return copied.to("cpu", dtype, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def _translate(recipe: Recipe, x: Tensor, told: Tensor | None = None) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from asterism.inference.translator import Translator
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model
 from asterism.storage.model_file import FILE_NAME, ModelError, find_model
+from asterism.storage.whole import writing
 from asterism.wording import byte_size
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -106,9 +109,8 @@ def export(
     samples = find_samples(folder if model_path.name == FILE_NAME else None, model.picture, data, precision != "int8")
     translator = Translator(model, "cpu", "float32")
     tried = trial(translator, graphs, samples.compared)
-    main.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=main.parent, prefix=".export-") as place:
-        written = {name: Path(place) / path.name for name, path in files.items()}
+    with ExitStack() as stack:  # All files come into place, or none.
+        written = {name: stack.enter_context(writing(path)) for name, path in files.items()}
         for graph in graphs:
             kind.write(graph, written[graph.name], facts_of(model, graph, "float32" if precision == "int8" else precision))
         psnr = agreement = None
@@ -124,8 +126,6 @@ def export(
                 difference.check(name, "float32" if precision == "int8" else precision)
         speed = _speed(model, graphs[0], runs[graphs[0].name], tried, tell)
         runs.clear()  # Some systems do not move a file that is open.
-        for name, path in files.items():
-            os.replace(written[name], path)
     for path in files.values():
         tell(f"{path} ({byte_size(path.stat().st_size)})")
     return Exported(files, differences, psnr, agreement, speed, samples.origin)
@@ -160,19 +160,20 @@ def _quantized(
     exact = onnx_file.open_onnx(path)(tried.inputs[graph.name])
     calibration = trial(translator, [graph], samples.calibration, seed=1).inputs[graph.name]
     batches = [{name: x[i : i + 1] for name, x in calibration.items()} for i in range(len(samples.calibration))]
-    rounded, difference, source = exact, Difference.of(exact, exact), path.with_suffix(".float32")
-    os.replace(path, source)
-    for kept in int8.exemptions(source):
-        int8.quantize(source, path, batches, facts_of(translator.model, graph, "int8"), kept)
-        rounded = onnx_file.open_onnx(path)(tried.inputs[graph.name])
-        difference = Difference.of(rounded, exact)
-        tell(
-            f"int8: {difference.psnr:.1f} dB PSNR against float32, calibrated on {len(batches)} pictures; in float32 stay "
-            f"{len(kept)} convolutions: {', '.join(kept)}"
-        )
-        if difference.psnr >= WANTED_PSNR:
-            break
-    source.unlink()
+    rounded, difference = exact, Difference.of(exact, exact)
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "float32.onnx"
+        shutil.copyfile(path, source)
+        for kept in int8.exemptions(source):
+            int8.quantize(source, path, batches, facts_of(translator.model, graph, "int8"), kept)
+            rounded = onnx_file.open_onnx(path)(tried.inputs[graph.name])
+            difference = Difference.of(rounded, exact)
+            tell(
+                f"int8: {difference.psnr:.1f} dB PSNR against float32, calibrated on {len(batches)} pictures; in float32 stay "
+                f"{len(kept)} convolutions: {', '.join(kept)}"
+            )
+            if difference.psnr >= WANTED_PSNR:
+                break
     difference.check(graph.name, "int8")
     judge = _judge(translator.model, folder)
     if judge is None or not translator.recipe.abilities.translates:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asterism.data.pictures import to_float, to_stored
 from asterism.export.graphs import Graph
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
@@ -92,6 +93,9 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     rng = torch.Generator().manual_seed(seed)
     dataset = torch.arange(count) % space.num_datasets
     labels = space.sample_uniform(dataset, rng)
+    lacking = [space.index(name) for name in translator.model.unreachable]
+    while (void := labels[:, lacking].any(1)).any():
+        labels[void] = space.sample_uniform(dataset[void], rng)
     can, wanted = recipe.abilities, dict[str, Tensor]()
     told = recipe.condition(whole_target(space, labels, dataset), torch.zeros_like(labels))
     given: dict[str, Tensor] = {"image": x, can.told: told}
@@ -118,7 +122,10 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     elif can.translates:
         targets = [_target(translator, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
         style = range(count) if can.style else [None] * count
-        wanted["translator"] = torch.stack([translator.translate(x[i], targets[i], style=style[i]) for i in range(count)])
+        picture = translator.model.picture
+        own = to_stored(x, picture) if picture.depth == 32 else x  # Features come and go in their own range.
+        made = torch.stack([translator.translate(own[i], targets[i], style=style[i]) for i in range(count)])
+        wanted["translator"] = to_float(made, picture) if picture.depth == 32 else made
     return Trial({g.name: {name: given[name] for name in g.inputs} for g in graphs}, wanted, labels)
 
 
@@ -128,11 +135,10 @@ def _some_masks(x: Tensor) -> tuple[Tensor, Tensor]:
     return bright, 1 - bright
 
 
-def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, bool]:
+def _target(translator: Translator, labels: Tensor, dataset: int) -> dict[str, float]:
     """Say all labels [L] of one dataset that a target may name, so that nothing is left to the class head."""
-    space = translator.model.space
-    span = space.dataset_span(dataset)
-    return {space.names[i]: bool(labels[i]) for i in range(span.start, span.stop) if space.names[i] in translator.labels}
+    named = translator.model.space.named(labels, dataset)
+    return {name: value for name, value in named.items() if name in translator.labels}
 
 
 def found(judge: Recipe, x: Tensor, space: LabelSpace) -> Tensor:

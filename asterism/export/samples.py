@@ -18,6 +18,7 @@ from asterism.data.loader import load_rows
 from asterism.data.pictures import PictureError, PictureFormat, to_float
 from asterism.inference.folder import find_pictures
 from asterism.inference.images import fit_in, open_file
+from asterism.recipes import recipe_class
 from asterism.recipes.settings import Settings
 
 COMPARED, CALIBRATION = 24, 64
@@ -100,7 +101,7 @@ def _of_run(folder: Path, picture: PictureFormat) -> Samples | None:
         settings = Settings.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         if not settings.data.sources:
             return None
-        splits = open_data(settings.data).splits
+        splits = open_data(settings.data, recipe_class(settings.name).labelled).splits
         name = next(n for n in ("test", "val", "train") if any(len(s) for s in splits[n]))
         compared, calibration = _spread(splits[name], COMPARED, picture), _spread(splits["train"], CALIBRATION, picture)
     except (ValueError, OSError, KeyError):  # Moved, changed or partly gone: the export does not depend on them.

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from asterism.inference.translator import Translator
 
 
-def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+def translate_each(
+    translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]
+) -> Tensor:
     """Translate pictures of the model's size, each to a target of its own, as one batch.
 
     Args:
         x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
         targets: per picture its target; pictures with the very same Target object share the making of its style.
-        known: per picture what is stated of its labels: label index -> holds.
+        known: per picture what is stated of its labels: label index -> value.
 
     Returns:
         float32 [N, C, h, w] in [-1, 1], on the translator's device.
@@ -38,7 +40,7 @@ def translate_each(translator: Translator, x: Tensor, targets: Sequence[Target],
         LabelError: as for `Translator.translate`.
     """
     machine = translator.machine
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    x = machine.take(x)
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
         return passes(translator, x, targets, own_labels(translator, x, targets, known))
 
@@ -70,7 +72,7 @@ def passes(
 
 
 def predict_labels(translator: Translator, x: Tensor) -> Tensor:
-    """Return the labels [N, L], each 0 or 1, that the class head reads in pictures of the model's size.
+    """Return the labels [N, L] that the class head reads in pictures of the model's size.
 
     Args:
         x: float32 [N, C, h, w] in [-1, 1], as `fit_in` makes them.
@@ -79,7 +81,7 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
         ModelError: the model has no class head.
     """
     machine = translator.machine
-    x = x.to(machine.device).contiguous(memory_format=machine.memory_format)
+    x = machine.take(x)
     classify = translator.classifier(x) if translator.recipe.abilities.judges else None
     if classify is None:
         raise ModelError(f"this model of {translator.model.name} has no class head to tell a picture's labels")
@@ -87,7 +89,7 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
         return translator.model.space.decide(classify().float().cpu())
 
 
-def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, bool]]) -> Tensor:
+def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = translator.classifier(x), translator.model.space
     every = translator.recipe.abilities.told == "difference"

@@ -9,10 +9,11 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
+from asterism.labels import LabelGroup
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Abilities
 from asterism.storage.run_folder import Run
@@ -80,22 +81,16 @@ def _front_matter(run: Run, can: Abilities) -> str:
 def _about(run: Run, can: Abilities) -> str:
     picture, paper = run.model["picture"], _paper(run.model["recipe"])
     kind = {1: "grey", 3: "colour"}.get(picture["channels"], f"{picture['channels']}-channel")
+    what = f"{kind} pictures of {picture['width']} x {picture['height']} pixels"
+    if picture.get("depth") == 32:
+        what = f"features [{picture['channels']}, {picture['height']}, {picture['width']}], arrays of floats,"
     if not can.translates:
-        return f"Makes {kind} pictures of {picture['width']} x {picture['height']} pixels from noise. Recipe: {paper}."
+        return f"Makes {what} from noise. Recipe: {paper}."
     said = [
-        f"Translates {kind} pictures of {picture['width']} x {picture['height']} pixels between domains. One network knows all "
-        f"of them. Recipe: {paper}.",
-        *(_group(group) for group in run.model["labels"]),
+        f"Translates {what} between domains. One model knows all of them. Recipe: {paper}.",
+        *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
-
-
-def _group(group: Mapping[str, Any]) -> str:
-    single = [label for label in group["labels"] if not any(label in names for names in group["exclusive"])]
-    sets = [f"one of {', '.join(names)}" for names in group["exclusive"]]
-    if group["kind"] == "one_of":
-        sets, single = [f"one of {', '.join(group['labels'])}"], []
-    return f"{group['dataset']}: " + "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])])
 
 
 def _paper(name: str) -> str:
@@ -109,18 +104,19 @@ def _paper(name: str) -> str:
 
 
 def _use(run: Run, name: str, can: Abilities) -> str:
+    head = ["import asterism", ""]
+    if where := run.model["info"].get("recipe_from"):
+        file = f"asterism.recipes.add({json.dumps(where)})  # The recipe's file; it is not part of asterism."
+        head.append(file if ".py:" in where else f"# Needs the recipe's package, {where.partition(':')[0]}, installed.")
+    head.append(f"model = asterism.load({json.dumps(name, ensure_ascii=False)})")
+    lines, said = [], "Pictures of any size come in and keep their size."
+    target = next((label for group in run.model["labels"] for label in group["labels"]), None)
     if not can.translates:
-        return _code(name, "first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")') + (
-            "\n\nA seed is a picture: the same seed gives the same one."
-        )
-    target = run.model["labels"][0]["labels"][0]
-    line = f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")'
-    return _code(name, line) + "\n\nPictures of any size come in and keep their size."
-
-
-def _code(name: str, *lines: str) -> str:
-    head = ["import asterism", "", f"model = asterism.load({json.dumps(name, ensure_ascii=False)})"]
-    return "\n".join(["```python", *head, *lines, "```"])
+        lines = ["first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")']
+        said = "A seed is a picture: the same seed gives the same one."
+    elif target is not None:
+        lines = [f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")']
+    return "\n".join(["```python", *head, *lines, "```", "", said])
 
 
 def _training(run: Run) -> dict[str, str]:

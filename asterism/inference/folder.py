@@ -24,6 +24,7 @@ from asterism.config import ConfigError
 from asterism.data.collection import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
+from asterism.errors import AsterismError
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
@@ -31,7 +32,7 @@ from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
 
-class FolderError(ValueError):
+class FolderError(AsterismError, ValueError):
     """Inputs that cannot be found or outputs that cannot be written; the message says which and what to do."""
 
 
@@ -91,7 +92,8 @@ def translate_folder(
         out: folder for the results; or, where one picture is translated to one target, the result's file.
         fit, batch_size: as for `Translator.translate`.
         labels: what all the pictures have in common, as for `Translator.translate`.
-        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
+        format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, .tif for what PNG cannot hold, or .npy for
+            features.
         overwrite: replace files that are there.
         progress: draw a progress bar, on a terminal.
         styles, like: for recipes with styles: seeds and reference pictures; every target comes in each of them, written to
@@ -213,11 +215,14 @@ def suffix_for(picture: PictureFormat, format: str | None) -> str:
         FolderError: it cannot hold them.
     """
     wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
+    if format is None and picture.depth == 32:
+        return ".npy"
     if format is None:
         return ".tif" if wide else ".png"
     suffix = f".{format.lower().removeprefix('.')}"
     able: tuple[str, ...] = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
     able += (".jpg", ".jpeg", ".webp") if picture.depth == 8 and not wide else ()
+    able = (".npy",) if picture.depth == 32 else able
     if suffix not in able:
         raise FolderError(
             f"{suffix} cannot hold {picture.channels} channels of {picture.depth} bits; use one of {' '.join(able)}"

@@ -15,7 +15,7 @@ from asterism.data.pictures import FAST, write
 from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
 from asterism.inference.generator import chosen_seeds, pictures, told_of
 from asterism.inference.images import to_array
-from asterism.inference.png_rows import PngRows
+from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.inference.translator import Translator
 from asterism.terminal import counting
@@ -79,9 +79,9 @@ def generate_files(
                 done += 1
                 tell(done, len(seeds) * len(targets))
     if sheet is not None:
-        with PngRows(sheet, columns * (side + 2 * MARGIN)) as drawn:
+        with png_rows(sheet, columns * (side + 2 * MARGIN)) as append:
             for band in rows:
-                drawn.append(band)
+                append(band)
         summary.written.append(Path(sheet))
     return summary
 

@@ -14,7 +14,7 @@ from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, read
 from asterism.inference.folder import FolderError, Summary, find_pictures
 from asterism.inference.images import Picture, as_stored, open_file, to_array
-from asterism.inference.png_rows import PngRows
+from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
@@ -89,12 +89,12 @@ def draw_grid(
             except PictureError as error:
                 summary.skipped.append((path, str(error)))
 
-    with PngRows(out, (1 + len(targets)) * (side + 2 * MARGIN)) as sheet:
+    with png_rows(out, (1 + len(targets)) * (side + 2 * MARGIN)) as append:
         for heads in _headings(wanted, [head for _, head in looks], side):
-            sheet.append(row([None, *heads], side))
+            append(row([None, *heads], side))
         for source, made in translator.stream(opened(), targets, fit=fit, batch_size=batch_size):
             cells = [thumbnail(to_array(y, picture), picture, side) for y in made]
-            sheet.append(row([thumbnail(source.x.permute(1, 2, 0).numpy(), picture, side), *cells], side))
+            append(row([thumbnail(source.x.permute(1, 2, 0).numpy(), picture, side), *cells], side))
         if len(summary.skipped) == len(sources):
             raise FolderError(f"none of the sources can be read; the first: {sources[0][0]}: {summary.skipped[0][1]}")
     summary.written.append(out)

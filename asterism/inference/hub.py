@@ -114,7 +114,8 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
     data = dict(config.get("data") or {})
     if "sources" in data:
         data["sources"] = [Path(source).name for source in data["sources"]]
-    return {**config, "data": data}
+    places = {"recipe_from": os.path.basename(config["recipe_from"])} if "recipe_from" in config else {}
+    return {**config, **places, "data": data}
 
 
 def _first_line(error: Exception) -> str:

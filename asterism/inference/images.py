@@ -6,6 +6,7 @@ A caller's picture may be a path, a PIL image, an array or a tensor; what comes 
     uint8 or uint16 array      the same type, [H, W], [H, W, C] or [N, H, W, C]
     float array, in [-1, 1]    the same type, [C, H, W] or [N, C, H, W]
     tensor                     as an array, on the device it came from
+    features (models of these) the same type, [F, T] or [C, F, T], in their own range; a path gives such an array, float32
     list or tuple of these     list
 """
 
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data import transforms
+from asterism.data.arrays import as_features
 from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
 
 FITS = ("letterbox", "crop")
@@ -37,9 +39,9 @@ class Picture:
     """One picture at its own size.
 
     Args:
-        x: [C, H, W], stored values (uint8 or uint16 in the model's depth) or float32 in [-1, 1].
+        x: [C, H, W], stored values (uint8 or uint16 in the model's depth, of features float32) or float32 in [-1, 1].
         rebuild: makes what the caller gets from the translation, float32 [C, H, W] in [-1, 1].
-        labels: what is known of it: label index -> holds.
+        labels: what is known of it: label index -> value.
         fitted: what `fit_in` returns, where it was brought to the model's size already.
         masks: of the picture's own size, float32 [2, H, W] in [0, 1], for models that carry edges over by masks; none leaves
             them to the model.
@@ -47,7 +49,7 @@ class Picture:
 
     x: Tensor
     rebuild: Callable[[Tensor], Any]
-    labels: Mapping[int, bool] = field(default_factory=dict)
+    labels: Mapping[int, float] = field(default_factory=dict)
     fitted: tuple[Tensor, Callable[[Tensor], Tensor]] | None = None
     masks: Tensor | None = None
 
@@ -83,6 +85,8 @@ def open_image(image: Any, picture: PictureFormat) -> Picture:
             raise PictureError(f"{os.fspath(image)}: {error}") from error
     if isinstance(image, Image.Image):
         return _from_file(from_pil(image, picture.channels), picture)
+    if picture.depth == 32 and isinstance(image, (np.ndarray, Tensor)):
+        return _open_features(image, picture)
     if isinstance(image, np.ndarray) and image.dtype.kind == "f":
         x = torch.from_numpy(np.array(image, dtype=np.float32, order="C"))
         return Picture(_checked(x, picture), lambda y: y.cpu().numpy().astype(image.dtype))
@@ -107,11 +111,14 @@ def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
 
 
 def as_stored(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
-    """Return a picture [H, W, C], uint8 or uint16, as stored values in the model's depth, full scale as full scale.
+    """Return a picture [H, W, C] as stored values in the model's depth, full scale as full scale; features as they are.
 
     Raises:
-        PictureError: another depth than the model's where full scale means something else, as far as that can be seen.
+        PictureError: another depth than the model's where full scale means something else, as far as that can be seen; features
+            for a model of pictures, the reverse, or features of another number of rows.
     """
+    if picture.depth == 32 or array.dtype == np.float32:
+        return _check_features(array, picture)
     held = 8 * array.itemsize
     if held != picture.depth and (picture.low, picture.high) != (0, 2**picture.depth - 1):
         raise PictureError(
@@ -142,11 +149,10 @@ def open_masks(paths: Sequence[str | os.PathLike[str]], size: Sequence[int]) -> 
     masks = []
     for path in paths:
         try:
-            stored = read(path, 1)
+            stored = to_depth(read(path, 1), 16)
         except PictureError as error:
             raise PictureError(f"mask {os.fspath(path)}: {error}") from error
-        full = float(np.iinfo(stored.dtype).max)
-        masks.append(transforms.resize(torch.from_numpy(stored.astype(np.float32) / full).permute(2, 0, 1)[None], *size)[0])
+        masks.append(transforms.resize(torch.from_numpy(stored.astype(np.float32) / 65535).permute(2, 0, 1)[None], *size)[0])
     return torch.cat([masks[0], masks[-1]]).clamp(0, 1)
 
 
@@ -169,19 +175,28 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
 
     Args:
         fit: `letterbox`: all of it, padded by its edges to the model's shape; `crop`: the centre that training saw,
-            pasted back later. A picture that has the model's size is left as it is.
+            pasted back later. A picture that has the model's size is left as it is. Features are never resized: they are
+            padded where they have fewer columns, and of more only the centre can be translated.
 
     Returns:
         x float32 [1, C, h, w], and the way back: from a translation of that size to one of the picture's own.
 
     Raises:
         ConfigError: another word for `fit`.
+        PictureError: features of more columns than the model's, all of which are to be translated.
     """
     x = image.x[None].to(device)
-    x = x if x.is_floating_point() else to_float(x, picture)
+    x = x if x.is_floating_point() and picture.depth < 32 else to_float(x, picture)
     height, width = x.shape[2:]
     if fit not in FITS:
         raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
+    if picture.depth == 32 and width > picture.width and fit == "letterbox":
+        raise PictureError(
+            f"it has {width} columns, and this model takes {picture.width}: cut it into pieces, or have its centre translated "
+            "by fit crop"
+        )
+    if picture.depth == 32 and width < picture.width:
+        fit = "letterbox"
     if (height, width) == (picture.height, picture.width):
         return x, lambda y: y
     if fit == "crop":
@@ -200,6 +215,35 @@ def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
             f"{array.dtype} pictures are [H, W, {picture.channels}] for this model; this one is {list(array.shape)}"
         )
     return Picture(_to_tensor(array, picture), lambda y: to_depth(to_array(y, picture), 8 * array.itemsize))
+
+
+def _open_features(given: Any, picture: PictureFormat) -> Picture:
+    """Open features [F, T] or [C, F, T], array or tensor, in their own range."""
+    flat, tensor = given.ndim == 2, isinstance(given, Tensor)
+    array = given.detach().cpu().numpy() if tensor else given
+    if array.dtype.kind != "f" or array.ndim not in (2, 3):
+        raise PictureError(f"this model takes features, floats [F, T] or [C, F, T]; this is {given.dtype} {list(given.shape)}")
+    x = _check_features(np.asarray(array[None] if flat else array, np.float32).transpose(1, 2, 0), picture)
+
+    def rebuild(y: Tensor) -> Any:
+        made = to_stored(y, picture)[0] if flat else to_stored(y, picture)
+        return made.to(given.device, given.dtype) if tensor else made.cpu().numpy().astype(given.dtype)
+
+    return Picture(torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))), rebuild)
+
+
+def _check_features(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
+    """Return [F, T, C] if it is what the model takes."""
+    shape = f"[{picture.channels}, {picture.height}, T]"
+    if array.dtype != np.float32 or picture.depth != 32:
+        wanted = f"features, floats {shape} in a .npy file" if picture.depth == 32 else f"pictures of {picture.depth} bits"
+        raise PictureError(f"it holds {array.dtype}; this model takes {wanted}")
+    if array.shape[2] != picture.channels or array.shape[0] != picture.height or 0 in array.shape:
+        found = [array.shape[2], *array.shape[:2]]
+        raise PictureError(f"it holds features {found}; this model takes {shape}, and never resizes them")
+    if not np.isfinite(array).all():
+        raise PictureError("it holds values that are infinite or not numbers (NaN)")
+    return array
 
 
 def _from_file(array: np.ndarray, picture: PictureFormat) -> Picture:
@@ -221,7 +265,12 @@ def _to_tensor(array: np.ndarray, picture: PictureFormat) -> Tensor:
 
 
 def rebuilt(y: Tensor, picture: PictureFormat) -> Image.Image | np.ndarray:
-    """Return a result, float32 [C, H, W] in [-1, 1], as a PIL image; as an array [H, W, C] where Pillow cannot hold it."""
+    """Return a result, float32 [C, H, W] in [-1, 1], as a PIL image; as an array [H, W, C] where Pillow cannot hold it.
+
+    Features come as they are written.
+    """
     array = to_array(y, picture)
+    if array.dtype == np.float32:
+        return as_features(array)
     wide = array.dtype == np.uint16 and array.shape[2] > 1
     return array if wide or array.shape[2] > 4 else to_pil(array)

@@ -5,62 +5,51 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
+
+from asterism.storage.whole import writing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class PngRows:
-    """Writes an 8-bit RGB PNG in bands; the file is there, whole, once the block is left without an error.
+@contextmanager
+def png_rows(path: str | os.PathLike[str], width: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write an 8-bit RGB PNG in bands; the file is there, whole, once the block is left without an error.
 
     Args:
         path: the file to write or replace.
         width: in pixels; all bands have it.
+
+    Yields:
+        A function that adds a band, uint8 [h, width, 3], below the last.
     """
+    with writing(Path(path), sync=True) as partial, open(partial, "wb") as file:
+        compressor, above, height = zlib.compressobj(6), np.zeros((1, width, 3), np.uint8), 0
 
-    def __init__(self, path: str | os.PathLike[str], width: int) -> None:
-        self.path, self.width, self.height = Path(path), width, 0
-        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        def chunk(kind: bytes, data: bytes) -> None:
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
-    def __enter__(self) -> PngRows:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.temporary, "wb")  # noqa: SIM115 - closed by __exit__.
-        self.file.write(SIGNATURE)
-        self._chunk(b"IHDR", self._header())
-        self.compressor = zlib.compressobj(6)
-        self.above = np.zeros((1, self.width, 3), np.uint8)
-        return self
+        def head() -> None:
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
 
-    def append(self, band: np.ndarray) -> None:
-        """Add a band, uint8 [h, width, 3], below the last."""
-        assert band.shape[1:] == (self.width, 3) and band.dtype == np.uint8, (band.shape, band.dtype)
-        rows = np.concatenate([self.above, band])
-        filtered = np.full((len(band), 1 + self.width * 3), 2, np.uint8)  # 2: each row minus the one above it.
-        filtered[:, 1:] = (rows[1:] - rows[:-1]).reshape(len(band), -1)
-        self.above, self.height = rows[-1:], self.height + len(band)
-        if data := self.compressor.compress(filtered.tobytes()):
-            self._chunk(b"IDAT", data)
+        def append(band: np.ndarray) -> None:
+            nonlocal above, height
+            assert band.shape[1:] == (width, 3) and band.dtype == np.uint8, (band.shape, band.dtype)
+            rows = np.concatenate([above, band])
+            filtered = np.full((len(band), 1 + width * 3), 2, np.uint8)  # 2: each row minus the one above it.
+            filtered[:, 1:] = (rows[1:] - rows[:-1]).reshape(len(band), -1)
+            above, height = rows[-1:], height + len(band)
+            if data := compressor.compress(filtered.tobytes()):
+                chunk(b"IDAT", data)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self._chunk(b"IDAT", self.compressor.flush())
-                self._chunk(b"IEND", b"")
-                self.file.seek(len(SIGNATURE))
-                self._chunk(b"IHDR", self._header())  # The height is known now.
-                self.file.flush()
-                os.fsync(self.file.fileno())
-                self.file.close()
-                os.replace(self.temporary, self.path)
-        finally:
-            self.file.close()
-            self.temporary.unlink(missing_ok=True)
-
-    def _header(self) -> bytes:
-        return struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
-
-    def _chunk(self, kind: bytes, data: bytes) -> None:
-        self.file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+        file.write(SIGNATURE)
+        head()
+        yield append
+        chunk(b"IDAT", compressor.flush())
+        chunk(b"IEND", b"")
+        file.seek(len(SIGNATURE))
+        head()  # The height is known now.

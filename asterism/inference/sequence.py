@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat, write
 from asterism.inference.sheets import row, thumbnail
+from asterism.storage.whole import writing
 
 ENDINGS = {"strip": ".png", "gif": ".gif", "mp4": ".mp4", "frames": ""}
 """What a sequence can become, and the ending of its file; `frames` makes a folder."""
@@ -61,29 +61,23 @@ def write_sequence(
     Returns:
         The files written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "frames":
         files = []
         for number, frame in enumerate(pictures, 1):
-            path.mkdir(exist_ok=True)
             files.append(path / f"{number:04}{'.png' if side or _fits_png(frame) else '.tif'}")
             write(files[-1], frame if side is None else np.asarray(thumbnail(frame, picture, side)))
         for old in {*path.glob("[0-9]*.png"), *path.glob("[0-9]*.tif")} - {*files}:  # Of a longer sequence that stood here.
             old.unlink()
         return files
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with writing(path) as partial:
         if kind == "strip":
             cells = [thumbnail(array, picture, side or 256) for array in (first, *pictures)]
-            Image.fromarray(row(cells, side or 256)).save(temporary)
+            Image.fromarray(row(cells, side or 256)).save(partial)
         elif kind == "gif":
             drawn = [thumbnail(array, picture, side).quantize(256, dither=Image.Dither.NONE) for array in pictures]
-            drawn[0].save(temporary, save_all=True, append_images=drawn[1:], duration=round(1000 / fps), loop=0)
+            drawn[0].save(partial, save_all=True, append_images=drawn[1:], duration=round(1000 / fps), loop=0)
         else:
-            _write_video(temporary, pictures, picture, side, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            _write_video(partial, pictures, picture, side, fps)
     return [path]
 
 

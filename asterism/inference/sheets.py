@@ -19,7 +19,7 @@ def to_shown(stored: np.ndarray, picture: PictureFormat) -> np.ndarray:
     Of two channels the first is shown, of more than three the first three.
     """
     stored = np.ascontiguousarray(stored[:, :, : 3 if stored.shape[2] > 2 else 1])
-    if (picture.low, picture.high) == (0, 255):
+    if (picture.low, picture.high, picture.depth) == (0, 255, 8):
         return stored
     return np.rint(np.clip((stored - np.float32(picture.low)) * (255 / (picture.high - picture.low)), 0, 255)).astype(np.uint8)
 

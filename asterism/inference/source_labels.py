@@ -16,7 +16,7 @@ from torch import Tensor
 from asterism.labels import Edit, LabelError, LabelSpace
 
 
-def stated(space: LabelSpace, labels: Any, count: int) -> list[dict[int, bool]]:
+def stated(space: LabelSpace, labels: Any, count: int) -> list[dict[int, float]]:
     """Read what a caller says of the labels of `count` pictures.
 
     Args:
@@ -24,10 +24,11 @@ def stated(space: LabelSpace, labels: Any, count: int) -> list[dict[int, bool]]:
             picture (none where nothing is known); or none.
 
     Returns:
-        Per picture: label index -> holds; where one of several alternatives holds, the others do not.
+        Per picture: label index -> whether it holds, or its number; where one of several alternatives holds, the others do
+        not.
 
     Raises:
-        LabelError: a label that the model does not know, a value that is neither yes nor no, or a list of another length.
+        LabelError: a label that the model does not know, a value that it cannot have, or a list of another length.
     """
     if labels is None or isinstance(labels, (str, Mapping)):
         return [_read(space, labels)] * count
@@ -38,15 +39,14 @@ def stated(space: LabelSpace, labels: Any, count: int) -> list[dict[int, bool]]:
 
 def complete(
     space: LabelSpace,
-    known: Sequence[Mapping[int, bool]],
+    known: Sequence[Mapping[int, float]],
     targets: Iterable[Sequence[Edit]],
     classify: Callable[[], Tensor] | None,
     every: bool = False,
 ) -> Tensor:
     """Return the sources' labels [N, L] as far as the targets depend on them.
 
-    What is not stated is predicted: a binary label holds where its logit is positive; of alternatives the likeliest
-    that is not ruled out.
+    What is not stated is predicted, as `LabelSpace.decide` does: of alternatives the likeliest that is not ruled out.
 
     Args:
         known: per picture what is stated (see `stated`).
@@ -57,18 +57,19 @@ def complete(
         LabelError: something must be predicted and there is no class head; names what to state.
     """
     kept = sorted({i for target in targets for edit in target for i in _needed(space, edit, every)})
-    unstated = [space.names[i] for i in kept if any(i not in values for values in known)]
+    unstated = [i for i in kept if any(i not in values for values in known)]
     mask = torch.tensor([[i in values for i in range(space.num_labels)] for values in known])
-    holds = torch.tensor([[values.get(i, False) for i in range(space.num_labels)] for values in known])
+    held = torch.tensor([[float(values.get(i, 0.0)) for i in range(space.num_labels)] for values in known])
     if not unstated:
-        return holds.float()
+        return held
     if classify is None:
+        names = ", ".join(space.names[i] for i in unstated)
         raise LabelError(
-            f"this model came without its discriminator and cannot tell a picture's own {', '.join(unstated)}: "
-            f"name them in the target too, or give the source's (--labels, labels=), such as {unstated[0]}=no"
+            f"this model came without its discriminator and cannot tell a picture's own {names}: "
+            f"name them in the target too, or give the source's (--labels, labels=), such as {space.say(unstated[0], 0)}"
         )
-    logits = classify().float().cpu().masked_fill(mask & ~holds, -torch.inf)
-    return torch.where(mask, holds.float(), space.decide(logits))
+    logits = classify().float().cpu().masked_fill(mask & (held == 0), -torch.inf)
+    return torch.where(mask, held, space.decide(logits))
 
 
 def _needed(space: LabelSpace, edit: Edit, every: bool) -> set[int]:
@@ -79,13 +80,13 @@ def _needed(space: LabelSpace, edit: Edit, every: bool) -> set[int]:
     return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
 
 
-def _settle(space: LabelSpace, values: Mapping[int, bool]) -> dict[int, bool]:
+def _settle(space: LabelSpace, values: Mapping[int, float]) -> dict[int, float]:
     """Return the values and what follows from them: where one alternative holds, the others do not."""
-    others = {j: False for choice in space.alternatives if any(values.get(i) for i in choice) for j in choice}
+    others: dict[int, float] = {j: False for choice in space.alternatives if any(values.get(i) for i in choice) for j in choice}
     return others | dict(values)
 
 
-def _read(space: LabelSpace, labels: str | Mapping[str, Any] | None) -> dict[int, bool]:
+def _read(space: LabelSpace, labels: str | Mapping[str, Any] | None) -> dict[int, float]:
     values = space.values(labels or {})
     for choice in space.alternatives:
         on = [space.names[i] for i in choice if values.get(i)]

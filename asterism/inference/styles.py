@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.labels import Edit
+from asterism.machine import at_least_float32
 from asterism.recipes.base import Recipe
 
 Known = dict[tuple[int, ...], Tensor]
@@ -88,7 +89,7 @@ class Style:
         s = self._wanted(book, told)
         if self.strength < 1:
             own = told if self.source is None else self.source.to(told).expand_as(told)
-            s = torch.lerp(book.recipe.read_style(x, own).float(), s, self.strength)
+            s = torch.lerp(at_least_float32(book.recipe.read_style(x, own)), s, self.strength)
         return s
 
     def _wanted(self, book: StyleBook, told: Tensor) -> Tensor:
@@ -98,10 +99,11 @@ class Style:
         return s if self.truncation == 1 else torch.lerp(book.mean(told), s, self.truncation)
 
     def _make(self, recipe: Recipe, told: Tensor) -> Tensor:
+        dtype = next(recipe.parameters()).dtype
         if self.like is not None:
-            return recipe.read_style(self.like.to(told.device).expand(len(told), -1, -1, -1), told)
+            return recipe.read_style(self.like.to(told.device, dtype).expand(len(told), -1, -1, -1), told)
         z = torch.randn(1, recipe.abilities.latent, generator=torch.Generator().manual_seed(self.seed or 0))
-        return recipe.draw_style(z.to(told.device).expand(len(told), -1), told)
+        return recipe.draw_style(z.to(told.device, dtype).expand(len(told), -1), told)
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _by_domain(told: Tensor, known: Known, make: Callable[[Tensor], Tensor]) -> 
     rows = [tuple(row) for row in told.reshape(len(told), -1).tolist()]
     places = {row: place for place, row in enumerate(rows) if row not in known}
     if places:
-        known.update(zip(places, make(told[list(places.values())]).float(), strict=True))
+        known.update(zip(places, at_least_float32(make(told[list(places.values())])), strict=True))
     return torch.stack([known[row] for row in rows])
 
 

@@ -40,7 +40,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
         path: a run folder, a model file, or a hub name `owner/name`.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
-            hardware multiplies it.
+            hardware multiplies it; `float64` is slow and for comparing two ways of computing.
         masks: for models that carry edges over by masks: a function from pictures [N, C, H, W] in [-1, 1], at the model's
             size and on its device, to two masks [N, 1, h, w] in [0, 1]; it takes the place of the model's own.
 
@@ -72,7 +72,7 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
         self.model = model
         self.machine = Machine.choose(device, precision)
-        model.recipe.to(self.machine.device, memory_format=self.machine.memory_format)  # type: ignore[call-overload]
+        self.machine.place(model.recipe)
         self.recipe = model.recipe
         self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
         self.styles = StyleBook(self.recipe)
@@ -112,9 +112,13 @@ class Translator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that targets are made of: all of them, or of a recipe that is told the domain its domains."""
-        space = self.model.space
-        return space.domain_names if self.recipe.abilities.told == "domain" else space.names
+        """The labels that targets are made of: all of them, or of a recipe that is told the domain its domains.
+
+        Without those whose networks the model file lacks.
+        """
+        space, lacking = self.model.space, self.model.unreachable
+        names = space.domain_names if self.recipe.abilities.told == "domain" else space.names
+        return tuple(name for name in names if name not in lacking)
 
     def translate(
         self,
@@ -298,17 +302,19 @@ class Translator:
         """Read a target: one edit, and one pass of the model, per dataset that it names.
 
         Raises:
-            LabelError: an unknown label or a contradiction, or of a recipe with styles a label that is none of its domains;
-                says what is valid.
+            LabelError: an unknown label or a contradiction, a label that is none of the domains of a recipe that is told
+                the domain, or one whose network the model file lacks; says what is valid.
         """
         if not isinstance(to, (str, Mapping)):
             raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
         space = self.model.space
         edits = space.parse(to)
-        for edit in edits if self.recipe.abilities.told == "domain" else ():
-            for index in edit.values.keys() - space.domains(edit.dataset):
-                domains = ", ".join(space.names[i] for i in space.domains(edit.dataset))
-                raise LabelError(f"{space.names[index]} is none of the domains that {self.model.name} has learned: {domains}")
+        lacking, targets = self.model.unreachable, ", ".join(self.labels)
+        for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
+            if holds and name in lacking:
+                raise LabelError(f"the model file lacks the network that translates to {name}; it translates to {targets}")
+            if name not in (*self.labels, *lacking):
+                raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
         return edits
 
     def stream(
@@ -336,13 +342,13 @@ class Translator:
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
-            x = torch.cat([x for x, _ in fitted]).contiguous(memory_format=self.machine.memory_format)
+            x = self.machine.take(torch.cat([x for x, _ in fitted]))
             known, given = [picture.labels for picture in batch], [p.masks for p in batch if p.masks is not None]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 masks = [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given]
-                both = torch.cat(masks).split(1, dim=1) if masks else ()
+                both = torch.cat(masks).to(x).split(1, dim=1) if masks else ()
                 every, edits = self.recipe.abilities.told == "difference", [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x.device)
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x)
                 results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back

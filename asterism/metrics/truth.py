@@ -14,7 +14,7 @@ class Partners:
 
     Args:
         identity: [M] what pictures of one thing share, empty for a picture of which the data do not say; or None.
-        labels: [M, L] in {0, 1}.
+        labels: [M, L].
     """
 
     def __init__(self, identity: Sequence[str] | None, labels: Tensor) -> None:
@@ -23,8 +23,8 @@ class Partners:
         self._rows = {self._key(i, row): k for k, (i, row) in stated if i}
 
     @staticmethod
-    def _key(identity: str, labels: Tensor) -> tuple[str, tuple[int, ...]]:
-        return identity, tuple(labels.int().tolist())
+    def _key(identity: str, labels: Tensor) -> tuple[str, tuple[float, ...]]:
+        return identity, tuple(labels.tolist())
 
     def find(self, rows: Sequence[int], wanted: Tensor) -> list[int | None]:
         """Return the row of each picture's true partner for `wanted` labels [len(rows), L], or None."""

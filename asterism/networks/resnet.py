@@ -58,10 +58,15 @@ class BasicBlock(nn.Module):
             nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
             BatchNorm2d(outputs),
         )
+        self.stride = stride
         same = inputs == outputs and stride == 1
-        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
+        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), BatchNorm2d(outputs))
         self.shortcut = nn.Identity() if same else projection
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
-        return F.relu(self.shortcut(x) + self.residual(x))
+        """Map [N, inputs, H, W] to [N, outputs, H / stride, W / stride].
+
+        The shortcut is the paper's 1x1 convolution of stride `stride`, whose skipped pixels are left out beforehand: with
+        few channels, its gradient in oneDNN writes past the end of a buffer (uxlfoundation/oneDNN#6035).
+        """
+        return F.relu(self.shortcut(x[:, :, :: self.stride, :: self.stride]) + self.residual(x))

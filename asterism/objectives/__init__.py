@@ -1,4 +1,4 @@
-"""Objectives: functions from tensors to one float32 value per sample, [N].
+"""Objectives: functions from tensors to one value per sample, [N]: float32, or float64 for inputs in float64.
 
 No weights and no reduction over the batch in here: both belong to the recipe's table of terms and the engine.
 """

@@ -1,12 +1,15 @@
-"""Adversarial objectives: Wasserstein scores (arXiv:1701.07875) and the logistic loss with its non-saturating form.
+"""Adversarial objectives: Wasserstein scores (arXiv:1701.07875), least squares, and the logistic loss, non-saturating.
 
-`logits` are raw: no sigmoid before. Of [N, P] logits over P patches, Wasserstein scores take a picture's mean.
+`logits` are raw: no sigmoid before. Of [N, P] logits over P patches, Wasserstein scores and least squares take a picture's
+mean.
 """
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from asterism.machine import at_least_float32
 
 
 def critic_real(logits: Tensor) -> Tensor:
@@ -27,18 +30,31 @@ def generator_fake(logits: Tensor) -> Tensor:
     return -_mean(logits)
 
 
+def least_squares(logits: Tensor, target: float) -> Tensor:
+    """Squared distance from the wanted score: mean_p (D_p(x) - target)^2. LSGAN (arXiv:1611.04076), Eq. (2).
+
+    Args:
+        logits: [N] or [N, P].
+        target: the score that is wanted; CycleGAN's are 1 for real and 0 for fake.
+
+    Returns:
+        [N] float32, >= 0.
+    """
+    return _mean((logits.float() - target).square())
+
+
 def logistic_real(logits: Tensor) -> Tensor:
     """-log D(x): the discriminator on real pictures, and the generator, non-saturating, on fakes (arXiv:1406.2661).
 
     StarGAN v2 (arXiv:1912.01865), Eq. (1). Of logits [N]; returns [N], >= 0.
     """
-    return F.softplus(-logits.float())
+    return F.softplus(-at_least_float32(logits))
 
 
 def logistic_fake(logits: Tensor) -> Tensor:
     """-log(1 - D(G(x, s))): the discriminator on fakes. StarGAN v2, Eq. (1). Of logits [N]; returns [N], >= 0."""
-    return F.softplus(logits.float())
+    return F.softplus(at_least_float32(logits))
 
 
 def _mean(logits: Tensor) -> Tensor:
-    return logits.float().flatten(1).mean(1) if logits.ndim > 1 else logits.float()
+    return at_least_float32(logits).flatten(1).mean(1) if logits.ndim > 1 else at_least_float32(logits)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from asterism.machine import at_least_float32
+
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference over all elements of a sample: mean|x - y|. StarGAN (arXiv:1711.09020), Eq. (4).
@@ -12,6 +14,6 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
         x, y: [N, ...] of one shape.
 
     Returns:
-        [N] float32, >= 0; at most 2 for pictures in [-1, 1].
+        [N], at least float32, >= 0; at most 2 for pictures in [-1, 1].
     """
-    return (x.float() - y.float()).abs().flatten(1).mean(1)
+    return (at_least_float32(x) - at_least_float32(y)).abs().flatten(1).mean(1)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from asterism.machine import at_least_float32
+
 EPSILON = 1e-12
 """Under the root, where the published code has nothing: keeps the derivative finite at a zero gradient."""
 
@@ -38,9 +40,9 @@ def gradient_penalty(gradient: Tensor) -> Tensor:
         gradient: [N, C, H, W], of the score at points between real and fake; the norm runs over C, H and W.
 
     Returns:
-        [N] float32, >= 0, without the factor lambda_gp.
+        [N], at least float32, >= 0, without the factor lambda_gp.
     """
-    norm = (gradient.float().square().flatten(1).sum(1) + EPSILON).sqrt()
+    norm = (at_least_float32(gradient).square().flatten(1).sum(1) + EPSILON).sqrt()
     return (norm - 1).square()
 
 
@@ -51,6 +53,6 @@ def r1(gradient: Tensor) -> Tensor:
         gradient: [N, C, H, W], of the score at real pictures; the sum runs over C, H and W.
 
     Returns:
-        [N] float32, >= 0, without the factor lambda_reg.
+        [N], at least float32, >= 0, without the factor lambda_reg.
     """
-    return gradient.float().square().flatten(1).sum(1) / 2
+    return at_least_float32(gradient).square().flatten(1).sum(1) / 2

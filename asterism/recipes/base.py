@@ -32,7 +32,7 @@ Masks = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pictures [N, C, H, W] in [-1, 1] to two masks [N, 1, h, w] in [0, 1] of any size."""
 
 Terms = dict[str, tuple[float | Tensor, Tensor]]
-"""Name -> (weight, value [N] float32); the loss is the sum of weight x mean(value)."""
+"""Name -> (weight, value [N] float32, or float64 in float64); the loss is the sum of weight x mean(value)."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ class Recipe(nn.Module):
             return self.space.domain(target.labels)
         if told == "difference":
             assert source is not None
-            return strength * (target.labels - source) * target.known
+            return strength * (self.space.shares(target.labels) - self.space.shares(source)) * target.known
         return target.labels[:, :0]
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from asterism import __version__
-from asterism.config import build, closest, to_dict
+from asterism.config import ConfigError, build, to_dict
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
-from asterism.recipes import JUDGES, RECIPES, recipe_class
+from asterism.recipes import origin, recipe_class
 from asterism.recipes.base import Recipe
 from asterism.storage.model_file import ModelError, author, read_tensors, write_tensors
 
@@ -52,14 +52,27 @@ class Model:
             raise ModelError(f"this model of {self.name} generates pictures and translates none: use generate, not translate")
         raise ModelError(f"this model of {self.name} translates pictures and generates none: use translate, not generate")
 
+    @property
+    def unreachable(self) -> tuple[str, ...]:
+        """The labels that are no targets, since the network that makes pictures of each, and of it alone, is missing."""
+        owners = owned(self.recipe) if self.missing else {}
+        return tuple(owners[name] for name in self.missing if name in owners and name in self.recipe.averaged)
+
+
+def owned(recipe: Recipe) -> dict[str, str]:
+    """Return the networks that belong to one label with all that they hold, and to which."""
+    owner = {slot.parameter: slot.owner for slot in recipe.label_slots() if slot.axis is None}
+    found = {n: {owner.get(f"{n}.{key}") for key, _ in network.named_parameters()} for n, network in recipe.networks.items()}
+    return {n: label for n, (label, *others) in found.items() if label is not None and not others}
+
 
 def save_model(
     path: str | os.PathLike[str], recipe: Recipe, name: str, weights: Mapping[str, Tensor], *, info: Mapping[str, Any]
 ) -> None:
     """Write a model file, whole or not at all.
 
-    Networks named in `recipe.averaged` and those never trained, which make the translations, are kept in float32; the others,
-    of which only the class head is used later, in float16.
+    Networks named in `recipe.averaged` and those never trained, which make the pictures, are kept in float32; the others, of
+    which only the class head is used later, in float16. Only discriminators, and networks of single labels, may be left out.
 
     Args:
         path: the file to write or replace.
@@ -73,16 +86,19 @@ def save_model(
     """
     given = {key.partition(".")[0] for key in weights}
     exact = {n for n in recipe.networks if n in recipe.averaged or n not in recipe.optimizers()}
-    networks = {n: network for n, network in recipe.networks.items() if n in given or n in exact}
+    spared = owned(recipe) if given & exact else {}
+    networks = {n: network for n, network in recipe.networks.items() if n in given or (n in exact and n not in spared)}
     _compare({f"{n}.{key}" for n, network in networks.items() for key in network.state_dict()}, weights)
     tensors = {key: _stored(t, exact=key.partition(".")[0] in exact) for key, t in weights.items()}
+    where = origin(name)
+    outside = {"recipe_from": os.path.basename(where)} if where else {}  # Without its place, since model files are shared.
     facts = {
         "recipe": name,
         "config": to_dict(recipe.config),
         "labels": recipe.space.to_json(),
         "picture": asdict(recipe.picture),
         "networks": list(networks),
-        "info": {**info, "version": __version__},
+        "info": {**info, **outside, "version": __version__},
     }
     write_tensors(path, tensors, facts)
 
@@ -101,12 +117,11 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     """
     weights, facts = read_tensors(path)
     written_by = author(facts)
-    if facts["recipe"] not in RECIPES | JUDGES:
-        raise ModelError(
-            f"{path} is a model of recipe {facts['recipe']!r}, written by {written_by}: {closest(facts['recipe'], RECIPES)}"
-        )
     try:
-        recipe_type = recipe_class(facts["recipe"])
+        recipe_type = recipe_class(facts["recipe"], facts.get("info", {}).get("recipe_from"))
+    except ConfigError as error:
+        raise ModelError(f"{path}, written by {written_by}: {error}") from error
+    try:
         config = build(recipe_type.config_type, facts["config"])
         space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat(**facts["picture"])
         with torch.random.fork_rng(devices=[]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.config import ConfigError, DataConfig, TrainConfig, build, closest, differences, split_sections, to_dict
-from asterism.recipes import recipe_class
+from asterism.recipes import known_as, origin, recipe_class
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class Settings:
     ) -> Settings:
         """Resolve defaults < preset < overrides (dotted keys: `train.steps`).
 
+        Args:
+            name: a recipe's name, or the path of its file.
+
         Raises:
             ConfigError: unknown recipe, preset or key; a value out of range.
         """
+        name = known_as(name)
         recipe = recipe_class(name)
         if preset is not None and preset not in recipe.presets:
             raise ConfigError(f"recipe {name} has no preset {preset!r}: {closest(preset, recipe.presets)}")
@@ -44,7 +48,8 @@ class Settings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
         """Rebuild settings from `to_json`'s values."""
-        config = build(recipe_class(values["name"]).config_type, values["recipe"], where="recipe.")
+        recipe = recipe_class(values["name"], values.get("recipe_from"))
+        config = build(recipe.config_type, values["recipe"], where="recipe.")
         data = build(DataConfig, values["data"], where="data.")
         return cls(values["name"], values["preset"], config, data, build(TrainConfig, values["train"], where="train."))
 
@@ -52,13 +57,15 @@ class Settings:
         """Return JSON values, in which the data's places are absolute: they hold wherever they are read."""
         data = to_dict(self.data) | {"sources": [str(Path(source).expanduser().absolute()) for source in self.data.sources]}
         sections = {"recipe": to_dict(self.recipe), "data": data, "train": to_dict(self.train)}
-        return {"name": self.name, "preset": self.preset, **sections}
+        outside = {"recipe_from": where} if (where := origin(self.name)) else {}
+        return {"name": self.name, **outside, "preset": self.preset, **sections}
 
     def changed_since(self, old: Mapping[str, Any]) -> list[str]:
         """List what differs from an older run's JSON and may not change on resume."""
         new = self.to_json()
-        if old["name"] != self.name:
-            return [f"recipe: {old['name']} -> {self.name}"]
+        before, now = (values.get("recipe_from", values["name"]) for values in (old, new))
+        if old["name"] != self.name or before.rpartition(":")[2] != now.rpartition(":")[2]:
+            return [f"recipe: {before} -> {now}"]
         changes = []
         for key, config in (("recipe", self.recipe), ("data", self.data), ("train", self.train)):
             changes += differences(old[key], new[key], type(config), key)

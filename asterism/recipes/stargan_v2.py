@@ -27,6 +27,7 @@ from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.machine import at_least_float32
 from asterism.networks.face_masks import face_masks
 from asterism.networks.fan import FAN, read_weights
 from asterism.networks.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder, check_size
@@ -307,10 +308,8 @@ class StarGANv2(Recipe):
 
     def mean_style(self, told: Tensor) -> Tensor:
         """Return the mean styles [N, S] of the domains y [N]: what truncation draws styles towards."""
-        means = torch.stack(
-            [self.mapping_network.styles(self.latents, k).float().mean(0) for k in range(len(self.mapping_network.unshared))]
-        )
-        return means[told]
+        styles = [self.mapping_network.styles(self.latents, k) for k in range(len(self.mapping_network.unshared))]
+        return at_least_float32(torch.stack(styles)).mean(1)[told]
 
     def label_slots(self) -> list[Slot]:
         """A domain has a branch of the mapping network, a head of the style encoder and a row of the discriminator's."""

@@ -64,6 +64,7 @@ class Hosted:
             "values": [model.picture.low, model.picture.high],
             "groups": [
                 {"dataset": group.dataset, "kind": group.kind, "labels": labels, "exclusive": sets}
+                | ({"range": [group.low, group.high]} if group.kind == "number" else {})
                 for group, span, sets in zip(space.groups, space.spans, self._exclusive(), strict=True)
                 if (labels := [name for name in space.names[span] if name in self.translator.labels])
             ],
@@ -106,7 +107,7 @@ class Hosted:
             for group, span in zip(space.groups, space.spans, strict=True)
         ]
 
-    def read(self, wanted: TranslateRequest, limits: Limits) -> tuple[list[Target], dict[int, bool]]:
+    def read(self, wanted: TranslateRequest, limits: Limits) -> tuple[list[Target], dict[int, float]]:
         """Turn a request's words into targets, and what it states of the picture's labels.
 
         Decodes the reference picture, so it belongs in a thread.
@@ -146,6 +147,8 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
         translator = Translator(load_model(file), device, precision)
         if not translator.recipe.abilities.translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if translator.model.picture.depth == 32:
+            raise ModelError(f"{given} takes features, arrays of floats, which the service does not receive")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
         hosted[name] = Hosted(name, translator, _run_of(file))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asterism.config import ConfigError
+from asterism.errors import AsterismError
 
-class Refused(Exception):
+
+class Refused(AsterismError):
     """A request that is not served; the message is for the one who asked and names no file of this machine.
 
     Args:
@@ -44,9 +47,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value <= 0:
-                raise ValueError(f"the limit {name} is {value}; expected more than 0")
+                raise ConfigError(f"the limit {name} is {value}; expected more than 0")
         if self.results > self.places:
-            raise ValueError(f"a request may ask for {self.results} results, but there are {self.places} places")
+            raise ConfigError(f"a request may ask for {self.results} results, but there are {self.places} places")
 
     @property
     def body_bytes(self) -> int:

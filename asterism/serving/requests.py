@@ -28,14 +28,16 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    to: list[str | dict[str, bool]] = Field(
+    to: list[str | dict[str, bool | float]] = Field(
         min_length=1,
         max_length=1000,
         description="The targets, one result each: a label, several with commas (`Blond_Hair,Eyeglasses=no`), or an object "
-        '`{"Blond_Hair": true}`. Labels that it does not name keep the value of the picture.',
+        '`{"Blond_Hair": true, "AU12": 0.8}`. Labels that it does not name keep the value of the picture.',
         examples=[["Blond_Hair"]],
     )
-    labels: str | dict[str, bool] | None = Field(None, description="Labels that the picture has; the others are predicted.")
+    labels: str | dict[str, bool | float] | None = Field(
+        None, description="Labels that the picture has; the others are predicted."
+    )
     fit: Literal["letterbox", "crop"] = Field("letterbox", description="All of the picture, or its centre pasted back.")
     style: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a style.")
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")

@@ -76,13 +76,15 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: it cannot be had, with the reason.
     """
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"the port is {port}; expected 0 to {2**16 - 1}, of which 0 takes a free one")
     try:
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         return bound
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"cannot serve on {host} port {port}: {reason}; give another --port, or 0 for a free one") from error
 

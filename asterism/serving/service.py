@@ -111,7 +111,7 @@ class Service:
     async def _translate(self, hosted: Hosted, wanted: TranslateRequest, finish: Callable[[np.ndarray], T]) -> list[T]:
         loop, picture = asyncio.get_running_loop(), hosted.translator.model.picture
 
-        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, bool]]:
+        def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, float]]:
             targets, known = hosted.read(wanted, self.limits)
             x, back = self._fitted(hosted, wanted)
             if wanted.fit == "crop":  # Its way back holds the whole picture: it is opened again when it is needed.

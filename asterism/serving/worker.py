@@ -41,7 +41,7 @@ class _Job:
     translator: Translator
     x: Tensor
     targets: Sequence[Target]
-    known: Mapping[int, bool]
+    known: Mapping[int, float]
     future: Future[list[Tensor]]
     taken: int = 0
     results: list[Tensor] = field(default_factory=list)
@@ -66,7 +66,7 @@ class DeviceWorker:
         self._thread.start()
 
     def submit(
-        self, translator: Translator, x: Tensor, targets: Sequence[Target], known: Mapping[int, bool]
+        self, translator: Translator, x: Tensor, targets: Sequence[Target], known: Mapping[int, float]
     ) -> Future[list[Tensor]]:
         """Ask for one picture in several targets.
 

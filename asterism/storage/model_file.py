@@ -27,6 +27,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asterism import __version__
+from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
 FORMAT = 1
@@ -34,7 +35,7 @@ FILE_NAME = "model.safetensors"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-class ModelError(ValueError):
+class ModelError(AsterismError, ValueError):
     """A model file that cannot be found, read, written or used; the message says why and what to do."""
 
 
@@ -106,14 +107,13 @@ def find_model(path_or_name: str | os.PathLike[str]) -> Path:
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` to a file of a model, whole or not at all, in a folder that is made where it is missing.
+    """Write `content` to a file of a model, whole or not at all.
 
     Raises:
         ModelError: no room on the disk, or no right to write; nothing is left behind.
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content, sync=True)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

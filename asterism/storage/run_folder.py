@@ -15,10 +15,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from asterism.errors import AsterismError
 from asterism.storage.scores import read_scores
 
 
-class RunError(ValueError):
+class RunError(AsterismError, ValueError):
     """A folder that is no run; the message says what it lacks."""
 
 

@@ -1,34 +1,62 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+PARTIAL = ".partial-"
+"""How the name begins of what is not whole yet; a kill may leave it."""
 
-def write_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
-    """Write a file, or replace it: a reader sees the old one or the new one, and a failure leaves nothing behind.
+
+@contextmanager
+def writing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Yield a place to write a file or a folder to, which takes the place of `path` when the block ends without an error.
+
+    A reader sees what stood there before or the whole of the new, and a failure leaves nothing behind. The yielded place is
+    free, hidden, beside `path`, and ends as its name does.
 
     Args:
+        path: a file to write or replace, or a folder that is not there yet; its own folder is made where it is missing.
         sync: have the content on the disk before it takes the name, so that a power cut spoils neither.
+
+    Raises:
+        OSError: no room on the disk, or no right to write; it names `path`.
+    """
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        for file in (partial.iterdir() if partial.is_dir() else [partial]) if sync else ():
+            with open(file, "r+b") as written:
+                os.fsync(written.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename) == str(partial)):
+            error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write a file, or replace it, as `writing` does.
 
     Raises:
         OSError: no room on the disk, or no right to write.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path, sync=sync) as partial:
+        partial.write_bytes(content)
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON values for people and programs, as `write_whole` does."""
+    """Write JSON values for people and programs, as `writing` does."""
     write_whole(path, (json.dumps(values, indent=2) + "\n").encode())

@@ -199,7 +199,7 @@ def _card(model: StudioModel) -> None:
     """Lay out what a model is: its card, and a sheet of its work."""
     picture, runs_on = model.picture, model.translator.machine.reason
     sheet = model.run.held_out or next(iter(model.run.previews[-1:]), None)
-    card = write_card(model.run, model.name, None).partition("\n---\n")[2]
+    card = write_card(model.run, model.name, None, model.translator.recipe.abilities).partition("\n---\n")[2]
     card += (
         f"\n{picture.channels} channels, {picture.depth} bits, values {picture.low:g} to {picture.high:g}; runs on {runs_on}."
     )

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from asterism import __version__
 from asterism.cli import build_parser, main, parse
 from asterism.commands import list_
 from asterism.config import DataConfig
@@ -47,6 +48,8 @@ FLAGS = {
     "info": "",
 }
 """Frozen: a new knob is a field of the configuration, unless it is about files or about using a model."""
+EVERYWHERE = ("help", "traceback", "recipe_files")
+"""Flags of every command, and of every one that takes a model."""
 
 
 def train(data: Path, out: Path, *words: str, recipe: str = "stargan") -> int:
@@ -82,7 +85,7 @@ def test_from_data_to_report(
 
     assert main(["info", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "recipe       stargan" in told and "Border; one of Red, Green, Blue" in told and "scores" not in told
+    assert "recipe       stargan" in told and "one of Red, Green, Blue; any of Border" in told and "scores" not in told
     assert "8 bits, values 0 to 255" in told
 
     pictures = tmp_path / "pictures"
@@ -355,7 +358,7 @@ def test_the_doctor_says_by_its_status_whether_training_would_start(
 def test_the_flags_are_these() -> None:
     action = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     flags = {
-        name: " ".join(f for a in command._actions for f in a.option_strings if f not in ("-h", "--help", "--traceback"))
+        name: " ".join(f for a in command._actions for f in a.option_strings if a.dest not in EVERYWHERE)
         for name, command in action.choices.items()
     }
     assert flags == FLAGS
@@ -411,6 +414,45 @@ def test_list_tells_recipes_then_presets_and_keys(capsys: pytest.CaptureFixture[
     told = " ".join(capsys.readouterr().out.split())
     assert "--train.decay_epochs 100" in told and "recipe.penalty_patches" in told and "One of mean, sum. [mean]" in told
     assert "no recipe 'stargun': did you mean" in refusal(main(["list", "stargun"]), capsys)
+
+
+@pytest.mark.parametrize("bug", [ValueError("not enough values"), RuntimeError("shapes differ"), KeyError("x"), OSError("?")])
+def test_a_bug_keeps_its_traceback_and_says_where_to_report_it(
+    bug: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise bug
+
+    monkeypatch.setattr(list_, "run", broken)
+    assert main(["list"]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told and f"{type(bug).__name__}: {bug}" in told and ", in broken" in told
+    last = told.strip().splitlines()[-1]
+    assert last.startswith(f"asterism: this is a bug in asterism {__version__}") and last.endswith("issue tracker")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "faces.csv"), "faces.csv: No such file or directory"),
+        (PermissionError(13, "Permission denied", "/etc/runs"), "/etc/runs: Permission denied"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory (CUDA out of memory): give a smaller --batch-size"),
+        (MemoryError("Unable to allocate 2 GiB"), "out of memory (Unable to allocate 2 GiB): give a smaller --batch-size"),
+    ],
+)
+def test_what_the_system_lacks_is_a_sentence(
+    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(list_, "run", lacking)
+    assert refusal(main(["list"]), capsys).startswith(sentence)
+
+
+def test_a_missing_file_is_a_sentence(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["translate", str(run), str(tmp_path / "gone.png"), "--to", "Red", "--out", str(tmp_path / "out")]
+    assert str(tmp_path / "gone.png") in refusal(main(words), capsys)
 
 
 def test_an_error_of_ours_shows_its_origin_when_asked(tmp_path: Path) -> None:

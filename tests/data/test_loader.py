@@ -383,12 +383,12 @@ if __name__ == "__main__":
     config = DataConfig(sources=(sys.argv[1],), size=(32, 32), workers=1)
     data = open_data(config)
     got = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: got.append(number))
     batches = Loader(data.splits["train"], data.picture, config, batch_size=4, seed=0, on_broken=print).iterate(0)
     next(batches)
     print("ready", flush=True)
-    while len(got) < 2:
+    while len(got) < 3:
         time.sleep(0.05)
     for _ in range(10):
         next(batches)
@@ -408,7 +408,7 @@ def test_workers_outlive_signals_but_not_the_training_process(shapes_dir: Path, 
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for number in (signal.SIGINT, signal.SIGTERM):  # As a terminal and a scheduler do: to all processes.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # As a terminal and a scheduler do: to all processes.
         os.killpg(process.pid, number)
     assert process.stdout.readline() == "going on\n"
     process.kill()

@@ -26,7 +26,7 @@ from asterism.data.pack_writer import pack
 from asterism.data.pictures import to_float
 from asterism.data.sampling import Stream
 from asterism.data.transforms import fit_stored
-from asterism.engine.run import train
+from asterism.training import train
 from tests.helpers.packs import TINY
 
 SIZE = 24  # The drawn pictures have 32 pixels: they are resized.

@@ -186,11 +186,11 @@ def test_broken_files_are_explained(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "header.jpg").write_bytes(whole[:20])
     (tmp_path / "body.jpg").write_bytes(whole[: len(whole) // 2])
-    np.save(tmp_path / "float.npy", np.zeros((4, 4)))
+    np.save(tmp_path / "int.npy", np.zeros((4, 4), np.int32))
     reasons = {
         "empty.jpg": "empty",
         "text.png": "not a picture",
-        "float.npy": "float64",
+        "int.npy": "int32",
         "gone.jpg": "no such file",
     }
     with pytest.raises(PictureError):

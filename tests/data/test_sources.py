@@ -14,9 +14,9 @@ from PIL import Image
 
 from asterism.config import DataConfig
 from asterism.data.collection import split_of
-from asterism.data.dataset import open_data
+from asterism.data.dataset import collect, open_data
 from asterism.data.exclusive import exclusive_sets
-from asterism.data.sources import Collection, DataError, read_source
+from asterism.data.sources import Collection, DataError
 from asterism.labels import LabelGroup
 
 
@@ -41,8 +41,8 @@ def table(root: Path, text: str, name: str = "manifest.csv", rows: int = 6) -> P
     return root
 
 
-def read(path: Path, **options: object) -> Collection:
-    return read_source(path, DataConfig(**options))  # type: ignore[arg-type]
+def read(path: Path, labels_needed: bool = True, **options: object) -> Collection:
+    return collect(DataConfig(sources=(str(path),), **options), labels_needed)[0]  # type: ignore[arg-type]
 
 
 def open_(*paths: Path, **options: object):

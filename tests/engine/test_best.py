@@ -11,13 +11,12 @@ import pytest
 import torch
 
 from asterism.engine.best import Best
-from asterism.engine.run import train
-from asterism.evaluation import training
 from asterism.evaluation.training import quick_evaluation
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.stargan import StarGAN
 from asterism.storage.run_folder import read_log
+from asterism.training import train
 from tests.helpers.runs import assert_same_state, small, state
 
 
@@ -134,7 +133,7 @@ def test_the_quick_protocol_runs_while_training(
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))  # Where no other test has trained the classifier.
     monkeypatch.setattr("asterism.evaluation.evaluate.counting", lambda text: pytest.fail("a bar beside that of the training"))
     own = settings(train__steps=4, train__evaluate_every=2, train__device="cpu")
-    training.train("stargan", table_dir, tmp_path / "run", overrides=own)
+    train("stargan", table_dir, tmp_path / "run", overrides=own)
     scored = [line for line in read_log(tmp_path / "run" / "log.jsonl") if "scores" in line]
     assert [line["step"] for line in scored] == [2, 4] and {"reached", "preserved", "fid", "identity error"} <= set(
         scored[0]["scores"]
@@ -142,7 +141,7 @@ def test_the_quick_protocol_runs_while_training(
     model = load_model(tmp_path / "run" / "model.safetensors")
     assert model.info["scores"]["fid"] == min(line["scores"]["fid"] for line in scored)
     assert capsys.readouterr().out.count("training the classifier") == 1
-    training.train("stargan", table_dir, tmp_path / "again", overrides=own)
+    train("stargan", table_dir, tmp_path / "again", overrides=own)
     assert "training the classifier" not in capsys.readouterr().out
     again = [line["scores"] for line in read_log(tmp_path / "again" / "log.jsonl") if "scores" in line]
     assert again == [line["scores"] for line in scored], "the same run, the same numbers"
@@ -160,7 +159,7 @@ def test_a_step_that_cannot_be_measured_does_not_end_training(
 
     own = settings(train__steps=4, train__evaluate_every=2, train__device="cpu")
     monkeypatch.setattr(StarGAN, "translate", diverged)
-    training.train("stargan", discs, tmp_path / "run", overrides=own)
+    train("stargan", discs, tmp_path / "run", overrides=own)
     scored = [line["scores"]["fid"] for line in read_log(log) if "scores" in line]
     assert scored[0] is None and scored[1] > 0 and "not measured: the outputs" in capsys.readouterr().out
     assert load_model(tmp_path / "run" / "model.safetensors").info["step"] == 4
@@ -169,7 +168,7 @@ def test_a_step_that_cannot_be_measured_does_not_end_training(
     for i in range(97, 109):
         file = data / "images" / f"{i:06}.png"
         file.write_bytes(file.read_bytes()[:-60])
-    outcome = training.train("stargan", data, tmp_path / "other", overrides=own)
+    outcome = train("stargan", data, tmp_path / "other", overrides=own)
     told = capsys.readouterr().out
     assert outcome.step == 4 and "no picture of table can be decoded: nothing is measured while training" in told
 
@@ -185,6 +184,6 @@ def test_without_validation_pictures_a_run_says_so_and_keeps_the_last(
     for folder in shapes_dir.iterdir():
         (data / folder.name).symlink_to(folder)
     (data / "manifest.csv").write_text("\n".join(lines))
-    training.train("stargan", data, tmp_path / "run", overrides=settings(train__steps=2))
+    train("stargan", data, tmp_path / "run", overrides=settings(train__steps=2))
     assert "no validation pictures: nothing is measured while training" in capsys.readouterr().out
     assert quick_evaluation is not None and load_model(tmp_path / "run" / "model.safetensors").info["step"] == 2

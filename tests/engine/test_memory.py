@@ -14,11 +14,11 @@ from asterism.data.dataset import open_data
 from asterism.engine import memory
 from asterism.engine.compilation import CompiledTerms
 from asterism.engine.estimate import Kept, estimate, what_fits
-from asterism.engine.run import train
 from asterism.engine.trainer import TrainingError
 from asterism.recipes import RECIPES
 from asterism.recipes.settings import Settings
 from asterism.recipes.stargan import StarGAN
+from asterism.training import train
 from tests.helpers.packs import TINY
 from tests.helpers.recipes import COUNT, SPACES, batch_of, tiny, trainer_of
 

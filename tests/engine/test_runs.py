@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
 from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
+from asterism.signals import stop_signals
 from asterism.storage.model_file import ModelError
 from asterism.storage.run_folder import read_log
 from tests.helpers.recipes import COUNT, SPACES, batch_of, tiny, trainer_of
@@ -139,7 +141,7 @@ def test_a_start_that_reached_no_checkpoint_does_not_block_another(shapes_dir, t
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 90) -> None:
+def wait_for(condition, process: subprocess.Popen, seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None and time.monotonic() < end, "the run ended or hung before it was interrupted"
@@ -158,6 +160,51 @@ def test_sigterm_saves_and_exits(shapes_dir, tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
     assert f"saved at step {state(out)['step']}" in said
     assert load_model(out / "model.safetensors").info["step"] == state(out)["step"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals as on Unix here")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_terminal_that_closes_saves_and_ends_the_run(shapes_dir, tmp_path, workers):
+    """All processes get SIGHUP, and whatever is printed from then on fails."""
+    out, (master, slave) = tmp_path / "run", os.openpty()
+    words = command(shapes_dir, out, LONG | {"data.workers": workers})
+    process = subprocess.Popen(words, preexec_fn=lambda: os.login_tty(slave), pass_fds=[slave])
+    os.close(slave)
+
+    def shown_and_saved() -> bool:
+        while select.select([master], [], [], 0)[0]:  # A terminal that nobody reads would stop the run.
+            os.read(master, 2**16)
+        return bool(checkpoint.find(out / "checkpoints"))
+
+    wait_for(shown_and_saved, process)
+    os.close(master)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    step = state(out)["step"]
+    assert step == load_model(out / "model.safetensors").info["step"] == read_log(out / "log.jsonl")[-1]["step"]
+
+
+def test_nohup_keeps_a_run_from_hanging_up(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals(lambda number: pytest.fail("SIGHUP was to be ignored")):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_signal_does_what_it_did_before():
+    got = []
+    before = signal.signal(signal.SIGTERM, lambda *_: got.append("earlier"))
+    try:
+        with stop_signals(got.append):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert got == [signal.SIGTERM, "earlier", "earlier"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_kill_at_any_moment_leaves_a_run_that_resumes(shapes_dir, tmp_path):

@@ -24,14 +24,14 @@ from asterism.data.pictures import write
 from asterism.evaluation import judge as judging
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.evaluate import differing, evaluate
+from asterism.evaluation.measures import agreement
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders, set_names
 from asterism.evaluation.tasks import Task
 from asterism.inference.published.importing import import_published
-from asterism.labels import LabelSpace
+from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
-from asterism.metrics.accuracy import agreement, margin
 from asterism.networks.resnet import ResNet18
 from asterism.recipes.classifier import Classifier
 from asterism.recipes.stargan import StarGAN
@@ -71,9 +71,9 @@ def oracle(discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return real(self, task, rows, x, wanted)
         return look(self, task, rows, x, wanted)
 
-    def there_and_back(self: Generator, x: Tensor, y: Tensor, labels: Tensor, dataset: int) -> Tensor:
+    def there_and_back(self: Generator, x: Tensor, y: Tensor, *rest: Any) -> Tensor:
         if self.kind == "random":
-            return back(self, x, y, labels, dataset)
+            return back(self, x, y, *rest)
         return (x + 0.02 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
 
     monkeypatch.setattr(Generator, "outputs", outputs)
@@ -84,7 +84,7 @@ def test_only_known_labels_that_the_edit_leaves_count_as_preserved() -> None:
     decided = torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
     labels = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
     known = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    torch.testing.assert_close(agreement(decided, labels, known), torch.tensor([1 / 2, 2 / 3, math.nan]), equal_nan=True)
+    torch.testing.assert_close(agreement(decided == labels, known), torch.tensor([1 / 2, 2 / 3, math.nan]), equal_nan=True)
 
 
 def test_every_translation_counts_once_and_the_tables_say_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,8 +161,13 @@ def test_numbers_do_not_depend_on_the_batch(run: Path) -> None:
 def test_the_margin_says_how_certain_the_classifier_is_of_the_wanted_value() -> None:
     logits = torch.tensor([[3.0, 1.0, -2.0], [0.0, 4.0, -2.0]])
     wanted = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    torch.testing.assert_close(margin(logits, wanted, 0, [1]), torch.tensor([2.0, -4.0]))  # Of two that exclude each other.
-    torch.testing.assert_close(margin(logits, wanted, 2, []), torch.tensor([2.0, 2.0]))  # A label that is to be absent.
+    space = LabelSpace(
+        [LabelGroup("a", ("x", "y", "z"), "binary", (("x", "y"),)), LabelGroup("a", ("n",), "number", low=0, high=5)]
+    )
+    logits, wanted = torch.cat([logits, torch.tensor([[0.5], [0.5]])], 1), torch.cat([wanted, torch.tensor([[2.25], [4.0]])], 1)
+    torch.testing.assert_close(space.margin(logits, wanted, 0), torch.tensor([2.0, -4.0]))  # Of two that exclude each other.
+    torch.testing.assert_close(space.margin(logits, wanted, 2), torch.tensor([2.0, 2.0]))  # A label that is to be absent.
+    torch.testing.assert_close(space.margin(logits, wanted, 3), torch.tensor([0.05, -0.2]))  # Within a tenth of the range.
 
 
 def test_a_classifier_that_is_bad_on_real_pictures_voids_the_scores(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

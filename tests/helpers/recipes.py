@@ -10,6 +10,7 @@ from asterism.config import TrainConfig
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.pools import Pools
 from asterism.engine.trainer import Trainer, step_generator
 from asterism.labels import LabelGroup, LabelSpace
@@ -28,6 +29,7 @@ SPACES = {
     "table": LabelSpace([FACES]),
     "joint": LabelSpace([FACES, DISCS]),
     "two": LabelSpace([PETS]),
+    "numbers": LabelSpace([PETS, LabelGroup("pets", ("size", "tilt"), "number", low=-1, high=4)]),
 }
 
 
@@ -88,9 +90,10 @@ def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> 
 
 
 def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:
-    """A prepared batch; pools are empty, so that values pass as they are."""
+    """A prepared batch, in the type of the recipe's weights; pools are empty, so that values pass as they are."""
     whole, pictures = whole_batch(recipe, dataset, seed, count)
     batch = whole.extend(**pictures, **recipe.prepare(whole, step_generator(seed, 1, dataset)))
+    batch = batch.to("cpu", next(recipe.parameters()).dtype)
     if recipe.pools:
         with torch.no_grad():
             shared = recipe.share(batch)
@@ -111,14 +114,17 @@ def tables(recipe, batch: Batch, progress: torch.Tensor | None = None) -> dict[s
 
 
 def trainer_of(recipe, **settings) -> Trainer:
+    """A trainer without data, in the precision of the recipe's weights."""
+    precision = str(next(recipe.parameters()).dtype).removeprefix("torch.")
     return Trainer(
         recipe,
         loader=None,
         config=TrainConfig(**settings),
         run=None,
-        machine=Machine.choose("cpu", "float32"),
+        machine=Machine.choose("cpu", precision),
         processes=Processes(),
         identity={},
         previews=None,
+        listener=Silent(),
         info={},
     )

@@ -18,7 +18,7 @@ from asterism.inference.difference import difference, figure, heat_map
 from asterism.inference.folder import FolderError, translate_folder
 from asterism.inference.grid import draw_grid
 from asterism.inference.interpolation import interpolate_files
-from asterism.inference.png_rows import PngRows
+from asterism.inference.png_rows import png_rows
 from asterism.inference.sequence import write_sequence
 from asterism.recipes.model import save_model
 from tests.helpers.masks import build
@@ -149,20 +149,20 @@ def test_a_sheet_of_any_length_is_written_without_being_held(tmp_path: Path) -> 
     """120 MB of rows pass through a few MB of memory, and come out as they were."""
     rng = np.random.default_rng(0)
     bands = [rng.integers(0, 256, (8, 250, 3), np.uint8) for _ in range(3)]
-    with PngRows(tmp_path / "small.png", 250) as sheet:
+    with png_rows(tmp_path / "small.png", 250) as append:
         for band in bands:
-            sheet.append(band)
+            append(band)
     np.testing.assert_array_equal(read(tmp_path / "small.png"), np.concatenate(bands))
     band = np.zeros((100, 4000, 3), np.uint8)
     tracemalloc.start()
-    with PngRows(tmp_path / "long.png", 4000) as sheet:
+    with png_rows(tmp_path / "long.png", 4000) as append:
         for _ in range(100):
-            sheet.append(band)
+            append(band)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert Image.open(tmp_path / "long.png").size == (4000, 10_000) and peak < 20e6
-    with pytest.raises(RuntimeError), PngRows(tmp_path / "half.png", 10) as sheet:
-        sheet.append(np.zeros((1, 10, 3), np.uint8))
+    with pytest.raises(RuntimeError), png_rows(tmp_path / "half.png", 10) as append:
+        append(np.zeros((1, 10, 3), np.uint8))
         raise RuntimeError
     assert not list(tmp_path.glob("*half*"))
 

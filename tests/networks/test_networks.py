@@ -13,9 +13,11 @@ from asterism.engine.distributed import Processes
 from asterism.engine.optimizers import Optimizers
 from asterism.networks.cpu import convolution, normalization, winograd
 from asterism.networks.cpu.convolution import convolve, transpose
-from asterism.networks.cpu.normalization import instance_norm, outputs_made_again
+from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
 from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
+from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator
+from asterism.recipes import JUDGES, RECIPES
 from tests.helpers.recipes import SIZE, SPACES, tiny
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -168,6 +170,20 @@ def test_instance_norm_with_its_activation_equals_the_plain_form(slope, own, mon
         torch.testing.assert_close(a, b_, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("slope", [None, 0.0, 0.2])
+def test_instance_norm_without_scale_and_shift_equals_the_librarys(slope):
+    x = numbers(3, 5, 6, 4, layout=torch.channels_last)
+    layer = InstanceNorm2d(5, slope, affine=False)
+    assert not layer.state_dict()
+    plain = F.instance_norm(x)
+    plain = plain if slope is None else F.leaky_relu(plain, slope)
+    mine = layer(x)
+    assert "_Norm" in type(mine.grad_fn).__name__
+    torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
+    (a,), (b,) = (torch.autograd.grad(y.pow(3).sum(), [x]) for y in (mine, plain))
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
 def test_a_norms_output_is_not_kept_and_gives_the_same_gradients_bit_for_bit():
     generator = Generator(3, 2, width=8, blocks=2).to(memory_format=torch.channels_last)
     x, c = numbers(2, 3, 32, 32, layout=torch.channels_last).float(), torch.eye(2)
@@ -211,6 +227,23 @@ def test_maps_keep_the_channels_last_layout(network):
     y = g(x, torch.ones(2, 2)) if network == "generator" else torch.cat(d(x), 1)
     y.square().sum().backward()
     assert not left
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES | JUDGES))
+def test_no_one_by_one_convolution_skips_pixels(name):
+    """Gradients of such kernels write past a buffer in oneDNN where channels are few (uxlfoundation/oneDNN#6035)."""
+    layers = [m for m in tiny(name, SPACES["joint"]).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(layers) > 5
+    assert not [layer for layer in layers if layer.kernel_size == (1, 1) and layer.stride != (1, 1)]
+
+
+def test_a_shortcut_that_halves_is_the_papers_convolution():
+    block, x = BasicBlock(3, 5, 2).double().eval(), numbers(2, 3, 9, 8, layout=torch.channels_last)
+    mine = []
+    block.shortcut.register_forward_hook(lambda module, given, made: mine.append(made))
+    block(x)
+    convolution_, norm = block.shortcut
+    torch.testing.assert_close(mine[0], norm(F.conv2d(x, convolution_.weight, stride=2)), rtol=1e-12, atol=1e-12)
 
 
 def test_the_optimiser_steps_alike_in_every_layout():

@@ -9,7 +9,7 @@ import torch
 
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.networks.stargan import Discriminator, Generator
-from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake
+from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake, least_squares
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import gradient_penalty
@@ -21,6 +21,13 @@ def test_wasserstein_scores_average_patches_and_keep_their_signs():
     assert critic_fake(logits).tolist() == [2.0, -1.0]
     assert generator_fake(logits).tolist() == [-2.0, 1.0]
     assert critic_real(torch.tensor([4.0])).tolist() == [-4.0]
+
+
+def test_least_squares_averages_patches_of_the_squared_distance():
+    logits = torch.tensor([[1.0, 3.0], [-2.0, 0.0]])
+    assert least_squares(logits, 1).tolist() == [2.0, 5.0]
+    assert least_squares(logits, 0).tolist() == [5.0, 2.0]
+    assert least_squares(torch.tensor([4.0]), 1).tolist() == [9.0]
 
 
 def test_l1_is_the_mean_over_all_elements_of_a_sample():
@@ -74,6 +81,15 @@ def test_classification_counts_what_is_known_and_gives_nothing_else_a_gradient(k
     assert value.shape == (1,) and value.item() == pytest.approx(expected, rel=1e-5)
     value.sum().backward()
     assert ((logits.grad[0] != 0) == torch.tensor(known).bool()).all()
+
+
+def test_numbers_count_by_their_squared_error_as_shares_of_their_range():
+    space = LabelSpace([LabelGroup("a", ("p",), "binary"), LabelGroup("a", ("q", "r"), "number", low=-1, high=3)])
+    logits = torch.tensor([[0.3, 0.5, 2.0]], requires_grad=True)
+    value = classification(logits, torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]), space)
+    assert value.tolist() == [pytest.approx((0.5 - 0.75) ** 2 + (2 - 0.5) ** 2)]
+    value.sum().backward()
+    assert (logits.grad[0] != 0).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(("size", "layers"), [((64, 64), 5), ((128, 128), 6), ((72, 100), 4), ((36, 64), 3)])

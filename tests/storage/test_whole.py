@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asterism.data.pictures import write
+from asterism.data.pictures import PictureFormat, write
+from asterism.engine import checkpoint
 from asterism.engine.log import Log
+from asterism.errors import AsterismError
+from asterism.inference.png_rows import png_rows
+from asterism.inference.sequence import write_sequence
 from asterism.report import write_report
-from asterism.storage.model_file import ModelError, write_file
-from asterism.storage.whole import write_json, write_whole
+from asterism.storage.model_file import write_file
+from asterism.storage.whole import write_json, write_whole, writing
 from tests.helpers.reporting import make_run
 
 WRITERS: dict[str, Callable[[Path], object]] = {
@@ -21,8 +27,22 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "log.jsonl": lambda path: Log(path.parent, 10),
     "report.html": lambda path: write_report([path.parent]),
     "a.png": lambda path: write(path, np.zeros((4, 4, 3), np.uint8)),
-    "model.safetensors": lambda path: write_file(path, b"new"),
+    "model.safetensors": lambda path: write_file(path, b"new model"),
+    "step_00000001.pt": lambda path: checkpoint.write(path, {"step": 1}),
+    "way.gif": lambda path: sequence(path, "gif"),
+    "way.png": lambda path: sequence(path, "strip"),
+    "grid.png": lambda path: rows(path),
 }
+
+
+def sequence(path: Path, kind: str) -> None:
+    frames = [np.full((4, 4, 3), value, np.uint8) for value in (0, 200)]
+    write_sequence(path, iter(frames), PictureFormat(3, 4, 4), kind, side=None, fps=10, first=frames[0])
+
+
+def rows(path: Path) -> None:
+    with png_rows(path, 4) as append:
+        append(np.zeros((4, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -33,19 +53,27 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     run = make_run(tmp_path / "run")
     (run / name).write_bytes((run / name).read_bytes() if (run / name).exists() else b"old")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, no_room() if broken == "write" else nullcontext():
         if broken == "replace":
             patch.setattr(os, "replace", refuse)
-        else:  # No room: the file opens, and takes nothing.
-            patch.setattr(
-                "asterism.storage.whole.open", lambda path, mode: path.touch() or open("/dev/full", mode, 0), raising=False
-            )
-        with pytest.raises((OSError, ModelError), match="No space left"):
+        with pytest.raises((OSError, AsterismError), match="No space left|File too large|a part of it only") as told:
             WRITERS[name](run / name)
+    assert str(run / name) in str(told.value)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     WRITERS[name](run / name)
     assert {path for path in run.rglob("*") if path.is_file()} == set(before)
     assert (run / name).read_bytes() != before[run / name]
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let every file of this process end after a few bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def refuse(*_: object) -> None:
@@ -59,4 +87,17 @@ def test_two_programs_that_write_one_file_do_not_share_a_half(tmp_path: Path, mo
     for number in (11, 12):
         monkeypatch.setattr(os, "getpid", lambda number=number: number)
         write_whole(tmp_path / "a", b"x")
-    assert names == [".a.11", ".a.12"]
+    assert names == [".partial-11-a", ".partial-12-a"]
+
+
+def test_a_folder_comes_into_place_whole(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), writing(tmp_path / "new" / "pack") as partial:
+        partial.mkdir()
+        (partial / "a").write_text("half")
+        raise ZeroDivisionError
+    assert not list((tmp_path / "new").iterdir())
+    with writing(tmp_path / "new" / "pack", sync=True) as partial:
+        partial.mkdir()
+        (partial / "a").write_text("whole")
+        assert not (tmp_path / "new" / "pack").exists()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("a")] == ["new/pack/a"]

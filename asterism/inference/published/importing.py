@@ -39,10 +39,12 @@ def import_published(
     Args:
         name: the recipe.
         files: its checkpoint files in any order; for StarGAN G, and D where there is one. Without D the labels that a
-            target does not name cannot be predicted. For StarGAN v2 nets_ema or nets, or both.
-        space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 needs none:
-            its domains are then domain_0, domain_1, ...
-        size: height and width of the pictures of training; StarGAN v2 and DCGAN tell them by their shapes.
+            target does not name cannot be predicted. For StarGAN v2 nets_ema or nets, or both. For CycleGAN G_A or G_B or
+            both, and discriminators where there are any.
+        space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 and CycleGAN
+            need none: their domains are then domain_0, domain_1, ..., and A and B.
+        size: height and width of the pictures of training; StarGAN v2 and DCGAN tell them by their shapes, CycleGAN takes
+            256 x 256.
         out: folder of the run, new or empty.
         licence: of the weights; none takes that of the authors' files where it is known. Kept in the model file.
         fan: StarGAN v2: keep the landmark network, which makes the masks of faces.

@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 
 from asterism.config import closest
-from asterism.inference.published import dcgan, stargan, stargan_v2
+from asterism.inference.published import cyclegan, dcgan, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -21,6 +21,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "stargan": stargan,
     "fixed_point": stargan,  # The same keys and shapes: only the caller can tell which recipe a file is of.
     "stargan_v2": stargan_v2,
+    "cyclegan": cyclegan,
     "dcgan": dcgan,
 }
 
@@ -37,11 +38,10 @@ def layout(name: str) -> ModuleType:
 
 
 def export_published(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-    """Write a model as the published code would have: for StarGAN `{step}-G.ckpt` and `{step}-D.ckpt`, for StarGAN v2
-    `{step}_nets_ema.ckpt` and, with the discriminator, `{step}_nets.ckpt`, for DCGAN `netG_epoch_0.pth` and `netD_epoch_0.pth`.
+    """Write a model as the published code would have, in files that the modules of `LAYOUTS` describe.
 
     The published loaders take them, strictly; that of StarGAN v2's high-pass models wants the landmark network as well. A
-    model file keeps the discriminator in float16, so D comes back rounded to 11 bits; the others are exact.
+    model file keeps discriminators in float16, so that they come back rounded to 11 bits; the others are exact.
 
     Args:
         model: from `load_model`; networks that it lacks are left out.

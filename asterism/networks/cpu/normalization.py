@@ -5,7 +5,7 @@ around it are slowed by mixed layouts. Its batch norm keeps it: one picture at a
 picture's own scale and shift it is AdaIN. Its parts are put together here with the activation, whose backward needs the
 output alone.
 
-Shapes: x [N, C, H, W]; weight, bias [C], or [N, C] where every picture has its own.
+Shapes: x [N, C, H, W]; weight, bias [C], or [N, C] where every picture has its own, or none.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ EPSILON = 1e-5
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """PyTorch's layer with scale and shift and without running statistics, and the activation that follows.
+    """PyTorch's layer without running statistics, and the activation that follows.
 
     Args:
         channels: C.
         slope: of the activation for negative values: 0 is ReLU; none has no activation.
+        affine: with scale and shift.
     """
 
-    def __init__(self, channels: int, slope: float | None = None) -> None:
-        super().__init__(channels, affine=True)
+    def __init__(self, channels: int, slope: float | None = None, affine: bool = True) -> None:
+        super().__init__(channels, affine=affine)
         self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,21 +42,23 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         return instance_norm(x, self.weight, self.bias, self.slope)
 
 
-def instance_norm(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None = None) -> Tensor:
+def instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float | None = None) -> Tensor:
     """Return act(weight (x - mean) / sqrt(var + eps) + bias), mean and variance over each picture's channel.
 
     Instance norm (arXiv:1607.08022, Eq. 1), AdaIN (arXiv:1703.06868, Eq. 8) with weight and bias of each picture's own.
 
     Args:
+        weight, bias: both, or none for 1 and 0.
         slope: of the leaky ReLU; 0 is ReLU, none is no activation.
     """
     if handwritten.applies(x) and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last):
-        return _Norm.apply(x, weight, bias, slope)
+        given = (x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])) if weight is None else (weight, bias)
+        return _Norm.apply(x, *given, slope)
     return _plain(x, weight, bias, slope)
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor, slope: float | None) -> Tensor:
-    if weight.ndim == 1:
+def _plain(x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float | None) -> Tensor:
+    if weight is None or bias is None or weight.ndim == 1:
         y = F.instance_norm(x, weight=weight, bias=bias, eps=EPSILON)
     else:
         y = weight[:, :, None, None] * F.instance_norm(x, eps=EPSILON) + bias[:, :, None, None]

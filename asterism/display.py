@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
@@ -12,17 +14,12 @@ from asterism.wording import duration
 
 
 class Display:
-    """Progress of one run.
+    """Shows one run's progress: the engine's listener (`asterism.engine.listener`)."""
 
-    Args:
-        steps: the step at which the run ends.
-        quiet: show nothing (processes other than the first).
-    """
-
-    def __init__(self, steps: int, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet, soft_wrap=True)
-        self.live = self.console.is_terminal and not quiet
-        self.steps = steps
+    def __init__(self) -> None:
+        self.console = Console(soft_wrap=True)
+        self.live = self.console.is_terminal
+        self.steps = 0
         self.progress = Progress(
             TextColumn("training"),
             BarColumn(bar_width=28),
@@ -32,12 +29,17 @@ class Display:
             console=self.console,
             transient=True,
         )
-        self.task = self.progress.add_task("train", total=steps, speed="")
+        self.task = self.progress.add_task("train", speed="")
         self.lines = 0
 
-    def start(self, step: int) -> None:
-        """Begin at a step."""
-        self.progress.update(self.task, completed=step)
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """Show on a terminal, by a moving sign, that work goes on."""
+        return Console(stderr=True).status(text)
+
+    def start(self, step: int, steps: int) -> None:
+        """Begin at a step of a run of `steps`."""
+        self.steps = steps
+        self.progress.update(self.task, completed=step, total=steps)
         if self.live:
             self.progress.start()
 
@@ -55,7 +57,7 @@ class Display:
         if self.live:
             self.progress.update(self.task, completed=step)
 
-    def show(self, line: dict[str, Any], remaining: float) -> None:
+    def show(self, line: Mapping[str, Any], remaining: float) -> None:
         """Show a line of the log: speed, time left in seconds, every term.
 
         On a terminal, the terms every tenth time, since the live line shows the rest.

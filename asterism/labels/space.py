@@ -1,14 +1,16 @@
 """Label spaces: the labels of any number of datasets as one code for the generator.
 
-The only place that knows datasets apart. A label group is a set of labels of one dataset, `binary` (any may hold) or
-`one_of` (exactly one holds); attributes of a binary group may form exclusive sub-groups (hair colours), which stay
-binary for the loss, as published, and are switched together in a target.
+The only place that knows datasets apart. A label group is a set of labels of one dataset: `binary` (any may hold), `one_of`
+(exactly one holds) or `number` (each has a value in a range). Attributes of a binary group may form exclusive sub-groups
+(hair colours), which stay binary for the loss, as published, and are switched together in a target.
 
-Shapes: N batch, L labels of all the groups, M datasets.
-    labels   float32 [N, L] in {0, 1}; 0 where unknown
+Shapes: N batch, L labels of all the groups, M datasets. L is 0 for datasets without labels.
+    labels   float32 [N, L]: 1 holds, 0 does not, or a number in its range; 0 where unknown
     known    float32 [N, L] in {0, 1}; 0 for other datasets' labels and for empty cells
     dataset  int64 [N] in [0, M)
-    code c   float32 [N, L] or, with more than one dataset, [N, L + M]: labels, then the mask vector m (StarGAN, Eq. (7))
+    logits   [N, L] raw scores of a class head; of a number the number itself, as a share of its range
+    code c   float32 [N, L] or, with more than one dataset, [N, L + M]: labels, numbers as shares of their range, then the
+             mask vector m (StarGAN, Eq. (7))
 """
 
 from __future__ import annotations
@@ -18,49 +20,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from asterism.config import closest
+from asterism.labels.group import LabelError, LabelGroup, groups_from_text
 
-
-class LabelError(ValueError):
-    """A label or target that the label space does not hold; the message lists what it holds."""
-
-
-@dataclass(frozen=True)
-class LabelGroup:
-    """Labels of one dataset that belong together.
-
-    Args:
-        dataset: name of the dataset.
-        labels: names, unique within the dataset.
-        kind: `binary`: any may hold; `one_of`: exactly one holds.
-        exclusive: sub-groups of a binary group of which exactly one label holds.
-    """
-
-    dataset: str
-    labels: tuple[str, ...]
-    kind: Literal["binary", "one_of"]
-    exclusive: tuple[tuple[str, ...], ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("binary", "one_of"):
-            raise LabelError(f"the kind of a label group is 'binary' or 'one_of', not {self.kind!r}")
-        if not self.labels and self.kind != "binary":
-            raise LabelError(f"dataset {self.dataset!r} has a label group without labels")
-        if self.kind == "one_of" and self.exclusive:
-            raise LabelError("the labels of a one_of group exclude each other already; exclusive sets belong to binary groups")
-        listed = [name for names in self.exclusive for name in names]
-        for name in listed:
-            if name not in self.labels:
-                raise LabelError(f"exclusive label {name!r} is not a label of {self.dataset!r}: {closest(name, self.labels)}")
-        for sequence, what in ((self.labels, "label"), (listed, "exclusive label")):
-            repeated = [name for name, count in Counter(sequence).items() if count > 1]
-            if repeated:
-                raise LabelError(f"{what} {repeated[0]!r} stands twice in dataset {self.dataset!r}")
+TOLERANCE = 0.1
+"""By how much of its range a number may differ from the wanted one and still agree with it."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +37,12 @@ class Edit:
 
     Args:
         dataset: index of the dataset whose labels are set.
-        values: label index -> wanted value.
+        values: label index -> whether it is to hold, or the wanted number.
         name: the words, fit for a file name.
     """
 
     dataset: int
-    values: Mapping[int, bool]
+    values: Mapping[int, float]
     name: str
 
 
@@ -101,6 +69,8 @@ class LabelSpace:
             raise LabelError(f"label {twice[1]!r} stands twice in dataset {twice[0]!r}")
         self._index = {f"{d}:{label}": i for i, (d, label) in enumerate(pairs)} | {n: i for i, n in enumerate(self.names)}
         self._dataset_of = tuple(self.datasets.index(d) for d, _ in pairs)
+        self._group_of = tuple(group for group in self.groups for _ in group.labels)
+        self._numbers = [pair for pair in zip(self.groups, self.spans, strict=True) if pair[0].kind == "number"]
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
@@ -130,8 +100,18 @@ class LabelSpace:
 
     def dataset_span(self, dataset: int) -> slice:
         """Where the labels of one dataset stand among the L labels."""
-        mine = [i for i, d in enumerate(self._dataset_of) if d == dataset]
-        return slice(mine[0], mine[-1] + 1)
+        mine = [s for g, s in zip(self.groups, self.spans, strict=True) if g.dataset == self.datasets[dataset]]
+        return slice(mine[0].start, mine[-1].stop)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The indices of the labels that are numbers."""
+        return tuple(i for _, span in self._numbers for i in range(span.start, span.stop))
+
+    @cached_property
+    def tolerance(self) -> tuple[float, ...]:
+        """By how much two values of each label may differ and still agree: 0, or a tenth of a number's range."""
+        return tuple(TOLERANCE * (g.high - g.low) if g.kind == "number" else 0.0 for g in self._group_of)
 
     @cached_property
     def alternatives(self) -> tuple[tuple[int, ...], ...]:
@@ -171,31 +151,86 @@ class LabelSpace:
     def encode(self, labels: Tensor, known: Tensor, dataset: Tensor) -> Tensor:
         """Return the code c [N, code_size]: labels, zeros where unknown, then one mask bit per dataset.
 
-        The mask is left out when there is one dataset. A label unknown inside its own dataset is 0 and the dataset's
-        bit stays 1. StarGAN (arXiv:1711.09020), Eq. (7).
+        Numbers are shares of their range. The mask is left out when there is one dataset. A label unknown inside its own
+        dataset is 0 and the dataset's bit stays 1. StarGAN (arXiv:1711.09020), Eq. (7).
         """
-        c = labels * known
+        c = self.shares(labels) * known
         if self.num_datasets == 1:
             return c
         m = dataset[:, None] == torch.arange(self.num_datasets, device=dataset.device)
         return torch.cat([c, m.to(c.dtype)], dim=1)
 
-    def decode(self, c: Tensor) -> list[dict[str, bool]]:
-        """Return, per sample, the labels that a code [N, code_size] states: name -> holds, for its dataset only."""
+    def shares(self, labels: Tensor) -> Tensor:
+        """Return labels [..., L] with each number as its share of its range, 0 to 1; the other labels as they are."""
+        if not self._numbers:
+            return labels
+        parts = [labels[..., span] for span in self.spans]
+        ranges = [(g.low, g.high - g.low) for g in self.groups]
+        return torch.cat([(part - low) / width for part, (low, width) in zip(parts, ranges, strict=True)], -1)
+
+    def _from_shares(self, shares: Tensor) -> Tensor:
+        """Return labels [..., L] from `shares`, numbers clamped to their range."""
+        if not self._numbers:
+            return shares
+        parts = [shares[..., span] for span in self.spans]
+        for place, group in enumerate(self.groups):
+            if group.kind == "number":
+                parts[place] = (group.low + parts[place] * (group.high - group.low)).clamp(group.low, group.high)
+        return torch.cat(parts, -1)
+
+    def decode(self, c: Tensor) -> list[dict[str, float]]:
+        """Return, per sample, the labels that a code [N, code_size] states: name -> value, for its dataset only."""
         if self.num_datasets == 1:
             dataset = torch.zeros(len(c), dtype=torch.long)
         else:
             dataset = c[:, self.num_labels :].argmax(1).cpu()
-        spans = [self.dataset_span(int(d)) for d in dataset]
-        return [{self.names[i]: bool(row[i] > 0.5) for i in range(s.start, s.stop)} for row, s in zip(c, spans, strict=True)]
+        labels = self._from_shares(c[:, : self.num_labels])
+        return [self.named(row, int(d)) for row, d in zip(labels, dataset, strict=True)]
+
+    def named(self, labels: Tensor, dataset: int | None = None) -> dict[str, float]:
+        """Return labels [L] by name, of one dataset or of all: True, False or a number, as targets take them."""
+        span = range(self.num_labels)[self.dataset_span(dataset) if dataset is not None else slice(None)]
+        return {self.names[i]: float(labels[i]) if i in self.numbers else bool(labels[i] > 0.5) for i in span}
 
     def decide(self, logits: Tensor) -> Tensor:
-        """Turn class logits [N, L] into labels [N, L]: the likeliest of each set of alternatives, the sign of every other."""
+        """Turn class logits [N, L] into labels [N, L].
+
+        The likeliest of each set of alternatives holds, and every other label whose logit is positive; numbers are clamped
+        to their range.
+        """
         labels = (logits > 0).float()
         for choice in self.alternatives:
             best = logits[:, list(choice)].argmax(1)
             labels[:, list(choice)] = torch.nn.functional.one_hot(best, len(choice)).to(labels)
-        return labels
+        for _, span in self._numbers:
+            labels[:, span] = logits[:, span]
+        return self._from_shares(labels)
+
+    # -- comparing -------------------------------------------------------------------------------------------------
+
+    def agree(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Say which labels [N, L] are as wanted, [N, L] or [L]: bool [N, L]. Numbers are, within `tolerance`."""
+        return (predicted - wanted).abs() <= predicted.new_tensor(self.tolerance)
+
+    def holds(self, labels: Tensor, known: Tensor, index: int, value: float = 1.0) -> Tensor:
+        """Say which samples, of labels and known [N, L], are known to have this value of a label: bool [N]."""
+        return ((labels[:, index] - value).abs() <= self.tolerance[index]) & (known[:, index] > 0)
+
+    def upper(self, labels: Tensor) -> Tensor:
+        """Say which labels [N, L] hold or, of numbers, lie in the upper half of their range: bool [N, L]."""
+        return self.shares(labels) >= 0.5
+
+    def margin(self, logits: Tensor, wanted: Tensor, index: int) -> Tensor:
+        """Return by how much logits [N, L] favour the wanted value of a label over its rivals: [N], above 0 where they do.
+
+        The rivals of an alternative are the others, that of another label its absence, and those of a number the values
+        that do not agree with it.
+        """
+        if index in self.numbers:
+            return TOLERANCE - (logits[:, index].clamp(0, 1) - self.shares(wanted)[:, index]).abs()
+        others = [i for i in self.siblings(index) if i != index]
+        favour = logits[:, index] - (logits[:, others].amax(1) if others else 0.0)
+        return torch.where(wanted[:, index] > 0, favour, -favour)
 
     # -- targets ---------------------------------------------------------------------------------------------------
 
@@ -210,44 +245,54 @@ class LabelSpace:
             hint = f"it stands in several datasets: say {' or '.join(shared)}; " if shared else ""
             near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
             hint = hint or (f"did you mean {' or '.join(near)}? " if near else "")
-            raise LabelError(f"no label {name!r}: {hint}the labels are {', '.join(self.names)}")
+            valid = f"the labels are {', '.join(self.names)}" if self.names else "there are no labels"
+            raise LabelError(f"no label {name!r}: {hint}{valid}")
         return self._index[name]
 
-    def values(self, words: str | Mapping[str, Any]) -> dict[int, bool]:
-        """Read label values, `Male,Young=no` or {"Male": True, "Young": False}: label index -> holds, in the order named.
+    def say(self, index: int, value: float) -> str:
+        """Return a label's value in words that `parse` takes: `Male`, `Male=no`, `AU12=0.9`."""
+        return self._group_of[index].say(self.names[index], value)
 
-        Words that are a label as a whole are that label, such as a folder called `Monet, Claude`.
+    def values(self, words: str | Mapping[str, Any]) -> dict[int, float]:
+        """Read label values, `Male,Young=no,AU12=0.8` or {"Male": True, "AU12": 0.8}: label index -> value, as named.
+
+        Words that are a label as a whole are that label, such as a folder called `Monet, Claude`. A number that is named
+        without a value is its highest.
 
         Raises:
-            LabelError: unknown label, or a value that is neither yes nor no.
+            LabelError: unknown label, a value that is neither yes nor no, or a number outside its range.
         """
         if not isinstance(words, Mapping):
             parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
             words = dict((part, "yes") if part in self._index else _pair(part) for part in parts)
-        return {self.index(name): _truth(name, value) for name, value in words.items()}
+        return {(i := self.index(name)): self._group_of[i].read(name, value) for name, value in words.items()}
 
     def parse(self, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:
-        """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,Smiling=no`, or {"Blond_Hair": True}.
+        """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,AU12=0.8`, or {"Blond_Hair": True}.
 
         Returns:
             One edit per dataset that the target names, in the order named: no code with two mask bits was ever
             trained, so a target over two datasets is two passes.
 
         Raises:
-            LabelError: unknown label, a value that is neither yes nor no, a contradiction, or a choice that is only
-                switched off.
+            LabelError: unknown label, a value that it cannot have, a contradiction, or a choice that is only switched off.
         """
         wanted = self.values(target)
         if not wanted:
-            raise LabelError(f"the target is empty; name one or more of: {', '.join(self.names)}")
-        passes: dict[int, dict[int, bool]] = {}
+            valid = f"name one or more of: {', '.join(self.names)}" if self.names else "there are no labels to name"
+            raise LabelError(f"the target is empty; {valid}")
+        passes: dict[int, dict[int, float]] = {}
         for index, value in wanted.items():
             passes.setdefault(self._dataset_of[index], {})[index] = value
         for values in passes.values():
             self._check(values)
-        return tuple(Edit(d, values, _file_name(self.names, values)) for d, values in passes.items())
+        return tuple(Edit(d, values, self._file_name(values)) for d, values in passes.items())
 
-    def _check(self, values: Mapping[int, bool]) -> None:
+    def _file_name(self, values: Mapping[int, float]) -> str:
+        words = (self.say(i, v) if v or i in self.numbers else f"no-{self.names[i]}" for i, v in values.items())
+        return "+".join(words).replace(":", ".").replace("/", "-").replace("\\", "-").replace(" ", "_")
+
+    def _check(self, values: Mapping[int, float]) -> None:
         for choice in self.alternatives:
             on = [self.names[i] for i in choice if values.get(i)]
             off = [self.names[i] for i in choice if values.get(i) is False]
@@ -271,37 +316,43 @@ class LabelSpace:
         dataset = torch.full((len(labels),), edit.dataset, dtype=torch.long, device=labels.device)
         known = self.known(dataset)
         result = labels * known
-        for index, on in edit.values.items():
-            if on:
+        for index, value in edit.values.items():
+            if value:
                 result[:, list(self.siblings(index))] = 0.0
-            result[:, index] = float(on)
+            result[:, index] = float(value)
         return result, known, dataset
 
     def single_edits(self, labels: Tensor, dataset: int) -> list[tuple[str, Tensor]]:
         """Return the published list of test targets: each label of `dataset` in turn, as (name, labels [N, L]).
 
-        A label with alternatives is set and the others are cleared; any other binary label is flipped.
+        A label with alternatives is set and the others are cleared; any other binary label is flipped, and a number is set
+        to the end of its range that is further away.
         """
-        span = self.dataset_span(dataset)
+        span, upper = self.dataset_span(dataset), self.upper(labels)
         targets = []
         for index in range(span.start, span.stop):
             result = labels.clone()
-            siblings = self.siblings(index)
+            siblings, group = self.siblings(index), self._group_of[index]
             if siblings:
                 result[:, list(siblings)] = 0.0
                 result[:, index] = 1.0
             else:
-                result[:, index] = 1.0 - result[:, index]
+                result[:, index] = torch.where(upper[:, index], group.low, group.high).to(result)
             targets.append((self.names[index], result))
         return targets
 
     def sample_uniform(self, dataset: Tensor, rng: torch.Generator) -> Tensor:
         """Draw target labels [N, L] uniformly over the domains of each sample's `dataset` [N], on the CPU.
 
-        Of each set of alternatives one is drawn; every other binary label holds with probability 1/2.
+        Of each set of alternatives one is drawn; every other binary label holds with probability 1/2; a number is uniform
+        over its range.
         """
         count = len(dataset)
-        labels = (torch.rand(count, self.num_labels, generator=rng) < 0.5).float()
+        drawn = torch.rand(count, self.num_labels, generator=rng)
+        labels = (drawn < 0.5).float()
+        for _, span in self._numbers:
+            labels[:, span] = drawn[:, span]
+        labels = self._from_shares(labels)
         for choice in self.alternatives:
             picked = torch.randint(len(choice), (count,), generator=rng)
             labels[:, list(choice)] = torch.nn.functional.one_hot(picked, len(choice)).float()
@@ -311,39 +362,21 @@ class LabelSpace:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return JSON values that `from_json` takes back."""
-        return [
-            {"dataset": g.dataset, "labels": list(g.labels), "kind": g.kind, "exclusive": [list(e) for e in g.exclusive]}
-            for g in self.groups
-        ]
+        return [group.to_json() for group in self.groups]
 
     @classmethod
     def from_json(cls, groups: Sequence[Mapping[str, Any]]) -> LabelSpace:
         """Rebuild a label space from `to_json`'s values."""
-        return cls(
-            LabelGroup(g["dataset"], tuple(g["labels"]), g["kind"], tuple(tuple(e) for e in g["exclusive"])) for g in groups
-        )
+        return cls(map(LabelGroup.from_json, groups))
 
     @classmethod
     def from_text(cls, text: str, dataset: str = "data") -> LabelSpace:
         """Read a label space from words: `A,B,C` (binary) or `celeba:binary:A,B;rafd:one_of:C,D`.
 
-        Hair colours as CelebA names them (Black_, Blond_, Brown_, Gray_Hair) form an exclusive sub-group, the rule that
-        the published test uses.
-
         Raises:
             LabelError: a part that has neither form.
         """
-        groups = []
-        for part in text.split(";"):
-            pieces = part.split(":")
-            if len(pieces) not in (1, 3):
-                raise LabelError(f"cannot read {part!r}: expected A,B,C or dataset:binary:A,B or dataset:one_of:C,D")
-            name, kind, listed = pieces if len(pieces) == 3 else (dataset, "binary", part)
-            labels = tuple(label.strip() for label in listed.split(",") if label.strip())
-            hair = tuple(label for label in labels if label in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"))
-            exclusive = (hair,) if kind == "binary" and len(hair) > 1 else ()
-            groups.append(LabelGroup(name.strip(), labels, kind.strip(), exclusive))  # type: ignore[arg-type]
-        return cls(groups)
+        return cls(groups_from_text(text, dataset))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelSpace) and self.groups == other.groups
@@ -358,26 +391,3 @@ class LabelSpace:
 def _pair(part: str) -> tuple[str, str]:
     name, _, value = part.partition("=")
     return name.strip(), value.strip() or "yes"
-
-
-def _truth(name: str, value: Any) -> bool:
-    words = {
-        "yes": True,
-        "true": True,
-        "1": True,
-        "on": True,
-        "no": False,
-        "false": False,
-        "0": False,
-        "off": False,
-        "-1": False,
-    }
-    found = words.get(str(value).lower())
-    if found is None:
-        raise LabelError(f"{name}={value}: expected yes or no")
-    return found
-
-
-def _file_name(names: Sequence[str], values: Mapping[int, bool]) -> str:
-    words = (names[i] if on else f"no-{names[i]}" for i, on in values.items())
-    return "+".join(words).replace(":", ".").replace("/", "-").replace("\\", "-").replace(" ", "_")

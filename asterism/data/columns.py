@@ -1,0 +1,163 @@
+"""From the cells of a table to label groups: labels that hold or do not, texts of which one holds, and numbers.
+
+Label columns are the numbers that `config.numbers` names and, in this order of preference, those that `config.labels` names;
+the text column `domain`; the attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one
+group, each text column a `one_of` group, the numbers of one range a group. An empty cell is an unknown value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from asterism.config import DataConfig, closest
+from asterism.data.collection import DataError, some
+from asterism.data.exclusive import exclusive_sets
+from asterism.labels import LabelGroup
+
+CELEBA_LIST = "list_attr_celeba.txt"
+VALUES = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "-1.0": 0, "true": 1, "false": 0, "": 0}
+"""What the cells of a binary label hold; the empty one is unknown."""
+
+
+Columns = Mapping[str, list[str]]
+"""The cells of each column by its name, one per picture."""
+
+
+def read_labels(
+    dataset: str, path: Path, files: list[str], columns: Columns, config: DataConfig, notes: list[str]
+) -> tuple[tuple[LabelGroup, ...], np.ndarray, np.ndarray]:
+    """Turn columns into groups, labels float32 [M, D] and known bool [M, D]; without label columns D is 0.
+
+    Args:
+        path: of the table.
+        files: the pictures, which errors name rows by.
+        notes: to which sentences for a person are added.
+
+    Raises:
+        DataError: a cell without a number where one should be, or a column that is no label.
+    """
+    ranges = {name: ends for name, ends in number_ranges(config.numbers).items() if name in columns}
+    others = {name: cells for name, cells in columns.items() if name not in ranges}
+    named = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
+    chosen = [name for name in named if name in others] if named else _label_columns(path, others, notes)
+    groups, labels, known = [], [np.zeros((len(files), 0), np.float32)], [np.zeros((len(files), 0), bool)]
+    binary = [name for name in chosen if _is_binary(columns[name])]
+    if binary:
+        values = np.array([[VALUES[cell.lower()] for cell in columns[name]] for name in binary], np.float32).T
+        filled = _filled(columns, binary)
+        exclusive = _exclusive(binary, values, filled, config, notes)
+        groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive))
+        labels.append(values)
+        known.append(filled)
+    for name in (n for n in chosen if n not in binary):
+        cells = columns[name]
+        domains = sorted(set(cells) - {""})
+        if not 2 <= len(domains) <= max(2, len(cells) // 2):
+            raise DataError(
+                f"{path}: the column {name!r} is no label: in {len(cells):,} rows it holds {some(domains, 'values')}"
+            )
+        groups.append(LabelGroup(dataset, tuple(domains), "one_of"))
+        labels.append(np.array([[cell == domain for domain in domains] for cell in cells], np.float32))
+        known.append(np.repeat(_filled(columns, [name]), len(domains), axis=1))
+    for low, high in dict.fromkeys(ranges.values()):
+        names = [name for name, ends in ranges.items() if ends == (low, high)]
+        groups.append(LabelGroup(dataset, tuple(names), "number", (), low, high))
+        labels.append(np.array([_numbers(path, files, n, columns[n], low, high) for n in names], np.float32).T)
+        known.append(_filled(columns, names))
+    groups = groups or [LabelGroup(dataset, (), "binary")]
+    return tuple(groups), np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
+
+
+def number_ranges(words: str) -> dict[str, tuple[float, float]]:
+    """Read `config.numbers`, `AU01,AU12:0:5`: the range of each column.
+
+    Raises:
+        DataError: a range that is no range.
+    """
+    ranges = {}
+    for part in (word.strip() for word in words.split(",") if word.strip()):
+        name, *ends = (piece.strip() for piece in part.rsplit(":", 2))
+        try:
+            low, high = map(float, ends or ("0", "1"))
+        except ValueError:
+            low = high = 0.0
+        if not -np.inf < low < high < np.inf:
+            raise DataError(f"--data.numbers {part}: expected a column, or a column with its range, such as AU12:0:5")
+        ranges[name] = (low, high)
+    return ranges
+
+
+def no_label_columns(path: Path, columns: Columns) -> str:
+    """Say that a table has no labels, and what would be."""
+    return (
+        f"{path} has no label columns; expected columns of 1 and -1 (or 1 and 0), or a text column 'domain'; "
+        f"it has {', '.join(columns) or 'none'}: name label columns by --data.labels"
+    )
+
+
+def _filled(columns: Columns, names: list[str]) -> np.ndarray:
+    return np.array([[cell != "" for cell in columns[name]] for name in names], bool).T
+
+
+def _numbers(path: Path, files: list[str], name: str, cells: list[str], low: float, high: float) -> list[float]:
+    """Return the numbers of a column, 0 where the cell is empty."""
+    values = []
+    for file, cell in zip(files, cells, strict=True):
+        try:
+            value = float(cell or low)
+        except ValueError:
+            value = np.nan
+        if not low <= value <= high:
+            raise DataError(
+                f"{path}, the row of {file}: the column {name!r} holds {cell!r}; expected a number from {low:g} to {high:g} "
+                f"(--data.numbers {name}:LOW:HIGH says another range), or nothing where it is unknown"
+            )
+        values.append(value if cell else 0.0)
+    return values
+
+
+def _label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
+    """Choose the label columns among those that hold no numbers, in the table's order."""
+    if "domain" in columns and not _is_binary(columns["domain"]):
+        chosen = ["domain"]
+    else:
+        chosen = [
+            name for name, cells in columns.items() if _is_binary(cells) and len({VALUES[c.lower()] for c in cells if c}) == 2
+        ]
+        if path.name != CELEBA_LIST and (beside := path.with_name(CELEBA_LIST)).is_file():
+            with open(beside, encoding="utf-8-sig") as file:
+                names = list(islice(file, 2))[-1].split()
+            chosen = [name for name in chosen if name in names] or chosen
+    rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
+    if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
+        notes.append(some(unused, "columns that are no labels unless --data.labels says so"))
+    return chosen
+
+
+def _is_binary(cells: list[str]) -> bool:
+    values = {cell.lower() for cell in cells}
+    return values <= VALUES.keys() and not ({"0", "0.0"} & values and {"-1", "-1.0"} & values) and values != {""}
+
+
+def _exclusive(
+    names: list[str], values: np.ndarray, known: np.ndarray, config: DataConfig, notes: list[str]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of labels that exclude each other: the configured ones that this table has, or else inferred ones."""
+    if not config.exclusive:
+        whole = [i for i in range(len(names)) if known[:, i].all()]
+        inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
+        notes.extend(f"exactly one of {', '.join(found)} holds in every row: they are switched together" for found in inferred)
+        return inferred
+    sets = []
+    for part in config.exclusive.split(";"):
+        wanted = tuple(word.strip() for word in part.split(",") if word.strip())
+        absent = [name for name in wanted if name not in names]
+        if absent and len(absent) < len(wanted):
+            raise DataError(f"--data.exclusive {part}: {absent[0]} is not a label: {closest(absent[0], names)}")
+        if wanted and not absent:
+            sets.append(wanted)
+    return tuple(sets)

@@ -1,0 +1,128 @@
+"""From the headers of all files to the one format that the pictures, or features, of a run have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from asterism.config import DataConfig
+from asterism.data.collection import Collection, DataError, some
+from asterism.data.pictures import Header, PictureError, PictureFormat
+
+Headers = Sequence[Sequence[Header | PictureError]]
+"""Of each collection, in the order of its files."""
+
+
+def choose_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
+    """Choose size, channels, depth and value range for all the datasets; return them, and notes for a person.
+
+    Raises:
+        DataError: pictures that do not go together, or not with the configuration.
+    """
+    examples: dict[int, str] = {}
+    counts, depths, unfit = Counter[int](), Counter[int](), list[str]()
+    for collection, held in zip(collections, headers, strict=True):
+        for file, header in zip(collection.files, held, strict=True):
+            if isinstance(header, Header):
+                counts[header.channels] += 1
+                depths[header.depth] += 1
+                examples.setdefault(header.channels, str(collection.root / file))
+                if not header.converts_to(config.channels or header.channels):
+                    unfit.append(f"{collection.root / file} of {header.channels}")
+    depth = max(depths)
+    if depth == 32 and len(depths) > 1:
+        pictures = depths.total() - depths[32]
+        raise DataError(f"{depths[32]:,} files hold features (floats), {pictures:,} pictures: train on one kind of them")
+    if depth < 32:
+        _check_crop(collections, headers, config)
+    if unfit:
+        raise DataError(
+            f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; leave it out, or these"
+        )
+    if len(counts) > 1 and config.channels is None:
+        found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
+        raise DataError(
+            f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
+            "colour (transparency is laid on white), 1 for grey"
+        )
+    for collection in collections:
+        if collection.pack is not None and collection.pack.depth != depth:
+            raise DataError(
+                f"{collection.root} was packed with {collection.pack.depth} bits, other data of this run have {depth}: pack "
+                "them together, by one asterism pack command"
+            )
+    if depth == 32:
+        return _feature_format(collections, headers, config, next(iter(counts)))
+    full = float(2**depth - 1)
+    low, high = config.value_range or (0.0, full)
+    if not 0 <= low < high <= full:
+        raise DataError(
+            f"--data.value_range is {low:g},{high:g}; expected two values from 0 to {full:g}, which {depth} bits hold, the "
+            "lower first"
+        )
+    if len(depths) > 1 and (low, high) != (0, full):
+        raise DataError(
+            f"--data.value_range {low:g},{high:g}: {depths[8]:,} pictures have 8 bits, {depths[16]:,} have 16; save them alike"
+        )
+    height, width = config.size
+    return PictureFormat(config.channels or next(iter(counts)), height, width, low, high, depth, config.crop), []
+
+
+def _feature_format(
+    collections: Sequence[Collection], headers: Headers, config: DataConfig, channels: int
+) -> tuple[PictureFormat, list[str]]:
+    """Check that all features have the rows and enough columns, and find their range in the training split."""
+    height, width = config.size
+    if config.crop:
+        raise DataError(f"--data.crop {config.crop} is of pictures; features are cropped to the columns of --data.size")
+    held = [
+        (str(collection.root / file), header, split)
+        for collection, found in zip(collections, headers, strict=True)
+        for file, header, split in zip(collection.files, found, collection.split, strict=True)
+        if isinstance(header, Header)
+    ]
+    rows = Counter(header.height for _, header, _ in held)
+    (most, _), *others = rows.most_common()
+    if others:
+        odd = [f"{file} {header.height}x{header.width}" for file, header, _ in held if header.height != most]
+        raise DataError(
+            f"{some(odd, f'features without the {most} rows that the others have')}; make them alike, or leave them out"
+        )
+    if most != height:
+        raise DataError(f"the features have {most} rows, which are not resized: give --data.size {most}x{width}")
+    short = [f"{file} {header.height}x{header.width}" for file, header, _ in held if header.width < width]
+    if short:
+        raise DataError(
+            f"{some(short, f'features of fewer than the {width} columns of --data.size')}; choose fewer, such as --data.size "
+            f"{height}x{min(header.width for _, header, _ in held)}, or leave these out"
+        )
+    if config.value_range is not None:
+        (low, high), notes = config.value_range, []
+    else:
+        training = [header for _, header, split in held if split == "train"] or [header for _, header, _ in held]
+        values = [header.values for header in training if header.values]
+        low, high = min(v[0] for v in values), max(v[1] for v in values)
+        notes = [f"the training features reach from {low:g} to {high:g}, which map to -1 and 1; --data.value_range says others"]
+    if not low < high:
+        raise DataError(
+            f"the range of features is {low:g} to {high:g}; give two values, the lower first, by --data.value_range"
+        )
+    return PictureFormat(channels, height, width, low, high, depth=32), notes
+
+
+def _check_crop(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> None:
+    height, width = config.size
+    crop_height, crop_width = (config.crop * side / max(height, width) for side in (height, width))
+    for collection, held in zip(collections, headers, strict=True):
+        if collection.pack is not None:  # Cropped already.
+            continue
+        small = [
+            f"{file} {h.width}x{h.height}"
+            for file, h in zip(collection.files, held, strict=True)
+            if isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)
+        ]
+        if small:
+            raise DataError(
+                f"{collection.root}: {some(small, f'pictures smaller than the crop of {config.crop} pixels')}; "
+                "choose a smaller --data.crop, or 0 for the largest area of every picture"
+            )
