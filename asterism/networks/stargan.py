@@ -1,4 +1,4 @@
-"""The networks of StarGAN (arXiv:1711.09020, CompiledTerms IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
+"""The networks of StarGAN (arXiv:1711.09020, Tables IV and V), which Fixed-Point GAN (arXiv:1908.06965) shares.
 
 Parameter names and shapes are those of the authors' released checkpoints, without the running statistics that their
 instance norms kept and that must not be used.
