@@ -93,8 +93,8 @@ def test_networks_give_the_published_outputs(name):
 
 
 UPDATES = {
-    "discriminator_latent": ("d_latent", 1e-5, {"discriminator": 1e-5}),
-    "discriminator_reference": ("d_reference", 1e-5, {"discriminator": 1e-4}),
+    "discriminator_latent": ("d_latent", 1e-5, {"discriminator": 3e-5}),
+    "discriminator_reference": ("d_reference", 1e-4, {"discriminator": 3e-4}),
     "generator_latent": ("g_latent", 1e-5, {"generator": 3e-3, "mapping_network": 1e-3, "style_encoder": 1e-4}),
     # Adam's first step is the gradient's sign, so some weights of G, stepped before, went the other way in float32.
     "generator_reference": ("g_reference", 1e-4, {"generator": 6e-2}),
