@@ -265,10 +265,21 @@ def test_a_saved_model_loads_and_translates(tmp_path: Path) -> None:
         assert rounded.dtype == torch.float32 and 0 < (rounded - results["happy"]).abs().max() < near
 
 
-def test_precision_and_device_are_checked_and_explained() -> None:
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_is_chosen_where_the_hardware_multiplies_it(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asterism.machine._multiplies_bfloat16", lambda device: fast)
+    chosen = Machine.choose("cpu")
+    assert chosen.dtype == (torch.bfloat16 if fast else torch.float32) and chosen.full_dtype == torch.float32
+    assert f"this cpu {'multiplies' if fast else 'does not multiply'} bfloat16" in chosen.reason
+
+
+def test_precision_and_device_are_checked_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Machine.choose("cpu", "float32").reason == "cpu, float32 (asked for)"
-    assert "bfloat16" in Machine.choose("cpu").reason
+    assert Machine.choose("cpu", "float64").full_dtype == torch.float64
     with pytest.raises(ConfigError, match="here: auto"):
         Machine.choose("cuda" if not torch.cuda.is_available() else "tpu")
     with pytest.raises(ConfigError, match="auto, bfloat16, float32, float64"):
         Machine.choose("cpu", "float16")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match="mps does not compute in float64; give device cpu"):
+        Machine.choose("mps", "float64")
