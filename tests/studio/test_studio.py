@@ -193,7 +193,7 @@ def test_pictures_that_pillow_cannot_open_pass_the_page(folder: Path) -> None:
 def test_the_change_is_what_the_model_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what resampling to the model's size blurs: where the model returns its input, nothing has changed."""
     one, picture = model(negative()), noise(40, 24)
-    monkeypatch.setattr(one.translator.recipe, "translate", lambda x, target: x)
+    monkeypatch.setattr(one.translator.recipe, "translate", lambda x, told, **_: x)
     for fit in ("letterbox", "crop"):
         (same,) = one.translate([picture], "Male", fit=fit)
         change = one.change(picture, same, fit)
