@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
-from asterism.data.loader import load_rows
 from asterism.data.pictures import PictureError, PictureFormat, to_float
+from asterism.data.reading import load_rows
 from asterism.errors import AsterismError
 from asterism.inference.folder import find_pictures
 from asterism.inference.images import fit_in, open_file
