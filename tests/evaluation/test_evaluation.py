@@ -18,8 +18,8 @@ from torch import Tensor
 
 from asterism import train
 from asterism.config import ConfigError, DataConfig
-from asterism.data.collection import DataError
 from asterism.data.dataset import open_data
+from asterism.data.listing import DataError
 from asterism.data.pictures import write
 from asterism.evaluation import judge as judging
 from asterism.evaluation.candidates import Generator
