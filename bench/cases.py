@@ -19,7 +19,8 @@ from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
 from asterism.engine.listener import Silent
-from asterism.engine.trainer import Trainer, step_generator
+from asterism.engine.step import step_generator
+from asterism.engine.trainer import Trainer
 from asterism.inference.images import Picture
 from asterism.inference.styles import Target
 from asterism.labels import LabelGroup, LabelSpace

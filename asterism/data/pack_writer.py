@@ -19,9 +19,9 @@ from asterism.data.arrays import STORED
 from asterism.data.collection import SPLITS, Collection, DataError, list_pictures
 from asterism.data.dataset import PictureSet, collect, join, probe_all
 from asterism.data.folder import read_folder
-from asterism.data.loader import read_picture
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError, PictureFormat
+from asterism.data.reading import read_picture
 from asterism.data.table import CELEBA_LIST, find_tables, is_table, read_table
 from asterism.storage.whole import writing
 

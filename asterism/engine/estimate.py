@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,13 +15,11 @@ from asterism.data.dataset import Datasets
 from asterism.data.loader import Loader
 from asterism.engine import memory
 from asterism.engine.distributed import Processes
-from asterism.engine.listener import Silent
 from asterism.engine.run import build, in_steps
-from asterism.engine.trainer import Trainer
+from asterism.engine.step import Steps
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Update
 from asterism.recipes.settings import Settings
-from asterism.wording import byte_size
 
 PROBE = 2
 """Pictures of the first timed batch."""
@@ -118,22 +115,17 @@ def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int
     """
     if room is None:
         return ""
-    limit, again = SAFE_SHARE * room - state, config.checkpoint_activations
-    if (kept.again if again else kept.plain) <= limit:
+    limit = SAFE_SHARE * room - state
+
+    def fits(parts: int, again: bool) -> bool:
+        return (kept.again if again else kept.plain) / micro * -(-config.batch_size // parts) <= limit
+
+    if fits(config.accumulate, config.checkpoint_activations):
         return "it fits"
-    if not divides:
-        return "it does not fit; a smaller --train.batch_size would"
-    for recomputed in (False, True)[again:]:
-        each = (kept.again if recomputed else kept.plain) / micro
-        pictures = int(limit // each)
-        if pictures >= 1:
-            parts = -(-config.batch_size // pictures)
-            keys = f"--train.accumulate {parts}" if parts > config.accumulate else ""
-            keys += " --train.checkpoint_activations yes" if recomputed and not again else ""
-            return f"it does not fit; with {keys.strip()}, the same batch in smaller parts, it takes about " + byte_size(
-                state + round(each * -(-config.batch_size // parts))
-            )
-    return "it does not fit, not even one picture at a time: a smaller --data.size or narrower networks would"
+    keys = memory.keys_that_fit(config, divides, fits)
+    if keys is None:
+        return f"it does not fit; {memory.NOTHING_FITS}"
+    return f"it does not fit; with {keys}, which computes the same step, it does"
 
 
 def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Machine, count: int) -> tuple[float, Kept]:
@@ -149,24 +141,23 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
         streams=recipe.streams,
         on_broken=lambda path, reason: None,
     )
-    parts = {"machine": machine, "processes": Processes(), "identity": {}, "previews": None, "info": {}, "listener": Silent()}
-    trainer = Trainer(recipe, loader, config, Path(), **parts)  # type: ignore[arg-type]
+    steps = Steps(recipe, config, machine, Processes())
     with closing(loader.iterate(0)) as batches, machine.backend_flags():
-        batch = trainer.prepare(*next(batches)[0])
+        batch = steps.prepare(*next(batches)[0])
         mean, most = 0.0, Kept()
         for update in recipe.updates:
-            plain, kept = timed(trainer, update, batch, count, step=0)
+            plain, kept = timed(steps, update, batch, count, step=0)
             if update.lazy and update.lazy[1] > 1:  # Every k-th step also takes the costly table.
-                lazy, kept = timed(trainer, update, batch, count, step=update.lazy[1] - 1)
+                lazy, kept = timed(steps, update, batch, count, step=update.lazy[1] - 1)
                 plain += (lazy - plain) / update.lazy[1]
             mean, most = mean + plain / update.every, most.most(kept)
     return mean, most
 
 
-def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int) -> tuple[float, Kept]:
+def timed(steps: Steps, update: Update, batch: Batch, count: int, step: int) -> tuple[float, Kept]:
     """Make an update as at a step, a second time after a warm-up; return its seconds and the bytes that its graph keeps."""
-    trainer.step = step
-    progress = torch.tensor(float(step), device=trainer.machine.device)
+    steps.step = step
+    progress = torch.tensor(float(step), device=steps.machine.device)
     saved: list[dict[int, int]] = [{}]  # Outside of networks first, then by call of a network.
 
     def note(tensor: Tensor) -> None:
@@ -177,19 +168,19 @@ def timed(trainer: Trainer, update: Update, batch: Batch, count: int, step: int)
         saved.append({})
 
     calls = [0]
-    networks = trainer.recipe.networks.values()
+    networks = steps.recipe.networks.values()
     hooks = [n.register_forward_pre_hook(enter) for n in networks]
     hooks += [n.register_forward_hook(lambda *_: calls.pop() and None, always_call=True) for n in networks]
-    memory.recompute_activations(trainer.recipe, False)
-    trainer.tables.note = note
-    trainer.apply(update, batch, count, progress)
-    trainer.tables.note = None
+    memory.recompute_activations(steps.recipe, False)
+    steps.tables.note = note
+    steps.apply(update, batch, count, progress)
+    steps.tables.note = None
     for hook in hooks:
         hook.remove()
-    memory.recompute_activations(trainer.recipe, trainer.config.checkpoint_activations)
-    float(trainer.optimizers.skipped)  # Waits for the device.
+    memory.recompute_activations(steps.recipe, steps.config.checkpoint_activations)
+    float(steps.optimizers.skipped)  # Waits for the device.
     began = time.perf_counter()
-    trainer.apply(update, batch, count, progress)
-    float(trainer.optimizers.skipped)
+    steps.apply(update, batch, count, progress)
+    float(steps.optimizers.skipped)
     outside, *inside = (sum(held.values()) for held in saved)
     return time.perf_counter() - began, Kept(outside + sum(inside), outside + max(inside, default=0))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from asterism.engine.compilation import CompiledTerms
-from asterism.errors import ran_out
+from asterism.config import TrainConfig
 from asterism.networks.batch_norm import frozen_statistics
 from asterism.recipes.base import Recipe
 
-if TYPE_CHECKING:
-    from asterism.engine.trainer import Trainer
+NOTHING_FITS = (
+    "nothing that leaves the step as it is makes it fit: choose a smaller --train.batch_size, a smaller --data.size or "
+    "narrower networks (asterism list RECIPE shows the widths), or free memory"
+)
 
 
 def available(device: torch.device) -> int | None:
@@ -57,53 +59,22 @@ def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> A
     )
 
 
-def what_fits(trainer: Trainer, drawn: list[Any]) -> str:
-    """Find by trying what makes the step fit in which memory ran out, and say which keys to give.
+def keys_that_fit(config: TrainConfig, divides: bool, fits: Callable[[int, bool], bool]) -> str | None:
+    """Find the least change of a run that does not fit in memory by which the same step fits.
 
     Args:
-        drawn: the step's batches, as the loader gave them; nothing is stepped, and gradients are cleared.
+        divides: whether a batch may be divided into more micro-batches.
+        fits: says whether the step fits with `accumulate` and `checkpoint_activations` at these values. What fits in parts
+            fits in more parts.
+
+    Returns:
+        The keys to give, fewer parts first and activations kept where that is possible; None if no such change fits.
     """
-    if not drawn:
-        return "Free some, then run the same command again"
-    if trainer.recipe.coupled:  # Its batches are not divided.
-        return f"Take a smaller --train.batch_size than {trainer.config.batch_size}, or a smaller --data.size"
-    # Not compiled: each size tried would take minutes.
-    trainer.tables = CompiledTerms(trainer.recipe, trainer.machine.device, "off")
-    trainer.recorder = None  # Recordings hold memory.
-    batch_size = trainer.config.batch_size
-    tries = [(trainer.config.accumulate * 2**n, False) for n in range(1, batch_size.bit_length() + 1)]
-    tries = [(min(parts, batch_size), again) for parts, again in tries if parts < 2 * batch_size]
-    if not trainer.config.checkpoint_activations:
-        tries.append((batch_size, True))
-    for parts, again in tries:
-        if again:
-            recompute_activations(trainer.recipe, again)
-        if _fits(trainer, drawn, parts):
-            keys = f"--train.accumulate {parts}" + (" --train.checkpoint_activations yes" if again else "")
-            return (
-                f"Batches of {batch_size} in {parts} parts fit (tried): the same command with {keys} computes the same step "
-                "and resumes from the last checkpoint"
-            )
-    return (
-        "Not even one picture at a time fits: choose a smaller --data.size or narrower networks (asterism list shows the "
-        "recipe's widths), or free memory"
-    )
-
-
-def _fits(trainer: Trainer, drawn: list[Any], parts: int) -> bool:
-    """Differentiate the first micro-batch of every update, divided in `parts`, without stepping."""
-    if trainer.machine.device.type == "cuda":
-        torch.cuda.empty_cache()
-    try:
-        for whole, stored in drawn:
-            batch = trainer.prepare(whole, stored)
-            micro = batch.rows(0, -(-len(batch) // parts))
-            for update in trainer.recipe.updates:
-                trainer.differentiate(update, micro, len(whole), torch.zeros((), device=trainer.machine.device), lazy=True)
-        return True
-    except RuntimeError as error:
-        if not ran_out(error):
-            raise
-        return False
-    finally:
-        trainer.recipe.zero_grad(set_to_none=True)
+    own, most = config.checkpoint_activations, config.batch_size if divides else config.accumulate
+    for again in (False, True)[own:]:
+        tries = range(config.accumulate + (again == own), most + 1)
+        place = bisect_left(tries, True, key=lambda parts: fits(parts, again))
+        if place < len(tries):
+            keys = [f"--train.accumulate {tries[place]}"] if tries[place] > config.accumulate else []
+            return " ".join(keys + ["--train.checkpoint_activations yes"] * (again and not own))
+    return None

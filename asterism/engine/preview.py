@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from asterism.data.dataset import PictureSet
-from asterism.data.loader import load_rows
 from asterism.data.pictures import to_float, write
+from asterism.data.reading import load_rows
 from asterism.data.sheets import grid
 from asterism.recipes.base import Recipe
 from asterism.recipes.render import generate, translate, whole_target

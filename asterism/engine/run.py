@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from asterism.recipes.base import Masks, Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
 from asterism.storage.model_file import FILE_NAME, find_model
-from asterism.storage.run_folder import called, read_json, read_model
+from asterism.storage.run_folder import RunError, called, read_config, read_json, read_model
 from asterism.storage.whole import write_json
 
 OWN_LICENCE = "the trainer's own; none was stated"
@@ -260,18 +259,17 @@ def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
 
 def refuse_changes(settings: Settings, out: Path, init: str | Path | None) -> None:
     """Raise ConfigError when `out` holds a run of other settings or origin, or something that training must not replace."""
-    path = out / "config.json"
     if (out / FILE_NAME).exists() and not checkpoint.find(out / "checkpoints"):
         raise ConfigError(f"{out} holds a model without checkpoints to go on from: give another --out, with --init {out}")
-    if path.exists():
+    if (out / "config.json").exists():
         try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-            changes = settings.changed_since(old)
-            (first,) = old.get("origin", {}).get("created_from", ["fresh weights"])
-            if init is not None and called(init) != called(first):
-                changes.append(f"--init: {first} -> {called(init)}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path} is damaged, or of another program: give another --out") from error
+            old = read_config(out)
+        except RunError as error:
+            raise ConfigError(f"{error}: give another --out") from error
+        changes = settings.changed_since(old)
+        first = old.get("origin", {}).get("created_from", ["fresh weights"])[0]
+        if init is not None and called(init) != called(first):
+            changes.append(f"--init: {first} -> {called(init)}")
         if changes and checkpoint.find(out / "checkpoints"):  # A start that reached none has nothing to go on with.
             raise ConfigError(
                 f"{out} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nrepeat the first command to resume "

@@ -87,7 +87,8 @@ def evaluate(
         The records as written, by name.
 
     Raises:
-        ConfigError: not a run, no pictures in the split, an unknown protocol or extractor, a protocol for other recipes, data
+        RunError: no run folder.
+        ConfigError: no data, no pictures in the split, an unknown protocol or extractor, a protocol for other recipes, data
             without labels to train the classifier on, or weights whose outputs are not finite.
     """
     if batch < 1:
@@ -95,7 +96,11 @@ def evaluate(
     asked = [named(name) for name in protocols]
     changed = parameters or {}
     Parameters(**changed)  # Refuses what is too small.
-    settings = settings_of(run, data)
+    settings = Settings.of_run(run, data)
+    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
+    if gone or not settings.data.sources:
+        where = f"its data are no longer at {gone[0]}" if gone else "it came without data"
+        raise ConfigError(f"{run} cannot be measured, since {where}: say where they are by --data")
     datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
@@ -322,24 +327,6 @@ def check_labelled(space: LabelSpace) -> None:
 def partners_of(sets: Sequence[Pictures]) -> list[Partners]:
     """Return, for each set, what finds the true picture of an edit."""
     return [Partners(pictures.set.identity, pictures.labels) for pictures in sets]
-
-
-def settings_of(run: Path, data: Sequence[str] | None) -> Settings:
-    """Return the settings of a run, its data where they are now.
-
-    Raises:
-        ConfigError: not a run, or its data are gone.
-    """
-    if not (run / "config.json").exists():
-        raise ConfigError(f"{run} is no run folder, which training leaves with a config.json in it")
-    settings = Settings.from_json(json.loads((run / "config.json").read_text(encoding="utf-8")))
-    if data:
-        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, sources=tuple(data)))
-    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
-    if gone or not settings.data.sources:
-        where = f"its data are no longer at {gone[0]}" if gone else "it came without data"
-        raise ConfigError(f"{run} cannot be measured, since {where}: say where they are by --data")
-    return settings
 
 
 def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:

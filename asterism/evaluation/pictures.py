@@ -11,8 +11,8 @@ from torch import Tensor
 
 from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
-from asterism.data.loader import read_picture
 from asterism.data.pictures import PictureError, PictureFormat, to_float
+from asterism.data.reading import read_picture
 from asterism.terminal import counting
 
 KEPT_BYTES = 2**28

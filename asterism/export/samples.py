@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from torch.nn import functional
 
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
-from asterism.data.loader import load_rows
 from asterism.data.pictures import PictureError, PictureFormat, to_float
+from asterism.data.reading import load_rows
+from asterism.errors import AsterismError
 from asterism.inference.folder import find_pictures
 from asterism.inference.images import fit_in, open_file
 from asterism.recipes import recipe_class
@@ -104,13 +104,13 @@ def _given(paths: Sequence[Path], picture: PictureFormat) -> Samples:
 def _of_run(folder: Path, picture: PictureFormat) -> Samples | None:
     """Read pictures of the run's data, or return none where these are no longer there."""
     try:
-        settings = Settings.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        settings = Settings.of_run(folder)
         if not settings.data.sources:
             return None
         splits = open_data(settings.data, recipe_class(settings.name).labelled).splits
         name = next(n for n in ("test", "val", "train") if any(len(s) for s in splits[n]))
         compared, calibration = _spread(splits[name], COMPARED, picture), _spread(splits["train"], CALIBRATION, picture)
-    except (ValueError, OSError, KeyError):  # Moved, changed or partly gone: the export does not depend on them.
+    except (AsterismError, OSError):  # Moved, changed or partly gone: the export does not depend on them.
         return None
     return Samples(compared, calibration, f"{len(compared)} {name} pictures of {', '.join(settings.data.sources)}")
 

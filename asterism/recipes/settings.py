@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asterism.config import ConfigError, DataConfig, TrainConfig, build, closest, differences, split_sections, to_dict
 from asterism.recipes import known_as, origin, recipe_class
+from asterism.storage.run_folder import read_config
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,21 @@ class Settings:
         config = build(recipe.config_type, values["recipe"], where="recipe.")
         data = build(DataConfig, values["data"], where="data.")
         return cls(values["name"], values["preset"], config, data, build(TrainConfig, values["train"], where="train."))
+
+    @classmethod
+    def of_run(cls, run: Path, data: Sequence[str] | None = None) -> Settings:
+        """Read the settings of a run.
+
+        Args:
+            run: its folder.
+            data: where its data are now, if not where they were.
+
+        Raises:
+            RunError: no run folder, or a damaged config.json.
+            ConfigError: settings that this version does not know.
+        """
+        settings = cls.from_json(read_config(run))
+        return replace(settings, data=replace(settings.data, sources=tuple(data))) if data else settings
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, in which the data's places are absolute: they hold wherever they are read."""

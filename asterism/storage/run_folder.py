@@ -66,12 +66,17 @@ def read_run(folder: Path) -> Run:
     """Read what a run folder holds; what is missing or damaged is left out.
 
     Raises:
-        RunError: neither config.json nor model.safetensors is there.
+        RunError: neither a config.json nor a model.safetensors that can be read is there.
     """
     model = read_model(folder / "model.safetensors")
-    config = read_json(folder / "config.json") or ({"name": model["recipe"], "recipe": model["config"]} if model else {})
-    if not config:
+    if not model and not (folder / "config.json").exists():
         raise RunError(f"{folder} is no run folder: it holds neither config.json nor model.safetensors")
+    try:
+        config = read_config(folder)
+    except RunError:
+        if not model:
+            raise
+        config = {"name": model["recipe"], "recipe": model["config"]}
     columns = tuple(read_json(folder / "previews" / "targets.json") or ())
     previews = [
         Sheet(file, columns, f"step {int(file.stem.removeprefix('step_')):,}")
@@ -88,6 +93,27 @@ def read_run(folder: Path) -> Run:
         previews=tuple(previews),
         cases={name: tuple(_sheets(folder, record)) for name, record in scores.items()},
     )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what training wrote into a run's config.json: `name`, `preset`, the sections `recipe`, `data`, `train`, `origin`.
+
+    Raises:
+        RunError: there is none, or it is damaged or of another program.
+    """
+    file = folder / "config.json"
+    if not file.exists():
+        raise RunError(f"{folder} is no run folder: it holds no config.json")
+    config = read_json(file)
+    sections = ("recipe", "data", "train", "origin")
+    if not (
+        isinstance(config, dict)
+        and isinstance(config.get("name"), str)
+        and "preset" in config
+        and all(isinstance(config.get(section, {} if section == "origin" else None), dict) for section in sections)
+    ):
+        raise RunError(f"{file} is damaged, or of another program")
+    return config
 
 
 def read_json(file: Path) -> Any:

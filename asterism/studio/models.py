@@ -71,23 +71,25 @@ class StudioModel:
         """The pictures that it takes and makes."""
         return self.translator.model.picture
 
-    def open(self, path: str) -> np.ndarray:
+    def open(self, path: str | None) -> np.ndarray:
         """Read a picture file: stored values [H, W, C] of the model's depth; a PictureError does not name the file."""
+        if path is None:
+            raise PictureError("add a picture first")
         return as_stored(read(path, self.picture.channels), self.picture)
 
-    def labels_of(self, path: str) -> dict[str, bool]:
-        """Return what the model reads in a picture file: label -> holds."""
+    def labels_of(self, path: str) -> dict[str, float]:
+        """Return what the model reads in a picture file: label -> True, False or a number."""
         x, _ = fit_in(open_image(self.open(path), self.picture), self.picture, "letterbox", torch.device("cpu"))
         with self.lock:
-            (labels,) = predict_labels(self.translator, x).tolist()
-        return {name: held > 0.5 for name, held in zip(self.translator.model.space.names, labels, strict=True)}
+            (labels,) = predict_labels(self.translator, x)
+        return self.translator.model.space.named(labels)
 
     def translate(
         self,
         sources: Sequence[np.ndarray],
-        target: str | Mapping[str, bool],
+        target: str | Mapping[str, float],
         style: StyleSource | None = None,
-        own: Mapping[str, bool] | None = None,
+        own: Mapping[str, float] | None = None,
         fit: str = "letterbox",
     ) -> list[np.ndarray]:
         """Translate pictures, stored values [H, W, C]; `own` is what is known of their labels."""
@@ -99,7 +101,7 @@ class StudioModel:
         x, back = fit_in(open_image(source, self.picture), self.picture, fit, torch.device("cpu"))
         return difference(back(x)[0], to_float(torch.from_numpy(result).permute(2, 0, 1)[None], self.picture)[0])
 
-    def saved(self, result: np.ndarray, name: str, target: Mapping[str, bool]) -> Path:
+    def saved(self, result: np.ndarray, name: str, target: Mapping[str, float]) -> Path:
         """Write a result to a file that holds all of it."""
         suffix = ".tif" if self.picture.channels > 4 or (self.picture.depth == 16 and self.picture.channels > 1) else ".png"
         file = new_file(f"{name}__{self._said(target)}{suffix}")
@@ -152,7 +154,7 @@ class StudioModel:
         except PictureError:  # Such files do not hold it.
             return encode(to_shown(result, self.picture), suffix, compression=FAST)
 
-    def _said(self, target: str | Mapping[str, bool]) -> str:
+    def _said(self, target: str | Mapping[str, float]) -> str:
         return "+".join(edit.name for edit in self.translator.parse(target))
 
 
@@ -163,6 +165,10 @@ def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: 
         translator = load(given, device, precision)
         if not abilities(translator).translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if translator.model.picture.depth == 32:
+            raise ModelError(
+                f"{given} takes features, arrays of floats, which the studio does not show: asterism translate does"
+            )
         file = translator.path
         assert file is not None
         if file.name == FILE_NAME:

@@ -21,8 +21,9 @@ from torch import Tensor
 from asterism.config import DataConfig
 from asterism.data.batch import Batch
 from asterism.data.dataset import Datasets, open_data
-from asterism.data.loader import Loader, load_rows
+from asterism.data.loader import Loader
 from asterism.data.pictures import read, write
+from asterism.data.reading import load_rows
 from asterism.data.sampling import Sampler, Stream, balanced_weights
 from asterism.data.sources import DataError
 from asterism.data.transforms import zoom

@@ -26,7 +26,6 @@ from asterism.engine.finetune import adopt
 from asterism.engine.optimizers import rate_factor
 from asterism.engine.run import OWN_LICENCE, in_steps, start
 from asterism.engine.trainer import TrainingError
-from asterism.evaluation.evaluate import settings_of
 from asterism.export.samples import find_samples
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
@@ -122,7 +121,7 @@ def test_a_run_finds_its_data_from_anywhere(shapes_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(shapes_dir.parent)
     train("stargan", "shapes", tmp_path / "run", overrides=small(train__steps=1))
     monkeypatch.chdir(tmp_path)
-    assert settings_of(Path("run"), None).data.sources == (str(shapes_dir),)
+    assert Settings.of_run(Path("run")).data.sources == (str(shapes_dir),)
     assert "pictures of" in find_samples(Path("run"), load_model("run/model.safetensors").picture, make=False).origin
     assert train("stargan", shapes_dir, "run", overrides=small(train__steps=2)).step == 2
 

@@ -12,7 +12,8 @@ from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
 from asterism.engine.listener import Silent
 from asterism.engine.pools import Pools
-from asterism.engine.trainer import Trainer, step_generator
+from asterism.engine.step import step_generator
+from asterism.engine.trainer import Trainer
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
 from asterism.recipes import recipe_class

@@ -8,7 +8,7 @@ import torch
 from asterism.config import ConfigError, build, to_dict
 from asterism.data.batch import Batch
 from asterism.engine.finetune import adopt
-from asterism.engine.trainer import step_generator
+from asterism.engine.step import step_generator
 from asterism.recipes import RECIPES, recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model, save_model

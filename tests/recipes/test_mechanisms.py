@@ -13,7 +13,7 @@ from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
 from asterism.engine.pools import Pools
-from asterism.engine.trainer import phase_at
+from asterism.engine.step import phase_at
 from asterism.networks.layers import BatchNorm2d, Conv2d, InstanceNorm2d
 from asterism.objectives.penalties import gradient_penalty, input_gradient
 from asterism.recipes.base import SGD, Abilities, Adam, Phase, Recipe, RMSprop, Update

@@ -1,0 +1,37 @@
+"""What a run folder says when files of it are damaged, or another program's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asterism.recipes.settings import Settings
+from asterism.storage.run_folder import RunError, read_run
+from tests.helpers.reporting import make_run
+
+OTHER = {"name": "stargan", "preset": None, "recipe": 5, "data": {}, "train": {}}
+DAMAGED = ("", "{", "[]", "5", '{"model_type": "bert"}', json.dumps(OTHER))
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_config_that_is_damaged_or_of_another_program_is_told(content: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "config.json").write_text(content)
+    (run / "model.safetensors").unlink(missing_ok=True)
+    for read in (read_run, Settings.of_run):
+        with pytest.raises(RunError, match=r"config\.json is damaged, or of another program"):
+            read(run)
+
+
+def test_a_run_is_opened_with_its_data_where_they_are_now(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    written = json.loads((run / "config.json").read_text())
+    settings = Settings.of_run(run)
+    assert (settings.name, settings.preset, settings.recipe.reconstruction_weight) == ("stargan", "small", 7.5)
+    assert settings.data.sources == tuple(written["data"]["sources"])
+    moved = Settings.of_run(run, ["/mnt/avatars"])
+    assert moved.data.sources == ("/mnt/avatars",) and moved.data.size == settings.data.size and moved.train == settings.train
+    with pytest.raises(RunError, match="no config.json"):
+        Settings.of_run(tmp_path)
