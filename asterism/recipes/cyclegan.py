@@ -70,9 +70,22 @@ class CycleGAN(Recipe):
         "monet2photo": {"data": _DATA, "train": _TRAIN},
         "published": {"data": _DATA, "train": _TRAIN | {"ema_kimg": 0}},
         "small": {  # A laptop's CPU: narrower, and rates that get there in fewer steps.
-            "recipe": {"conv_dim": 24, "num_blocks": 4, "discriminator_conv_dim": 24, "discriminator_layers": 2},
+            "recipe": {
+                "conv_dim": 24,
+                "num_blocks": 4,
+                "discriminator_conv_dim": 24,
+                "discriminator_layers": 2,
+                "lr": 5e-4,
+            },
             "data": {"size": 64},
-            "train": {"steps": 3000, "decay_steps": 1500, "batch_size": 4, "ema_kimg": 1},
+            "train": {
+                "steps": 3000,
+                "decay_steps": 1000,
+                "batch_size": 2,
+                "ema_kimg": 1,
+                "checkpoint_every": 500,
+                "preview_every": 500,
+            },
         },
     }
 
