@@ -9,6 +9,7 @@ from asterism.config import ConfigError, build, to_dict
 from asterism.data.batch import Batch
 from asterism.engine.finetune import adopt
 from asterism.engine.step import step_generator
+from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes import RECIPES, recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model, save_model
@@ -111,23 +112,21 @@ def test_four_micro_batches_equal_one_batch(name):
     states = []
     for parts in (1, 4):
         recipe = tiny(name, some_space(name, "joint")).double()
-        trainer = trainer_of(recipe, accumulate=parts)
-        batch = Batch(**{k: v.double() if v.is_floating_point() else v for k, v in batch_of(recipe.float()).items()})
-        recipe.double()
+        trainer, batch = trainer_of(recipe, accumulate=parts), batch_of(recipe)
         for update in recipe.updates:
             trainer.apply(update, batch, COUNT, torch.zeros(()))
         states.append(recipe.state_dict())
     for key, tensor in states[0].items():
-        # Terms are float32 by contract, and Adam's first step is the gradient's sign: rounding shows at this scale.
-        torch.testing.assert_close(tensor, states[1][key], rtol=1e-4, atol=1e-6)
+        # Adam divides a gradient by itself plus 1e-8: what float64 rounds to 1e-16 of it moves a weight by less than this.
+        torch.testing.assert_close(tensor, states[1][key], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SHARING)
 def test_what_updates_share_changes_nothing_but_the_work(name):
-    """A step whose updates share tensors equals its updates one by one, and runs the generator less often."""
+    """A step whose updates share tensors equals its updates one by one, in float64, and runs the generator less often."""
     ends, passes = [], []
     for together in (True, False):
-        recipe = tiny(name, some_space(name, "joint"))
+        recipe = tiny(name, some_space(name, "joint")).double()
         trainer, batch, count = trainer_of(recipe), batch_of(recipe), []
         trainer.step = trainer.config.steps - 1
         maker = next(update.trains[0] for update in recipe.updates if update.shares)
@@ -143,9 +142,8 @@ def test_what_updates_share_changes_nothing_but_the_work(name):
         ends.append(recipe.state_dict())
         passes.append(len(count))
     for key, tensor in ends[0].items():
-        # Gradients of two uses of a weight may be added in another order; Adam's first step is the gradient's sign.
-        torch.testing.assert_close(tensor, ends[1][key], rtol=1e-4, atol=1e-6)
-    assert passes[0] < passes[1]
+        torch.testing.assert_close(tensor, ends[1][key], rtol=0, atol=1e-9)  # As for micro-batches.
+    assert passes[0] < passes[1] or recipe.pools, "a pool's values are made before the step in either case"
 
 
 @pytest.mark.parametrize("name", TRANSLATING)
@@ -259,9 +257,10 @@ def test_label_slots_name_every_parameter_that_depends_on_the_labels(name):
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_a_model_moves_to_a_wider_label_space_label_by_label(name):
+def test_a_model_moves_to_another_label_space_label_by_label(name):
     """Slices of labels that both have are the model's; those of new labels, and nothing else, stay as they were made."""
-    old, new = tiny(name, SPACES["table"]), tiny(name, SPACES["joint"])
+    turned = LabelSpace([LabelGroup("faces", ("fair", "dark", "glasses"), "binary", (("fair", "dark"),))])
+    old, new = tiny(name, SPACES["table"]), tiny(name, SPACES["joint"] if takes(name, SPACES["joint"]) else turned)
     fresh = {key: value.clone() for key, value in new.state_dict().items()}
     with torch.no_grad():
         for parameter in old.parameters():
