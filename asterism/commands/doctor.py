@@ -89,8 +89,8 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     from rich.table import Table
     from rich.text import Text
 
-    from asterism.data.collection import some
     from asterism.data.doctor import equal
+    from asterism.data.listing import some
 
     console = console or Console()
     whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
@@ -123,7 +123,7 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
 def _heading(report: DatasetReport) -> RenderableType:
     from rich.text import Text
 
-    from asterism.data.collection import SPLITS
+    from asterism.data.listing import SPLITS
 
     counts = ", ".join(f"{report.pictures[split]:,} {split}" for split in SPLITS)
     total = sum(report.pictures.values())
@@ -135,7 +135,7 @@ def _label_table(report: DatasetReport) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from asterism.data.collection import SPLITS
+    from asterism.data.listing import SPLITS
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("label", no_wrap=True)
@@ -156,7 +156,7 @@ def _label_table(report: DatasetReport) -> RenderableType:
 
 def _facts(report: DatasetReport) -> list[tuple[str, str]]:
     """List what is there besides labels, and what is left out, as (what, text)."""
-    from asterism.data.collection import some
+    from asterism.data.listing import some
 
     facts = [
         ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig, closest
-from asterism.data.collection import DataError, some
 from asterism.data.exclusive import exclusive_sets
+from asterism.data.listing import DataError, some
 from asterism.labels import LabelGroup
 
 CELEBA_LIST = "list_attr_celeba.txt"

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from asterism.config import DataConfig, closest
-from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.collection import Collection
 from asterism.data.columns import number_ranges
+from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pack import Pack
 from asterism.data.picture_format import choose_format
 from asterism.data.pictures import Header, PictureError, PictureFormat, probe

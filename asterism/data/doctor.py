@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.collection import SPLITS, Collection, DataError, some
+from asterism.data.collection import Collection
 from asterism.data.dataset import collect, join, probe_all
+from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pictures import Header, PictureError, read
 from asterism.data.sources import read_source
 from asterism.data.value_range import CLIPPED, beyond, little_used, suited

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.collection import SPLIT_WORDS, Collection, DataError, Listing, list_pictures, some, split_of
+from asterism.data.collection import Collection
+from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
 from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
 from asterism.labels import LabelGroup

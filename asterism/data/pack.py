@@ -13,18 +13,15 @@ so a pack understands every option of the data section that the files do, except
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asterism.config import DataConfig
-from asterism.data.collection import Collection, DataError, Listing
-from asterism.data.folder import read_folder
+from asterism.data.listing import DataError, Listing
 from asterism.data.pictures import Header, PictureError
-from asterism.data.table import read_table
 
 FORMAT = 1
 DESCRIPTION = "pack.json"
@@ -146,28 +143,3 @@ class Pack:
 def is_pack(path: Path) -> bool:
     """Say whether this source reads `path`."""
     return (path / DESCRIPTION).is_file() and (path / PIXELS).is_file()
-
-
-def read_pack(path: Path, config: DataConfig) -> Collection:
-    """Read a packed data set as the data set itself would be read.
-
-    Raises:
-        DataError: a damaged pack; another size, crop or number of channels than it was packed with; and what the data set
-            itself would raise.
-    """
-    pack = Pack.open(path)
-    height, width = pack.size
-    asked = {"size": config.size, "crop": config.crop, "channels": config.channels or pack.channels}
-    held = {"size": pack.size, "crop": pack.crop, "channels": pack.channels}
-    if pack.depth == 32:  # Features are cropped when they are loaded.
-        held = {"channels": pack.channels}
-    for key, value in held.items():
-        if asked[key] != value:
-            words, given = (f"{v[0]}x{v[1]}" if isinstance(v, tuple) else v for v in (value, asked[key]))
-            raise DataError(
-                f"{path} was packed with --data.{key} {words}, this run asks for {given}: give --data.{key} {words}, or pack "
-                f"the data again with --data.{key} {given}"
-            )
-    if pack.table is None:
-        return replace(read_folder(path, config, pack.listing), pack=pack)
-    return replace(read_table(path / pack.table, config, pack.listing), pack=pack)

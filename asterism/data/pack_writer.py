@@ -16,9 +16,10 @@ import numpy as np
 from asterism.config import DataConfig
 from asterism.data import sources
 from asterism.data.arrays import STORED
-from asterism.data.collection import SPLITS, Collection, DataError, list_pictures
+from asterism.data.collection import Collection
 from asterism.data.dataset import PictureSet, collect, join, probe_all
 from asterism.data.folder import read_folder
+from asterism.data.listing import SPLITS, DataError, list_pictures
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.reading import read_picture

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from asterism.config import DataConfig
-from asterism.data.collection import Collection, DataError, some
+from asterism.data.collection import Collection
+from asterism.data.listing import DataError, some
 from asterism.data.pictures import Header, PictureError, PictureFormat
 
 Headers = Sequence[Sequence[Header | PictureError]]

@@ -1,4 +1,4 @@
-"""Pictures of a set by their rows, from files or packs; in place of one that cannot be decoded, the next best."""
+"""Pictures of a set, read one by one; in place of one that cannot be decoded, another with its labels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from asterism.data.arrays import STORED, window
-from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
+from asterism.data.listing import DataError
 from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
 from asterism.data.transforms import fit_stored
 

@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from asterism.config import DataConfig
-from asterism.data.collection import Collection, DataError
+from asterism.data.collection import Collection
 from asterism.data.folder import is_folder, read_folder
-from asterism.data.pack import is_pack, read_pack
+from asterism.data.listing import DataError
+from asterism.data.pack import Pack, is_pack
 from asterism.data.table import is_table, read_table
 
-__all__ = ["SOURCES", "Collection", "DataError", "read_source"]
+
+def read_pack(path: Path, config: DataConfig) -> Collection:
+    """Read a packed data set as the data set itself would be read.
+
+    Raises:
+        DataError: a damaged pack; another size, crop or number of channels than it was packed with; and what the data set
+            itself would raise.
+    """
+    pack = Pack.open(path)
+    height, width = pack.size
+    asked = {"size": config.size, "crop": config.crop, "channels": config.channels or pack.channels}
+    held = {"size": pack.size, "crop": pack.crop, "channels": pack.channels}
+    if pack.depth == 32:  # Features are cropped when they are loaded.
+        held = {"channels": pack.channels}
+    for key, value in held.items():
+        if asked[key] != value:
+            words, given = (f"{v[0]}x{v[1]}" if isinstance(v, tuple) else v for v in (value, asked[key]))
+            raise DataError(
+                f"{path} was packed with --data.{key} {words}, this run asks for {given}: give --data.{key} {words}, or pack "
+                f"the data again with --data.{key} {given}"
+            )
+    if pack.table is None:
+        return replace(read_folder(path, config, pack.listing), pack=pack)
+    return replace(read_table(path / pack.table, config, pack.listing), pack=pack)
+
 
 SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collection]], ...] = (
     (is_pack, read_pack),

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.collection import SPLIT_WORDS, Collection, DataError, Listing, list_pictures, some, split_of
+from asterism.data.collection import Collection
 from asterism.data.columns import CELEBA_LIST, no_label_columns, read_labels
+from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path")
 IDENTITY_COLUMNS = ("pair_id", "identity")

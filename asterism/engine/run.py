@@ -14,8 +14,8 @@ import torch
 
 from asterism import __version__, malloc
 from asterism.config import ConfigError, TrainConfig
-from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets, open_data
+from asterism.data.listing import DataError
 from asterism.data.loader import Loader
 from asterism.data.value_range import little_used
 from asterism.engine import checkpoint

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.data.collection import DataError
 from asterism.data.dataset import PictureSet
+from asterism.data.listing import DataError
 from asterism.data.pictures import PictureError, PictureFormat, to_float
 from asterism.data.reading import read_picture
 from asterism.terminal import counting

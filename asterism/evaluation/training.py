@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from asterism.data.collection import DataError
 from asterism.data.dataset import Datasets
+from asterism.data.listing import DataError
 from asterism.evaluation.candidates import DivergedError, Generator
 from asterism.evaluation.evaluate import BATCH, EvaluationSetup
 from asterism.evaluation.judge import accuracy, trained_judge, verdict

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from asterism.export.onnx_file import silence
-from asterism.storage.model_file import write_file
+from asterism.storage.model_file import ModelError, write_file
 
 
 def exemptions(source: Path) -> list[list[str]]:
@@ -23,6 +23,9 @@ def exemptions(source: Path) -> list[list[str]]:
 
     First those that see and make the picture; then those of one pixel, which carry the sum that blocks add to and no norm
     ever evens out; then their neighbours at both ends.
+
+    Raises:
+        ModelError: there are no others.
     """
     import onnx
 
@@ -30,6 +33,11 @@ def exemptions(source: Path) -> list[list[str]]:
     sizes = {weights.name: list(weights.dims) for weights in graph.initializer}
     nodes = [node for node in graph.node if node.op_type == "Conv"]
     names = [node.name for node in nodes]
+    if len(names) < 3:
+        raise ModelError(
+            "int8 computes convolutions in integers, all but the first and the last, and this model has "
+            f"{len(names) or 'none'} (transposed ones do not count): take --precision float16"
+        )
     points = [node.name for node in nodes if sizes.get(node.input[1], [0])[2:] == [1, 1]]
     ends = {names[0], names[-1]}
     steps = [ends, ends | set(points), ends | set(points) | {*names[:2], *names[-4:]}]

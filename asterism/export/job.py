@@ -18,7 +18,7 @@ from asterism.export.facts import facts_of
 from asterism.export.graphs import Graph, graphs_of
 from asterism.export.onnx_file import Run, require
 from asterism.export.parity import WANTED_PSNR, Difference, Trial, found, milliseconds, trial
-from asterism.export.samples import Samples, find_samples
+from asterism.export.samples import Samples, find_samples, no_pictures
 from asterism.inference.translator import Translator
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model
@@ -85,8 +85,8 @@ def export(
     Args:
         run: a run folder, a model file, or a hub name.
         format: onnx; pt2, what `torch.export` writes; aoti, the same compiled for this kind of processor.
-        precision: float32; float16; int8, for onnx: the translator in integers, the other graphs in float32.
-        data: pictures to calibrate and to compare on; none takes those of the run.
+        precision: float32; float16; int8, for onnx: the main graph in integers, the others in float32.
+        data: pictures to calibrate and to compare on; none takes those of the run. Models that take none have latents.
         out: the main file; none takes `export/model.<precision>.<format>` in the run, or here for a hub name.
         overwrite: replace files that are there.
         tell: takes lines for a person.
@@ -106,7 +106,12 @@ def export(
     there = [str(path) for path in files.values() if path.exists()]
     if there and not overwrite:
         raise ModelError(f"{', '.join(there)} would be replaced: give another --out, or say --overwrite")
-    samples = find_samples(folder if model_path.name == FILE_NAME else None, model.picture, data, precision != "int8")
+    if any("image" in graph.inputs for graph in graphs):
+        samples = find_samples(folder if model_path.name == FILE_NAME else None, model.picture, data, precision != "int8")
+    elif data:
+        raise ModelError(f"a model of {model.name} takes no pictures to be compared or calibrated on: leave out --data")
+    else:
+        samples = no_pictures(model.picture)
     translator = Translator(model, "cpu", "float32")
     tried = trial(translator, graphs, samples.compared)
     with ExitStack() as stack:  # All files come into place, or none.
@@ -169,7 +174,7 @@ def _quantized(
             rounded = onnx_file.open_onnx(path)(tried.inputs[graph.name])
             difference = Difference.of(rounded, exact)
             tell(
-                f"int8: {difference.psnr:.1f} dB PSNR against float32, calibrated on {len(batches)} pictures; in float32 stay "
+                f"int8: {difference.psnr:.1f} dB PSNR against float32, calibrated on {len(batches)} samples; in float32 stay "
                 f"{len(kept)} convolutions: {', '.join(kept)}"
             )
             if difference.psnr >= WANTED_PSNR:

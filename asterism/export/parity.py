@@ -16,6 +16,7 @@ from torch import Tensor
 
 from asterism.data.pictures import to_float, to_stored
 from asterism.export.graphs import Graph
+from asterism.inference.generator import latents
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
 from asterism.recipes.base import Recipe
@@ -99,8 +100,8 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     can, wanted = recipe.abilities, dict[str, Tensor]()
     told = recipe.condition(whole_target(space, labels, dataset), torch.zeros_like(labels))
     given: dict[str, Tensor] = {"image": x, can.told: told}
-    seeds = [torch.Generator().manual_seed(i) for i in range(count)]
-    given["latent"] = torch.cat([torch.randn(1, can.latent, generator=g) for g in seeds])
+    seeds = range(seed * count, (seed + 1) * count)
+    given["latent"] = latents(seeds, can.latent)
     with torch.no_grad():
         if can.generates:
             wanted["generator"] = generate(recipe, given["latent"], told)
@@ -121,7 +122,7 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
         wanted["translator"] = translate(recipe, x, told)
     elif can.translates:
         targets = [_target(translator, row, int(d)) for row, d in zip(labels, dataset, strict=True)]
-        style = range(count) if can.style else [None] * count
+        style = seeds if can.style else [None] * count
         picture = translator.model.picture
         own = to_stored(x, picture) if picture.depth == 32 else x  # Features come and go in their own range.
         made = torch.stack([translator.translate(own[i], targets[i], style=style[i]) for i in range(count)])

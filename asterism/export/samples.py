@@ -62,6 +62,12 @@ def find_samples(folder: Path | None, picture: PictureFormat, data: Sequence[str
     return Samples(made[:COMPARED], made[COMPARED:], "pictures made for the purpose, since the run's data are not here")
 
 
+def no_pictures(picture: PictureFormat) -> Samples:
+    """Return as many samples as pictures would be, for a model that takes latents alone, of which each sample has its own."""
+    blank = torch.zeros(COMPARED + CALIBRATION, picture.channels, picture.height, picture.width)
+    return Samples(blank[:COMPARED], blank[COMPARED:], f"the pictures of {COMPARED} latents")
+
+
 def make_pictures(count: int, picture: PictureFormat, seed: int = 0) -> Tensor:
     """Make pictures [count, C, H, W] in [-1, 1]: soft grounds with sharp-edged patches, the same for the same seed."""
     rng, shape = torch.Generator().manual_seed(seed), (picture.height, picture.width)

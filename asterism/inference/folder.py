@@ -21,7 +21,7 @@ from torch import Tensor
 
 from asterism import malloc
 from asterism.config import ConfigError
-from asterism.data.collection import some
+from asterism.data.listing import some
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
 from asterism.errors import AsterismError

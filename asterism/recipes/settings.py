@@ -79,8 +79,9 @@ class Settings:
     def changed_since(self, old: Mapping[str, Any]) -> list[str]:
         """List what differs from an older run's JSON and may not change on resume."""
         new = self.to_json()
-        before, now = (values.get("recipe_from", values["name"]) for values in (old, new))
-        if old["name"] != self.name or before.rpartition(":")[2] != now.rpartition(":")[2]:
+        names = old["name"], self.name
+        before, now = (values.get("recipe_from", name) for name, values in zip(names, (old, new), strict=True))
+        if names[0] != names[1] or before.rpartition(":")[2] != now.rpartition(":")[2]:
             return [f"recipe: {before} -> {now}"]
         changes = []
         for key, config in (("recipe", self.recipe), ("data", self.data), ("train", self.train)):

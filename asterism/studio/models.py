@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +26,8 @@ from asterism.inference.translator import Translator, load
 from asterism.storage.model_file import FILE_NAME, ModelError
 from asterism.storage.run_folder import Run, called, read_model, read_run
 
-AT_ONCE = 16
-"""Files of a batch that are translated together."""
-
-SAMPLES = 24
-"""Results of a batch that are shown."""
+AT_ONCE, SAMPLES = 16, 24
+"""Files of a batch that are translated together, and results of it that are shown."""
 
 
 class Abilities(NamedTuple):
@@ -84,17 +81,10 @@ class StudioModel:
             (labels,) = predict_labels(self.translator, x)
         return self.translator.model.space.named(labels)
 
-    def translate(
-        self,
-        sources: Sequence[np.ndarray],
-        target: str | Mapping[str, float],
-        style: StyleSource | None = None,
-        own: Mapping[str, float] | None = None,
-        fit: str = "letterbox",
-    ) -> list[np.ndarray]:
-        """Translate pictures, stored values [H, W, C]; `own` is what is known of their labels."""
+    def translate(self, sources: Sequence[np.ndarray], target: str | Mapping[str, float], **how: Any) -> list[np.ndarray]:
+        """Translate pictures, stored values [H, W, C]; `how` is as for `Translator.translate`."""
         with self.lock:
-            return self.translator.translate(list(sources), target, style=style, labels=own or None, fit=fit)
+            return self.translator.translate(list(sources), target, **how)
 
     def change(self, source: np.ndarray, result: np.ndarray, fit: str) -> np.ndarray:
         """Return what the model changed, as `difference` does; what resampling to its size blurs is no change."""
@@ -116,11 +106,7 @@ class StudioModel:
         style: StyleSource | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> tuple[Path, list[tuple[Image.Image, str]], list[list[str]]]:
-        """Translate picture files, each to every target.
-
-        Args:
-            suffix: of the results; what such files do not hold is made for looking at.
-            progress: told how many files are done.
+        """Translate picture files, each to every target; `progress` is told how many are done.
 
         Returns:
             A zip of the results; the first of them, as thumbnails with names; [name, reason] of every file left out.
@@ -137,7 +123,7 @@ class StudioModel:
                     except PictureError as error:
                         left_out.append([Path(path).name, str(error)])
                 for target in targets:
-                    results = self.translate(list(sources.values()), target, style)
+                    results = self.translate(list(sources.values()), target, style=style)
                     for name, result in zip(sources, results, strict=True):
                         title = f"{name}__{self._said(target)}"
                         archive.writestr(title + suffix, self._coded(result, suffix))

@@ -107,7 +107,7 @@ def _connect(
     @refusals()
     def one(given: Given) -> list[Any]:
         picture, target, fit = model.open(given[source]), controls.target(given, given[own]), given[looks["fit"]]
-        (result,) = model.translate([picture], target, controls.style(given), given[own], fit)
+        (result,) = model.translate([picture], target, style=controls.style(given), labels=given[own] or None, fit=fit)
         change = model.change(picture, result, fit)
         unchanged = all(given[own].get(label) == value for label, value in target.items())
         side, changed = min(LARGEST, max(picture.shape[:2])), Image.fromarray(heat_map(change))
@@ -125,9 +125,10 @@ def _connect(
 
     @refusals()
     def all_targets(given: Given) -> list[tuple[Image.Image, str]]:
-        picture, style, made = model.open(given[source]), controls.style(given), []
+        picture, made = model.open(given[source]), []
+        how = {"style": controls.style(given), "labels": given[own] or None, "fit": given[looks["fit"]]}
         for target in controls.every_target(given[own]):
-            (result,) = model.translate([picture], target, style, given[own], given[looks["fit"]])
+            (result,) = model.translate([picture], target, **how)
             made.append((thumbnail(result, model.picture, 320), words(target)))
         return made
 

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from asterism.cli import main
 from asterism.config import DataConfig, build
 from asterism.data import sources
-from asterism.data.collection import DataError
 from asterism.data.dataset import open_data
 from asterism.data.doctor import examine
 from asterism.data.folder import read_folder
+from asterism.data.listing import DataError
 from asterism.data.loader import Loader
 from asterism.data.pack_writer import pack
 from asterism.data.pictures import to_float

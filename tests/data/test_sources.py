@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asterism.config import DataConfig
-from asterism.data.collection import split_of
+from asterism.data.collection import Collection
 from asterism.data.dataset import collect, open_data
 from asterism.data.exclusive import exclusive_sets
-from asterism.data.sources import Collection, DataError
+from asterism.data.listing import DataError, split_of
 from asterism.labels import LabelGroup
 
 

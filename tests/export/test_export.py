@@ -19,7 +19,7 @@ from asterism.export.samples import find_samples, make_pictures
 from asterism.recipes import RECIPES
 from asterism.recipes.model import Model, load_model, save_model
 from asterism.storage.model_file import ModelError
-from tests.helpers.recipes import SIZE, SPACES, tiny
+from tests.helpers.recipes import SIZE, SPACES, some_space, tiny
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 
@@ -29,7 +29,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model file of every recipe over two datasets, untrained."""
     root = tmp_path_factory.mktemp("models")
     for name in RECIPES:
-        recipe = tiny(name, SPACES["joint"])
+        recipe = tiny(name, some_space(name, "joint"))
         save_model(root / name / "model.safetensors", recipe, name, recipe.state_dict(), info={"licence": "CC0-1.0", "step": 3})
     return {name: root / name / "model.safetensors" for name in RECIPES}
 

@@ -118,7 +118,7 @@ def test_styles_are_those_of_the_translator(tmp_path: Path) -> None:
         ({**like, "weight": 0.25, "seed2": 9}, dogs.between(Image.fromarray(reference), 9, 0.25)),
     )
     for said, style in cases:
-        (result,) = made.model.translate([picture], {"dog": True}, made.style(given(made, **said)))
+        (result,) = made.model.translate([picture], {"dog": True}, style=made.style(given(made, **said)))
         assert close(result, dogs.translate(picture, "dog", style=style)), said
     with pytest.raises(ConfigError, match="reference picture"):
         made.style(given(made, kind="reference picture"))
@@ -134,10 +134,9 @@ def test_everything_that_the_controls_offer_can_be_done(recipe: str, groups: str
     own = made.model.labels_of(str(tmp_path / "me.png")) if made.model.can.reads_labels else {}
     assert set(own) == (set(made.model.translator.labels) if recipe == "stargan" else set())
     for target in [made.target(given(made), own), *made.every_target(own)]:
-        (result,) = made.model.translate([noise()], target, made.style(given(made)), own)
-        assert close(
-            result, made.model.translator.translate(noise(), target, style=made.style(given(made)), labels=own or None)
-        )
+        how = {"style": made.style(given(made)), "labels": own or None}
+        (result,) = made.model.translate([noise()], target, **how)
+        assert close(result, made.model.translator.translate(noise(), target, **how))
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
