@@ -19,6 +19,7 @@ from PIL import Image
 from asterism import recipes
 from asterism.cli import build_parser, main, parse
 from asterism.config import fields_of
+from asterism.data.columns import number_ranges
 from asterism.data.dataset import open_data
 from asterism.engine.run import build
 from asterism.recipes import RECIPES, known_as, recipe_class
@@ -136,11 +137,16 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
     side = max(settings.data.crop, 32)
     wanted = [*settings.data.labels.split(","), *re.split("[,;]", settings.data.exclusive)]
     labels = list(dict.fromkeys(filter(None, wanted)))
+    numbers = number_ranges(settings.data.numbers)
     colours = list(COLOURS.values())
     if not labels:
         for domain in ("first", "second"):
             (path / f"{path.stem}_{domain}").mkdir(parents=True)
             for i in range(12):
+                if path.name == "voices":
+                    mel = np.random.default_rng(i).random((settings.data.size[0], settings.data.size[1] + i))
+                    np.save(path / f"{path.stem}_{domain}" / f"{i}.npy", mel)
+                    continue
                 picture = draw(rng, colours[i % 3]).resize((side, side))
                 if settings.data.value_range:  # Of a scanner: 12 bits, grey.
                     picture = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 16)
@@ -151,8 +157,9 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
     for i in range(24):
         draw(rng, colours[i % 3]).resize((side, side)).save(path / f"{i}.png")
         values = {label: i % len(labels) == k for k, label in enumerate(labels)}  # Sets that exclude each other hold one.
-        rows.append(",".join([f"{i}.png", *(str(int(on)) for on in values.values())]))
-    (path / "manifest.csv").write_text("\n".join([",".join(["file", *labels]), *rows]))
+        said = [low + (high - low) * i / 24 for low, high in numbers.values()]
+        rows.append(",".join([f"{i}.png", *(str(int(on)) for on in values.values()), *map(str, said)]))
+    (path / "manifest.csv").write_text("\n".join([",".join(["file", *labels, *numbers]), *rows]))
 
 
 def rehearsals() -> list[tuple[str, list[str]]]:

@@ -42,6 +42,8 @@ def choose_format(collections: Sequence[Collection], headers: Headers, config: D
         )
     if len(counts) > 1 and config.channels is None:
         found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
+        if depth == 32:
+            raise DataError(f"the features have different numbers of channels: {found}; train on those of one number")
         raise DataError(
             f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
             "colour (transparency is laid on white), 1 for grey"
