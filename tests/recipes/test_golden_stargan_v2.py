@@ -2,7 +2,8 @@
 
 The numbers were computed in float32. Ours are computed in float64, so that they are the same on every processor, and what
 is tolerated is what float32 costs: two to four times their distance from ours, as once measured, to which float32 updates of
-ours come as near as theirs (celeba_hq). A ReLU or an absolute value whose argument is within rounding of zero moves a gradient by up to 1e-2.
+ours come as near as theirs (celeba_hq). A ReLU or an absolute value whose argument is within rounding of zero moves a
+gradient by up to 1e-2.
 """
 
 from __future__ import annotations
