@@ -88,7 +88,7 @@ class Diagnosis:
     duplicates: list[list[str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    opened: Datasets | None = field(default=None, repr=False)
+    opened: Datasets | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
