@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from asterism import __version__
 from asterism.commands import COMMANDS
 from asterism.config import ConfigError, closest, fields_of
-from asterism.recipes import VARIABLE, add, known_as, recipe_class
+from asterism.recipes import VARIABLE, add, files_outside, known_as, recipe_class
 from asterism.terminal import Help, in_words
 
 BUG = (
@@ -44,11 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         elif args.traceback:
             raise
-        print(f"asterism: {said or BUG}", file=sys.stderr)
+        print(f"asterism: {said or _whose(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         print(f"asterism: stopped{f'. {stopped}' if str(stopped) else ''}", file=sys.stderr)
         return 128 + getattr(stopped, "number", signal.SIGINT)
+
+
+def _whose(bug: Exception) -> str:
+    """Say whose bug it is: that of a recipe from outside asterism if it came up in one."""
+    files = files_outside()
+    frames = reversed(traceback.extract_tb(bug.__traceback__))
+    where = next((f"{frame.filename}, line {frame.lineno}" for frame in frames if frame.filename in files), None)
+    return f"this came up in a recipe that is not asterism's own: {where}" if where else BUG
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,14 +1,14 @@
 """What all tests share: one thread per process, and two small drawn datasets.
 
 The fixtures are made once and are not to be written to; a test that changes a dataset copies it first.
+
+Results must not depend on the processor. ASTERISM_TEST_THREADS=4 gives every process other threads, ASTERISM_TEST_MKLDNN=0
+takes oneDNN's kernels out of the tests' own, and oneDNN's ONEDNN_MAX_CPU_ISA=SSE41 makes it an older processor.
 """
 
 from __future__ import annotations
 
 import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start; the tests themselves run side by side.
-
 import random
 import shutil
 from collections.abc import Iterator
@@ -19,7 +19,10 @@ import torch
 
 from tests.helpers.discs import COLOURS, PICTURES, draw
 
-torch.set_num_threads(1)
+THREADS = os.environ.get("ASTERISM_TEST_THREADS", "1")  # One: tests run side by side.
+os.environ["OMP_NUM_THREADS"] = THREADS  # For the processes that tests start.
+torch.set_num_threads(int(THREADS))
+torch.backends.mkldnn.set_flags(os.environ.get("ASTERISM_TEST_MKLDNN") != "0")
 
 
 @pytest.fixture(scope="session", autouse=True)

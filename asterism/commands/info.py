@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Describe a model."""
     from asterism.recipes.model import load_model
     from asterism.storage.model_file import find_model
-    from asterism.storage.scores import read_scores
+    from asterism.storage.scores import metric_title, read_scores
     from asterism.wording import number, quantity
 
     path = find_model(args.run)
@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     for name, record in read_scores(path.with_name("scores.json")).items():
         units = {metric: about["unit"] for metric, about in record["metrics"].items()}
         for row in record["rows"]:
-            values = ", ".join(f"{m} {quantity(v, units[m])}" for m, v in row["values"].items() if v is not None)
+            values = ", ".join(
+                f"{metric_title(m, record)} {quantity(v, units[m])}" for m, v in row["values"].items() if v is not None
+            )
             lines.append(("scores", f"{name}, step {record['step']}, {row['name']}: {values}"))
     for key, text in lines:
         print(f"{key:12} {text}")

@@ -1,4 +1,4 @@
-"""Pictures of a set, read one by one; in place of one that cannot be decoded, another with its labels."""
+"""Pictures of a set by their rows, from files or packs; in place of one that cannot be decoded, the next best."""
 
 from __future__ import annotations
 
@@ -42,6 +42,13 @@ def read_or_replace(
     """Read a picture as [C, H, W]; in place of one that cannot be decoded, which is added to `broken`, the next best.
 
     The labels of a batch are known to every rank but its pictures are not, so a replacement must fit the labels.
+
+    Args:
+        fitted, share: as for `read_picture`.
+        broken: (path, reason) of pictures that cannot be decoded.
+
+    Raises:
+        DataError: no picture with these alternatives can be decoded.
     """
     domain = [index for choice in pictures.alternatives for index in choice]
     for candidate in itertools.chain([row], _replacements(pictures, row)):

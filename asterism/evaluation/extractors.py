@@ -63,7 +63,7 @@ def of_classifier(judge: JudgeClassifier) -> Extractor:
 
     def features(x: Tensor) -> Tensor:
         with judge.machine.autocast():
-            return judge.network.features(x)
+            return judge.network.features(x.to(judge.machine.full_dtype))
 
     return Extractor(CLASSIFIER, judge.digest, judge.network.head.in_features, features, judge.machine)
 
@@ -193,7 +193,7 @@ def perceptual(judge: JudgeClassifier, machine: Machine, picture: PictureFormat)
         stages.to(machine.device)
         weights = [w.to(machine.device) for w in weights]
         return Perceptual("lpips", digest_of_file(backbone)[:8] + digest_of_file(linear)[:8], stages, weights)
-    return Perceptual("classifier", judge.digest, judge.network.stages, None)
+    return Perceptual("classifier", judge.digest, lambda x: judge.network.stages(x.to(machine.full_dtype)), None)
 
 
 def lpips_files() -> str:

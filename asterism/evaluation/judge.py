@@ -51,11 +51,12 @@ class JudgeClassifier:
         self.recipe, self.machine = recipe, machine
         self.network: Any = recipe.networks["classifier"]
         self.digest = digest_of_weights(self.network)
+        recipe.to(machine.full_dtype)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, L] of pictures [N, C, H, W]; float32 on the CPU."""
         with torch.inference_mode(), self.machine.autocast():
-            return self.recipe.classify(x.to(self.machine.device)).float().cpu()
+            return self.recipe.classify(x.to(self.machine.device, self.machine.full_dtype)).float().cpu()
 
     def decide(self, x: Tensor) -> Tensor:
         """Return the labels [N, L] that it finds in pictures [N, C, H, W]; on the CPU."""

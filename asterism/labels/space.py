@@ -109,6 +109,11 @@ class LabelSpace:
         return tuple(i for _, span in self._numbers for i in range(span.start, span.stop))
 
     @cached_property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        """The lowest and highest value of each label: the ends of a number's range, else 0 and 1."""
+        return tuple((group.low, group.high) for group in self._group_of)
+
+    @cached_property
     def tolerance(self) -> tuple[float, ...]:
         """By how much two values of each label may differ and still agree: 0, or a tenth of a number's range."""
         return tuple(TOLERANCE * (g.high - g.low) if g.kind == "number" else 0.0 for g in self._group_of)
@@ -332,12 +337,12 @@ class LabelSpace:
         targets = []
         for index in range(span.start, span.stop):
             result = labels.clone()
-            siblings, group = self.siblings(index), self._group_of[index]
+            siblings, (low, high) = self.siblings(index), self.ranges[index]
             if siblings:
                 result[:, list(siblings)] = 0.0
                 result[:, index] = 1.0
             else:
-                result[:, index] = torch.where(upper[:, index], group.low, group.high).to(result)
+                result[:, index] = torch.where(upper[:, index], low, high).to(result)
             targets.append((self.names[index], result))
         return targets
 

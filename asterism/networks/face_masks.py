@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asterism.machine import at_least_float32
+
 SIDE = 256
 
 JAW, BROWS, MOUTH = slice(8, 25), slice(33, 51), slice(76, 96)
@@ -36,7 +38,7 @@ def face_masks(maps: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         maps: landmark maps of any size, 98 in the order of WFLW.
     """
-    x = F.interpolate(maps.float(), size=(SIDE, SIDE), mode="bilinear", align_corners=True)
+    x = F.interpolate(at_least_float32(maps), size=(SIDE, SIDE), mode="bilinear", align_corners=True)
     x = x.masked_fill(x < 0.1, 0.0)
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     x = (x - low) / (high - low + 1e-6)

@@ -281,7 +281,7 @@ class Discriminator(nn.Module):
         """Return raw logits [N] of pictures x [N, C, H, W] as pictures of domains y [N]."""
         head = self.main[-1]
         h = self.main[:-1](x).flatten(1)  # [N, top]
-        return (h * head.weight[y, :, 0, 0]).sum(1) + head.bias[y]
+        return (h * head.weight.index_select(0, y)[:, :, 0, 0]).sum(1) + head.bias.index_select(0, y)
 
     def score_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the gradient of each picture's logit with respect to it, [N, C, H, W].
@@ -296,7 +296,7 @@ class Discriminator(nn.Module):
                 h, *gains = block.gains(h)
                 kept.append(gains)
             before, after = slopes(h), slopes(last(F.leaky_relu(h, SLOPE)))
-        g = head.weight[y].to(after.dtype) * after  # [N, top, 1, 1]
+        g = head.weight.index_select(0, y).to(after.dtype) * after  # [N, top, 1, 1]
         g = last.transpose(g, before.shape[2:]) * before
         for block, gains in zip(reversed(blocks), reversed(kept), strict=True):
             g = block.input_gradient(g, *gains)
@@ -319,10 +319,11 @@ def of_domain(h: Tensor, heads: Sequence[nn.Linear], y: Tensor) -> Tensor:
     """Apply to each sample the linear layer of its domain, [N, in] -> [N, out]; the others are not computed.
 
     As published, where all were computed and one was selected, heads of other domains get gradients of zero, so that
-    Adam's moments and weight decay treat them alike.
+    Adam's moments and weight decay treat them alike. Gradients of a CPU's `index_select` are summed in the order of the
+    samples; those of `weight[y]` by threads in any order, so that two runs would differ.
     """
-    weight = torch.stack([head.weight for head in heads])[y]  # [N, out, in]
-    bias = torch.stack([head.bias for head in heads])[y]  # [N, out]
+    weight = torch.stack([head.weight for head in heads]).index_select(0, y)  # [N, out, in]
+    bias = torch.stack([head.bias for head in heads]).index_select(0, y)  # [N, out]
     return torch.baddbmm(bias[:, :, None].to(h.dtype), weight.to(h.dtype), h[:, :, None])[:, :, 0]
 
 

@@ -67,6 +67,7 @@ def recipe_class(name: str, trained_from: str | None = None) -> Any:
         kind = _added[name][0]
     elif name in (points := installed()):
         kind = _imported(points[name])
+        _added[name] = kind, origin(name) or name
     elif trained_from is None:
         raise ConfigError(f"no recipe {name!r}: {closest(name, names())}; a recipe of your own is named by its file, FILE.py")
     else:
@@ -98,14 +99,15 @@ def add(recipe: str | os.PathLike[str] | type, name: str | None = None) -> str:
         ConfigError: no such file, an error in it, no recipe or several in it, a class that is no recipe, or a name that
             another recipe has.
     """
-    path, wanted, name = None, None, name or (recipe.__name__ if isinstance(recipe, type) else None)
-    if not isinstance(recipe, type):
+    path = wanted = None
+    if isinstance(recipe, type):
+        name = name or recipe.__name__
+    else:
         found = FILE.fullmatch(os.fspath(recipe))
         if not found:
             raise ConfigError(f"{recipe} is no recipe's file: expected a Python file, such as my_recipe.py")
         path, wanted = Path(found[1]).expanduser().absolute(), found[2]
         name = name or path.stem
-    assert name is not None
     if name in RECIPES | JUDGES:
         raise ConfigError(f"{recipe}: asterism has a recipe {name!r} of its own; take another name")
     kind = _in_file(path, wanted, f"asterism_recipe_{name}") if path else _checked(recipe)
@@ -134,6 +136,11 @@ def origin(name: str) -> str | None:
         return _added[name][1]
     point = installed().get(name)
     return f"{point.dist.name} {point.dist.version}: {point.value}" if point and point.dist else None
+
+
+def files_outside() -> set[str]:
+    """Return the files of the recipes from outside asterism that were run."""
+    return {str(getattr(sys.modules.get(kind.__module__), "__file__", "")) for kind, _ in _added.values()}
 
 
 def installed() -> dict[str, EntryPoint]:

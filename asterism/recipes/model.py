@@ -63,7 +63,7 @@ def owned(recipe: Recipe) -> dict[str, str]:
     """Return the networks that belong to one label with all that they hold, and to which."""
     owner = {slot.parameter: slot.owner for slot in recipe.label_slots() if slot.axis is None}
     found = {n: {owner.get(f"{n}.{key}") for key, _ in network.named_parameters()} for n, network in recipe.networks.items()}
-    return {n: label for n, (label, *others) in found.items() if label is not None and not others}
+    return {n: label for n, labels in found.items() if len(labels) == 1 for label in labels if label is not None}
 
 
 def save_model(

@@ -18,7 +18,7 @@ def whole_target(space: LabelSpace, labels: Tensor, dataset: Tensor) -> Batch:
 
 
 def translate(recipe: Recipe, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-    """Return the translations of x, at least float32 [N, C, H, W] in [-1, 1]; arguments as `Recipe.translate` takes.
+    """Return the translations of x [N, C, H, W], at least float32, in [-1, 1]; arguments as `Recipe.translate` takes.
 
     Features are not clamped to that range.
     """

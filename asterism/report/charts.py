@@ -13,8 +13,8 @@ POINTS = 400  # Points per curve; a longer log is averaged down to it.
 FEW = 40  # Up to so many points are marked one by one.
 COLOURS = 8  # --c0 ... of assets/report.css; a run or term has the same one everywhere.
 SCORES, RATES = "scores", "learning rate"
-WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 450, 8, 226
+WIDTH, HEIGHT = 360, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 350, 8, 226
 """Where the axes of a chart stand in its box."""
 
 Chart = dict[str, Any]

@@ -27,7 +27,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 def build(runs: Sequence[str | os.PathLike[str]], device: str = "auto", precision: str = "auto") -> gr.Blocks:
     """Return the app over models; its `launch` serves it.
 
-    What people upload and what is made for them stays for a day at most, in a folder that goes with the process.
+    What people upload and what is made for them stays for a day at most, in a folder that goes with the process. By variables
+    of the environment, Gradio's statistics are off and the hub is asked for nothing from here on.
 
     Args:
         runs: run folders, model files or hub names.

@@ -15,6 +15,9 @@ from asterism.studio.models import StudioModel
 AS_IT_IS = "as it is"
 SEED, REFERENCE, MEAN = "seed", "reference picture", "mean of the domain"
 
+STEPS = 100
+"""Of a slider for a number."""
+
 Given = Mapping[Any, Any]
 """Component -> value, as Gradio hands it to functions whose inputs are a set."""
 
@@ -26,44 +29,55 @@ class Controls:
     Args:
         sets: a choice, and its labels, of which one holds.
         switches: boxes, and their labels, each of which may hold.
+        numbers: sliders, each of a label.
         looks: everything else, by the name of the argument that it is for.
     """
 
     model: StudioModel
     sets: list[tuple[gr.Radio, list[str]]] = field(default_factory=list)
     switches: list[tuple[gr.CheckboxGroup, list[str]]] = field(default_factory=list)
+    numbers: list[tuple[gr.Slider, str]] = field(default_factory=list)
     looks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def components(self) -> set[Any]:
         """All of them."""
-        return {component for component, _ in [*self.sets, *self.switches]} | set(self.looks.values())
+        return {component for component, _ in [*self.sets, *self.switches, *self.numbers]} | set(self.looks.values())
 
-    def target(self, given: Given, own: Mapping[str, bool]) -> dict[str, bool]:
+    def target(self, given: Given, own: Mapping[str, float]) -> dict[str, float]:
         """Return the target that is chosen.
 
         Args:
-            own: the labels that the picture has, as far as they were read; a box that stands as they do asks for nothing.
+            own: the labels that the picture has, as far as they were read; what stands as they do asks for nothing.
 
         Raises:
             ConfigError: nothing is chosen.
         """
-        target = {given[radio]: True for radio, _ in self.sets if given[radio] not in (None, AS_IT_IS)}
+        target: dict[str, float] = {given[radio]: True for radio, _ in self.sets if given[radio] not in (None, AS_IT_IS)}
         for boxes, labels in self.switches:
             target |= {label: label in given[boxes] for label in labels if own.get(label) is not (label in given[boxes])}
+        target |= {
+            label: given[slider]
+            for slider, label in self.numbers
+            if label not in own or abs(given[slider] - own[label]) > slider.step / 2
+        }
         if not target:  # Everything stands as it is: the model's own picture of the source.
             space = self.model.translator.model.space
             chosen = {label for _, labels in self.sets for label in labels}
             first = space.names[space.dataset_span(0)]
-            target = {name: on for name, on in own.items() if name in first and (on or name not in chosen)}
+            target = {name: value for name, value in own.items() if name in first and (value or name not in chosen)}
         if not target:
             raise ConfigError("choose what the picture is to become")
         return target
 
-    def every_target(self, own: Mapping[str, bool]) -> list[dict[str, bool]]:
-        """Return each choice, and each box turned over."""
-        chosen = [{label: True} for _, labels in self.sets for label in labels]
-        return chosen + [{label: not own.get(label, False)} for _, labels in self.switches for label in labels]
+    def every_target(self, own: Mapping[str, float]) -> list[dict[str, float]]:
+        """Return each choice, each box turned over, and each slider at the end that is further away."""
+        targets: list[dict[str, float]] = [{label: True} for _, labels in self.sets for label in labels]
+        targets += [{label: not own.get(label, False)} for _, labels in self.switches for label in labels]
+        for slider, label in self.numbers:
+            low, high = slider.minimum, slider.maximum
+            targets.append({label: high if own.get(label, low) < (low + high) / 2 else low})
+        return targets
 
     def style(self, given: Given) -> StyleSource | None:
         """Return the style that is chosen; none for models without styles, and for the domain's mean.
@@ -99,7 +113,11 @@ def make_controls(model: StudioModel) -> Controls:
                 choices = labels if alone else [AS_IT_IS, *labels]
                 title = "Domain" if alone else _ending(labels) or group.dataset
                 controls.sets.append((gr.Radio(_shown(choices), value=choices[0], label=title), labels))
-        if free:
+        if free and group.kind == "number":
+            step = (group.high - group.low) / STEPS
+            sliders = [gr.Slider(group.low, group.high, group.low, step=step, label=_shown([name])[0][0]) for name in free]
+            controls.numbers += zip(sliders, free, strict=True)
+        elif free:
             controls.switches.append((gr.CheckboxGroup(_shown(free), label=f"Labels of {group.dataset}"), free))
     if model.can.styled:
         _add_styles(controls)
@@ -108,16 +126,21 @@ def make_controls(model: StudioModel) -> Controls:
     return controls
 
 
-def picture_field(models: Sequence[StudioModel], **options: Any) -> Any:
-    """Return Gradio's field for a picture; where models take what Pillow cannot open, the one for files."""
-    if any(model.picture.channels > 4 for model in models):
-        return gr.File(type="filepath", **options)
-    return gr.Image(type="filepath", image_mode=None, buttons=["fullscreen"], **options)
+def picture_field(**options: Any) -> Any:
+    """Return Gradio's field for a picture, whose value is the uploaded file whatever it holds; it must not be changed later.
+
+    Gradio would open it by Pillow, which does not know every picture that models take, and fail with no more than its name.
+    """
+    made: Any = gr.Image(type="filepath", buttons=["fullscreen"], **options)
+    made.preprocess = lambda payload: payload and payload.path
+    return made
 
 
-def words(target: Mapping[str, bool]) -> str:
+def words(target: Mapping[str, float]) -> str:
     """Return a target in words."""
-    return ", ".join(f"{'' if on else 'no '}{label.replace('_', ' ')}" for label, on in target.items())
+    shown = {label.replace("_", " "): value for label, value in target.items()}
+    said = (f"{'' if v else 'no '}{name}" if isinstance(v, bool) else f"{name} {v:g}" for name, v in shown.items())
+    return ", ".join(said)
 
 
 def _shown(labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -147,7 +170,7 @@ def _add_end(controls: Controls, title: str, first: int, end: str) -> None:
     kind = gr.Radio([SEED, REFERENCE, MEAN], value=SEED, label=title)
     seed = gr.Number(first, label="Seed", precision=0, minimum=0)
     with gr.Column(visible=False) as beside:
-        like = picture_field([controls.model], label="Reference", height=180, elem_id=f"reference{end}")
+        like = picture_field(label="Reference", height=180, elem_id=f"reference{end}")
     controls.looks |= {f"kind{end}": kind, f"seed{end}": seed, f"like{end}": like}
     seen = [(SEED, seed), (REFERENCE, beside)]
     kind.change(lambda chosen: [gr.update(visible=chosen == word) for word, _ in seen], kind, [of for _, of in seen])

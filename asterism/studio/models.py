@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +26,8 @@ from asterism.inference.translator import Translator, load
 from asterism.storage.model_file import FILE_NAME, ModelError
 from asterism.storage.run_folder import Run, called, read_model, read_run
 
-AT_ONCE = 16
-"""Files of a batch that are translated together."""
-
-SAMPLES = 24
-"""Results of a batch that are shown."""
+AT_ONCE, SAMPLES = 16, 24
+"""Files of a batch that are translated together, and results of it that are shown."""
 
 
 class Abilities(NamedTuple):
@@ -71,35 +68,30 @@ class StudioModel:
         """The pictures that it takes and makes."""
         return self.translator.model.picture
 
-    def open(self, path: str) -> np.ndarray:
+    def open(self, path: str | None) -> np.ndarray:
         """Read a picture file: stored values [H, W, C] of the model's depth; a PictureError does not name the file."""
+        if path is None:
+            raise PictureError("add a picture first")
         return as_stored(read(path, self.picture.channels), self.picture)
 
-    def labels_of(self, path: str) -> dict[str, bool]:
-        """Return what the model reads in a picture file: label -> holds."""
+    def labels_of(self, path: str) -> dict[str, float]:
+        """Return what the model reads in a picture file: label -> True, False or a number."""
         x, _ = fit_in(open_image(self.open(path), self.picture), self.picture, "letterbox", torch.device("cpu"))
         with self.lock:
-            (labels,) = predict_labels(self.translator, x).tolist()
-        return {name: held > 0.5 for name, held in zip(self.translator.model.space.names, labels, strict=True)}
+            (labels,) = predict_labels(self.translator, x)
+        return self.translator.model.space.named(labels)
 
-    def translate(
-        self,
-        sources: Sequence[np.ndarray],
-        target: str | Mapping[str, bool],
-        style: StyleSource | None = None,
-        own: Mapping[str, bool] | None = None,
-        fit: str = "letterbox",
-    ) -> list[np.ndarray]:
-        """Translate pictures, stored values [H, W, C]; `own` is what is known of their labels."""
+    def translate(self, sources: Sequence[np.ndarray], target: str | Mapping[str, float], **how: Any) -> list[np.ndarray]:
+        """Translate pictures, stored values [H, W, C]; `how` is as for `Translator.translate`."""
         with self.lock:
-            return self.translator.translate(list(sources), target, style=style, labels=own or None, fit=fit)
+            return self.translator.translate(list(sources), target, **how)
 
     def change(self, source: np.ndarray, result: np.ndarray, fit: str) -> np.ndarray:
         """Return what the model changed, as `difference` does; what resampling to its size blurs is no change."""
         x, back = fit_in(open_image(source, self.picture), self.picture, fit, torch.device("cpu"))
         return difference(back(x)[0], to_float(torch.from_numpy(result).permute(2, 0, 1)[None], self.picture)[0])
 
-    def saved(self, result: np.ndarray, name: str, target: Mapping[str, bool]) -> Path:
+    def saved(self, result: np.ndarray, name: str, target: Mapping[str, float]) -> Path:
         """Write a result to a file that holds all of it."""
         suffix = ".tif" if self.picture.channels > 4 or (self.picture.depth == 16 and self.picture.channels > 1) else ".png"
         file = new_file(f"{name}__{self._said(target)}{suffix}")
@@ -114,11 +106,7 @@ class StudioModel:
         style: StyleSource | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> tuple[Path, list[tuple[Image.Image, str]], list[list[str]]]:
-        """Translate picture files, each to every target.
-
-        Args:
-            suffix: of the results; what such files do not hold is made for looking at.
-            progress: told how many files are done.
+        """Translate picture files, each to every target; `progress` is told how many are done.
 
         Returns:
             A zip of the results; the first of them, as thumbnails with names; [name, reason] of every file left out.
@@ -135,7 +123,7 @@ class StudioModel:
                     except PictureError as error:
                         left_out.append([Path(path).name, str(error)])
                 for target in targets:
-                    results = self.translate(list(sources.values()), target, style)
+                    results = self.translate(list(sources.values()), target, style=style)
                     for name, result in zip(sources, results, strict=True):
                         title = f"{name}__{self._said(target)}"
                         archive.writestr(title + suffix, self._coded(result, suffix))
@@ -152,7 +140,7 @@ class StudioModel:
         except PictureError:  # Such files do not hold it.
             return encode(to_shown(result, self.picture), suffix, compression=FAST)
 
-    def _said(self, target: str | Mapping[str, bool]) -> str:
+    def _said(self, target: str | Mapping[str, float]) -> str:
         return "+".join(edit.name for edit in self.translator.parse(target))
 
 
@@ -163,6 +151,10 @@ def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: 
         translator = load(given, device, precision)
         if not abilities(translator).translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if translator.model.picture.depth == 32:
+            raise ModelError(
+                f"{given} takes features, arrays of floats, which the studio does not show: asterism translate does"
+            )
         file = translator.path
         assert file is not None
         if file.name == FILE_NAME:

@@ -19,6 +19,7 @@ from asterism.studio.controls import Controls, Given, make_controls, picture_fie
 from asterism.studio.models import StudioModel
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
+TABLES = ".prose table { display: block; overflow-x: auto; border: 0 !important } .prose td, .prose th { white-space: nowrap }"
 LARGEST = 1024
 """Pixels of the longer side of what is shown; what is saved has the picture's own size."""
 
@@ -39,6 +40,7 @@ def lay_out(models: Sequence[StudioModel]) -> gr.Blocks:
         with gr.Tab("Model"):
             for model in _each(models, chosen):
                 _card(model)
+            gr.HTML(f"<style>{TABLES}</style>")
     page.queue(max_size=64)
     return page
 
@@ -58,7 +60,7 @@ def refusals() -> Iterator[None]:
     """Say on the page what the library refuses."""
     try:
         yield
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, OSError) as error:
         message = html.escape(str(error))
         raise gr.Error(message[:1].upper() + message[1:], duration=12, print_exception=False) from error
 
@@ -74,7 +76,7 @@ def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
     panels = []
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            source = picture_field(models, label="Picture", height=300, elem_id="source")
+            source = picture_field(label="Picture", height=300, elem_id="source")
             for model in _each(models, chosen):
                 controls, own = make_controls(model), gr.State({})
                 with gr.Row():
@@ -98,20 +100,22 @@ def _connect(
     @refusals()
     def read(name: str, path: str | None) -> Any:
         labels = model.labels_of(path) if path and name == model.name else {}
-        held = [[label for label in of if labels.get(label)] for _, of in controls.switches]
+        held: list[Any] = [[label for label in of if labels.get(label)] for _, of in controls.switches]
+        held += [labels.get(label) for _, label in controls.numbers]
         return [labels, *(gr.update(value=of) if labels else gr.skip() for of in held)] if held else labels
 
     @refusals()
     def one(given: Given) -> list[Any]:
-        picture, target, fit = _opened(model, given[source]), controls.target(given, given[own]), given[looks["fit"]]
-        (result,) = model.translate([picture], target, controls.style(given), given[own], fit)
+        picture, target, fit = model.open(given[source]), controls.target(given, given[own]), given[looks["fit"]]
+        (result,) = model.translate([picture], target, style=controls.style(given), labels=given[own] or None, fit=fit)
         change = model.change(picture, result, fit)
-        unchanged = all(given[own].get(label) is on for label, on in target.items())
-        side = min(LARGEST, max(picture.shape[:2]))
+        unchanged = all(given[own].get(label) == value for label, value in target.items())
+        side, changed = min(LARGEST, max(picture.shape[:2])), Image.fromarray(heat_map(change))
+        changed.thumbnail((side, side))
         shown = [
             (thumbnail(picture, model.picture, side), "source"),
             (thumbnail(result, model.picture, side), "labels unchanged" if unchanged else words(target)),
-            (heat_map(change), "change"),
+            (changed, "change"),
         ]
         said = (
             f"{picture.shape[1]} × {picture.shape[0]} pixels; mean change {np.abs(change).mean():.1%} of the value range. "
@@ -121,25 +125,20 @@ def _connect(
 
     @refusals()
     def all_targets(given: Given) -> list[tuple[Image.Image, str]]:
-        picture, style, made = _opened(model, given[source]), controls.style(given), []
+        picture, made = model.open(given[source]), []
+        how = {"style": controls.style(given), "labels": given[own] or None, "fit": given[looks["fit"]]}
         for target in controls.every_target(given[own]):
-            (result,) = model.translate([picture], target, style, given[own], given[looks["fit"]])
+            (result,) = model.translate([picture], target, **how)
             made.append((thumbnail(result, model.picture, 320), words(target)))
         return made
 
     if model.can.reads_labels:
-        switches = [boxes for boxes, _ in controls.switches]
-        gr.on([source.change, chosen.change], read, [chosen, source], [own, *switches], show_progress="hidden")
+        shown = [component for component, _ in [*controls.switches, *controls.numbers]]
+        gr.on([source.change, chosen.change], read, [chosen, source], [own, *shown], show_progress="hidden")
     inputs = {source, own, *controls.components}
     sliders = [looks[name].release for name in ("strength", "truncation", "weight") if name in looks]
     gr.on([go.click, *sliders], one, inputs, results, trigger_mode="always_last", scroll_to_output=True)
     every.click(all_targets, inputs, strip, scroll_to_output=True)
-
-
-def _opened(model: StudioModel, path: str | None) -> np.ndarray:
-    if not path:
-        raise ValueError("add a picture first")
-    return model.open(path)
 
 
 def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
@@ -176,8 +175,7 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
         model, count = by_name[name], len(paths)
         style = model.translator.style(seed=max(0, int(seed or 0))) if model.can.styled else None
         file, samples, missing = model.batch(paths, to, SUFFIXES[kind], style, lambda done: progress((done, count)))
-        used = count - len(missing)
-        said = f"{used} picture{'s' * (used != 1)}, {used * len(to)} result{'s' * (used * len(to) != 1)}"
+        said = f"{count - len(missing)} of {count} pictures, each to {len(to)} of the targets"
         return [said, gr.update(value=file, interactive=True), gr.update(value=missing, visible=bool(missing)), samples]
 
     chosen.change(switch, chosen, [targets, seed], show_progress="hidden")
@@ -186,12 +184,13 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
 
 
 def _targets(model: StudioModel) -> list[tuple[str, str]]:
-    """Return the targets of a batch: every label and, where no other takes its place, its absence."""
+    """Return the targets of a batch: every label and, where no other takes its place, its absence; both ends of numbers."""
     space, targets = model.translator.model.space, []
     for name in model.translator.labels:
-        targets.append((words({name: True}), name))
-        if not any(space.names.index(name) in choice for choice in space.alternatives):
-            targets.append((words({name: False}), f"{name}=no"))
+        index = space.names.index(name)
+        low, high = space.ranges[index]
+        for value in [high] if space.siblings(index) else [high, low]:
+            targets.append((words({name: value if index in space.numbers else bool(value)}), space.say(index, value)))
     return targets
 
 
@@ -207,5 +206,5 @@ def _card(model: StudioModel) -> None:
     if sheet is not None:
         with Image.open(sheet.file) as opened:
             shown = opened.convert("RGB")
-        gr.Image(shown, label=sheet.caption or "Samples", format="png", buttons=["fullscreen"], interactive=False)
-        gr.Markdown(f"Columns: {html.escape(', '.join(sheet.columns))}", visible=bool(sheet.columns))
+        gr.Image(shown, label="Samples", format="png", buttons=["fullscreen"], interactive=False)
+        gr.Markdown(html.escape(f"{sheet.caption}. Columns: {', '.join(sheet.columns) or 'not named'}").replace("![", "["))

@@ -21,24 +21,28 @@ CPU = torch.device("cpu")
     ["stargan", pytest.param("fixed_point", marks=pytest.mark.slow), pytest.param("stargan_v2", marks=pytest.mark.slow)],
 )
 def test_updates_compile_whole_and_once(name, monkeypatch):
-    """The compiler's front end alone: tracing, guards and the backward's graph; its loops are PyTorch's own business."""
+    """The compiler's front end alone: tracing, guards and the backward's graph; its loops are PyTorch's own business.
+
+    In float64, since compiled operations are others and round otherwise, which Adam magnifies where gradients are near zero.
+    """
     counter = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
     monkeypatch.setattr("asterism.engine.compilation.decide", lambda device, choice: (choice == "on", ""))
     ends, made = [], []
     for choice in ("off", "on"):
-        recipe = tiny(name, SPACES["joint"])
+        recipe = tiny(name, SPACES["joint"]).double()
         trainer = trainer_of(recipe, compile=choice, batch_size=COUNT)
         tables = {u.name for u in recipe.updates} | {u.lazy[0] for u in recipe.updates if u.lazy} | {"share"}
-        trainer.optimizers.set_rates(1e-2)  # Adam's first steps are signs: small ones, so that rounding does not spread.
+        trainer.optimizers.set_rates(1.0)
         for step in range(3):
             trainer.step = trainer.config.steps - 1  # Where every update is due.
             trainer.train_batch(batch_of(recipe, seed=step), COUNT)
             made.append(counter.frame_count)
         ends.append(recipe.state_dict())
     assert made == [0, 0, 0] + [len(tables)] * 3
+    assert ends[0].keys() == ends[1].keys()
     for key, tensor in ends[1].items():
-        torch.testing.assert_close(tensor, ends[0][key], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(tensor, ends[0][key], rtol=0, atol=1e-9)
 
 
 def test_what_is_compiled_is_said_with_the_reason(monkeypatch):

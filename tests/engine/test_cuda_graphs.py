@@ -128,7 +128,8 @@ def train(name: str, recorder: Recorder | None, **settings) -> tuple[Trainer, li
     [("stargan", {}), ("stargan", {"accumulate": 2}), ("stargan_v2", {}), ("fixed_point", {})],
 )
 def test_replayed_steps_are_the_steps_as_written(name, settings, tapes):
-    """Weights, what is logged, rates and weights of terms that fall, steps that are skipped: all of it, to the bit."""
+    """Weights, what is logged, rates and weights of terms that fall, steps that are skipped: all of it, to the bit, since the
+    same kernels do the same to memory of the same layout."""
     (plain, means), (replayed, found) = train(name, None, **settings), train(name, Recorder(torch.device("cpu")), **settings)
     assert len(tapes) == 2 and not replayed.recorder.refused, "a recording for each kind of step"
     assert found == [pytest.approx(values, rel=0, abs=0, nan_ok=True) for values in means]
@@ -145,13 +146,13 @@ def test_replayed_steps_are_the_steps_as_written(name, settings, tapes):
 def test_a_gpu_replays_compiled_steps(recipe):
     losses = []
     for choice in ("off", "on"):
-        ours = Ours(SMALL[recipe], {"device": "cuda", "precision": "float32", "compile": choice})
+        ours = Ours(SMALL[recipe], {"device": "cuda", "precision": "float64", "compile": choice})
         for _ in range(WARM_UP + 2):
             ours.iteration()
         losses.append(ours.losses())
         recorder = ours.trainer.recorder
         assert choice == "off" or (recorder.recordings and not recorder.refused)
-    assert losses[1] == pytest.approx(losses[0], rel=1e-2, abs=1e-3)
+    assert losses[0] and losses[1] == pytest.approx(losses[0], rel=1e-6, abs=1e-9)
 
 
 def test_what_waits_for_the_device_is_not_recorded_but_done(tapes, monkeypatch):

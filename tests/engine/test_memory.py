@@ -28,6 +28,7 @@ MB = 2**20
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_recomputed_activations_give_the_same_weights_bit_for_bit(name):
+    """The same operations are done once more to the same numbers, so that nothing is rounded otherwise."""
     states = []
     for again in (False, True):
         recipe = tiny(name, some_space(name, "joint"))
@@ -36,7 +37,7 @@ def test_recomputed_activations_give_the_same_weights_bit_for_bit(name):
             for update in recipe.updates:
                 trainer.apply(update, batch_of(recipe), COUNT, torch.zeros(()))
         states.append(recipe.state_dict())
-    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
+    assert len(states[0]) > 20 and all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
 
 
 def test_recomputed_activations_are_not_kept():
@@ -127,11 +128,14 @@ def test_advice_before_training(room, settings, said):
 
 def test_the_estimate_knows_both_ways(shapes_dir, monkeypatch):
     costs = []
+    here = memory.available(torch.device("cpu"))
+    assert here is None or here > 0
+    monkeypatch.setattr(memory, "available", lambda device: 2**40)
     for again in (False, True):
         settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW | {"train.checkpoint_activations": again})
         costs.append(estimate(settings, open_data(settings.data)))
     assert costs[1].memory < costs[0].memory
-    assert costs[0].fits == "it fits" and costs[0].available == pytest.approx(memory.available(torch.device("cpu")), rel=0.5)
+    assert costs[0].fits == "it fits" and costs[0].available == 2**40
     monkeypatch.setattr(memory, "available", lambda device: costs[0].memory)
     settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW)
     assert estimate(settings, open_data(settings.data)).fits.startswith("it does not fit")

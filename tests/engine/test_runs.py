@@ -94,7 +94,7 @@ def test_a_kill_between_checkpoint_and_model_file_is_made_good(shapes_dir, tmp_p
         model = load_model(out / "model.safetensors")
         assert model.info["step"] == 6
         own = model.recipe.state_dict()
-        assert all(torch.equal(own[key], tensor) for key, tensor in final.recipe.state_dict().items())
+        assert len(own) > 10 and all(torch.equal(own[key], tensor) for key, tensor in final.recipe.state_dict().items())
 
 
 def test_an_unreadable_checkpoint_is_passed_over(shapes_dir, tmp_path, capsys):
@@ -140,10 +140,9 @@ def test_a_start_that_reached_no_checkpoint_does_not_block_another(shapes_dir, t
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
+def wait_for(condition, process: subprocess.Popen) -> None:
     while not condition():
-        assert process.poll() is None and time.monotonic() < end, "the run ended or hung before it was interrupted"
+        assert process.poll() is None, "the run ended before it was interrupted"
         time.sleep(0.05)
 
 
@@ -155,7 +154,7 @@ def test_sigterm_saves_and_exits(shapes_dir, tmp_path):
     process = subprocess.Popen(command(shapes_dir, out, LONG), stdout=subprocess.PIPE, text=True)
     wait_for(lambda: checkpoint.find(out / "checkpoints"), process)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert f"saved at step {state(out)['step']}" in said
     assert load_model(out / "model.safetensors").info["step"] == state(out)["step"]
@@ -263,8 +262,11 @@ def test_every_process_needs_a_picture(shapes_dir, tmp_path):
 
 
 def test_two_processes_equal_one_with_the_same_global_batch(table_dir, tmp_path):
-    """Labels are permuted over the whole batch and gradients are summed, so the division does not show."""
-    settings = small(train__steps=4, train__decay_steps=0, train__log_every=1, train__batch_size=6)
+    """Labels are permuted over the whole batch and gradients are summed, so the division does not show.
+
+    In float64: sums are taken in another order, and Adam magnifies what rounding does to gradients near zero.
+    """
+    settings = small(train__steps=4, train__decay_steps=0, train__log_every=1, train__batch_size=6, train__precision="float64")
     train("stargan", table_dir, tmp_path / "one", overrides=settings)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -274,15 +276,29 @@ def test_two_processes_equal_one_with_the_same_global_batch(table_dir, tmp_path)
         subprocess.Popen(command(table_dir, tmp_path / "two", settings), env=environment | {"RANK": r, "LOCAL_RANK": r})
         for r in ("0", "1")
     ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    assert [rank.wait() for rank in ranks] == [0, 0]
     one, two = read_log(tmp_path / "one" / "log.jsonl"), read_log(tmp_path / "two" / "log.jsonl")
     assert len(one) == len(two) == 4
     for a, b in zip(one, two, strict=True):
-        assert b["terms"] == pytest.approx(a["terms"], rel=1e-3, abs=1e-5)
+        assert a["terms"].keys() == b["terms"].keys() and len(a["terms"]) >= 4
+        assert b["terms"] == pytest.approx(a["terms"], rel=1e-9, abs=1e-9)
     moments = [flat(state(tmp_path / run)["optimizers"]["adam"]) for run in ("one", "two")]
+    assert moments[0].keys() == moments[1].keys() and len(moments[0]) > 30
     for key, value in moments[0].items():
-        # Sums in another order: float32 rounding, which four Adam steps carry on.
-        torch.testing.assert_close(value, moments[1][key], rtol=1e-2, atol=1e-4 * float(value.abs().max()) + 1e-9)
+        torch.testing.assert_close(value, moments[1][key], rtol=0, atol=1e-8 * float(value.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["stargan", "stargan_v2"])
+def test_a_run_in_float64_is_so_throughout_and_its_model_is_as_any_other(name, shapes_dir, tmp_path):
+    settings = {"recipe.capacity": 128, "recipe.max_width": 8, "recipe.mapping_width": 8} if name == "stargan_v2" else small()
+    settings |= {"data.size": 32, "data.workers": 0, "train.batch_size": 4, "train.precision": "float64", "train.ema_kimg": 1}
+    train(name, shapes_dir, tmp_path / "run", overrides=settings | {"train.steps": 1})  # With previews, of styles too.
+    kept = {key: t for key, t in flat(state(tmp_path / "run")).items() if t.ndim}
+    assert len(kept) > 30 and {t.dtype for t in kept.values()} == {torch.float64}
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert {p.dtype for p in model.recipe.parameters()} == {torch.float32}
+    train(name, shapes_dir, tmp_path / "run", overrides=settings | {"train.steps": 2, "train.precision": "float32"})
+    assert next(iter(state(tmp_path / "run")["networks"].values())).dtype == torch.float32
 
 
 # -- guard -------------------------------------------------------------------------------------------------------------
@@ -372,7 +388,7 @@ def test_a_run_folder_holds_what_it_should(shapes_dir, tmp_path):
     }
     assert json.loads((out / "previews" / "targets.json").read_text()) == ["source", "blue", "green", "red"]
     line = read_log(out / "log.jsonl")[-1]
-    assert line["images"] == 32 and 0 <= line["waiting"] <= 1 and line["skipped"] == 0
+    assert line["images"] == 32 and line["skipped"] == 0 and {"waiting", "seconds", "images_per_second"} <= line.keys()
 
 
 # -- fine-tuning -------------------------------------------------------------------------------------------------------
@@ -383,7 +399,7 @@ def test_fine_tuning_starts_from_the_models_weights(shapes_dir, tmp_path):
     settings = small(train__steps=1, recipe__generator_lr=0, recipe__discriminator_lr=0)
     train("stargan", shapes_dir, tmp_path / "second", init=tmp_path / "first", overrides=settings)
     first, second = (load_model(tmp_path / run / "model.safetensors").recipe.state_dict() for run in ("first", "second"))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert len(first) > 10 and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_run_keeps_where_its_weights_come_from_and_their_licence(shapes_dir, tmp_path):

@@ -19,6 +19,7 @@ from asterism.evaluation.tasks import without_sources
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes.dcgan import DCGAN
 from asterism.recipes.model import load_model
+from asterism.report import write_report
 from asterism.storage.run_folder import read_run
 from tests.helpers.evaluating import CPU, values
 
@@ -85,6 +86,9 @@ def test_generated_real_and_random_pictures_and_no_copies(run: Path, capsys: pyt
     assert sheet["title"] == "generated pictures" and sheet["caption"].startswith("the first 32 of 36 generated")
     held_out = read_run(run).held_out
     assert held_out is not None and held_out.file.name == "generated.png" and held_out.file.exists()
+    page = write_report([run]).read_text()
+    assert "Real pictures say what a value means" in page and "generated pictures, none chosen" in page
+    assert "Copying" not in page and "their translations" not in page
 
 
 def test_as_many_as_are_asked_for_and_never_more_real_ones_than_there_are(run: Path) -> None:
@@ -100,9 +104,7 @@ def test_numbers_do_not_depend_on_the_batch(run: Path) -> None:
         assert values(parts, kind) == pytest.approx(values(whole, kind), rel=1e-3, abs=1e-6)
 
 
-def test_a_generator_that_gives_real_pictures_keeps_every_order(
-    run: Path, memory: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_generator_of_real_pictures_keeps_every_order(run: Path, memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from asterism.evaluation import checkpoints
 
     usual = checkpoints.load_model

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.inference.translator import Translator
 from asterism.labels import LabelGroup, LabelSpace
-from asterism.recipes.base import Recipe
+from asterism.recipes.base import Abilities, Recipe
 from asterism.recipes.model import Model
 
 FACES = LabelGroup("faces", ("Black_Hair", "Blond_Hair", "Male", "Young"), "binary", (("Black_Hair", "Blond_Hair"),))
@@ -17,16 +16,17 @@ MOODS = LabelGroup("moods", ("happy", "sad"), "one_of")
 
 
 class Negative(Recipe):
-    """Inverts pictures, notes the targets, and reads labels from the first pixels of the first row."""
+    """Inverts pictures, notes them and the codes, and reads labels from the first pixels of the first row."""
 
     def __init__(self, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__(None, space, picture)
         self.network = nn.Identity()
-        self.asked: list[Batch] = []
+        self.asked: list[tuple[Tensor, Tensor]] = []
+        self.abilities = Abilities(translates=True, told="code", judges=True)
         self.classified = 0
 
-    def translate(self, x: Tensor, target: Batch) -> Tensor:
-        self.asked.append(target.extend(x=x))
+    def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
+        self.asked.append((x, told))
         return -1.5 * x  # Raw: beyond [-1, 1].
 
     def classify(self, x: Tensor) -> Tensor:
@@ -50,7 +50,8 @@ def negative(
 
 
 def asked(translator: Translator, call: int = -1) -> list[list[int]]:
-    return translator.recipe.asked[call].labels.int().tolist()
+    """Return the labels that a call was asked for."""
+    return translator.recipe.asked[call][1][:, : translator.model.space.num_labels].int().tolist()
 
 
 def inverted(stored: np.ndarray) -> np.ndarray:

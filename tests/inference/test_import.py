@@ -49,23 +49,24 @@ def translate_golden(translator: Translator, step: dict[str, torch.Tensor]) -> t
 
 
 @pytest.mark.parametrize("name", ["celeba", "joint"])
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("auto", 3e-2)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-6), ("float32", 1e-4), ("bfloat16", 0.1)])
 def test_imported_models_give_the_published_pictures(tmp_path: Path, name: str, precision: str, tolerance: float) -> None:
+    """Pictures are in [-1, 1]; rounding to float32 costs 4e-6, as measured, to bfloat16 0.03."""
     step = load_file(GOLDEN / f"{name}-step.safetensors")
     bring(tmp_path / "run", name, "DG")
     translator = load(tmp_path / "run", device="cpu", precision=precision)
     x_fake = translate_golden(translator, step)
-    assert x_fake.dtype == torch.float32
+    assert x_fake.dtype == step["x_real"].dtype == torch.float32
     torch.testing.assert_close(x_fake, step["x_fake"], rtol=0, atol=tolerance)
-    assert (step["x_fake"] - step["x_real"]).abs().mean() > 10 * tolerance, "the golden pictures would not tell a difference"
+    assert (step["x_fake"] - step["x_real"]).abs().mean() > 3 * tolerance, "the golden pictures would not tell a difference"
 
 
 def test_the_class_head_comes_along(tmp_path: Path) -> None:
     step = load_file(GOLDEN / "joint-step.safetensors")
     model = load_model(bring(tmp_path / "run", "joint"))
     with torch.no_grad():
-        logits = model.recipe.classify(step["x_real"])
-    torch.testing.assert_close(logits, step["d_real_cls"], rtol=1e-2, atol=2e-3)  # It is kept in float16.
+        logits = model.recipe.double().classify(step["x_real"].double())
+    torch.testing.assert_close(logits, step["d_real_cls"].double(), rtol=1e-2, atol=2e-3)  # It is kept in float16.
 
 
 def test_the_run_says_what_it_is(tmp_path: Path) -> None:
@@ -90,9 +91,9 @@ def test_the_word_for_the_recipe_decides_where_files_cannot_tell(tmp_path: Path)
     assert model.name == "fixed_point" and json.loads((tmp_path / "fixed" / "config.json").read_text())["name"] == "fixed_point"
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     every = dict.fromkeys("abcde", True)
-    change = torch.atanh(load(tmp_path / "stargan", "cpu", "float32").translate(x, every).double())
-    fixed = load(tmp_path / "fixed", "cpu", "float32").translate(x, every)
-    torch.testing.assert_close(fixed.double(), torch.tanh(x.double() + change), rtol=0, atol=1e-4)
+    change = torch.atanh(load(tmp_path / "stargan", "cpu", "float64").translate(x.double(), every))
+    fixed = load(tmp_path / "fixed", "cpu", "float64").translate(x.double(), every)
+    torch.testing.assert_close(fixed, torch.tanh(x + change), rtol=0, atol=1e-9)
     with pytest.raises(ModelError, match="a model of recipe stargan; this run trains fixed_point"):
         adopt(model.recipe, load_model(tmp_path / "stargan" / "model.safetensors"), "fixed_point")
 

@@ -97,13 +97,15 @@ def test_imported_weights_give_the_published_pictures(name: str, tmp_path: Path)
     golden = load_file(SHARED / "golden" / "stargan_v2" / f"{name}_000010_step.safetensors")
     file = SHARED / "golden" / "stargan_v2" / f"{name}_000010_nets.ckpt"
     import_published("stargan_v2", [file], out=tmp_path / "run")
+    golden = {key: t.double() if t.is_floating_point() else t for key, t in golden.items()}
     masks = (lambda x: (golden["mask_face"], golden["mask_core"])) if "mask_face" in golden else None
-    model = asterism.load(tmp_path / "run", "cpu", "float32", masks=masks)
+    model = asterism.load(tmp_path / "run", "cpu", "float64", masks=masks)
     with torch.no_grad():
         s = model.recipe.read_style(golden["x_ref"], golden["y_trg"])
-        torch.testing.assert_close(s, golden["style_reference"], rtol=1e-4, atol=1e-5)
+        # Theirs were computed in float32, which costs 3e-6 of the largest value (as in tests/recipes).
+        torch.testing.assert_close(s, golden["style_reference"], rtol=0, atol=1e-5 * float(s.abs().max()))
         x_fake = model.recipe.translate(golden["x_real"], golden["y_trg"], s=s)
-    torch.testing.assert_close(x_fake, golden["x_fake_reference"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(x_fake, golden["x_fake_reference"], rtol=0, atol=1e-5 * float(x_fake.abs().max()))
 
 
 @pytest.mark.parametrize("high_pass", [0.0, 1.0, 2.0])

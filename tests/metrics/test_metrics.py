@@ -177,7 +177,7 @@ def literal_lpips(network: AlexNet, weights: list[Tensor], x: Tensor, y: Tensor)
     """LPIPS as its paper has it: AlexNet layer by layer, 1 x 1 convolutions, mean over positions, sum over layers."""
     shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
     state = network.state_dict()
-    total = torch.zeros(len(x))
+    total = torch.zeros(len(x), dtype=x.dtype)
     a, b = (((t.permute(0, 2, 3, 1) - shift) / scale).permute(0, 3, 1, 2) for t in (x, y))
     settings = {0: (4, 2, False), 3: (1, 2, True), 6: (1, 1, True), 8: (1, 1, False), 10: (1, 1, False)}
     for weight, (layer, (stride, padding, pooled)) in zip(weights, settings.items(), strict=True):
@@ -194,22 +194,22 @@ def literal_lpips(network: AlexNet, weights: list[Tensor], x: Tensor, y: Tensor)
 
 def test_lpips_is_its_literal_formula_on_random_weights() -> None:
     torch.manual_seed(0)
-    network = AlexNet().eval().requires_grad_(False)
-    weights = [torch.rand(c, generator=rng(c)) for c in CHANNELS]
-    x, y = pictures(size=64)
+    network = AlexNet().eval().requires_grad_(False).double()
+    weights = [torch.rand(c, generator=rng(c)).double() for c in CHANNELS]
+    x, y = (t.double() for t in pictures(size=64))
     ours = diversity(torch.stack([x, y], 1), network, weights)
-    torch.testing.assert_close(ours.float(), literal_lpips(network, weights, x, y), rtol=1e-5, atol=1e-7)  # Float32 networks.
+    torch.testing.assert_close(ours, literal_lpips(network, weights, x, y), rtol=1e-6, atol=0)
     assert [f.shape[1] for f in network(x)] == list(CHANNELS)
 
 
 def test_diversity_is_the_mean_over_all_pairs_of_outputs() -> None:
     torch.manual_seed(0)
-    network = AlexNet().eval().requires_grad_(False)
-    weights = [torch.rand(c, generator=rng(c)) for c in CHANNELS]
-    x = torch.rand(2, 10, 3, 48, 48, generator=rng()) * 2 - 1
-    found = [literal_lpips(network, weights, x[:, i], x[:, j]).double() for i in range(10) for j in range(i + 1, 10)]
+    network = AlexNet().eval().requires_grad_(False).double()
+    weights = [torch.rand(c, generator=rng(c)).double() for c in CHANNELS]
+    x = (torch.rand(2, 10, 3, 48, 48, generator=rng()) * 2 - 1).double()
+    found = [literal_lpips(network, weights, x[:, i], x[:, j]) for i in range(10) for j in range(i + 1, 10)]
     assert len(found) == 45
-    torch.testing.assert_close(diversity(x, network, weights), torch.stack(found).mean(0), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(diversity(x, network, weights), torch.stack(found).mean(0), rtol=1e-6, atol=0)
     assert float(diversity(x[:, :1].expand(-1, 10, -1, -1, -1), network, weights).abs().max()) == 0
 
 

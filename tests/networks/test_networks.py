@@ -17,6 +17,7 @@ from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, o
 from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
 from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator
+from asterism.networks.stargan_v2 import of_domain
 from asterism.recipes import JUDGES, RECIPES
 from tests.helpers.recipes import SIZE, SPACES, tiny
 
@@ -44,7 +45,7 @@ def agree(mine: torch.Tensor, plain: torch.Tensor, inputs: list[torch.Tensor]) -
 SHAPES = [
     (4, 3, 5, 4, 2, 1, True, True),
     (2, 3, 5, 4, 2, 1, True, True),
-    (5, 3, 5, 4, 2, 1, True, True),  # EvaluationSetup division drops a row.
+    (5, 3, 5, 4, 2, 1, True, True),  # Floor division drops a row.
     (8, 512, 2, 4, 2, 1, True, True),
     (16, 3, 5, 4, 2, 1, False, True),
     (17, 3, 5, 4, 2, 1, False, True),
@@ -112,7 +113,10 @@ def test_fewer_multiplications_make_the_same_convolution(layout, tiles, monkeypa
 
 
 def test_fewer_multiplications_are_taken_in_float32_alone(monkeypatch):
-    """And their rounding stays a few times that of direct sums, forward and backward."""
+    """And their rounding stays a few times that of direct sums, forward and backward: 2.4e-6 of the result's length on one
+    processor. Roundings are independent and many, so that with fused multiplications or without, and in any order of
+    summation, the length of their sum is nearly the same.
+    """
     taken = []
     real = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda *a: taken.append(1) or real(*a))
@@ -209,16 +213,18 @@ def test_maps_keep_the_channels_last_layout(network):
     """A layer that leaves it makes the next one copy: forward, and backward (the gradient that a layer hands down)."""
     g, d = Generator(3, 2, width=8, blocks=1), Discriminator(3, 2, (32, 32), width=8, layers=4)
     module = (g if network == "generator" else d).to(memory_format=torch.channels_last)
-    left = []
+    seen, left = [], []
+
+    def look(map: torch.Tensor, name: str) -> None:
+        seen.append(name)
+        if not map.is_contiguous(memory_format=torch.channels_last):
+            left.append(name)
 
     def watch(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if output.ndim == 4 and output.shape[2] > 2 and output.shape[1] > 1:
-            if not output.is_contiguous(memory_format=torch.channels_last):
-                left.append(layer)
+            look(output, f"{layer}")
             if not isinstance(layer, torch.nn.Identity):
-                output.register_hook(
-                    lambda grad: None if grad.is_contiguous(memory_format=torch.channels_last) else left.append(("grad", layer))
-                )
+                output.register_hook(lambda grad: look(grad, f"gradient of {layer}"))
 
     for layer in module.main.modules():
         if not list(layer.children()):
@@ -226,7 +232,7 @@ def test_maps_keep_the_channels_last_layout(network):
     x = torch.randn(2, 3, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
     y = g(x, torch.ones(2, 2)) if network == "generator" else torch.cat(d(x), 1)
     y.square().sum().backward()
-    assert not left
+    assert not left and sum(name.startswith("gradient") for name in seen) >= 5
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES | JUDGES))
@@ -250,7 +256,7 @@ def test_the_optimiser_steps_alike_in_every_layout():
     """Weights, moments and gradients of any layout; a checkpoint of one layout goes on in another."""
     ends = []
     for first, second in [(a, b) for a in LAYOUTS for b in LAYOUTS]:
-        recipe = tiny("stargan", SPACES["table"]).to(memory_format=first)
+        recipe = tiny("stargan", SPACES["table"]).to(torch.float64, memory_format=first)
         before = Optimizers(recipe, torch.device("cpu"))
         take_steps(recipe, before, LAYOUTS)
         state = before.state_dict()
@@ -260,7 +266,7 @@ def test_the_optimiser_steps_alike_in_every_layout():
         take_steps(recipe, after, LAYOUTS[::-1])
         ends.append(torch.cat([p.detach().contiguous().flatten() for p in recipe.parameters()]))
     for end in ends:  # The kernel's vectors and their remainder round differently.
-        torch.testing.assert_close(end, ends[0], rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(end, ends[0], rtol=0, atol=1e-12)
 
 
 def take_steps(recipe: torch.nn.Module, optimizers: Optimizers, layouts: list[torch.memory_format]) -> None:
@@ -268,11 +274,25 @@ def take_steps(recipe: torch.nn.Module, optimizers: Optimizers, layouts: list[to
     for layout in layouts:
         rng = torch.Generator().manual_seed(0)
         for parameter in recipe.parameters():
-            gradient = torch.randn(parameter.shape, generator=rng) + parameter.detach().contiguous()
+            gradient = torch.randn(parameter.shape, dtype=parameter.dtype, generator=rng) + parameter.detach().contiguous()
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
             if gradient.ndim == 4 and parameter.is_contiguous(memory_format=layout):
                 parameter.grad = gradient.contiguous(memory_format=layout)
         optimizers.step(tuple(recipe.networks), Processes())
+
+
+def test_gradients_of_heads_are_the_same_in_every_run():
+    """Samples of one domain add to the gradient of one head: in an order of their own, not in that of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        heads, y = [torch.nn.Linear(256, 512) for _ in range(2)], torch.zeros(8, dtype=torch.long)
+        made = of_domain(torch.randn(8, 256), heads, y)
+        g = torch.randn_like(made)
+        first, *others = (torch.autograd.grad(made, heads[0].weight, g, retain_graph=True)[0] for _ in range(20))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_casts_of_weights_follow_the_weights():
@@ -287,7 +307,8 @@ def test_casts_of_weights_follow_the_weights():
             patches = recipe.discriminator(x)[0].float()
             penalty = recipe.discriminator.score_gradient(x).float().square().sum()
         exact = recipe.discriminator(x)[0]
-        torch.testing.assert_close(patches, exact, rtol=3e-2, atol=3e-2 * float(exact.detach().abs().max()))
+        # Six of bfloat16's roundings, each at most 2^-8 of a value, by four layers; a stale cast is off by the whole.
+        torch.testing.assert_close(patches, exact, rtol=0, atol=3e-2 * float(exact.detach().abs().max()))
         (patches.sum() + penalty).backward()
         assert weight.grad.dtype == torch.float32 and weight.grad.abs().sum() > 0
         with torch.no_grad():

@@ -9,10 +9,17 @@ import torch
 
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.networks.stargan import Discriminator, Generator
-from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake, least_squares
+from asterism.objectives.adversarial import (
+    critic_fake,
+    critic_real,
+    generator_fake,
+    least_squares,
+    logistic_fake,
+    logistic_real,
+)
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
-from asterism.objectives.penalties import gradient_penalty
+from asterism.objectives.penalties import gradient_penalty, r1
 
 
 def test_wasserstein_scores_average_patches_and_keep_their_signs():
@@ -40,6 +47,14 @@ def test_gradient_penalty_is_the_squared_distance_of_the_norm_from_one():
     gradient = torch.zeros(2, 3, 2, 2)
     gradient[0, 0, 0, 0], gradient[0, 2, 1, 1] = 3.0, 4.0
     torch.testing.assert_close(gradient_penalty(gradient), torch.tensor([16.0, 1.0]))
+
+
+@pytest.mark.parametrize(("given", "made"), [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)])
+def test_terms_are_in_at_least_float32(given, made):
+    x, labels = torch.ones(2, 6, dtype=given), torch.ones(2, 6)
+    terms = [critic_real(x), critic_fake(x), generator_fake(x), logistic_real(x[:, 0]), logistic_fake(x[:, 0]), l1(x, x)]
+    terms += [gradient_penalty(x[:, :, None, None]), r1(x[:, :, None, None]), classification(x, labels, labels, THREE)]
+    assert [(t.dtype, t.shape) for t in terms] == [(made, (2,))] * 9
 
 
 def test_gradient_penalty_has_a_finite_derivative_at_zero():

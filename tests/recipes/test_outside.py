@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
@@ -271,14 +272,15 @@ def test_a_model_is_exported_and_agrees(
 
 def test_a_model_is_served(file: Path, run: Path, table_dir: Path) -> None:
     pytest.importorskip("fastapi")
-    from tests.helpers.serving import client, opened, service
+    from tests.helpers.serving import client, service
 
     recipes.add(file)
     model, picture = asterism.load(run, device="cpu"), next((table_dir / "images").iterdir())
     with client(service(mine=model)) as web:
         answer = web.post("/api/models/mine/translate", files={"image": ("a.png", picture.read_bytes())}, data={"to": "Green"})
     assert answer.status_code == 200, answer.text
-    assert (opened(answer.content) == np.asarray(model.translate(picture, to="Green"))).all()
+    shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert (shown == np.asarray(model.translate(picture, to="Green"))).all()
 
 
 def test_a_card_says_how_the_recipe_is_made_known(file: Path, run: Path, tmp_path: Path) -> None:
@@ -315,6 +317,23 @@ def test_keys_are_those_of_the_file(file: Path, table_dir: Path, tmp_path: Path,
     assert "recipe.widht is not an option: did you mean recipe.width" in refusal(main([*words, "--recipe.widht=3"]), capsys)
     assert main(["doctor", str(table_dir), "--recipe", str(file), *SHORT.split()[:-2]]) == 0
     assert "my_recipe on" in capsys.readouterr().out
+
+
+def test_a_bug_is_the_recipes_where_it_came_up_there(
+    file: Path, table_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "my_recipe.py"
+    mine.write_text(RECIPE.replace("self.translate(fake, -batch.v)", "self.translate(fake)"))
+    shutil.copy(file.with_name("my_networks.py"), tmp_path)
+    assert train(mine, table_dir, tmp_path / "run") == 1
+    told = capsys.readouterr().err
+    line = 1 + mine.read_text().splitlines().index(
+        '            "cycle": (self.config.cycle, l1(self.translate(fake), batch.x)),'
+    )
+    assert "Traceback" in told and "TypeError" in told
+    assert (
+        told.strip().splitlines()[-1] == f"asterism: this came up in a recipe that is not asterism's own: {mine}, line {line}"
+    )
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -389,6 +408,11 @@ def test_two_files_do_not_share_a_name(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'my_recipe' is .*my_recipe.py:MyGAN already; take another name"):
         recipes.add(twin)
     assert recipes.add(twin, name="mine") == "mine"
+
+
+def test_it_is_there_in_python_at_once() -> None:
+    code = "import sys, asterism; print(asterism.recipes.names()[0], 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["stargan", "False"]
 
 
 def test_a_class_is_added_as_it_stands(file: Path) -> None:

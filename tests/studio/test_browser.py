@@ -135,7 +135,7 @@ def test_a_model_of_labels(page: Any, runs: Path) -> None:
     page.locator("#pictures").get_by_text("broken").first.wait_for()
     page.get_by_label("no Glasses").check()
     press(page, "Translate all")
-    page.get_by_text("3 pictures, 3 results").wait_for()
+    page.get_by_text("3 of 4 pictures, each to 1 of the targets").wait_for()
     assert "broken.png" in page.locator("#left-out").inner_text()
     archive = zipfile.ZipFile(io.BytesIO(saved(page, "Download the zip")))
     assert sorted(archive.namelist()) == [f"p{i}__no-Glasses.png" for i in range(3)]
@@ -166,9 +166,9 @@ def test_a_model_of_styles(page: Any, runs: Path) -> None:
 def test_what_cannot_be_used_is_said(page: Any) -> None:
     press(page, "Translate")
     page.get_by_text("Add a picture first").first.wait_for()
-    file = {"name": "me.png", "mimeType": "image/png", "buffer": coded(noise())[:300]}
+    file = {"name": "me.png", "mimeType": "image/png", "buffer": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}
     page.set_input_files("#source input[type=file]", file)
-    page.get_by_text(re.compile("cut short|truncated", re.IGNORECASE)).first.wait_for()
+    page.get_by_text("It is not a picture that can be read").first.wait_for()
 
 
 def test_strangers_see_nothing_and_friends_only_their_own(address: str, runs: Path) -> None:

@@ -24,12 +24,13 @@ from tests.helpers.translators import GROUPS, translator
 pytest.importorskip("gradio", reason="the studio needs the extra: asterism[studio]")
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from asterism.storage.run_folder import Run
 from asterism.studio import build
-from asterism.studio.controls import AS_IT_IS, make_controls, picture_field
+from asterism.studio.controls import AS_IT_IS, make_controls, picture_field, words
 from asterism.studio.models import StudioModel, apart, load_models
-from asterism.studio.page import refusals
+from asterism.studio.page import _targets, refusals
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def controls(groups: str, recipe: str = "stargan") -> Any:
 def given(made: Any, **said: Any) -> dict[Any, Any]:
     """The values of the controls as they stand at first, but for those that are named by a label or an argument."""
     values = {component: component.value for component in made.components}
-    for component, labels in [*made.sets, *made.switches]:
+    for component, labels in [*made.sets, *made.switches, *((slider, [label]) for slider, label in made.numbers)]:
         values[component] = next((said[label] for label in labels if label in said), component.value)
     return values | {component: said[name] for name, component in made.looks.items() if name in said}
 
@@ -87,6 +88,16 @@ def test_controls_follow_the_label_space() -> None:
         several.target(given(several), {})
 
 
+def test_numbers_have_sliders() -> None:
+    made = controls("faces:binary:Glasses;faces:number:AU06,AU12")
+    own = {"Glasses": False, "AU06": 0.2, "AU12": 0.75}
+    assert made.target(given(made, AU06=0.2, AU12=0.3), own) == {"AU12": 0.3}, "a slider as it was asks for nothing"
+    assert made.target(given(made, AU06=0.5), {}) == {"Glasses": False, "AU06": 0.5, "AU12": 0}, "nothing was read"
+    assert made.every_target(own) == [{"Glasses": True}, {"AU06": 1}, {"AU12": 0}]
+    assert words({"AU06": 0.5, "Black_Hair": True, "Glasses": False}) == "AU06 0.5, Black Hair, no Glasses"
+    assert [said for _, said in _targets(made.model)] == ["Glasses", "Glasses=no", "AU06=1", "AU06=0", "AU12=1", "AU12=0"]
+
+
 def test_only_domains_are_offered_where_styles_belong_to_them() -> None:
     made = controls("faces:binary:Glasses,Black_Hair,Blond_Hair", "stargan_v2")
     assert [labels for _, labels in made.sets] == [["Black_Hair", "Blond_Hair"]] and not made.switches
@@ -107,13 +118,15 @@ def test_styles_are_those_of_the_translator(tmp_path: Path) -> None:
         ({**like, "weight": 0.25, "seed2": 9}, dogs.between(Image.fromarray(reference), 9, 0.25)),
     )
     for said, style in cases:
-        (result,) = made.model.translate([picture], {"dog": True}, made.style(given(made, **said)))
+        (result,) = made.model.translate([picture], {"dog": True}, style=made.style(given(made, **said)))
         assert close(result, dogs.translate(picture, "dog", style=style)), said
     with pytest.raises(ConfigError, match="reference picture"):
         made.style(given(made, kind="reference picture"))
 
 
-@pytest.mark.parametrize(("recipe", "groups"), [("stargan", GROUPS), ("stargan_v2", "d:one_of:a,b")])
+@pytest.mark.parametrize(
+    ("recipe", "groups"), [("stargan", GROUPS), ("stargan", "f:number:AU06,AU12"), ("stargan_v2", "d:one_of:a,b")]
+)
 def test_everything_that_the_controls_offer_can_be_done(recipe: str, groups: str, tmp_path: Path) -> None:
     """For labels that exclude each other, two datasets, and styles."""
     made = controls(groups, recipe)
@@ -121,10 +134,9 @@ def test_everything_that_the_controls_offer_can_be_done(recipe: str, groups: str
     own = made.model.labels_of(str(tmp_path / "me.png")) if made.model.can.reads_labels else {}
     assert set(own) == (set(made.model.translator.labels) if recipe == "stargan" else set())
     for target in [made.target(given(made), own), *made.every_target(own)]:
-        (result,) = made.model.translate([noise()], target, made.style(given(made)), own)
-        assert close(
-            result, made.model.translator.translate(noise(), target, style=made.style(given(made)), labels=own or None)
-        )
+        how = {"style": made.style(given(made)), "labels": own or None}
+        (result,) = made.model.translate([noise()], target, **how)
+        assert close(result, made.model.translator.translate(noise(), target, **how))
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -166,17 +178,22 @@ def test_results_hold_the_models_depth_unless_a_smaller_format_is_asked_for(fold
     assert saved.name == "me__Male.tif" and np.array_equal(read(saved), expected)
 
 
-def test_pictures_that_pillow_cannot_open_come_as_files() -> None:
-    with gr.Blocks():
-        colour, bands = model(), model(negative(channels=5))
-        assert isinstance(picture_field([colour], label="Picture"), gr.Image)
-        assert isinstance(picture_field([colour, bands], label="Picture"), gr.File)
+def test_pictures_that_pillow_cannot_open_pass_the_page(folder: Path) -> None:
+    """Five channels; and what is no picture, so that the model's own words say so."""
+    one, field = model(negative(channels=5)), picture_field(label="Picture")
+    bands = np.arange(16 * 16 * 5, dtype=np.uint8).reshape(16, 16, 5)
+    for name, content in (("bands.tif", encode(bands, ".tif")), ("me.png", b"<svg/>")):
+        (folder / name).write_bytes(content)
+        assert field.preprocess(ImageData(path=str(folder / name))) == str(folder / name)
+    assert np.array_equal(one.open(str(folder / "bands.tif")), bands) and field.preprocess(None) is None
+    with pytest.raises(PictureError, match="it is not a picture"):
+        one.open(str(folder / "me.png"))
 
 
 def test_the_change_is_what_the_model_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what resampling to the model's size blurs: where the model returns its input, nothing has changed."""
     one, picture = model(negative()), noise(40, 24)
-    monkeypatch.setattr(one.translator.recipe, "translate", lambda x, target: x)
+    monkeypatch.setattr(one.translator.recipe, "translate", lambda x, told, **_: x)
     for fit in ("letterbox", "crop"):
         (same,) = one.translate([picture], "Male", fit=fit)
         change = one.change(picture, same, fit)
