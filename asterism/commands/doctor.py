@@ -36,20 +36,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine data."""
-    from asterism.data.dataset import open_data
     from asterism.data.doctor import examine
     from asterism.recipes import recipe_class
     from asterism.recipes.settings import Settings
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
-    labelled = recipe_class(settings.name).labelled
     with counting("examining pictures") as progress:
-        diagnosis = examine(settings.data, progress, labelled)
+        diagnosis = examine(settings.data, progress, recipe_class(settings.name).labelled)
     lines: list[str] = []
     cost = None
-    if diagnosis.ok:
+    if diagnosis.opened is not None:
         try:
-            lines, cost = expected_cost(settings, open_data(settings.data, labelled))
+            lines, cost = expected_cost(settings, diagnosis.opened)
         except ValueError as error:  # The networks cannot take these pictures: as fatal as broken data.
             diagnosis.problems.append(str(error))
     if args.json:

@@ -16,7 +16,7 @@ import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
-from asterism.data.dataset import collect, join, probe_all
+from asterism.data.dataset import Datasets, collect, join, probe_all
 from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pictures import Header, PictureError, read
 from asterism.data.sources import read_source
@@ -80,13 +80,15 @@ class DatasetReport:
 class Diagnosis:
     """The result of `examine`: `problems` keep training from starting, `warnings` do not.
 
-    `duplicates` are groups of files with the same bytes.
+    `duplicates` are groups of files with the same bytes. `opened` are the data as training would take them, without the
+    pictures that cannot be decoded; none where there are problems.
     """
 
     datasets: list[DatasetReport] = field(default_factory=list)
     duplicates: list[list[str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    opened: Datasets | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -94,8 +96,10 @@ class Diagnosis:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values, `ok` among them."""
-        return {"ok": self.ok, **dataclasses.asdict(self)}
+        """Return JSON values, `ok` among them and `opened` not."""
+        values = dataclasses.asdict(dataclasses.replace(self, opened=None))
+        del values["opened"]
+        return {"ok": self.ok, **values}
 
 
 def examine(config: DataConfig, progress: Callable[[int, int], None] | None = None, labels_needed: bool = True) -> Diagnosis:
@@ -109,10 +113,9 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
     collections = _collect(config, diagnosis, labels_needed)
     headers = [probe_all(collection) for collection in collections]
     values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
-    picture = None
     if collections and diagnosis.ok:
         try:
-            picture = join(collections, headers, config).picture
+            diagnosis.opened = join(collections, headers, config)
         except (DataError, LabelError) as error:
             diagnosis.problems.append(str(error))
     for collection, held, found in zip(collections, headers, values, strict=True):
@@ -120,6 +123,7 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
         diagnosis.datasets.append(report)
         diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
     seen = [value for report in diagnosis.datasets for value in report.values]
+    picture = diagnosis.opened.picture if diagnosis.opened else None
     if picture and seen and (text := little_used(min(seen), max(seen), picture)):
         diagnosis.warnings.append(f"{text}: say --data.value_range {suited(min(seen), max(seen), picture)}")
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from asterism.data.batch import Batch
 from asterism.data.dataset import PictureSet
 from asterism.data.listing import DataError
 from asterism.data.pictures import PictureError, PictureFormat
-from asterism.data.reading import Array, read_or_replace
+from asterism.data.reading import read_or_replace
 from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights, crop_shares, windows
 from asterism.signals import SIGHUP
 
@@ -44,6 +45,7 @@ RESIDENT_SHARE = 0.25
 GRACE_SECONDS = 20
 """Time that a worker goes on after SIGTERM, in which the training process finishes its step and saves."""
 
+Array = np.ndarray[Any, Any]
 Part = tuple[dict[str, Array], list[tuple[str, str]]]
 """One dataset's pictures of a step by name, stored values [n, C, H, W], and the (path, reason) of those that are broken."""
 

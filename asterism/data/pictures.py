@@ -20,7 +20,6 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from asterism.data import jpeg
 from asterism.data.arrays import STORED, as_features, as_picture, open_array
 from asterism.data.tiff import pillow_holds, read_tiff
 from asterism.errors import AsterismError
@@ -127,10 +126,6 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
         if array is not None:
             return _convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
         with Image.open(path) as image:
-            if image.format == "JPEG" and _orientation(image) == 1:
-                pixels = jpeg.decode(os.fspath(path), image.mode)
-                if pixels is not None:
-                    return _convert(pixels, channels, alpha=False)
             if not _is_wide(image):
                 return from_pil(image, channels)
         return _convert(_read_wide(path), channels, alpha=True)

@@ -1,4 +1,4 @@
-"""Pictures of a set, read one by one; in place of one that cannot be decoded, another with its labels."""
+"""Pictures of a set by their rows, from files or packs; in place of one that cannot be decoded, the next best."""
 
 from __future__ import annotations
 

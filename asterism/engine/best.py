@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from asterism.recipes.base import Recipe
 
@@ -28,13 +28,18 @@ class Best:
         step: at which it was, or none while there was none.
         scores: what was measured there.
         criterion: the number that decides.
-        waited: evaluations since then.
+        evaluations_since_best: evaluations after `step`.
     """
 
     step: int | None = None
     scores: dict[str, float | None] = field(default_factory=dict)
     criterion: str = ""
-    waited: int = 0
+    evaluations_since_best: int = 0
+
+    @classmethod
+    def of_checkpoint(cls, state: Mapping[str, Any]) -> Best:
+        """Rebuild what a checkpoint holds; older ones call `evaluations_since_best` `waited`."""
+        return cls(**{"evaluations_since_best" if key == "waited" else key: value for key, value in state.items()})
 
     def take(self, step: int, scores: Mapping[str, float | None], criterion: str, better: str) -> bool:
         """Say whether an evaluation is the best so far, and remember it. A number that is missing or not finite is worst."""
@@ -46,7 +51,7 @@ class Best:
             return found if better == "higher" else -found
 
         if self.step is not None and value(scores) <= value(self.scores):
-            self.waited += 1
+            self.evaluations_since_best += 1
             return False
-        self.step, self.scores, self.criterion, self.waited = step, dict(scores), criterion, 0
+        self.step, self.scores, self.criterion, self.evaluations_since_best = step, dict(scores), criterion, 0
         return True

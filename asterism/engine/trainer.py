@@ -170,7 +170,7 @@ class Trainer(Steps):
 
     def patience_is_over(self) -> bool:
         """Say whether too many evaluations in a row were no better than the best."""
-        return 0 < self.config.patience <= self.best.waited
+        return 0 < self.config.patience <= self.best.evaluations_since_best
 
     def evaluate(self) -> None:
         """Measure the averaged weights, keep them if they are the best so far, and see whether patience is at its end."""
@@ -192,7 +192,9 @@ class Trainer(Steps):
             self.started += time.perf_counter() - began
             self.exhausted = self.patience_is_over()
             if self.exhausted:
-                self.listener.say(f"stopping early: no better one in {self.best.waited} measurements (train.patience)")
+                self.listener.say(
+                    f"stopping early: no better one in {self.best.evaluations_since_best} measurements (train.patience)"
+                )
         self.exhausted = self.processes.any(self.exhausted, self.machine.device)
 
     def write_log(self) -> None:
@@ -266,7 +268,7 @@ class Trainer(Steps):
         self.pools.load(state.get("pools", {}), self.machine.device)
         self.recipe.enter(phase_at(self.recipe, self.step - 1).name)  # The next step may begin another one.
         if "best" in state:  # Checkpoints of older versions have none.
-            self.best = Best(**state["best"])
+            self.best = Best.of_checkpoint(state["best"])
 
     def ask_to_stop(self, number: int) -> None:
         """Note a signal: the loop saves and ends after this step."""

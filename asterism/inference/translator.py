@@ -116,6 +116,8 @@ class Translator:
 
         Without those whose networks the model file lacks.
         """
+        if self.recipe.abilities.told == "none":
+            return ()
         space, lacking = self.model.space, self.model.unreachable
         names = space.domain_names if self.recipe.abilities.told == "domain" else space.names
         return tuple(name for name in names if name not in lacking)

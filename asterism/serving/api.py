@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from asterism.data.pictures import FAST, PictureFormat, encode
 from asterism.inference.sheets import to_shown
 from asterism.serving.hosted import Hosted
 from asterism.serving.limits import Refused
-from asterism.serving.requests import JsonRequest, TranslateRequest, read_request
+from asterism.serving.requests import GenerateRequest, JsonRequest, TranslateRequest, read_generate_request, read_request
 from asterism.serving.service import Service
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ RESULTS: dict[str, Any] = {
                 "type": "object",
                 "required": ["to", "type", "width", "height", "image"],
                 "properties": {
-                    "to": {"description": "The target as it was given."},
+                    "to": {"description": "The target as it was given, or seed and number of a generated picture."},
                     "type": {"type": "string", "enum": list(TYPES.values())},
                     "width": {"type": "integer"},
                     "height": {"type": "integer"},
@@ -106,18 +106,37 @@ def api(service: Service) -> APIRouter:
             hosted = service.model(name)
             wanted = await read_request(request, service.limits)
             as_json = wants_json(request.headers.get("accept"), len(wanted.to))
-            picture = hosted.translator.model.picture
-            suffix, kind = output(picture, wanted)
+            kind, write = writer(hosted.translator.model.picture, wanted, as_json)
+            results = await unless_gone(request, service.translate(hosted, wanted, write))
+        (edit, *_) = hosted.translator.parse(wanted.to[0])
+        return answer(hosted, wanted.to, edit.name, kind, results, as_json)
 
-            def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
-                kept = array.dtype == np.uint8 or suffix == ".tif" or array.shape[2] == 1 and suffix == ".png"
-                array = array if kept else to_shown(array, picture)
-                content = encode(array, suffix, wanted.quality, compression=FAST)
-                return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
-
-            work = service.translate(hosted, wanted, write)
-            results = await unless_gone(request, work)
-        return answer(hosted, wanted, kind, results, as_json)
+    @router.post(
+        "/api/models/{name}/generate",
+        tags=["generate"],
+        summary="Make pictures of latents",
+        description="For models that generate. One seed gives a picture, unless the client accepts JSON only; several give JSON.",
+        responses={
+            200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}},
+            **errors(400, 403, 404, 406, 408, 413, 422),
+        },
+        response_class=Response,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": GenerateRequest.model_json_schema()}},
+            }
+        },
+    )
+    async def generate(name: str, request: Request) -> Response:
+        with service.place():
+            hosted = service.model(name)
+            wanted = await read_generate_request(request, service.limits)
+            as_json = wants_json(request.headers.get("accept"), len(wanted.seeds))
+            kind, write = writer(hosted.translator.model.picture, wanted, as_json)
+            results = await unless_gone(request, service.generate(hosted, wanted, write))
+        named = [f"seed{seed}" for seed in wanted.seeds]
+        return answer(hosted, named, named[0], kind, results, as_json)
 
     @router.get("/health", tags=["operation"], summary="The process lives")
     async def health() -> dict[str, str]:
@@ -160,7 +179,26 @@ def wants_json(accept: str | None, results: int) -> bool:
     return results > 1 or not picture
 
 
-def output(picture: PictureFormat, wanted: TranslateRequest) -> tuple[str, str]:
+def writer(
+    picture: PictureFormat, wanted: TranslateRequest | GenerateRequest, as_json: bool
+) -> tuple[str, Callable[[np.ndarray], tuple[bytes | str, tuple[int, ...]]]]:
+    """Return the media type of the results, and what encodes one [H, W, C]: its content, base64 for JSON, and its shape.
+
+    Raises:
+        Refused: a format that does not hold the model's pictures.
+    """
+    suffix, kind = output(picture, wanted)
+
+    def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
+        kept = array.dtype == np.uint8 or suffix == ".tif" or array.shape[2] == 1 and suffix == ".png"
+        array = array if kept else to_shown(array, picture)
+        content = encode(array, suffix, wanted.quality, compression=FAST)
+        return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
+
+    return kind, write
+
+
+def output(picture: PictureFormat, wanted: TranslateRequest | GenerateRequest) -> tuple[str, str]:
     """Return suffix and media type of the results."""
     wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
     name = wanted.format or ("tiff" if wide else "png")
@@ -189,17 +227,21 @@ async def _gone(request: Request) -> None:
 
 
 def answer(
-    hosted: Hosted, wanted: TranslateRequest, kind: str, results: list[tuple[bytes | str, tuple[int, ...]]], as_json: bool
+    hosted: Hosted,
+    named: Sequence[Any],
+    stem: str,
+    kind: str,
+    results: list[tuple[bytes | str, tuple[int, ...]]],
+    as_json: bool,
 ) -> Response:
-    """Return the response for finished results."""
+    """Return the response for finished results, each of a target or of a seed; `stem` names a single one's file."""
     headers = {"cache-control": "no-store"}
     if as_json:
         listed = [
             {"to": to, "type": kind, "width": shape[1], "height": shape[0], "image": text}
-            for to, (text, shape) in zip(wanted.to, results, strict=True)
+            for to, (text, shape) in zip(named, results, strict=True)
         ]
         return JSONResponse({"model": hosted.name, "results": listed}, headers=headers)
     ((content, _),) = results
-    (edit, *_) = hosted.translator.parse(wanted.to[0])
-    headers["content-disposition"] = f"inline; filename*=UTF-8''{quote(edit.name)}.{kind.partition('/')[2]}"
+    headers["content-disposition"] = f"inline; filename*=UTF-8''{quote(stem)}.{kind.partition('/')[2]}"
     return Response(content, media_type=kind, headers=headers)

@@ -50,6 +50,8 @@ class Hosted:
             "channels": picture.channels,
             "labels": list(self.translator.labels),
             "styled": self.translator.recipe.abilities.style > 0,
+            "translates": self.translator.recipe.abilities.translates,
+            "generates": self.translator.recipe.abilities.generates,
         }
 
     def description(self) -> dict[str, Any]:
@@ -119,6 +121,7 @@ class Hosted:
         if len(wanted.to) > limits.results:
             raise Refused(422, f"to: {len(wanted.to)} targets are more than one request may ask for, {limits.results}")
         try:
+            translator.model.require("translates")
             style: StyleSource | None = self._style(wanted, wanted.style, wanted.like, limits)
             if wanted.weight > 0 or wanted.toward is not None or wanted.toward_like is not None:
                 second = self._style(wanted, wanted.toward, wanted.toward_like, limits)
@@ -145,8 +148,8 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
     for given in paths:
         file = find_model(given)
         translator = Translator(load_model(file), device, precision)
-        if not translator.recipe.abilities.translates:
-            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if not translator.recipe.abilities.makes_pictures:
+            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and makes none")
         if translator.model.picture.depth == 32:
             raise ModelError(f"{given} takes features, arrays of floats, which the service does not receive")
         stem = _name(given, file)
@@ -173,7 +176,12 @@ def _run_of(file: Path) -> Run | None:
 
 def warm_up(hosted: Hosted, batch_size: int) -> None:
     """Run a dummy batch of every size, so that no request waits for kernels, nor does memory grow by them."""
-    picture, space = hosted.translator.model.picture, hosted.translator.model.space
+    picture, space, can = hosted.translator.model.picture, hosted.translator.model.space, hosted.translator.recipe.abilities
+    if can.generates and can.told == "none":
+        for count in batch_sizes(batch_size):
+            hosted.translator.generate(count, batch_size=count)
+    if not can.translates:
+        return
     target = Target(hosted.translator.parse({hosted.translator.labels[0]: True}))
     known = {} if hosted.predicts_labels else {i: False for i in range(space.num_labels)}
     for count in batch_sizes(batch_size):

@@ -57,6 +57,23 @@ class JsonRequest(Fields):
     toward_like: str | None = Field(None, description=TOWARD, json_schema_extra={"contentEncoding": "base64"})
 
 
+class GenerateRequest(BaseModel):
+    """A request for pictures of latents."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seeds: list[int] = Field(
+        default_factory=lambda: [0],
+        min_length=1,
+        max_length=1000,
+        description="Of each its picture: the same seed is the same picture.",
+        examples=[[7, 8, 9]],
+    )
+    to: str | dict[str, bool | float] | None = Field(None, description="The target, for models that are told labels.")
+    format: Format | None = Field(None, description="Format of the results; without it PNG, or TIFF for what PNG cannot hold.")
+    quality: int = Field(92, ge=1, le=100, description="Of JPEG and WebP.")
+
+
 class TranslateRequest(Fields):
     """A request that was understood. A form has these very fields, and may repeat `to`; JSON is brought to them."""
 
@@ -79,6 +96,18 @@ async def read_request(request: Request, limits: Limits) -> TranslateRequest:
         pictures = {name: _decoded(name, getattr(given, name)) for name in FILES}
         return TranslateRequest.model_construct(**{**dict(given), **pictures})
     raise Refused(415, "send the picture as multipart/form-data or as application/json with base64")
+
+
+async def read_generate_request(request: Request, limits: Limits) -> GenerateRequest:
+    """Read a request for pictures of latents; an empty body asks for the picture of seed 0.
+
+    Raises:
+        Refused: 400 no JSON, 422 a field that is unknown or wrong, or more pictures than a request may ask for.
+    """
+    wanted = _checked(GenerateRequest, await _json(request))
+    if len(wanted.seeds) > limits.results:
+        raise Refused(422, f"seeds: {len(wanted.seeds)} pictures are more than one request may ask for, {limits.results}")
+    return wanted
 
 
 def _checked(kind: type[R], given: Mapping[str, Any]) -> R:

@@ -20,15 +20,18 @@ import torch
 from torch import Tensor
 
 from asterism import malloc
+from asterism.config import ConfigError
+from asterism.inference.generator import chosen_seeds, pictures, told_of
 from asterism.inference.images import fit_in, open_image, to_array
 from asterism.inference.styles import Target
 from asterism.labels import LabelError
 from asterism.serving.hosted import Hosted, warm_up
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.metrics import Metrics
-from asterism.serving.requests import TranslateRequest
+from asterism.serving.requests import GenerateRequest, TranslateRequest
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import DeviceWorker
+from asterism.storage.model_file import ModelError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -130,6 +133,39 @@ class Service:
             raise Refused(503, "the translation failed on the server, whose log says why; ask again, or for less") from error
         finished = await asyncio.gather(*(loop.run_in_executor(self._pool, conclude, y) for y in results))
         self.metrics.translated(hosted.name, len(finished))
+        self._made = True
+        return list(finished)
+
+    async def generate(self, hosted: Hosted, wanted: GenerateRequest, finish: Callable[[np.ndarray], T]) -> list[T]:
+        """Make pictures of latents. The caller holds the first picture's place; this takes one for every further one.
+
+        Args:
+            finish: as for `translate`.
+
+        Returns:
+            What `finish` made of each seed's picture.
+
+        Raises:
+            Refused: what cannot be served, or did not become ready in time.
+        """
+        translator = hosted.translator
+
+        def work() -> list[Tensor]:
+            told = told_of(translator, wanted.to)
+            return list(pictures(translator, chosen_seeds(None, wanted.seeds), told, self.limits.batch_size))
+
+        with self.place(len(wanted.seeds) - 1):
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    made = await asyncio.wrap_future(self._worker.call(work))
+                    arrays = [to_array(y, translator.model.picture) for y in made]
+                    loop = asyncio.get_running_loop()
+                    finished = await asyncio.gather(*(loop.run_in_executor(self._pool, finish, array) for array in arrays))
+            except TimeoutError as error:
+                reason = f"the pictures were not ready within {self.limits.seconds:g} s; ask for fewer, or again"
+                raise Refused(503, reason) from error
+            except (LabelError, ConfigError, ModelError) as error:
+                raise Refused(422, str(error)) from error
         self._made = True
         return list(finished)
 

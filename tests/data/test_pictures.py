@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 import zlib
 from pathlib import Path
@@ -13,7 +12,7 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
-from asterism.data import jpeg, transforms
+from asterism.data import transforms
 from asterism.data.pictures import (
     Header,
     PictureError,
@@ -281,44 +280,13 @@ def test_mirror_turns_only_the_flagged() -> None:
     assert torch.equal(y[1], x[1])
 
 
-# -- simplejpeg ----------------------------------------------------------------------------------------------------------
-
-
-def jpegs(folder: Path) -> list[Path]:
-    """JPEGs of all the common kinds, odd sizes among them."""
-    rng, paths = np.random.default_rng(0), []
-    for number, (mode, subsampling, progressive, size) in enumerate(
-        itertools.product(("RGB", "L"), (0, 1, 2), (False, True), ((64, 64), (33, 47), (1, 5)))
-    ):
-        pixels = rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)
-        image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).convert(mode)
-        paths.append(folder / f"{number}.jpg")
-        image.save(paths[-1], quality=60 + number, subsampling=subsampling, progressive=progressive)
-    return paths
-
-
-def test_values_do_not_depend_on_simplejpeg(tmp_path, monkeypatch):
-    pytest.importorskip("simplejpeg")
-    assert jpeg.same_decoder() is not None
-    paths = jpegs(tmp_path)
-    decoded = [[read(path, channels) for channels in (None, 1, 3)] for path in paths]
-    calls = []
-    monkeypatch.setattr(jpeg, "decode", lambda path, mode: calls.append(mode))
-    for path, arrays in zip(paths, decoded, strict=True):
-        for channels, array in zip((None, 1, 3), arrays, strict=True):
-            np.testing.assert_array_equal(read(path, channels), array)
-    assert {"RGB", "L"} == set(calls)
-
-
-def test_a_decoder_of_other_values_is_not_used(monkeypatch):
-    simplejpeg = pytest.importorskip("simplejpeg")
-    right = simplejpeg.decode_jpeg
-    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda data, space: right(data, space) // 2 * 2)
-    assert jpeg.same_decoder.__wrapped__() is None
+# -- JPEG ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_jpeg_that_is_cut_off_or_turned(tmp_path):
-    (path, *_) = jpegs(tmp_path)
+    path = tmp_path / "whole.jpg"
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(path, quality=60, subsampling=0)
     upright = read(path)
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -118,8 +118,8 @@ def test_missing_and_infinite_numbers_are_the_worst() -> None:
     best = Best()
     assert best.take(1, {"a": None}, "a", "higher") and best.take(2, {"a": 0.1}, "a", "higher")
     assert not best.take(3, {"a": float("nan")}, "a", "higher") and not best.take(4, {}, "a", "higher")
-    assert best.take(5, {"a": 0.2}, "a", "higher") and best.waited == 0 and best.step == 5
-    assert not best.take(6, {"a": 0.3}, "a", "lower") and best.waited == 1
+    assert best.take(5, {"a": 0.2}, "a", "higher") and best.evaluations_since_best == 0 and best.step == 5
+    assert not best.take(6, {"a": 0.3}, "a", "lower") and best.evaluations_since_best == 1
 
 
 def test_the_quick_protocol_runs_while_training(
@@ -187,3 +187,9 @@ def test_without_validation_pictures_a_run_says_so_and_keeps_the_last(
     train("stargan", data, tmp_path / "run", overrides=settings(train__steps=2))
     assert "no validation pictures: nothing is measured while training" in capsys.readouterr().out
     assert quick_evaluation is not None and load_model(tmp_path / "run" / "model.safetensors").info["step"] == 2
+
+
+def test_the_best_of_an_older_checkpoint_is_read() -> None:
+    """Its count of evaluations had another name."""
+    best = Best.of_checkpoint({"step": 4, "scores": {"a": 1.0}, "criterion": "a", "waited": 3})
+    assert best == Best(4, {"a": 1.0}, "a", evaluations_since_best=3)
