@@ -115,7 +115,7 @@ def api(service: Service) -> APIRouter:
         "/api/models/{name}/generate",
         tags=["generate"],
         summary="Make pictures of latents",
-        description="For models that generate. One seed gives a picture, unless the client accepts JSON only; several give JSON.",
+        description="For models that generate. One seed gives a picture, unless the client accepts JSON only; several: JSON.",
         responses={
             200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}},
             **errors(400, 403, 404, 406, 408, 413, 422),
