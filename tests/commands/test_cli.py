@@ -36,6 +36,7 @@ FLAGS = {
     "--from --masks --diff --device --precision",
     "interpolate": "--to --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
+    "generate": "--count --seeds --to --out --sheet --format --batch-size --overwrite --device --precision",
     "grid": "--to --like --style --truncation --side --labels --fit --batch-size --overwrite --out --device --precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
     "--precision",
