@@ -21,19 +21,22 @@ def choose_format(collections: Sequence[Collection], headers: Headers, config: D
         DataError: pictures that do not go together, or not with the configuration.
     """
     examples: dict[int, str] = {}
-    counts, depths, unfit = Counter[int](), Counter[int](), list[str]()
+    counts, depths, unfit, floats = Counter[int](), Counter[int](), list[str](), ""
     for collection, held in zip(collections, headers, strict=True):
         for file, header in zip(collection.files, held, strict=True):
             if isinstance(header, Header):
                 counts[header.channels] += 1
                 depths[header.depth] += 1
+                floats = str(collection.root / file) if header.depth == 32 else floats
                 examples.setdefault(header.channels, str(collection.root / file))
                 if not header.converts_to(config.channels or header.channels):
                     unfit.append(f"{collection.root / file} of {header.channels}")
     depth = max(depths)
     if depth == 32 and len(depths) > 1:
         pictures = depths.total() - depths[32]
-        raise DataError(f"{depths[32]:,} files hold features (floats), {pictures:,} pictures: train on one kind of them")
+        raise DataError(
+            f"{depths[32]:,} files hold features (floats), such as {floats}; {pictures:,} are pictures: train on one kind of them"
+        )
     if depth < 32:
         _check_crop(collections, headers, config)
     if unfit:

@@ -89,7 +89,7 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
         told = {"style": torch.zeros(2, can.style)}
         found = model.recipe.find_masks(x)
         if can.masks:
-            given = found or (x[:, :1],) * len(can.masks)  # The caller's are of the picture's size.
+            given = found or tuple(x[:, :1].clone() for _ in can.masks)  # The caller's are of the picture's size.
             told |= dict(zip(can.masks, given, strict=True))
         graphs.append(graph("translator", _translate_to_style, "translation", can.side_multiple, image=x, **told))
     elif can.translates:

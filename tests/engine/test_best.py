@@ -153,9 +153,9 @@ def test_a_step_that_cannot_be_measured_does_not_end_training(
     """Neither where weights have diverged for a while, nor where no validation picture can be decoded."""
     translate, log = StarGAN.translate, tmp_path / "run" / "log.jsonl"
 
-    def diverged(self: StarGAN, x: torch.Tensor, target: Any) -> torch.Tensor:
+    def diverged(self: StarGAN, x: torch.Tensor, told: torch.Tensor, **rest: Any) -> torch.Tensor:
         measured = log.exists() and "scores" in log.read_text()
-        return translate(self, x, target) * (1.0 if measured else float("nan"))
+        return translate(self, x, told, **rest) * (1.0 if measured else float("nan"))
 
     own = settings(train__steps=4, train__evaluate_every=2, train__device="cpu")
     monkeypatch.setattr(StarGAN, "translate", diverged)

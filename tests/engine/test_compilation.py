@@ -61,6 +61,6 @@ def test_many_trainings_in_one_process_compile(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     monkeypatch.setattr("asterism.engine.compilation.decide", lambda device, choice: (True, ""))
     for factor in range(10):
-        recipe = SimpleNamespace(share=lambda batch, factor=factor: {"x": batch.x * factor}, calls_out=False)
+        recipe = SimpleNamespace(share=lambda batch, factor=factor: {"x": batch.x * factor}, calls_out=False, phase="all")
         tables = CompiledTerms(recipe, CPU, "on")
         assert tables.call("share", Batch(x=torch.ones(1)))["x"].item() == factor

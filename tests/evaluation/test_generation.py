@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from asterism import train
 from asterism.config import ConfigError
 from asterism.engine.log import read_log
-from asterism.evaluation import training
 from asterism.evaluation.evaluate import check_labelled, evaluate
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.summary import broken_orders
@@ -41,7 +41,7 @@ RECORD = "generation/classifier/test/last"
 def generated(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step on the discs; copied by tests that write into it."""
     out = tmp_path_factory.mktemp("generated") / "run"
-    training.train("dcgan", discs, out, overrides=SMALL)
+    train("dcgan", discs, out, overrides=SMALL)
     return out
 
 
@@ -163,7 +163,7 @@ def test_recipes_that_are_told_labels_are_told_those_of_real_pictures(discs: Pat
 
 def test_the_best_checkpoint_is_that_of_the_lowest_fid(discs: Path, tmp_path: Path, small_judge: None) -> None:
     own = SMALL | {"train.steps": 4, "train.evaluate_every": 2}
-    training.train("dcgan", discs, tmp_path / "run", overrides=own)
+    train("dcgan", discs, tmp_path / "run", overrides=own)
     scored = [line["scores"] for line in read_log(tmp_path / "run" / "log.jsonl") if "scores" in line]
     assert len(scored) == 2 and set(scored[0]) == {"fid", "kid"}
     model = load_model(tmp_path / "run" / "model.safetensors")

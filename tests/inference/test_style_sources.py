@@ -224,7 +224,7 @@ def test_translate_draws_what_changes_beside_each_result(channels: int, depth: i
 def test_blur_of_resampling_is_no_change(fit: str, tmp_path: Path) -> None:
     """A model that changes nothing, and a picture of another size and shape, all edges: the map is white."""
     translator = negative()
-    translator.recipe.translate = lambda x, target: x
+    translator.recipe.translate = lambda x, told, **rest: x
     write(tmp_path / "in.png", np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8))
     _, drawn = translate_folder(translator, [tmp_path / "in.png"], ["Male"], tmp_path / "out", fit=fit, changes=0.01).written
     assert (read(drawn)[:300, 300:] == 255).all()

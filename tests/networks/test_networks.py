@@ -19,7 +19,7 @@ from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator
 from asterism.networks.stargan_v2 import of_domain
 from asterism.recipes import JUDGES, RECIPES
-from tests.helpers.recipes import SIZE, SPACES, tiny
+from tests.helpers.recipes import SIZE, SPACES, some_space, tiny
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -238,8 +238,8 @@ def test_maps_keep_the_channels_last_layout(network):
 @pytest.mark.parametrize("name", sorted(RECIPES | JUDGES))
 def test_no_one_by_one_convolution_skips_pixels(name):
     """Gradients of such kernels write past a buffer in oneDNN where channels are few (uxlfoundation/oneDNN#6035)."""
-    layers = [m for m in tiny(name, SPACES["joint"]).modules() if isinstance(m, torch.nn.Conv2d)]
-    assert len(layers) > 5
+    layers = [m for m in tiny(name, some_space(name, "joint")).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(layers) > 3
     assert not [layer for layer in layers if layer.kernel_size == (1, 1) and layer.stride != (1, 1)]
 
 

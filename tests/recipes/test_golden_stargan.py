@@ -78,7 +78,7 @@ def check_step(recipe, trainer, golden, network: str, letter: str) -> None:
     for index, (key, parameter) in enumerate(parameters.items()):
         close(2 * moments[index]["exp_avg"], golden[f"{letter}_grad.{key}"], share=1e-5)
         # Adam's first step is rate g / (|g| + 1e-8): where g is as small as that, a difference of 1e-11 is 1e-3 of the rate.
-        close(parameter.detach(), golden[f"{letter}_after.{key}"], absolute=1e-3 * trainer.optimizers.base_rates[network])
+        close(parameter.detach(), golden[f"{letter}_after.{key}"], absolute=1e-3 * trainer.optimizers.settings[network].lr)
 
 
 def test_networks_give_the_published_outputs(case):

@@ -138,7 +138,7 @@ def test_the_whole_iteration_agrees(name):
                 off = (summary(gradients[key]) - numbers).abs() / torch.tensor([gradients[key].numel() ** 0.5, 1.0, 1.0])
                 assert float(off.max()) <= share * float(numbers[1]) + 1e-5 * largest, key
     trainer.average.update(len(batch), len(batch))
-    rates = trainer.optimizers.base_rates
+    rates = {name: own.lr for name, own in trainer.optimizers.settings.items()}
     for network, module in recipe.networks.items():
         for key, parameter in module.named_parameters():
             # An element whose gradient is noise moves by the rate in each of two updates of theirs, and not at all in ours.
