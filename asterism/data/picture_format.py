@@ -35,7 +35,7 @@ def choose_format(collections: Sequence[Collection], headers: Headers, config: D
     if depth == 32 and len(depths) > 1:
         pictures = depths.total() - depths[32]
         raise DataError(
-            f"{depths[32]:,} files hold features (floats), such as {floats}; {pictures:,} are pictures: train on one kind of them"
+            f"{depths[32]:,} files hold features (floats), such as {floats}; {pictures:,} are pictures: train on one kind"
         )
     if depth < 32:
         _check_crop(collections, headers, config)
