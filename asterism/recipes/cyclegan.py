@@ -71,8 +71,8 @@ class CycleGAN(Recipe):
         "published": {"data": _DATA, "train": _TRAIN | {"ema_kimg": 0}},
         "small": {  # A laptop's CPU: narrower, and rates that get there in fewer steps.
             "recipe": {
-                "conv_dim": 24,
-                "num_blocks": 4,
+                "conv_dim": 20,
+                "num_blocks": 3,
                 "discriminator_conv_dim": 24,
                 "discriminator_layers": 2,
                 "lr": 5e-4,
