@@ -214,7 +214,7 @@ def test_a_batch_norm_refuses_parts(recipe: str, monkeypatch: pytest.MonkeyPatch
 def test_label_slots_are_all_that_depends_on_labels(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = with_fragment("Label slots", monkeypatch)
     contract.test_label_slots_name_every_parameter_that_depends_on_the_labels(name)
-    contract.test_a_model_moves_to_a_wider_label_space_label_by_label(name)
+    contract.test_a_model_moves_to_another_label_space_label_by_label(name)
 
 
 def test_styles_are_drawn_read_and_averaged(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:

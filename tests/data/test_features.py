@@ -147,7 +147,7 @@ def test_the_range_is_that_of_the_training_features(tmp_path: Path) -> None:
             {},
             "numbers of channels: 12 with 1, such as .*; train on those of one number",
         ),
-        ({"picture": np.zeros((ROWS, 50), np.uint8)}, {}, "12 files hold features .floats., 1 pictures"),
+        ({"picture": np.zeros((ROWS, 50), np.uint8)}, {}, "12 files hold features .floats., such as .*npy; 1 are pictures"),
         ({}, {"crop": 20}, "--data.crop 20 is of pictures"),
         ({}, {"value_range": (3.0, 3.0)}, "the range of features is 3 to 3; give two values, the lower first"),
         ({}, {"channels": 3}, "--data.channels 3: pictures that cannot be converted"),
