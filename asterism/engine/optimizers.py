@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.engine.distributed import Processes
-from asterism.recipes.base import Adam, Recipe, RMSprop
+from asterism.recipes.base import SGD, Adam, Recipe, RMSprop
 
 
 class Optimizers:
@@ -39,28 +39,14 @@ class Optimizers:
         """Return the optimiser of a network, new, over its parameters as vectors."""
         own = self.settings[name]
         vectors = [nn.Parameter(vector(p.detach(), p)) for p in self.parameters[name]]
-        lr, capturable = self.rates[name], self.device.type == "cuda"
-        if isinstance(own, Adam):
-            return torch.optim.Adam(
-                vectors,
-                lr=lr,
-                betas=own.betas,
-                eps=own.eps,
-                weight_decay=own.weight_decay,
-                fused=True,
-                capturable=capturable,
-            )
-        if isinstance(own, RMSprop):
-            return torch.optim.RMSprop(
-                vectors,
-                lr=lr,
-                alpha=own.alpha,
-                eps=own.eps,
-                weight_decay=own.weight_decay,
-                capturable=capturable,
-                foreach=capturable,
-            )
-        return torch.optim.SGD(vectors, lr=lr, momentum=own.momentum, weight_decay=own.weight_decay, foreach=True)
+        on_device = self.device.type == "cuda"
+        kind, how = {
+            Adam: (torch.optim.Adam, {"fused": True, "capturable": on_device}),
+            RMSprop: (torch.optim.RMSprop, {"foreach": on_device, "capturable": on_device}),
+            SGD: (torch.optim.SGD, {"foreach": True}),
+        }[type(own)]
+        declared = {key: value for key, value in vars(own).items() if key not in ("lr", "clip")}  # Named as PyTorch names them.
+        return kind(vectors, lr=self.rates[name], **declared, **how)
 
     def restart(self, names: Sequence[str]) -> None:
         """Forget the moments of these networks."""

@@ -79,13 +79,11 @@ class Steps:
 
         Choices are drawn for the whole batch, before it is divided among processes and micro-batches.
         """
-        draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, int(whole.dataset[0])))
-        device, dtype = self.machine.device, self.machine.full_dtype
+        dataset, device, dtype = int(whole.dataset[0]), self.machine.device, self.machine.full_dtype
+        draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, dataset))
         rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(device, dtype, non_blocking=True)
-        dataset = int(whole.dataset[0])
         first = (self.step * self.recipe.space.num_datasets + dataset) * len(whole)
-        plan = Batch(**self.pools.plan(first, len(whole))).to(device)
-        rows = rows.extend(**dict(plan.items()))
+        rows = rows.extend(**{name: plan.to(device) for name, plan in self.pools.plan(first, len(whole)).items()})
         for name, pictures in stored.items():  # x, and x_<stream> of every stream of the recipe.
             fitted = fit_stored(pictures.to(device, non_blocking=True), self.recipe.picture)
             x = to_float(fitted, self.recipe.picture).to(dtype)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from asterism.networks.layers import BatchNorm2d, Conv2d
-from asterism.networks.sizes import SizeError
+from asterism.networks.sizes import check_square
 
 SLOPE = 0.2
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -78,13 +78,7 @@ def check_size(size: tuple[int, int]) -> None:
     Raises:
         SizeError: with the nearest valid size.
     """
-    valid = [2**k for k in range(4, 9)]
-    if size[0] != size[1] or size[0] not in valid:
-        nearest = min(valid, key=lambda side: abs(side - max(size)))
-        raise SizeError(
-            f"data.size {size[0]}x{size[1]}: DCGAN makes squares whose side is a power of two from 16 to 256; "
-            f"the nearest is {nearest}x{nearest}"
-        )
+    check_square(size, 16, 256, "DCGAN makes")
 
 
 def _doublings(size: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, InstanceNorm2d
-from asterism.networks.sizes import SizeError
+from asterism.networks.sizes import check_multiples_of_4
 
 SLOPE = 0.01
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -136,10 +136,4 @@ def check_size(size: tuple[int, int], layers: int) -> None:
     Raises:
         SizeError: with the nearest valid size.
     """
-    smallest = max(4, 1 << layers)
-    valid = tuple(max(smallest, round(side / 4) * 4) for side in size)
-    if valid != tuple(size):
-        raise SizeError(
-            f"data.size {size[0]}x{size[1]}: sides must be multiples of 4 and at least {smallest} "
-            f"(recipe.discriminator_layers {layers}); the nearest is {valid[0]}x{valid[1]}"
-        )
+    check_multiples_of_4(size, max(4, 1 << layers), layers)

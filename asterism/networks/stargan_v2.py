@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, DoublingConv2d, HalvingConv2d, InstanceNorm2d, instance_norm
-from asterism.networks.sizes import SizeError
+from asterism.networks.sizes import check_square
 
 SLOPE = 0.2
 """Negative slope of every leaky ReLU."""
@@ -352,10 +352,4 @@ def check_size(size: tuple[int, int]) -> None:
     Raises:
         SizeError: with the nearest valid size.
     """
-    valid = [2**k for k in range(5, 11)]
-    if size[0] != size[1] or size[0] not in valid:
-        nearest = min(valid, key=lambda side: abs(side - max(size)))
-        raise SizeError(
-            f"data.size {size[0]}x{size[1]}: StarGAN v2 takes squares whose side is a power of two from 32 to 1024; "
-            f"the nearest is {nearest}x{nearest}"
-        )
+    check_square(size, 32, 1024, "StarGAN v2 takes")

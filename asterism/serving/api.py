@@ -46,6 +46,9 @@ RESULTS: dict[str, Any] = {
         },
     },
 }
+MADE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}}
+}
 ERROR = {"application/json": {"schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}}}
 REASONS = {
     400: "The request or its picture is malformed.",
@@ -86,10 +89,7 @@ def api(service: Service) -> APIRouter:
         tags=["translate"],
         summary="Translate a picture",
         description="One target gives a picture, unless the client accepts JSON only; several targets give JSON.",
-        responses={
-            200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}},
-            **errors(400, 403, 404, 406, 408, 413, 415, 422),
-        },
+        responses=MADE | errors(400, 403, 404, 406, 408, 413, 415, 422),
         response_class=Response,
         openapi_extra={
             "requestBody": {
@@ -108,18 +108,15 @@ def api(service: Service) -> APIRouter:
             as_json = wants_json(request.headers.get("accept"), len(wanted.to))
             kind, write = writer(hosted.translator.model.picture, wanted, as_json)
             results = await unless_gone(request, service.translate(hosted, wanted, write))
-        (edit, *_) = hosted.translator.parse(wanted.to[0])
-        return answer(hosted, wanted.to, edit.name, kind, results, as_json)
+        stem = "" if as_json else hosted.translator.parse(wanted.to[0])[0].name
+        return answer(hosted, wanted.to, stem, kind, results, as_json)
 
     @router.post(
         "/api/models/{name}/generate",
         tags=["generate"],
         summary="Make pictures of latents",
         description="For models that generate. One seed gives a picture, unless the client accepts JSON only; several: JSON.",
-        responses={
-            200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}},
-            **errors(400, 403, 404, 406, 408, 413, 422),
-        },
+        responses=MADE | errors(400, 403, 404, 406, 408, 413, 422),
         response_class=Response,
         openapi_extra={
             "requestBody": {

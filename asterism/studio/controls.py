@@ -85,7 +85,7 @@ class Controls:
         Raises:
             ConfigError: a reference picture is missing.
         """
-        if not self.model.can.styled:
+        if not self.model.styled:
             return None
         look = {name: given[component] for name, component in self.looks.items()}
         first = self._end(look, "")
@@ -119,7 +119,7 @@ def make_controls(model: StudioModel) -> Controls:
             controls.numbers += zip(sliders, free, strict=True)
         elif free:
             controls.switches.append((gr.CheckboxGroup(_shown(free), label=f"Labels of {group.dataset}"), free))
-    if model.can.styled:
+    if model.styled:
         _add_styles(controls)
     fits = [("whole picture", "letterbox"), ("centre", "crop")]
     controls.looks["fit"] = gr.Radio(fits, value="letterbox", label="What of the picture is translated")

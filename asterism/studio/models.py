@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,20 +30,6 @@ AT_ONCE, SAMPLES = 16, 24
 """Files of a batch that are translated together, and results of it that are shown."""
 
 
-class Abilities(NamedTuple):
-    """What a model can do, as far as the page differs by it."""
-
-    translates: bool
-    styled: bool
-    reads_labels: bool
-
-
-def abilities(translator: Translator) -> Abilities:
-    """Ask the recipe of a model; all questions of the studio are asked here."""
-    can = translator.recipe.abilities
-    return Abilities(can.translates, can.style > 0, can.judges and not translator.model.missing)
-
-
 @dataclass(frozen=True)
 class StudioModel:
     """A loaded model; several threads may call its functions, and one at a time has the network.
@@ -59,9 +45,14 @@ class StudioModel:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
-    def can(self) -> Abilities:
-        """What it can do."""
-        return abilities(self.translator)
+    def styled(self) -> bool:
+        """Whether its translations have styles."""
+        return self.translator.recipe.abilities.style > 0
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether it can tell a picture's labels."""
+        return self.translator.recipe.abilities.judges and not self.translator.model.missing
 
     @property
     def picture(self) -> PictureFormat:
@@ -149,7 +140,7 @@ def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: 
     models = []
     for given, name in zip(runs, apart([called(str(run)) for run in runs]), strict=True):
         translator = load(given, device, precision)
-        if not abilities(translator).translates:
+        if not translator.recipe.abilities.translates:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
         if translator.model.picture.depth == 32:
             raise ModelError(

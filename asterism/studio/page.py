@@ -132,7 +132,7 @@ def _connect(
             made.append((thumbnail(result, model.picture, 320), words(target)))
         return made
 
-    if model.can.reads_labels:
+    if model.reads_labels:
         shown = [component for component, _ in [*controls.switches, *controls.numbers]]
         gr.on([source.change, chosen.change], read, [chosen, source], [own, *shown], show_progress="hidden")
     inputs = {source, own, *controls.components}
@@ -150,7 +150,7 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
             pictures = gr.File(label="Pictures", file_count="multiple", file_types=types, height=260, elem_id="pictures")
             targets = gr.CheckboxGroup(_targets(models[0]), label="Targets", elem_id="targets")
             kind = gr.Radio(list(SUFFIXES), value="png", label="Format")
-            seed = gr.Number(1, label="Style seed", precision=0, minimum=0, visible=models[0].can.styled)
+            seed = gr.Number(1, label="Style seed", precision=0, minimum=0, visible=models[0].styled)
             go = gr.Button("Translate all", variant="primary")
         with gr.Column(scale=8, min_width=320):
             note = gr.Markdown("Many pictures in, one zip out.")
@@ -159,7 +159,7 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
             first = _gallery("The first results", "first")
 
     def switch(name: str) -> tuple[Any, Any]:
-        return gr.update(choices=_targets(by_name[name]), value=[]), gr.update(visible=by_name[name].can.styled)
+        return gr.update(choices=_targets(by_name[name]), value=[]), gr.update(visible=by_name[name].styled)
 
     @refusals()
     def translate_all(
@@ -173,7 +173,7 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
         if not paths or not to:
             raise ValueError("add pictures and choose at least one target")
         model, count = by_name[name], len(paths)
-        style = model.translator.style(seed=max(0, int(seed or 0))) if model.can.styled else None
+        style = model.translator.style(seed=max(0, int(seed or 0))) if model.styled else None
         file, samples, missing = model.batch(paths, to, SUFFIXES[kind], style, lambda done: progress((done, count)))
         said = f"{count - len(missing)} of {count} pictures, each to {len(to)} of the targets"
         return [said, gr.update(value=file, interactive=True), gr.update(value=missing, visible=bool(missing)), samples]

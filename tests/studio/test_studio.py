@@ -131,7 +131,7 @@ def test_everything_that_the_controls_offer_can_be_done(recipe: str, groups: str
     """For labels that exclude each other, two datasets, and styles."""
     made = controls(groups, recipe)
     (tmp_path / "me.png").write_bytes(coded(noise()))
-    own = made.model.labels_of(str(tmp_path / "me.png")) if made.model.can.reads_labels else {}
+    own = made.model.labels_of(str(tmp_path / "me.png")) if made.model.reads_labels else {}
     assert set(own) == (set(made.model.translator.labels) if recipe == "stargan" else set())
     for target in [made.target(given(made), own), *made.every_target(own)]:
         how = {"style": made.style(given(made)), "labels": own or None}
