@@ -26,11 +26,9 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     if model.name != name:
         raise ModelError(f"--init is a model of recipe {model.name}; this run trains {name}")
     given, own = model.recipe.state_dict(), recipe.state_dict()
-    moved: list[tuple[Slot, Slot]] = []
-    held: set[str] = set()  # Parameters that belong to labels as a whole, or have an axis of them.
-    if recipe.space != model.space:
-        moved = _pairs(model.recipe.label_slots(), recipe.label_slots())
-        held = {slot.parameter for slot in recipe.label_slots()}
+    slots = recipe.label_slots() if recipe.space != model.space else []
+    moved = _pairs(model.recipe.label_slots(), slots)
+    held = {slot.parameter for slot in slots}  # They belong to labels as a whole, or have an axis of them.
     for key, tensor in own.items():
         network = key.split(".")[0]
         if network in model.missing or network not in model.recipe.networks:
@@ -49,7 +47,8 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
         if axis is None:
             tensor.copy_(source)
             continue
-        _copy_slices(source, tensor, axis, [(old.index, new.index) for old, new in pairs], _first(recipe, key))
+        first = min(slot.index for slot in slots if slot.parameter == key)  # What stands before the labels belongs to none.
+        _copy_slices(source, tensor, axis, [*((i, i) for i in range(first)), *((old.index, new.index) for old, new in pairs)])
     notes = []
     new = [label for label in recipe.space.names if label not in model.space.names]
     if new:
@@ -61,23 +60,19 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
 
 def _pairs(old: list[Slot], new: list[Slot]) -> list[tuple[Slot, Slot]]:
     """Pair the slots of the owners that both have, in their common order."""
-    theirs: dict[str, list[Slot]] = {}
-    for slot in old:
-        theirs.setdefault(slot.owner, []).append(slot)
-    ours: dict[str, list[Slot]] = {}
-    for slot in new:
-        ours.setdefault(slot.owner, []).append(slot)
+    theirs, ours = _by_owner(old), _by_owner(new)
     return [pair for owner in ours if owner in theirs for pair in zip(theirs[owner], ours[owner], strict=True)]
 
 
-def _first(recipe: Recipe, parameter: str) -> int:
-    """Return where on its axis the labels of a parameter begin; what stands before them belongs to none."""
-    return min(slot.index for slot in recipe.label_slots() if slot.parameter == parameter)
+def _by_owner(slots: list[Slot]) -> dict[str, list[Slot]]:
+    found: dict[str, list[Slot]] = {}
+    for slot in slots:
+        found.setdefault(slot.owner, []).append(slot)
+    return found
 
 
-def _copy_slices(source: Tensor, tensor: Tensor, axis: int, places: list[tuple[int, int]], first: int) -> None:
-    """Copy slices of an axis, from and to these places, and all that stands before the labels."""
-    places = [*((i, i) for i in range(first)), *places]
+def _copy_slices(source: Tensor, tensor: Tensor, axis: int, places: list[tuple[int, int]]) -> None:
+    """Copy slices along an axis, from and to these places."""
     old, new = (torch.tensor(side, device=tensor.device) for side in zip(*places, strict=True))
     tensor.index_copy_(axis, new, source.index_select(axis, old))
 

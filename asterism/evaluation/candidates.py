@@ -83,8 +83,7 @@ class Generator:
         Raises:
             DivergedError: what comes out is not finite.
         """
-        latent = self.recipe.abilities.latent
-        z = torch.cat([torch.randn(task.outputs, latent, generator=task.generator(self.seed, row)) for row in rows])
+        z = self._latents([task.generator(self.seed, row) for row in rows], task.outputs)
         told = self._told(wanted.repeat_interleave(task.outputs, 0), self.sets[task.pictures].set.dataset)
         with torch.inference_mode(), self.machine.autocast():
             return _finite(generate(self.recipe, z.to(*self.where), told).float().cpu())
@@ -93,13 +92,17 @@ class Generator:
         target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset)).to(*self.where)
         return self.recipe.condition(target, (labels if source is None else source).to(*self.where))
 
+    def _latents(self, generators: Sequence[torch.Generator], outputs: int) -> Tensor:
+        """Draw the latents [N K, Z] of N sources from a generator each."""
+        return torch.cat([torch.randn(outputs, self.recipe.abilities.latent, generator=g) for g in generators])
+
     def _styles(self, task: Task, rows: Sequence[int], wanted: Tensor) -> Tensor | None:
         """Return the styles [N K, S] of a task's mode; none for the mean style, or a recipe without styles."""
         if task.mode == "label":
             return None
         generators = [task.generator(self.seed, row) for row in rows]
         if task.mode == "latent":
-            z = torch.cat([torch.randn(task.outputs, self.recipe.abilities.latent, generator=g) for g in generators])
+            z = self._latents(generators, task.outputs)
             with torch.inference_mode(), self.machine.autocast():
                 told = self._told(wanted, self.sets[task.pictures].set.dataset)
                 return at_least_float32(self.recipe.draw_style(z.to(*self.where), told))
