@@ -105,7 +105,7 @@ def choose_picture(page: Any, picture: np.ndarray, field: str = "#source") -> No
 def becomes(page: Any, expected: np.ndarray) -> bool:
     """Whether the result becomes this one: what an earlier control asked for may be shown before."""
     page.wait_for_selector("#result img >> nth=2")
-    for _ in range(40):
+    for _ in range(120):
         result = opened(saved(page, "Download the result"))
         if result.shape == expected.shape and int(np.abs(result.astype(int) - expected.astype(int)).max()) <= 1:
             return True
@@ -159,6 +159,8 @@ def test_a_model_of_styles(page: Any, runs: Path) -> None:
     page.get_by_text("Between two styles").click()
     slider = page.locator("#blend input[type=range]")
     slider.fill("0.5")
+    page.wait_for_function("() => document.querySelector('#blend input[type=number]').value === '0.5'")
+    page.wait_for_timeout(1000)  # Until the page has told its other parts: a person lets go of the slider later than a script.
     slider.dispatch_event("pointerup")
     assert becomes(page, model.translate(picture, "dog", style=model.between(Image.fromarray(reference), 2, 0.5)))
 
