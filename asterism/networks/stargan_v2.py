@@ -68,16 +68,23 @@ class ResidualBlock(nn.Module):
 
 
 class AdaIN(nn.Module):
-    """Instance norm whose scale and shift come from the style, and the leaky ReLU that follows (arXiv:1703.06868)."""
+    """Instance norm whose scale and shift come from the style, and the leaky ReLU that follows (arXiv:1703.06868).
 
-    def __init__(self, style_dim: int, channels: int) -> None:
+    Args:
+        style_dim: S.
+        channels: of the maps.
+        slope: of the leaky ReLU; none: no activation follows.
+    """
+
+    def __init__(self, style_dim: int, channels: int, slope: float | None = SLOPE) -> None:
         super().__init__()
         self.fc = nn.Linear(style_dim, channels * 2)
+        self.slope = slope
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
         """Return act((1 + gamma(s)) IN(x) + beta(s)) of maps [N, channels, H, W] and styles [N, S]."""
         gamma, beta = self.fc(s).chunk(2, dim=1)  # [N, channels] each
-        return instance_norm(x, 1 + gamma, beta, SLOPE)
+        return instance_norm(x, 1 + gamma, beta, self.slope)
 
 
 class StyledBlock(nn.Module):

@@ -25,6 +25,7 @@ RECIPES = {
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
     "cyclegan": "asterism.recipes.cyclegan:CycleGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
+    "aster": "asterism.recipes.aster:Aster",
 }
 
 JUDGES = {

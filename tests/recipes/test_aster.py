@@ -1,0 +1,164 @@
+"""Aster: what its steps draw, whom its judges judge, and what its generator leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.labels import LabelGroup, LabelSpace
+from asterism.networks.aster import Discriminator, Generator
+from asterism.networks.sizes import SizeError
+from asterism.recipes.aster import Aster, Config
+
+FACES = LabelGroup(
+    "faces",
+    ("Black_Hair", "Blond_Hair", "Red_Hair", "Glasses", "Smiling"),
+    "binary",
+    exclusive=(HAIR := ("Black_Hair", "Blond_Hair", "Red_Hair"),),
+)
+SPACE = LabelSpace([FACES, LabelGroup("moods", ("calm", "happy"), "one_of")])
+UNITS = ([0, 1, 2], [3], [4])
+"""Of the faces."""
+
+
+def tiny(space: LabelSpace = SPACE, **settings) -> Aster:
+    torch.manual_seed(0)
+    return Aster(Config(width=4, **settings), space, PictureFormat(3, 32, 32))
+
+
+def faces(count: int, seed: int = 0) -> Batch:
+    """Labels of faces, all known."""
+    rng = torch.Generator().manual_seed(seed)
+    dataset = torch.zeros(count, dtype=torch.long)
+    return Batch(labels=SPACE.sample_uniform(dataset, rng), known=SPACE.known(dataset), dataset=dataset)
+
+
+def prepared(recipe: Aster, batch: Batch, seed: int = 1) -> Batch:
+    return batch.extend(**recipe.prepare(batch, torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (48, 80)])
+def test_the_penalty_gradient_is_that_of_autograd(size):
+    torch.manual_seed(0)
+    judge = Discriminator(3, 5, size, 4).double()
+    x, weights = torch.rand(2, 3, *size).double().requires_grad_(), torch.rand(2, 2, 5).double()
+    said = judge(x)
+    score = said.patch.mean(1) + (weights * said.judge).sum((1, 2)) + (weights * said.local.mean(-1)).sum((1, 2))
+    (expected,) = torch.autograd.grad(score.sum(), x, create_graph=True)
+    written = judge.score_gradient(x.detach(), weights)
+    torch.testing.assert_close(written, expected, rtol=1e-10, atol=1e-14)
+    parameters = [p for name, p in judge.named_parameters() if "weight" in name and "classes" not in name]
+    for one, other in zip(
+        torch.autograd.grad(written.square().sum(), parameters),
+        torch.autograd.grad(expected.square().sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-18)
+
+
+def test_a_step_changes_whole_units_and_tells_the_generator_only_of_labels_it_knows():
+    batch = faces(4000)
+    batch.known[:1000, 3] = 0  # Glasses are unknown in a quarter of the pictures.
+    batch.labels[:1000, 3] = 0
+    recipe = tiny(same=0.2, more=0.3, hide=0.5)
+    made = prepared(recipe, batch)
+    changed, c = made.take.bool(), made.c_trg
+    for unit in UNITS:
+        together = changed[:, unit]
+        assert (together.all(1) == together.any(1)).all()
+    assert not changed[:1000, 3].any() and (c[:1000, 3] == 0).all() and (c[:, 5:] == 0).all()
+    assert set(c.unique().tolist()) == {-1.0, 0.0, 1.0}
+    # What is asked for differs from what is there, and of alternatives exactly one is asked for.
+    wanted = c > 0
+    assert (wanted[changed] != made.labels.bool()[changed]).sum() == 2 * changed[:, 0].sum() + changed[:, 3:5].sum()
+    assert (wanted[changed[:, 0]][:, :3].sum(1) == 1).all()
+    # What stays is told as it is, or not at all, in half of the edits each.
+    edits, kept = changed.any(1), ~changed & made.known.bool()
+    told = c != 0
+    assert torch.equal(c[kept & told], (2 * made.labels - 1)[kept & told])
+    hidden = ~(told & kept)[edits & kept.any(1)].any(1)
+    assert abs(float(hidden.float().mean()) - 0.5) < 0.03
+    assert abs(float((~edits).float().mean()) - 0.2) < 0.02
+    # Every known unit comes first as often as any other, and each further one at the chance of `more`.
+    expected = 0.8 * (1 / 3 + 2 / 3 * 0.3)
+    for unit in UNITS:
+        assert abs(float(changed[1000:, unit[0]].float().mean()) - expected) < 0.03
+
+
+def test_judges_count_labels_that_hold_of_alternatives_and_both_values_of_others():
+    recipe = tiny(kept_weight=0.25)
+    made = prepared(recipe, faces(64))
+    labels, absent, present = made.labels, made.weights_real[:, 0], made.weights_real[:, 1]
+    assert (absent[:, :3] == 0).all() and ((present[:, :3] > 0) == labels[:, :3].bool()).all()
+    assert ((absent[:, 3:5] > 0) != labels[:, 3:5].bool()).all() and (made.weights_real[:, :, 5:] == 0).all()
+    asked = made.weights_taken.sum(1) > 0
+    assert not (asked & ~made.take.bool()).any()
+    assert torch.equal(made.weights_fake.sum(1) == 0.25, (made.weights_fake.sum(1) > 0) & ~made.take.bool())
+
+
+def test_unknown_labels_and_labels_of_other_datasets_move_no_weight():
+    recipe = tiny().double()
+    x = torch.rand(12, 3, 32, 32, dtype=torch.float64) * 2 - 1
+    batch = faces(12)
+    batch.known[:, 4] = 0
+    made = prepared(recipe, batch).to("cpu", torch.float64).extend(x=x)
+    terms = recipe.discriminator_terms(made, torch.zeros(()))
+    sum(weight * value.mean() for weight, value in terms.values()).backward()
+    for head in (recipe.discriminator.judge.weight, recipe.discriminator.local.weight):
+        by_label = head.grad.unflatten(0, (2, SPACE.num_labels)).abs().sum((0, 2, 3, 4))
+        assert (by_label[:4] > 0).all() and (by_label[4:] == 0).all()
+
+
+def test_the_losses_are_the_formulas():
+    """Logistic losses of the labels' own judges, L1 to the source, and the penalty at real pictures or at fakes."""
+    recipe = tiny().double()
+    x = torch.rand(6, 3, 32, 32, dtype=torch.float64) * 2 - 1
+    made = prepared(recipe, faces(6)).to("cpu", torch.float64).extend(x=x)
+    y = recipe.generator(x, made.c_trg).detach()
+    real, fake, gamma = recipe.discriminator(x), recipe.discriminator(y), 0.2
+    terms = {name: value for name, (_, value) in recipe.discriminator_terms(made, torch.zeros(())).items()}
+    own = recipe.generator_terms(made, torch.zeros(()))
+    asked = (made.c_trg > 0).double()
+    for n in range(6):
+        judge = sum(
+            made.take[n, a] * F.softplus(-fake.judge[n, int(asked[n, a]), a]) for a in range(5) if a >= 3 or asked[n, a]
+        )
+        torch.testing.assert_close(own["judge"][1][n], torch.as_tensor(judge, dtype=torch.float64))
+        point, weights = (y, made.weights_fake) if made.at_fake[n] else (x, made.weights_real)
+        at = point[n : n + 1].clone().requires_grad_()
+        said = recipe.discriminator(at)
+        score = said.patch.mean() + (weights[n] * (said.judge[0] + said.local[0].mean(-1))).sum()
+        torch.testing.assert_close(terms["penalty"][n], torch.autograd.grad(score, at)[0].square().sum() / 2)
+    torch.testing.assert_close(terms["real_patch"], F.softplus(-real.patch).mean(1))
+    torch.testing.assert_close(terms["fake_local"], (F.softplus(fake.local).mean(-1) * made.weights_fake).sum((1, 2)))
+    torch.testing.assert_close(own["keep"][1] + own["same"][1], (y - x).abs().mean((1, 2, 3)))
+    assert recipe.gamma == gamma
+
+
+def test_small_changes_become_none():
+    """Within the dead zone a picture comes back to the byte; beyond it the change is what remains of it."""
+    torch.manual_seed(0)
+    generator, x = Generator(3, 5, 4, 2, dead_zone=0.03), torch.rand(2, 3, 64, 64) * 2 - 1
+    b, m = generator.change(x, torch.ones(2, 5))
+    raw, y = b - m * x, generator(x, torch.ones(2, 5))
+    small = raw.abs() < 0.03
+    assert small.any() and not small.all() and torch.equal(y[small], x[small])
+    torch.testing.assert_close(y[~small] - x[~small], raw[~small] - 0.03 * raw[~small].sign(), rtol=0, atol=1e-6)
+
+
+def test_numbers_are_drawn_and_judged_by_shares():
+    space = LabelSpace([LabelGroup("faces", ("AU12",), "number", low=0, high=5)])
+    recipe, count = tiny(space), 500
+    labels, dataset = torch.rand(count, 1) * 5, torch.zeros(count, dtype=torch.long)
+    made = prepared(recipe, Batch(labels=labels, known=torch.ones(count, 1), dataset=dataset))
+    assert made.c_trg.min() >= -1 and made.c_trg.max() <= 1 and len(made.c_trg.unique()) > count / 2
+    taken = made.take[:, 0] > 0
+    torch.testing.assert_close(made.weights_taken[taken][:, 1, 0], (made.c_trg[taken, 0] + 1) / 2)
+
+
+def test_sizes_that_the_networks_cannot_take_are_refused():
+    with pytest.raises(SizeError, match="multiples of 8 and at least 32; the nearest is 64x40"):
+        Aster(Config(), SPACE, PictureFormat(3, 64, 42))
