@@ -63,9 +63,10 @@ def test_codes_hold_labels_then_one_mask_bit(space, seed):
     else:
         assert torch.equal(c[:, space.num_labels :].argmax(1), dataset)
         assert torch.equal(c[:, space.num_labels :].sum(1), torch.ones(6))
-    for row, said, d in zip(labels, space.decode(c), dataset, strict=True):
+    for row, d in zip(labels, dataset, strict=True):
         span = space.dataset_span(int(d))
-        assert said == {name: pytest.approx(float(v), abs=1e-4) for name, v in zip(space.names[span], row[span], strict=True)}
+        held = {name: pytest.approx(float(v), abs=1e-4) for name, v in zip(space.names[span], row[span], strict=True)}
+        assert space.named(row, int(d)) == held
 
 
 @settings(deadline=None)
@@ -268,7 +269,7 @@ def test_a_space_without_labels_has_codes_without_entries():
     labels, known = EMPTY.sample_uniform(dataset, torch.Generator().manual_seed(0)), EMPTY.known(dataset)
     assert (EMPTY.num_labels, EMPTY.code_size, EMPTY.names) == (0, 0, ())
     assert EMPTY.encode(labels, known, dataset).shape == (3, 0) == EMPTY.decide(torch.zeros(3, 0)).shape
-    assert EMPTY.decode(labels) == [{}, {}, {}] and EMPTY.single_edits(labels, 0) == [] and EMPTY.agree(labels, labels).all()
+    assert EMPTY.named(labels[0]) == {} and EMPTY.single_edits(labels, 0) == [] and EMPTY.agree(labels, labels).all()
     assert classification(torch.zeros(3, 0), labels, known, EMPTY).tolist() == [0, 0, 0]
     with pytest.raises(LabelError, match="there are no labels"):
         EMPTY.parse("Smiling")
@@ -282,7 +283,7 @@ def test_a_dataset_without_labels_joins_one_with_labels():
     labels = torch.tensor([[0.0, 1, 0], [0, 0, 0]])
     c = space.encode(labels, space.known(dataset), dataset)
     assert c.tolist() == [[0, 1, 0, 1, 0], [0, 0, 0, 0, 1]]
-    assert space.decode(c) == [{"angry": False, "happy": True, "sad": False}, {}]
+    assert space.named(labels[0], 0) == {"angry": False, "happy": True, "sad": False} and space.named(labels[1], 1) == {}
     assert space.dataset_span(1) == slice(3, 3) and space.single_edits(labels, 1) == []
 
 

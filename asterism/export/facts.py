@@ -22,6 +22,8 @@ MEANINGS = {
     "image": "pictures [N, C, H, W] in [-1, 1]",
     "code": "wanted labels, 1 holds and 0 does not, numbers as shares of their range, in the order of `code` [N, n]",
     "difference": "wanted labels less those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
+    "change": "labels asked for: 1 to hold, -1 not to hold, 0 to stay, numbers as places in their range from -1 to 1, in the "
+    "order of `names`; then for each number 1 where it is asked for; then the strength, 1 for the whole change [N, n]",
     "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
     "domain": "index into `domains` [N], of one that is not null",

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from asterism.data.batch import Batch
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model
 from asterism.recipes.render import generate, translate
@@ -83,15 +84,16 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
         return Graph(name, _Call(recipe, function).eval(), inputs, output, multiple)
 
     can, graphs = recipe.abilities, []
-    codes = {"code": torch.zeros(2, space.code_size), "domain": y, "difference": torch.zeros(2, space.num_labels)}
-    inputs = {can.told: codes[can.told]} if can.told in codes else {}
+    labels = torch.zeros(2, space.num_labels)
+    told = recipe.condition(Batch(labels=labels, known=labels, dataset=y), labels)
+    inputs = {can.told: told} if can.told != "none" else {}
     if can.translates and can.style:
-        told = {"style": torch.zeros(2, can.style)}
+        looks = {"style": torch.zeros(2, can.style)}
         found = model.recipe.find_masks(x)
         if can.masks:
             given = found or tuple(x[:, :1].clone() for _ in can.masks)  # The caller's are of the picture's size.
-            told |= dict(zip(can.masks, given, strict=True))
-        graphs.append(graph("translator", _translate_to_style, "translation", can.side_multiple, image=x, **told))
+            looks |= dict(zip(can.masks, given, strict=True))
+        graphs.append(graph("translator", _translate_to_style, "translation", can.side_multiple, image=x, **looks))
     elif can.translates:
         graphs.append(graph("translator", _translate, "translation", can.side_multiple, image=x, **inputs))
     if can.generates:

@@ -118,7 +118,7 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
             given |= {name: torch.cat([pair[i] for pair in pairs]) for i, name in enumerate(can.masks)}
         if can.judges and not translator.model.missing:
             wanted["classifier"] = recipe.classify(x)
-    if can.translates and can.told == "difference":
+    if can.translates and can.by_strength:
         wanted["translator"] = translate(recipe, x, told)
     elif can.translates:
         targets = [_target(translator, row, int(d)) for row, d in zip(labels, dataset, strict=True)]

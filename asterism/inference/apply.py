@@ -48,7 +48,7 @@ def translate_each(
 def passes(
     translator: Translator, x: Tensor, targets: Sequence[Target], labels: Tensor, masks: tuple[Tensor, ...] = ()
 ) -> Tensor:
-    """Run the passes of each picture's target: a target over two datasets is two passes, in its order.
+    """Run the passes of each picture's target: over two datasets two passes, in its order, and one if told the change.
 
     Args:
         x: [N, C, h, w] on the device.
@@ -57,11 +57,12 @@ def passes(
         masks: [N, 1, h, w] each, for models that take masks; empty: the model finds its own.
     """
     space, recipe = translator.model.space, translator.recipe
-    for number in range(max(len(target.edits) for target in targets)):
+    at_once = recipe.abilities.told == "change"
+    for number in range(1 if at_once else max(len(target.edits) for target in targets)):
         rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
         those = [targets[i] for i in rows]
         source = labels if len(rows) == len(x) else labels[rows]
-        wanted = _batch(space, [target.edits[number] for target in those], source)
+        wanted = _changes(space, those, x) if at_once else _batch(space, [target.edits[number] for target in those], source)
         strength = torch.tensor([[target.strength] for target in those], device=x.device)
         told = recipe.condition(wanted, source, strength)
         own = x if len(rows) == len(x) else x[rows]
@@ -92,12 +93,12 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
 def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = translator.classifier(x), translator.model.space
-    every = translator.recipe.abilities.told == "difference"
+    told = translator.recipe.abilities.told
     edits = [target.edits for target in targets]
     if classify is None:  # What one target needs must not be asked of another's picture.
-        rows = [source_labels.complete(space, [own], [to], None, every) for own, to in zip(known, edits, strict=True)]
+        rows = [source_labels.complete(space, [own], [to], None, told) for own, to in zip(known, edits, strict=True)]
         return torch.cat(rows).to(x.device)
-    return source_labels.complete(space, known, edits, classify, every).to(x.device)
+    return source_labels.complete(space, known, edits, classify, told).to(x.device)
 
 
 def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:
@@ -109,6 +110,18 @@ def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:
     order = torch.tensor([i for rows in parts.values() for i in rows], device=labels.device).argsort()
     wanted, stated, dataset = (torch.cat(part)[order] for part in zip(*told, strict=True))
     return Batch(labels=wanted, known=stated, dataset=dataset)
+
+
+def _changes(space: LabelSpace, targets: Sequence[Target], x: Tensor) -> Batch:
+    """Return what targets ask for, and nothing of the labels that they leave as they are."""
+    labels, known = x.new_zeros(len(targets), space.num_labels), x.new_zeros(len(targets), space.num_labels)
+    for row, target in enumerate(targets):
+        for edit in target.edits:
+            for index, value in edit.values.items():
+                known[row, [index, *(space.siblings(index) if value else ())]] = 1
+                labels[row, index] = float(value)
+    dataset = torch.tensor([target.edits[0].dataset for target in targets], device=x.device)
+    return Batch(labels=labels, known=known, dataset=dataset)
 
 
 def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], told: Tensor) -> Tensor:

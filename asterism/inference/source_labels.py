@@ -42,7 +42,7 @@ def complete(
     known: Sequence[Mapping[int, float]],
     targets: Iterable[Sequence[Edit]],
     classify: Callable[[], Tensor] | None,
-    every: bool = False,
+    told: str = "code",
 ) -> Tensor:
     """Return the sources' labels [N, L] as far as the targets depend on them.
 
@@ -51,12 +51,13 @@ def complete(
     Args:
         known: per picture what is stated (see `stated`).
         classify: gives class logits [N, L]; called only where something is not stated. None: there is no class head.
-        every: the targets depend on all labels of their datasets, since the model is told the difference.
+        told: what the model is told, as `Abilities.told`: of a difference the targets depend on all labels of their
+            datasets, of a change on none.
 
     Raises:
         LabelError: something must be predicted and there is no class head; names what to state.
     """
-    kept = sorted({i for target in targets for edit in target for i in _needed(space, edit, every)})
+    kept = sorted({i for target in targets for edit in target for i in _needed(space, edit, told)})
     unstated = [i for i in kept if any(i not in values for values in known)]
     mask = torch.tensor([[i in values for i in range(space.num_labels)] for values in known])
     held = torch.tensor([[float(values.get(i, 0.0)) for i in range(space.num_labels)] for values in known])
@@ -72,10 +73,12 @@ def complete(
     return torch.where(mask, held, space.decide(logits))
 
 
-def _needed(space: LabelSpace, edit: Edit, every: bool) -> set[int]:
-    """Return the labels of the edit's dataset that it leaves as they are, or all of them."""
+def _needed(space: LabelSpace, edit: Edit, told: str) -> set[int]:
+    """Return the labels of the edit's dataset that it leaves as they are, or all of them, or none."""
     span = space.dataset_span(edit.dataset)
-    if every:
+    if told == "change":
+        return set()
+    if told == "difference":
         return set(range(span.start, span.stop))
     return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
 

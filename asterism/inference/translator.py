@@ -147,7 +147,8 @@ class Translator:
             style: seed of a style, one for all the pictures, for recipes with styles; or what `style` and `between` made.
                 Without `like` and `style` these take the mean style of the domain.
             truncation: draws the style towards the domain's mean: 1 leaves it, 0 is the mean.
-            strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction of it.
+            strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction of it. For recipes
+                that are told a difference or a change: how much of it is made, 0 none, above 1 more than was learnt.
             source: the domain that the pictures' own style is read as; none reads it as the target's.
             labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
                 list with one per picture; the others are predicted by the model's class head.
@@ -201,8 +202,8 @@ class Translator:
             ModelError: the model's recipe has no styles.
             PictureError: a reference that cannot be read.
         """
-        by_difference = self.recipe.abilities.told == "difference"  # There, strength is the target's and no style's.
-        if like is None and (seed, truncation, source) == (None, 1.0, None) and (strength == 1 or by_difference):
+        by_strength = self.recipe.abilities.by_strength  # There, strength is the target's and no style's.
+        if like is None and (seed, truncation, source) == (None, 1.0, None) and (strength == 1 or by_strength):
             return None
         self._check_styled()
         x = None
@@ -349,8 +350,8 @@ class Translator:
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 masks = [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given]
                 both = torch.cat(masks).to(x).split(1, dim=1) if masks else ()
-                every, edits = self.recipe.abilities.told == "difference", [target.edits for target in targets]
-                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), every).to(x)
+                told, edits = self.recipe.abilities.told, [target.edits for target in targets]
+                labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), told).to(x)
                 results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back

@@ -183,15 +183,6 @@ class LabelSpace:
                 parts[place] = (group.low + parts[place] * (group.high - group.low)).clamp(group.low, group.high)
         return torch.cat(parts, -1)
 
-    def decode(self, c: Tensor) -> list[dict[str, float]]:
-        """Return, per sample, the labels that a code [N, code_size] states: name -> value, for its dataset only."""
-        if self.num_datasets == 1:
-            dataset = torch.zeros(len(c), dtype=torch.long)
-        else:
-            dataset = c[:, self.num_labels :].argmax(1).cpu()
-        labels = self._from_shares(c[:, : self.num_labels])
-        return [self.named(row, int(d)) for row, d in zip(labels, dataset, strict=True)]
-
     def named(self, labels: Tensor, dataset: int | None = None) -> dict[str, float]:
         """Return labels [L] by name, of one dataset or of all: True, False or a number, as targets take them."""
         span = range(self.num_labels)[self.dataset_span(dataset) if dataset is not None else slice(None)]

@@ -1,6 +1,6 @@
 """The networks of Aster: a half-resolution U-Net that edits its input, and a judge of every label.
 
-Shapes: N batch, C picture channels, H, W height and width, L labels, w width; c [N, L] signed code.
+Shapes: N batch, C picture channels, H, W height and width, L labels, w width; c [N, n] code.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class Generator(nn.Module):
 
     Args:
         channels: C.
-        labels: L.
+        code: n.
         width: w, channels at half resolution.
         halvings: of the half resolution; the core works at H / 2**(halvings + 1).
         dead_zone: changes below it become none; on [-1, 1], so that 0.03 is 4 steps of 8 bits.
     """
 
-    def __init__(self, channels: int, labels: int, width: int, halvings: int, dead_zone: float, told: int = 64) -> None:
+    def __init__(self, channels: int, code: int, width: int, halvings: int, dead_zone: float, told: int = 64) -> None:
         super().__init__()
         widths = [width * min(1 << depth, 4) for depth in range(halvings + 1)]
         self.dead_zone = dead_zone
-        self.code = nn.Sequential(nn.Linear(labels, told), nn.LeakyReLU(SLOPE), nn.Linear(told, told), nn.LeakyReLU(SLOPE))
+        self.code = nn.Sequential(nn.Linear(code, told), nn.LeakyReLU(SLOPE), nn.Linear(told, told), nn.LeakyReLU(SLOPE))
         self.first = _encoder(4 * channels, width, 3)
         self.down = nn.ModuleList(_encoder(below, above, 4) for below, above in zip(widths, widths[1:], strict=False))
         self.refine = nn.ModuleList(_encoder(own, own, 3) for own in widths[1:-1])  # Of the maps that are carried over.
@@ -59,7 +59,7 @@ class Generator(nn.Module):
                 tensor.copy_(tensor[::4].repeat_interleave(4, 0))  # type: ignore[union-attr, index]
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Return pictures [N, C, H, W], raw, from pictures [N, C, H, W] in [-1, 1] and signed codes [N, L]."""
+        """Return pictures [N, C, H, W], raw, from pictures [N, C, H, W] in [-1, 1] and codes [N, n]."""
         b, m = self.change(x, c)
         x = at_least_float32(x)
         return x + F.softshrink(b - m * x, self.dead_zone)

@@ -8,7 +8,7 @@ rewards timid edits.
 
 A sample is judged by its own labels alone, never beside another sample's, so micro-batches and processes change nothing.
 
-Shapes: x [N, C, H, W] in [-1, 1]; labels, known, take [N, L]; c [N, L] signed code; weights [N, 2, L].
+Shapes: x [N, C, H, W] in [-1, 1]; labels, known, take [N, L]; c [N, n] code; weights [N, 2, L].
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ class Aster(Recipe):
         size = (picture.height, picture.width)
         halvings = halvings_for(size)
         check_size(size, halvings)
-        self.generator = Generator(picture.channels, space.num_labels, config.width, halvings, config.dead_zone)
+        code = space.num_labels + len(space.numbers)
+        self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
-        self.abilities = Abilities(translates=True, told="code", side_multiple=2 << halvings, judges=True)
+        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, judges=True)
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), shares=True),
@@ -96,12 +97,17 @@ class Aster(Recipe):
         return {name: Adam(rate, betas=(0.0, 0.99)) for name, rate in rates.items()}
 
     def condition(self, target: Batch, source: Tensor | None = None, strength: float | Tensor = 1.0) -> Tensor:
-        """Return the signed code of a target."""
-        return self.signed(target.labels, target.known)
+        """Return the code and, in a last column, the strength [N, n + 1]."""
+        c = self.code(target.labels, target.known)
+        return torch.cat([c, c.new_ones(len(c), 1) * strength], 1)
 
-    def signed(self, labels: Tensor, known: Tensor) -> Tensor:
-        """Return the code [N, L]: 1 where a label is wanted, -1 where it is not, 0 where it is to stay; numbers between."""
-        return (2 * self.space.shares(labels) - 1) * known
+    def code(self, labels: Tensor, known: Tensor) -> Tensor:
+        """Return what is asked of labels, c [N, n]: 1 to hold, -1 not to hold, 0 to stay as they are.
+
+        A number is asked for as its place in its range, -1 to 1; after all labels comes, for each number, whether it is
+        asked for.
+        """
+        return torch.cat([(2 * self.space.shares(labels) - 1) * known, known[:, list(self.space.numbers)]], 1)
 
     @property
     def units(self) -> list[list[int]]:
@@ -135,7 +141,7 @@ class Aster(Recipe):
         often = (1 - self.config.same) * (1 / may.sum(1, keepdim=True).clamp(1) * (1 - self.config.more) + self.config.more)
         kept = self.config.kept_weight
         return {
-            "c_trg": self.signed(labels, told),
+            "c_trg": self.code(labels, told),
             "take": take,
             # Real pictures count as much in a label's judge as fakes that were asked for that label do on average.
             "weights_real": self._weights(batch.labels, batch.known * (often + kept * (1 - often))),
@@ -194,8 +200,9 @@ class Aster(Recipe):
         }
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-        """Return G(x, c)."""
-        return self.generator(x, told)
+        """Return x and the change that G makes of it, scaled by the strength: at 1, G(x, c)."""
+        c, strength = told[:, :-1], told[:, -1, None, None, None]
+        return x + strength * (self.generator(x, c) - x)
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
@@ -204,6 +211,8 @@ class Aster(Recipe):
     def label_slots(self) -> list[Slot]:
         """The code's first layer reads the labels; the heads write two logits, and one, of each."""
         count, slots = self.space.num_labels, self.slots_along("generator.code.0.weight", 1)
+        for place, index in enumerate(self.space.numbers):
+            slots.append(Slot("generator.code.0.weight", self.space.names[index], 1, count + place))
         for parameter in ("judge.weight", "local.weight", "local.bias"):
             for start in (0, count):
                 slots += self.slots_along(f"discriminator.{parameter}", 0, start)

@@ -43,7 +43,8 @@ class Abilities:
         translates: it has `translate`, from a picture to a picture.
         generates: it has `generate`, from a latent to a picture.
         told: what `translate` and `generate` are told of the target, as `condition` makes it: the whole `code` c, float
-            [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; or `none`.
+            [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; the `change`
+            that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
         style: S, the length of the styles s that `translate` takes; they come from `draw_style`, `read_style`, `mean_style`.
         masks: names of the masks [N, 1, h, w] that `translate` takes.
@@ -53,12 +54,17 @@ class Abilities:
 
     translates: bool = False
     generates: bool = False
-    told: Literal["code", "domain", "difference", "none"] = "none"
+    told: Literal["code", "domain", "difference", "change", "none"] = "none"
     latent: int = 0
     style: int = 0
     masks: tuple[str, ...] = ()
     side_multiple: int | None = None
     judges: bool = False
+
+    @property
+    def by_strength(self) -> bool:
+        """Whether it can be told how strongly labels are to change."""
+        return self.told in ("difference", "change")
 
     @property
     def makes_pictures(self) -> bool:
@@ -274,7 +280,7 @@ class Recipe(nn.Module):
         Args:
             target: `labels` and `known` [N, L], `dataset` [N] of the wanted domains.
             source: labels [N, L] of the pictures, for recipes that are told the difference.
-            strength: of the difference: 1 is the whole of it, 0 no change.
+            strength: of the difference or the change: 1 is the whole of it, 0 none.
         """
         told = self.abilities.told
         if told == "code":

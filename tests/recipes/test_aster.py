@@ -8,10 +8,12 @@ import torch.nn.functional as F
 
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
+from asterism.inference.translator import Translator
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.networks.aster import Discriminator, Generator
 from asterism.networks.sizes import SizeError
 from asterism.recipes.aster import Aster, Config
+from asterism.recipes.model import Model
 
 FACES = LabelGroup(
     "faces",
@@ -154,11 +156,28 @@ def test_numbers_are_drawn_and_judged_by_shares():
     recipe, count = tiny(space), 500
     labels, dataset = torch.rand(count, 1) * 5, torch.zeros(count, dtype=torch.long)
     made = prepared(recipe, Batch(labels=labels, known=torch.ones(count, 1), dataset=dataset))
-    assert made.c_trg.min() >= -1 and made.c_trg.max() <= 1 and len(made.c_trg.unique()) > count / 2
-    taken = made.take[:, 0] > 0
-    torch.testing.assert_close(made.weights_taken[taken][:, 1, 0], (made.c_trg[taken, 0] + 1) / 2)
+    c, taken = made.c_trg, made.take[:, 0] > 0
+    assert c.shape == (count, 2) and c[:, 0].min() >= -1 and c[:, 0].max() <= 1 and len(c[:, 0].unique()) > count / 2
+    assert (c[:, 1] == 1).all()  # All of it is told, also where nothing changes: half of a range is not "leave it".
+    torch.testing.assert_close(made.weights_taken[taken][:, 1, 0], (c[taken, 0] + 1) / 2)
 
 
 def test_sizes_that_the_networks_cannot_take_are_refused():
     with pytest.raises(SizeError, match="multiples of 8 and at least 32; the nearest is 64x40"):
         Aster(Config(), SPACE, PictureFormat(3, 64, 42))
+
+
+def test_a_target_names_what_changes_over_several_datasets_at_once_and_by_a_strength():
+    """One pass for labels of two datasets; nothing is asked of the labels that are not named; strength scales the change."""
+    recipe = tiny().eval()
+    model = Model(recipe, "aster", SPACE, recipe.picture, recipe.config, {})
+    told = []
+    recipe.generator.register_forward_pre_hook(lambda module, given: told.append(given[1]))
+    x = torch.rand(3, 32, 32) * 2 - 1
+    translator = Translator(model, "cpu", "float32")
+    whole = translator.translate(x, "Red_Hair,happy,Glasses=no")
+    assert len(told) == 1 and told[0].tolist() == [[-1, -1, 1, -1, 0, -1, 1]]
+    half = translator.translate(x, "Red_Hair,happy,Glasses=no", strength=0.5)
+    inside = whole.abs() < 1
+    torch.testing.assert_close((half - x)[inside], ((whole - x) / 2)[inside], rtol=1e-4, atol=1e-5)
+    assert torch.equal(translator.translate(x, "Smiling", strength=0), x)
