@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--like", action="append", default=[], metavar="PICTURE", help="recipes with styles: its style; repeats"
     )
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
-    parser.add_argument("--strength", type=float, default=1.0, help="1: the style; 0: the source's own, a reconstruction")
+    parser.add_argument("--strength", type=float, default=1.0, help="1: the style, or the whole change; 0: the source's own")
     parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
     parser.add_argument(
         "--masks", action="append", default=[], type=Path, metavar="DIR", help="models with skips: masks of the same names"

@@ -126,7 +126,7 @@ class Hosted:
             if wanted.weight > 0 or wanted.toward is not None or wanted.toward_like is not None:
                 second = self._style(wanted, wanted.toward, wanted.toward_like, limits)
                 style = translator.between(style, second, wanted.weight)
-            targets = [Target(translator.parse(to), style) for to in wanted.to]
+            targets = [Target(translator.parse(to), style, wanted.strength) for to in wanted.to]
             (known,) = source_labels.stated(space, wanted.labels, 1)
             if not self.predicts_labels:
                 source_labels.complete(space, [known], [target.edits for target in targets], None)

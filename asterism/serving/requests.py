@@ -41,7 +41,13 @@ class Fields(BaseModel):
     fit: Literal["letterbox", "crop"] = Field("letterbox", description="All of the picture, or its centre pasted back.")
     style: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a style.")
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
-    strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the picture's own.")
+    strength: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        allow_inf_nan=False,
+        description="1: the style, or the whole change; 0: the picture's own; above 1: more.",
+    )
     source: str | None = Field(None, alias="from", max_length=200, description="With strength: the domain of the picture.")
     toward: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a second style.")
     weight: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="0: the first style; 1: the second.")

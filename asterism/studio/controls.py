@@ -79,6 +79,12 @@ class Controls:
             targets.append({label: high if own.get(label, low) < (low + high) / 2 else low})
         return targets
 
+    def how(self, given: Given) -> dict[str, Any]:
+        """Return the style that is chosen or, for models without styles that are told the change, the strength."""
+        if self.model.styled or "strength" not in self.looks:
+            return {"style": self.style(given)}
+        return {"strength": given[self.looks["strength"]]}
+
     def style(self, given: Given) -> StyleSource | None:
         """Return the style that is chosen; none for models without styles, and for the domain's mean.
 
@@ -121,6 +127,10 @@ def make_controls(model: StudioModel) -> Controls:
             controls.switches.append((gr.CheckboxGroup(_shown(free), label=f"Labels of {group.dataset}"), free))
     if model.styled:
         _add_styles(controls)
+    elif model.translator.recipe.abilities.by_strength:
+        controls.looks["strength"] = gr.Slider(
+            0, 1.5, 1, step=0.05, label="Strength", info="1 is the whole change", elem_id="strength"
+        )
     fits = [("whole picture", "letterbox"), ("centre", "crop")]
     controls.looks["fit"] = gr.Radio(fits, value="letterbox", label="What of the picture is translated")
     return controls

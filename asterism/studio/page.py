@@ -107,7 +107,7 @@ def _connect(
     @refusals()
     def one(given: Given) -> list[Any]:
         picture, target, fit = model.open(given[source]), controls.target(given, given[own]), given[looks["fit"]]
-        (result,) = model.translate([picture], target, style=controls.style(given), labels=given[own] or None, fit=fit)
+        (result,) = model.translate([picture], target, labels=given[own] or None, fit=fit, **controls.how(given))
         change = model.change(picture, result, fit)
         unchanged = all(given[own].get(label) == value for label, value in target.items())
         side, changed = min(LARGEST, max(picture.shape[:2])), Image.fromarray(heat_map(change))
@@ -126,7 +126,7 @@ def _connect(
     @refusals()
     def all_targets(given: Given) -> list[tuple[Image.Image, str]]:
         picture, made = model.open(given[source]), []
-        how = {"style": controls.style(given), "labels": given[own] or None, "fit": given[looks["fit"]]}
+        how = controls.how(given) | {"labels": given[own] or None, "fit": given[looks["fit"]]}
         for target in controls.every_target(given[own]):
             (result,) = model.translate([picture], target, **how)
             made.append((thumbnail(result, model.picture, 320), words(target)))

@@ -136,6 +136,17 @@ def test_styles() -> None:
         assert web.get("/api/models/faces").json()["styled"] is True
 
 
+def test_how_strongly_labels_change() -> None:
+    faces, picture = translator("aster"), noise(40, 40)
+    with client(service(faces=faces)) as web:
+        for strength in (0.5, 1.5):
+            answer = post(web, coded(picture), to="Glasses,happy", strength=str(strength))
+            assert close(opened(answer.content), faces.translate(picture, "Glasses,happy", strength=strength))
+        assert post(web, coded(picture), to="Glasses", strength="3").status_code == 422
+        answer = post(web, coded(picture), to="Glasses", strength="0")
+        assert close(opened(answer.content), faces.translate(picture, "Glasses", strength=0))
+
+
 def test_only_domains_are_offered_where_styles_belong_to_them() -> None:
     with client(service(faces=translator("stargan_v2", "faces:binary:Glasses,Black_Hair,Blond_Hair"))) as web:
         told = web.get("/api/models/faces").json()

@@ -124,6 +124,12 @@ def test_styles_are_those_of_the_translator(tmp_path: Path) -> None:
         made.style(given(made, kind="reference picture"))
 
 
+def test_the_strength_of_a_change_is_chosen() -> None:
+    made = controls("faces:binary:Glasses,Smiling", "aster")
+    assert made.how(given(made, strength=1.25)) == {"strength": 1.25}
+    assert made.how(given(made)) == {"strength": 1} and "strength" not in controls(GROUPS, "stargan").looks
+
+
 @pytest.mark.parametrize(
     ("recipe", "groups"), [("stargan", GROUPS), ("stargan", "f:number:AU06,AU12"), ("stargan_v2", "d:one_of:a,b")]
 )
