@@ -13,6 +13,7 @@ import torch
 import asterism
 from asterism.cli import main
 from asterism.config import ConfigError
+from asterism.data.batch import Batch
 from asterism.export import archive, job, parity
 from asterism.export.graphs import graphs_of, traced
 from asterism.export.samples import find_samples, make_pictures
@@ -69,6 +70,10 @@ def test_an_onnx_file_translates_as_the_translator_does(
     if model.recipe.abilities.style:
         how, own = "style", torch.randn(3, len(told["mean_styles"][0]), generator=torch.Generator().manual_seed(0))
         arguments: dict = {"told": torch.zeros(3, dtype=torch.long), "s": own}
+    elif model.recipe.abilities.told == "change":
+        asked = torch.eye(model.space.num_labels)[:3]
+        how, own = "change", model.recipe.condition(Batch(labels=asked, known=asked, dataset=torch.zeros(3).long()))
+        arguments = {"told": own}
     elif model.recipe.abilities.told == "domain":
         how, own = "domain", torch.tensor([0, 1, 1])
         arguments = {"told": own}
