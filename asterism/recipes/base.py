@@ -46,7 +46,9 @@ class Abilities:
             [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; the `change`
             that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
-        style: S, the length of the styles s that `translate` takes; they come from `draw_style`, `read_style`, `mean_style`.
+        style: S, the length of the styles s that `translate` takes; they come from `draw_style` and `mean_style`.
+        reads_style: styles come from `read_style` too, from pictures; else they are noise, which no picture shows.
+        targets: the only domains that it translates to, by name; empty: all.
         masks: names of the masks [N, 1, h, w] that `translate` takes.
         side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
         judges: it has `classify`, from a picture to the logits of its labels.
@@ -57,6 +59,8 @@ class Abilities:
     told: Literal["code", "domain", "difference", "change", "none"] = "none"
     latent: int = 0
     style: int = 0
+    reads_style: bool = False
+    targets: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     side_multiple: int | None = None
     judges: bool = False

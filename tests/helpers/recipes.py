@@ -79,7 +79,7 @@ def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> 
     drawn: dict[str, torch.Tensor] = {}
     for stream in recipe.streams:
         labels = drawn.get(stream.of, space.sample_uniform(where, rng))
-        if stream.of == "other_domain":
+        if stream.of in ("other_domain", "partner"):
             domains = list(space.domains(dataset))
             labels = whole.labels.clone()
             labels[:, domains] = labels[:, domains].roll(1, 1)
