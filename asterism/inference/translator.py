@@ -320,12 +320,7 @@ class Translator:
         lacking, targets = self.model.unreachable, ", ".join(self.labels)
         for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
             if holds and name in lacking:
-                why = (
-                    "the model file lacks the network that translates"
-                    if self.model.missing
-                    else "it was not trained to translate"
-                )
-                raise LabelError(f"{why} to {name}; it translates to {targets}")
+                raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
             if name not in (*self.labels, *lacking):
                 raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
         return edits

@@ -8,7 +8,6 @@ Shapes: N batch, C picture channels, W width (channels after the first convoluti
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism.networks.layers import BatchNorm2d, Conv2d, instance_norm
@@ -82,9 +81,8 @@ class Generator(nn.Module):
         """Return pictures [N, C, H, W] in (-1, 1).
 
         Args:
-            x: [N, C, H, W] in [-1, 1]; sides are multiples of 2**halvings.
-            s: [N, noise] what dropout multiplies activations with, 0 or 2; for pictures of another size than those of
-                training, each level's mask is enlarged. None: no dropout.
+            x: [N, C, H, W] in [-1, 1]; without s of any sides that are multiples of 2**halvings.
+            s: [N, noise] what dropout multiplies activations with, 0 or 2. None: no dropout.
         """
         masks: list[Tensor | None] = [None] * self.outer
         if s is not None and self.noise:
@@ -123,13 +121,13 @@ class Level(nn.Module):
         """Return [N, 2 outer, H, W] of x [N, outer, H, W]: x, then what the inner levels made of it; the outermost that alone.
 
         Args:
-            masks: of this level and those within: [N, outer, h, w], or none.
+            masks: of this level and those within: [N, outer, H, W], or none.
         """
         y = x
         for layer in self.model:
             y = layer(y, masks[1:]) if isinstance(layer, Level) else layer(y)
         if masks and masks[0] is not None:
-            y = y * F.interpolate(masks[0], size=y.shape[2:]).to(y.dtype)  # Of equal size it stays as it is.
+            y = y * masks[0].to(y.dtype)
         return y if self.outermost else torch.cat([x, y], 1)
 
 

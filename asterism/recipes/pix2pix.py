@@ -101,7 +101,6 @@ class Pix2Pix(Recipe):
             latent=noise,
             style=noise,
             targets=(space.domain_names[self.target],),
-            side_multiple=2**halvings,
         )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
