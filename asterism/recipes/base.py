@@ -99,6 +99,7 @@ class Update:
         name: what the log calls it.
         trains: the networks that it changes.
         every: n fires on the n-th, 2n-th, ... training step.
+        turns: fires on these instead of each n steps, counted from 0.
         lazy: (name, k) adds the table of `<name>_terms` to every k-th step, k times as heavy: a regulariser that is too
             costly for each step (arXiv:1912.04958, Section 3.1).
         shares: it begins with tensors that other updates of the same step need as well. `share` makes them once, with
@@ -114,6 +115,7 @@ class Update:
     name: str
     trains: tuple[str, ...]
     every: int = 1
+    turns: tuple[int, ...] = ()
     lazy: tuple[str, int] | None = None
     shares: bool = False
     during: tuple[str, ...] = ()
@@ -124,7 +126,7 @@ class Update:
 
     def due(self, step: int, phase: str) -> bool:
         """Say whether training step `step`, counted from 0 and in this phase, makes the update."""
-        return (step + 1) % self.every == 0 and (not self.during or phase in self.during)
+        return step % self.every in (self.turns or (self.every - 1,)) and (not self.during or phase in self.during)
 
 
 @dataclass(frozen=True)
