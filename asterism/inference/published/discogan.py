@@ -92,8 +92,8 @@ def _state(path: Path) -> dict[str, Tensor]:
         if not isinstance(error.__cause__, pickle.UnpicklingError):
             raise
         raise ModelError(
-            f"{error}. DiscoGAN's code saves whole modules. If you trust the file, load it beside that code and save its weights, "
-            f"torch.save(module.state_dict(), '{path.name}.pth'), then import that"
+            f"{error}. DiscoGAN's code saves whole modules. If you trust the file, load it beside that code, save its weights "
+            f"by torch.save(module.state_dict(), '{path.name}.pth'), then import that"
         ) from error
 
 
