@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from asterism.networks.layers import BatchNorm2d, Conv2d
-from asterism.networks.sizes import check_square
+from asterism.networks.sizes import SizeError
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLUs."""
@@ -90,4 +90,8 @@ def check_size(size: tuple[int, int]) -> None:
     Raises:
         SizeError: with that size.
     """
-    check_square(size, 64, 64, "DiscoGAN's discriminator takes")
+    if tuple(size) != (64, 64):
+        raise SizeError(
+            f"data.size {size[0]}x{size[1]}: DiscoGAN's discriminator scores pictures of 64x64 as a whole and takes no others; say "
+            "--data.size 64"
+        )
