@@ -92,6 +92,6 @@ def check_size(size: tuple[int, int]) -> None:
     """
     if tuple(size) != (64, 64):
         raise SizeError(
-            f"data.size {size[0]}x{size[1]}: DiscoGAN's discriminator scores pictures of 64x64 as a whole and takes no others; say "
-            "--data.size 64"
+            f"data.size {size[0]}x{size[1]}: DiscoGAN's discriminator scores pictures of 64x64 as a whole and takes no others: "
+            "say --data.size 64"
         )
