@@ -1,7 +1,7 @@
 """Adversarial objectives: Wasserstein scores (arXiv:1701.07875), least squares, and the logistic loss, non-saturating.
 
-`logits` are raw: no sigmoid before. They are [N], or [N, P] over P patches, of which a picture's mean is taken. All return [N],
-at least float32: Wasserstein scores any real value, the others >= 0.
+`logits` are raw: no sigmoid before. Of [N], or [N, P] over P patches, Wasserstein scores (any real value) and least squares
+(>= 0) return [N], a picture's mean; logistic losses (>= 0) keep the shape that they are given. All are at least float32.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def least_squares(logits: Tensor, target: float) -> Tensor:
 
 
 def logistic_real(logits: Tensor) -> Tensor:
-    """-mean_p log D_p(x): the discriminator on real pictures, the generator, non-saturating, on fakes (arXiv:1406.2661)."""
-    return _mean(F.softplus(-at_least_float32(logits)))
+    """-log D(x): the discriminator on real pictures, and the generator, non-saturating, on fakes (arXiv:1406.2661)."""
+    return F.softplus(-at_least_float32(logits))
 
 
 def logistic_fake(logits: Tensor) -> Tensor:
-    """-mean_p log(1 - D_p(G(x, s))): the discriminator on fakes. StarGAN v2 (arXiv:1912.01865), Eq. (1)."""
-    return _mean(F.softplus(at_least_float32(logits)))
+    """-log(1 - D(G(x, s))): the discriminator on fakes. StarGAN v2 (arXiv:1912.01865), Eq. (1)."""
+    return F.softplus(at_least_float32(logits))
 
 
 def _mean(logits: Tensor) -> Tensor:

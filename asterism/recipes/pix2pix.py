@@ -150,7 +150,7 @@ class Pix2Pix(Recipe):
         """Return what is paid for logits [N, P] of which real (1) or fake (0) is wanted: [N]."""
         if self.config.adversarial == "least_squares":
             return least_squares(logits, wanted)
-        return (logistic_real if wanted else logistic_fake)(logits)
+        return (logistic_real if wanted else logistic_fake)(logits).mean(1)
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return G(x) with these dropout masks, without dropout where there are none; there is one target to be told."""
