@@ -151,6 +151,10 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
                 if settings.data.value_range:  # Of a scanner: 12 bits, grey.
                     picture = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 16)
                 picture.save(path / f"{path.stem}_{domain}" / f"{i}.png")
+        if any(stream.of == "partner" for stream in recipe_class(settings.name).streams):
+            files = sorted(path.rglob("*.png"))
+            rows = [f"{file.relative_to(path).as_posix()},{file.parent.name},{file.stem},train" for file in files]
+            (path / "manifest.csv").write_text("\n".join(["file,domain,identity,split", *rows]))
         return
     path.mkdir(parents=True)
     rows = []

@@ -65,7 +65,7 @@ class Stream:
         name: the batch holds `x_<name>`, `labels_<name>` and `known_<name>`.
         of: which pictures it is drawn from: those of a `domain` that is itself drawn, each as often as any other; of an
             `other_domain` than the sample's own; of the `same_identity` as the sample, without the sample where there are
-            more; `any`; or those that an earlier stream of this name was drawn from.
+            more; its `partner`s, of that identity in another domain; `any`; or those that an earlier stream so named drew from.
         aligned: cropped and mirrored as the sample is, not by draws of its own.
     """
 
@@ -80,7 +80,7 @@ class StreamSampler:
     Args:
         streams: in order; those that name an earlier stream draw from its pictures, in the same draw.
         domains: int64 [M], the domain of each picture.
-        identities: what shows the same thing, of each picture; for streams of the same identity.
+        identities: what shows the same thing, of each picture; for streams of the same identity, and of partners.
         seed, dataset: what is drawn from.
     """
 
@@ -114,6 +114,11 @@ class StreamSampler:
                 flags[group, place] = rng.random(len(group)) < 0.5
         return rows, flags
 
+    def partners_of(self, own: int) -> Array:
+        """Return the pictures of the same identity as a picture, in other domains."""
+        same = self.same.get(own, np.empty(0, np.int64))
+        return same[self.domains[same] != self.domains[own]]
+
     def _members(self, of: str, own: int, rng: np.random.Generator) -> Array:
         """Return the pictures that a sample's stream is drawn from."""
         if of == "domain":
@@ -122,8 +127,10 @@ class StreamSampler:
             others = [members for members in self.members if self.domains[members[0]] != self.domains[own]]
             return others[rng.integers(len(others))]
         if of == "same_identity":
-            others = self.same[own][self.same[own] != own]
-            return others if len(others) else self.same[own]
+            same = self.same[own]
+            return same[same != own] if len(same) > 1 else same
+        if of == "partner":
+            return self.partners_of(own)
         assert of == "any", f"no stream {of!r}"
         return np.arange(len(self.domains))
 

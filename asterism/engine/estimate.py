@@ -150,7 +150,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
             if update.lazy and update.lazy[1] > 1:  # Every k-th step also takes the costly table.
                 lazy, kept = timed(steps, update, batch, count, step=update.lazy[1] - 1)
                 plain += (lazy - plain) / update.lazy[1]
-            mean, most = mean + plain / update.every, most.most(kept)
+            mean, most = mean + plain * max(1, len(update.turns)) / update.every, most.most(kept)
     return mean, most
 
 

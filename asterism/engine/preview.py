@@ -47,13 +47,14 @@ class Previews:
         dtype = next(recipe.parameters()).dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
+        aims = [recipe.space.index(name) for name in recipe.abilities.targets]
         for pictures in sets:
             order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-            rows = order[:per_set].tolist()
+            rows = order[pictures.labels[order][:, aims].sum(1) == 0][:per_set].tolist()  # Of the only target: nowhere to go.
             stored.append(load_rows(pictures, rows, recipe.picture))
             labels.append(pictures.labels[rows])
             known.append(pictures.known[rows])
-            for index in recipe.space.domains(pictures.dataset) if recipe.abilities.style else ():
+            for index in recipe.space.domains(pictures.dataset) if recipe.abilities.reads_style else ():
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
@@ -73,7 +74,9 @@ class Previews:
             labels = torch.where(self.known > 0, labels, recipe.space.decide(recipe.classify(self.x)))
         for index in range(recipe.space.num_datasets):
             dataset = torch.full((len(self.x),), index, device=self.x.device)
-            shown = {recipe.space.names[i] for i in recipe.space.domains(index)}
+            shown = {recipe.space.names[i] for i in recipe.space.domains(index)} & set(
+                recipe.abilities.targets or recipe.space.names
+            )
             for name, wanted in recipe.space.single_edits(labels, index):
                 told = recipe.condition(whole_target(recipe.space, wanted, dataset), labels)
                 if not recipe.abilities.style:
@@ -86,7 +89,7 @@ class Previews:
                     tops.append(blank if top is None else top)
                     names.append(words)
         rows: Tensor = torch.stack(columns, dim=1)
-        if recipe.abilities.style:
+        if recipe.abilities.reads_style:
             rows = torch.cat([torch.stack(tops, dim=1), rows])
         write(self.folder / f"step_{step:08d}.png", grid(rows.cpu()))
         write_json(self.folder / "targets.json", names)

@@ -59,7 +59,9 @@ class Generator:
 
     def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
         """Return y, which has the labels `wanted`, translated to the labels [N, L] and the style of its source x: the cycle."""
-        s = self.read(x, labels, dataset) if self.recipe.abilities.style else None
+        if self.recipe.abilities.targets:
+            return torch.full_like(y, torch.nan)  # The measure does not apply: there is no way back.
+        s = self.read(x, labels, dataset) if self.recipe.abilities.reads_style else None
         return self.translate(y, wanted, labels, dataset, s)
 
     def read(self, references: Tensor, labels: Tensor, dataset: int) -> Tensor:

@@ -24,7 +24,7 @@ def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator
         ConfigError: no such checkpoint; says which there are. Or a model that cannot translate to all of its labels.
     """
     model = load_model(find_model(run), device)
-    if model.unreachable:
+    if model.unreachable and not model.recipe.abilities.targets:
         raise ConfigError(
             f"{run} lacks the network that translates to {', '.join(model.unreachable)}: what is measured goes there and back"
         )

@@ -126,7 +126,7 @@ def evaluate(
     asked = asked or usual(model.recipe, space, sets, partners, changed.get("pictures", 0))
     for protocol in asked:
         protocol.check(model.recipe)
-        protocol.tasks(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
+        protocol.plan(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
     judge, said, records = None, None, {}
     if other is None or not all(protocol.generates for protocol in asked):
         check_labelled(datasets.space)
@@ -281,7 +281,7 @@ class EvaluationSetup:
             kinds: the rows that are wanted, if not all of the protocol's.
         """
         bench = self.bench(parameters)
-        tasks = protocol.tasks(self.sets, self.space, self.partners, recipe, parameters)
+        tasks = protocol.plan(self.sets, self.space, self.partners, recipe, parameters)
         wanted = protocol.kinds if kinds is None else kinds
         orientation: list[System] = [Copy()] if "copy" in wanted else []
         orientation += [Real(self.sets, self.partners, parameters.seed)] if "real" in wanted else []

@@ -103,9 +103,10 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
     if can.style:
         z = torch.zeros(2, can.latent)
         graphs.append(graph("mapping", lambda recipe, z, y: recipe.draw_style(z, y), "style", latent=z, domain=y))
+    if can.reads_style:
         graphs.append(graph("style_encoder", lambda recipe, x, y: recipe.read_style(x, y), "style", image=x, domain=y))
-        if found:
-            graphs.append(graph("masks", lambda recipe, x: torch.cat(recipe.find_masks(x), 1), "masks", image=x))
+    if can.style and found:
+        graphs.append(graph("masks", lambda recipe, x: torch.cat(recipe.find_masks(x), 1), "masks", image=x))
     return graphs
 
 

@@ -107,6 +107,7 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
             wanted["generator"] = generate(recipe, given["latent"], told)
         if can.style:
             given["style"] = wanted["mapping"] = recipe.draw_style(given["latent"], told)
+        if can.reads_style:
             wanted["style_encoder"] = recipe.read_style(x, told)
         if can.masks:
             pairs = [recipe.find_masks(x[i : i + 1]) for i in range(count)]

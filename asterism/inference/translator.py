@@ -206,6 +206,11 @@ class Translator:
         if like is None and (seed, truncation, source) == (None, 1.0, None) and (strength == 1 or by_strength):
             return None
         self._check_styled()
+        if not self.recipe.abilities.reads_style and (like is not None or source is not None or strength < 1):
+            raise ModelError(
+                f"recipe {self.model.name} has styles of noise, which no picture shows: like, strength and source have nothing "
+                "to read; give the seed of a style instead"
+            )
         x = None
         if like is not None:
             x, _ = fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)
@@ -315,7 +320,7 @@ class Translator:
         lacking, targets = self.model.unreachable, ", ".join(self.labels)
         for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
             if holds and name in lacking:
-                raise LabelError(f"the model file lacks the network that translates to {name}; it translates to {targets}")
+                raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
             if name not in (*self.labels, *lacking):
                 raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
         return edits

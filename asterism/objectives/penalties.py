@@ -2,6 +2,8 @@
 
 They take the gradient itself: a discriminator offers it as `score_gradient`, written out where its layers allow it.
 Where they do not (a discriminator with norms), `input_gradient` differentiates its score; the update says `eager` then.
+
+Of a gradient [N, C, H, W] they return [N], at least float32, >= 0, without the factor lambda.
 """
 
 from __future__ import annotations
@@ -34,25 +36,14 @@ def input_gradient(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def gradient_penalty(gradient: Tensor) -> Tensor:
-    """One-centred gradient penalty: (||grad D(x^)||_2 - 1)^2. WGAN-GP (arXiv:1704.00028), Eq. (3); StarGAN, Eq. (8).
+    """One-centred gradient penalty, between real and fake: (||grad D(x^)||_2 - 1)^2; the norm runs over C, H and W.
 
-    Args:
-        gradient: [N, C, H, W], of the score at points between real and fake; the norm runs over C, H and W.
-
-    Returns:
-        [N], at least float32, >= 0, without the factor lambda_gp.
+    WGAN-GP (arXiv:1704.00028), Eq. (3); StarGAN, Eq. (8).
     """
     norm = (at_least_float32(gradient).square().flatten(1).sum(1) + EPSILON).sqrt()
     return (norm - 1).square()
 
 
 def r1(gradient: Tensor) -> Tensor:
-    """Zero-centred gradient penalty on real pictures: ||grad D(x)||^2 / 2 (arXiv:1801.04406).
-
-    Args:
-        gradient: [N, C, H, W], of the score at real pictures; the sum runs over C, H and W.
-
-    Returns:
-        [N], at least float32, >= 0, without the factor lambda_reg.
-    """
+    """Zero-centred gradient penalty on real pictures: ||grad D(x)||^2 / 2, summed over C, H and W (arXiv:1801.04406)."""
     return at_least_float32(gradient).square().flatten(1).sum(1) / 2

@@ -24,6 +24,8 @@ RECIPES = {
     "fixed_point": "asterism.recipes.fixed_point:FixedPointGAN",
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
     "cyclegan": "asterism.recipes.cyclegan:CycleGAN",
+    "pix2pix": "asterism.recipes.pix2pix:Pix2Pix",
+    "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "aster": "asterism.recipes.aster:Aster",
 }

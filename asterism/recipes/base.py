@@ -46,7 +46,9 @@ class Abilities:
             [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; the `change`
             that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
-        style: S, the length of the styles s that `translate` takes; they come from `draw_style`, `read_style`, `mean_style`.
+        style: S, the length of the styles s that `translate` takes; they come from `draw_style` and `mean_style`.
+        reads_style: styles come from `read_style` too, from pictures; else they are noise, which no picture shows.
+        targets: the only domains that it translates to, by name; empty: all.
         masks: names of the masks [N, 1, h, w] that `translate` takes.
         side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
         judges: it has `classify`, from a picture to the logits of its labels.
@@ -57,6 +59,8 @@ class Abilities:
     told: Literal["code", "domain", "difference", "change", "none"] = "none"
     latent: int = 0
     style: int = 0
+    reads_style: bool = False
+    targets: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     side_multiple: int | None = None
     judges: bool = False
@@ -95,6 +99,7 @@ class Update:
         name: what the log calls it.
         trains: the networks that it changes.
         every: n fires on the n-th, 2n-th, ... training step.
+        turns: fires on these instead of each n steps, counted from 0.
         lazy: (name, k) adds the table of `<name>_terms` to every k-th step, k times as heavy: a regulariser that is too
             costly for each step (arXiv:1912.04958, Section 3.1).
         shares: it begins with tensors that other updates of the same step need as well. `share` makes them once, with
@@ -110,6 +115,7 @@ class Update:
     name: str
     trains: tuple[str, ...]
     every: int = 1
+    turns: tuple[int, ...] = ()
     lazy: tuple[str, int] | None = None
     shares: bool = False
     during: tuple[str, ...] = ()
@@ -120,7 +126,7 @@ class Update:
 
     def due(self, step: int, phase: str) -> bool:
         """Say whether training step `step`, counted from 0 and in this phase, makes the update."""
-        return (step + 1) % self.every == 0 and (not self.during or phase in self.during)
+        return step % self.every in (self.turns or (self.every - 1,)) and (not self.during or phase in self.during)
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,11 @@ class Model:
 
     @property
     def unreachable(self) -> tuple[str, ...]:
-        """The labels that are no targets, since the network that makes pictures of each, and of it alone, is missing."""
+        """The labels that are no targets: the recipe has others only, or lacks the network that makes this label alone."""
         owners = owned(self.recipe) if self.missing else {}
-        return tuple(owners[name] for name in self.missing if name in owners and name in self.recipe.averaged)
+        lacking = [owners[name] for name in self.missing if name in owners and name in self.recipe.averaged]
+        targets = self.recipe.abilities.targets
+        return (*lacking, *(name for name in self.space.names if targets and name not in targets))
 
 
 def owned(recipe: Recipe) -> dict[str, str]:

@@ -135,6 +135,7 @@ class StarGANv2(Recipe):
             told="domain",
             latent=config.latent_dim,
             style=config.style_dim,
+            reads_style=True,
             # Skips that act everywhere need no masks.
             masks=MASKS if config.high_pass and config.masks != "ones" else (),
             # High-pass skips are tied to the size of training.

@@ -25,7 +25,7 @@ from asterism.data.listing import DataError
 from asterism.data.loader import Loader
 from asterism.data.pictures import read, write
 from asterism.data.reading import load_rows
-from asterism.data.sampling import Sampler, Stream, balanced_weights
+from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights
 from asterism.data.transforms import zoom
 
 Step = list[tuple[Batch, Tensor]]
@@ -309,6 +309,33 @@ def test_a_stream_of_any_picture_shows_all_of_them(shapes_dir: Path) -> None:
 def test_a_stream_of_the_same_identity_needs_identities(shapes_dir: Path) -> None:
     with pytest.raises(DataError, match="column identity"):
         streamed(shapes_dir, Stream("again", of="same_identity"))
+
+
+def test_a_partner_is_the_same_thing_in_another_domain_cut_and_mirrored_alike(discs: Path) -> None:
+    steps = list(streamed(discs, Stream("pair", of="partner", aligned=True), zoom=0.5))
+    for whole, pictures in steps:
+        assert torch.equal(pictures["x"][:, :, 3, 3], pictures["x_pair"][:, :, 3, 3]), "the same grey ground"
+        assert (whole.labels.argmax(1) != whole.labels_pair.argmax(1)).all()
+        assert torch.equal(whole.mirror, whole.mirror_pair) and torch.equal(whole.window, whole.window_pair)
+
+
+def test_partners_are_drawn_among_those_there_are() -> None:
+    """Of three domains either of the other two; a thing without a name has no partner."""
+    sampler = StreamSampler([Stream("pair", of="partner")], np.array([0, 1, 2, 1, 1]), ["a", "a", "a", "a", ""], 3, 0)
+    drawn = sampler.rows(np.arange(300), np.zeros(300, np.int64))[0][0]
+    assert set(drawn) == {1, 2, 3} and min(np.bincount(drawn)[1:]) > 70
+    assert not len(sampler.partners_of(4))
+
+
+def test_a_picture_without_a_partner_is_named_before_training(discs: Path, shapes_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="column identity"):
+        streamed(shapes_dir, Stream("pair", of="partner"))
+    for name in ("a1", "a2", "b1"):
+        write(tmp_path / f"{name}.png", np.zeros((32, 32, 3), np.uint8))
+    table = "file,domain,identity,split\na1.png,a,one,train\nb1.png,b,one,train\na2.png,a,two,train\n"
+    (tmp_path / "manifest.csv").write_text(table)
+    with pytest.raises(DataError, match=r"without a partner.*: 1 \(.*a2\.png\); add it to the training pictures"):
+        streamed(tmp_path, Stream("pair", of="partner"))
 
 
 def test_references_need_domains(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from asterism.engine.step import step_generator
 from asterism.engine.trainer import Trainer
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
+from asterism.networks.sizes import SizeError
 from asterism.recipes import recipe_class
 
 DISCS = LabelGroup("discs", ("red", "green", "blue"), "one_of")
@@ -52,7 +53,10 @@ def tiny(name: str, space: LabelSpace, channels: int = 3, **settings):
     known = {f.name for f in dataclasses.fields(recipe.config_type)}
     config = recipe.config_type(**{k: v for k, v in TINY.items() if k in known}, **settings)
     torch.manual_seed(0)
-    return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
+    try:
+        return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
+    except SizeError:  # Too small for it.
+        return recipe(config, space, PictureFormat(channels, 2 * SIZE, 2 * SIZE))
 
 
 def takes(name: str, space: LabelSpace) -> bool:
@@ -79,14 +83,14 @@ def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> 
     drawn: dict[str, torch.Tensor] = {}
     for stream in recipe.streams:
         labels = drawn.get(stream.of, space.sample_uniform(where, rng))
-        if stream.of == "other_domain":
+        if stream.of in ("other_domain", "partner"):
             domains = list(space.domains(dataset))
             labels = whole.labels.clone()
             labels[:, domains] = labels[:, domains].roll(1, 1)
         drawn[stream.name] = labels
         whole = whole.extend(**{f"labels_{stream.name}": labels, f"known_{stream.name}": space.known(where)})
     names = ["x", *(f"x_{stream.name}" for stream in recipe.streams)]
-    shape = (count, recipe.picture.channels, SIZE, SIZE)
+    shape = (count, recipe.picture.channels, recipe.picture.height, recipe.picture.width)
     return whole, {name: torch.rand(shape, generator=rng) * 2 - 1 for name in names}
 
 

@@ -54,7 +54,7 @@ def test_a_recipe_says_what_it_can(name):
     recipe = tiny(name, some_space(name))
     can = recipe.abilities
     assert can.makes_pictures
-    methods = {"translate": can.translates, "generate": can.generates, "classify": can.judges, "read_style": bool(can.style)}
+    methods = {"translate": can.translates, "generate": can.generates, "classify": can.judges, "read_style": can.reads_style}
     for method, said in methods.items():
         assert (getattr(type(recipe), method) is not getattr(Recipe, method)) == said, method
     assert bool(can.latent) == (can.generates or type(recipe).draw_style is not Recipe.draw_style)
@@ -175,9 +175,10 @@ def test_styles_are_drawn_read_and_averaged(name):
     batch, told = batch_of(recipe), target_of(recipe, batch_of(recipe))
     with torch.no_grad():
         z = torch.randn(COUNT, recipe.abilities.latent)
-        drawn, read, mean = recipe.draw_style(z, told), recipe.read_style(batch.x, told), recipe.mean_style(told)
-        assert {s.shape for s in (drawn, read, mean)} == {(COUNT, recipe.abilities.style)}
-        assert not torch.equal(translate(recipe, batch.x, told, drawn), translate(recipe, batch.x, told, read))
+        drawn, mean = recipe.draw_style(z, told), recipe.mean_style(told)
+        other = recipe.read_style(batch.x, told) if recipe.abilities.reads_style else mean
+        assert {s.shape for s in (drawn, other, mean)} == {(COUNT, recipe.abilities.style)}
+        assert not torch.equal(translate(recipe, batch.x, told, drawn), translate(recipe, batch.x, told, other))
         assert torch.equal(translate(recipe, batch.x, told), translate(recipe, batch.x, told, mean))
 
 

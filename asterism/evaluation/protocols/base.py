@@ -77,6 +77,18 @@ class Protocol:
     pairs: bool = False
     generates: bool = False
 
+    def plan(
+        self,
+        sets: Sequence[Pictures],
+        space: LabelSpace,
+        partners: Sequence[Partners],
+        recipe: Recipe,
+        parameters: Parameters,
+    ) -> list[Task]:
+        """Return the tasks; of a recipe that does not translate to all domains those whose target it has."""
+        found, targets = self.tasks(sets, space, partners, recipe, parameters), recipe.abilities.targets
+        return [t for t in found if not targets or (t.index is not None and space.names[t.index] in targets)]
+
     @property
     def compares(self) -> bool:
         """Whether features of outputs are compared with those of real pictures."""

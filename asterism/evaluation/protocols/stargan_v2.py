@@ -33,7 +33,9 @@ def tasks(
     Raises:
         ConfigError: there is none.
     """
-    modes, outputs = (("latent", "reference"), parameters.outputs) if recipe.abilities.style else (("label",), 1)
+    can = recipe.abilities
+    modes = (("latent", "reference") if can.reads_style else ("latent",)) if can.style else ("label",)
+    outputs = parameters.outputs if can.style else 1
     found = pairs(sets, space, parameters.pictures, outputs, modes)
     if not found:
         raise ConfigError(

@@ -39,6 +39,17 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     return {str(n): {str(key).removeprefix("module."): t for key, t in inner.items()} for n, inner in held.items()}
 
 
+def with_counts(weights: Weights) -> dict[str, Tensor]:
+    """Add the counts of batches of batch norms, which files of PyTorch 0.3 lack; nothing reads them."""
+    result: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
+        result[key] = tensor
+        if key.endswith(".running_var"):
+            count = f"{key.removesuffix('running_var')}num_batches_tracked"
+            result[count] = weights.get(count, torch.tensor(0))
+    return result
+
+
 def _open(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asterism.inference.published.containers import Weights, read_state_dict
+from asterism.inference.published.containers import Weights, read_state_dict, with_counts
 from asterism.inference.published.found import Found
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes.model import Model
@@ -39,7 +39,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         name = _network(path, held)
         if name in networks:
             raise ModelError(f"{networks[name][0]} and {path} are both a {name}: give one netG file, and its netD file")
-        networks[name] = path, _with_counts(held)
+        networks[name] = path, with_counts(held)
     if "generator" not in networks:
         raise ModelError("there is no generator among the files: give the netG file, and the netD file as well if there is one")
     path, weights = networks["generator"]
@@ -71,14 +71,3 @@ def _network(path: Path, weights: Weights) -> str:
             f"{', '.join(list(weights)[:3]) or 'nothing'}, ..."
         )
     return "generator" if "main.1.weight" in weights else "discriminator"  # In D no norm follows the first convolution.
-
-
-def _with_counts(weights: Weights) -> dict[str, Tensor]:
-    """Add the counts of batches that files of PyTorch 0.3 lack; nothing reads them."""
-    result: dict[str, Tensor] = {}
-    for key, tensor in weights.items():
-        result[key] = tensor
-        if key.endswith(".running_var"):
-            count = f"{key.removesuffix('running_var')}num_batches_tracked"
-            result[count] = weights.get(count, torch.tensor(0))
-    return result

@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 
 from asterism.config import closest
-from asterism.inference.published import cyclegan, dcgan, stargan, stargan_v2
+from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -22,6 +22,8 @@ LAYOUTS: dict[str, ModuleType] = {
     "fixed_point": stargan,  # The same keys and shapes: only the caller can tell which recipe a file is of.
     "stargan_v2": stargan_v2,
     "cyclegan": cyclegan,
+    "pix2pix": pix2pix,
+    "discogan": discogan,
     "dcgan": dcgan,
 }
 
