@@ -18,7 +18,7 @@ from asterism.cli import main
 from asterism.config import DataConfig, build
 from asterism.data import sources
 from asterism.data.dataset import open_data
-from asterism.data.doctor import examine
+from asterism.doctor.examine import examine
 from asterism.data.folder import read_folder
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
