@@ -87,8 +87,8 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     from rich.table import Table
     from rich.text import Text
 
-    from asterism.doctor.examine import equal
     from asterism.data.listing import some
+    from asterism.doctor.examine import equal
 
     console = console or Console()
     whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
