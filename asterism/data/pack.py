@@ -16,7 +16,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Pack:
     depth: int
     files: tuple[str, ...]
     broken: dict[str, str]
-    pairs: Any = None
+    pairs: Literal["AtoB", "BtoA"] | None = None
     widths: tuple[int, ...] = ()
     values: tuple[tuple[float, float], ...] = ()
 

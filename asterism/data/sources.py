@@ -60,5 +60,6 @@ def read_source(path: str | Path, config: DataConfig) -> Collection:
         raise DataError(f"{path} does not exist; expected a folder of pictures or a table of labels")
     for detects, read in SOURCES:
         if detects(path):
-            return directed(read(path, config), config.pairs)
+            found = read(path, config)
+            return directed(found, config.pairs or (found.pack.pairs if found.pack else None))
     raise DataError(f"{path} is no folder and no table of labels (.csv, or .txt in CelebA's format)")
