@@ -132,15 +132,15 @@ def _empty(path: Path, pictures: list[str], level: int) -> list[str]:
 def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
     """Say why there are fewer than two domains at `path`, and where they probably are."""
     expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
-    found = f"one domain only ({domains[0]})" if domains else f"pictures, such as {pictures[0]}, but no folder per domain"
+    bare = f"pictures, such as {pictures[0]} (--data.pairs AtoB reads each as two side by side), but no folder per domain"
+    found = f"one domain only ({domains[0]})" if domains else bare
     tables = sorted(f.name for f in path.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
     if tables:
         expected += f" ({tables[0]} is none: expected a .csv with a column 'file', or CelebA's format)"
     likely = _likely_root(path, pictures)
     if likely is not None:
         return f"{path} holds {found}: the data lie at another level; did you mean --data {likely}?"
-    sides = "" if domains else ", or --data.pairs AtoB where each holds two pictures side by side"
-    return f"{path} holds {found}; {expected}, or a table of labels beside the pictures{sides}"
+    return f"{path} holds {found}; {expected}, or a table of labels beside the pictures"
 
 
 def _likely_root(path: Path, pictures: list[str]) -> Path | None:
