@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from asterism.data.collection import Collection
+from asterism.data.halves import divided
 from asterism.data.listing import DataError, some
 
 Array = np.ndarray[Any, Any]
@@ -37,19 +38,22 @@ def groups(identity: Sequence[str] | None, held: Array) -> list[list[int]]:
 def by_names(
     places: Mapping[str, tuple[str, str]], domains: Sequence[str], pairs: str | None, notes: list[str]
 ) -> list[str] | None:
-    """Return what the files of equal stems share, where these are pairs; none where they are not.
+    """Return what the halves of a file, or files of equal stems, share where these are pairs; none where they are not.
 
-    They are where pairs are asked for, and in two domains A and B; of two others a note names what would be.
+    They are where pairs are asked for, and in two domains A and B; of two others a note names what would be. A stem that
+    comes twice in a domain is in no pair.
 
     Args:
         places: file -> its split, empty where that is not said, and its domain.
         pairs: `--data.pairs`.
         notes: to which sentences for a person are added.
     """
-    names = {file: "/".join(filter(None, (split, PurePosixPath(file).stem))) for file, (split, _) in places.items()}
-    shared = Counter(
-        name for name, domain in {(names[file], domain) for file, (_, domain) in places.items()} if domain in domains
-    )
+    names = {}
+    for file, (split, _) in places.items():
+        whole, half = divided(file)
+        names[file] = whole if half is not None else "/".join(filter(None, (split, PurePosixPath(file).stem)))
+    counts = Counter((names[file], domain) for file, (_, domain) in places.items() if domain in domains)
+    shared = Counter(name for (name, _), count in counts.items() if count == 1)
     identity = [name if shared[name] > 1 else "" for name in names.values()]
     if not any(identity):
         return None

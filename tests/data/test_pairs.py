@@ -210,6 +210,19 @@ def test_a_missing_half_is_named_and_left_out_only_where_pairs_are_learned(tmp_p
     assert not {path.relative_to(tmp_path).as_posix() for path in held.paired().paths} & {"train/A/0.png", "train/A/1.png"}
 
 
+def test_a_name_that_comes_twice_is_in_no_pair_but_each_file_of_two_halves_is(tmp_path: Path) -> None:
+    folders("{domain}/{number}.png")(tmp_path / "folders")
+    put(halves(0)[0], tmp_path / "folders" / "A" / "0.bmp")
+    found = read(tmp_path / "folders")
+    assert len(groups(found.identity, found.labels)) == COUNT - 1
+    assert found.notes[-1].endswith("leave out: 3 (A/0.bmp, A/0.png, B/0.png)")
+    sheets("{number}.png")(tmp_path / "sheets")
+    put(sheet(*halves(99)), tmp_path / "sheets" / "0.bmp")
+    found = read(tmp_path / "sheets", pairs="AtoB")
+    shared = groups(found.identity, found.labels)
+    assert len(shared) == COUNT + 1 and all(len(rows) == 2 for rows in shared)
+
+
 def test_a_partner_in_another_split_is_none(tmp_path: Path) -> None:
     folders("{split}{domain}/{number}.png")(tmp_path)
     shutil.move(tmp_path / "trainB" / "0.png", tmp_path / "testB" / "0.png")
