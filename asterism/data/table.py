@@ -110,7 +110,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         notes=notes,
         no_labels="" if labels.shape[1] else no_label_columns(table.path, columns),
     )
-    return ordered(collection, domains) if sorted(groups[0].labels) == sorted(domains) else collection
+    return ordered(collection, domains) if [sorted(g.labels) for g in groups] == [sorted(domains)] else collection
 
 
 # -- columns of pictures -----------------------------------------------------------------------------------------------

@@ -207,6 +207,12 @@ def test_a_missing_half_is_named_and_left_out_only_where_pairs_are_learned(tmp_p
     assert any(note.endswith(said) for note in opened.notes)
     (held,) = opened.splits["train"]
     assert len(held) == 2 * 24 - 2 and len(held.paired()) == 2 * 22
+    lengths = []
+    for of in ("any", "partner"):
+        streams = (Stream("pair", of=of, aligned=True),)
+        loader = Loader([held], opened.picture, config(tmp_path), batch_size=4, seed=0, streams=streams, on_broken=print)
+        lengths.append(len(loader.sets[0]))
+    assert lengths == [2 * 24 - 2, 2 * 22]
     assert not {path.relative_to(tmp_path).as_posix() for path in held.paired().paths} & {"train/A/0.png", "train/A/1.png"}
 
 
