@@ -68,6 +68,9 @@ class DataConfig:
     unlabelled: Literal["leave", "keep"] = option(
         "leave", "Pictures without a label: of a table those without a row, of folders those in a folder named unlabelled."
     )
+    pairs: Literal["AtoB", "BtoA"] | None = option(
+        None, "Pictures are pairs: of equal names in two folders, or side by side in one file; which domain comes first."
+    )
     channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)
     value_range: tuple[float, float] | None = option(
         None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."

@@ -25,7 +25,7 @@ FLOORS = (
     ("networks", "objectives", "data"),
     ("recipes",),
     ("engine", "metrics", "inference"),
-    ("evaluation", "export", "report"),
+    ("evaluation", "export", "report", "doctor"),
     ("serving", "studio", "training"),
     ("commands",),
     ("cli", "__init__"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asterism.data.dataset import Datasets
-    from asterism.data.doctor import DatasetReport, Diagnosis
+    from asterism.doctor.examine import DatasetReport, Diagnosis
     from asterism.recipes.settings import Settings
 
 FILES_SHOWN = 20
@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine data."""
-    from asterism.data.doctor import examine
+    from asterism.doctor.examine import examine
     from asterism.recipes import recipe_class
     from asterism.recipes.settings import Settings
 
@@ -87,8 +87,8 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     from rich.table import Table
     from rich.text import Text
 
-    from asterism.data.doctor import equal
     from asterism.data.listing import some
+    from asterism.doctor.examine import equal
 
     console = console or Console()
     whole = not console.is_terminal  # Sentences stay on one line where a program may read them.

@@ -43,7 +43,7 @@ def read_labels(
     ranges = {name: ends for name, ends in number_ranges(config.numbers).items() if name in columns}
     others = {name: cells for name, cells in columns.items() if name not in ranges}
     named = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
-    chosen = [name for name in named if name in others] if named else _label_columns(path, others, notes)
+    chosen = [name for name in named if name in others] if named else label_columns(path, others, notes)
     groups, labels, known = [], [np.zeros((len(files), 0), np.float32)], [np.zeros((len(files), 0), bool)]
     binary = [name for name in chosen if _is_binary(columns[name])]
     if binary:
@@ -120,8 +120,8 @@ def _numbers(path: Path, files: list[str], name: str, cells: list[str], low: flo
     return values
 
 
-def _label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
-    """Choose the label columns among those that hold no numbers, in the table's order."""
+def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
+    """Choose the label columns among those that hold no numbers, in the table's order; add to the notes what is left out."""
     if "domain" in columns and not _is_binary(columns["domain"]):
         chosen = ["domain"]
     else:

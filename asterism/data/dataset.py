@@ -17,10 +17,12 @@ from torch import Tensor
 from asterism.config import DataConfig, closest
 from asterism.data.collection import Collection
 from asterism.data.columns import number_ranges
+from asterism.data.halves import HalvesError, divided, probe_row
 from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pack import Pack
+from asterism.data.pairs import groups
 from asterism.data.picture_format import choose_format
-from asterism.data.pictures import Header, PictureError, PictureFormat, probe
+from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
 
@@ -39,6 +41,7 @@ class PictureSet:
         identity: what pictures of the same thing share, empty where that is not said; or none.
         size: height and width that all the pictures have, in pixels; none where they differ, and of features.
         pack: where their pixels are, by path, if not in files of their own.
+        unequal: the pairs whose pictures differ in size, named with both sizes.
     """
 
     name: str
@@ -50,6 +53,7 @@ class PictureSet:
     identity: list[str] | None
     size: tuple[int, int] | None
     pack: Pack | None = None
+    unequal: tuple[str, ...] = ()
 
     @property
     def alternatives(self) -> tuple[tuple[int, ...], ...]:
@@ -77,6 +81,30 @@ class PictureSet:
                 "from: use a folder per domain, or name such labels with --data.exclusive A,B"
             )
         return self.take(rows)
+
+    def pairs(self) -> list[list[int]]:
+        """Return the rows of each thing that is shown in two domains or more: any two of different domains are a pair."""
+        domains = self.alternatives[0] if self.alternatives else ()
+        return groups(self.identity, self.labels[:, list(domains)].numpy())
+
+    def paired(self) -> PictureSet:
+        """Return those pictures that have a partner, for recipes that learn from pairs.
+
+        Raises:
+            DataError: there are none, or the pictures of a pair differ in size.
+        """
+        pairs = self.pairs()
+        if not pairs:
+            raise DataError(
+                f"{self.name} has no training pictures that are pairs: give a column pair_id in its table, folders A and B "
+                "with files of equal names, or --data.pairs AtoB for other folders and for two pictures side by side in a file"
+            )
+        if self.unequal:
+            raise DataError(
+                f"{self.name}: {some(self.unequal, 'pairs of different sizes')}; make both alike, since they are compared "
+                "pixel by pixel"
+            )
+        return self.take(sorted(row for pair in pairs for row in pair))
 
     def take(self, rows: Sequence[int]) -> PictureSet:
         """Return some of the pictures, in the order of their rows."""
@@ -156,7 +184,7 @@ def probe_all(collection: Collection) -> list[Header | PictureError]:
 
     def attempt(file: str) -> Header | PictureError:
         try:
-            return probe(collection.root / file)
+            return probe_row(collection.root / file)
         except PictureError as error:
             return error
 
@@ -178,6 +206,9 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
         if isinstance(header, PictureError)
     ]
     for collection, held in zip(collections, headers, strict=True):
+        for file, header in zip(collection.files, held, strict=True):
+            if isinstance(header, HalvesError):
+                raise DataError(f"{divided(collection.root / file)[0]}: {header}; it was read as a pair, by --data.pairs")
         if not any(isinstance(header, Header) for header in held):
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
     picture, format_notes = choose_format(collections, headers, config)
@@ -213,8 +244,8 @@ def _picture_set(
     span = space.dataset_span(dataset)
     labels[:, span] = torch.from_numpy(collection.labels[rows])
     known[:, span] = torch.from_numpy(collection.known[rows]).float()
-    sizes = {(h.height, h.width) for i in rows if isinstance(h := headers[i], Header)}
-    return PictureSet(
+    sizes = [(h.height, h.width) for i in rows if isinstance(h := headers[i], Header)]
+    held = PictureSet(
         name=collection.name,
         dataset=dataset,
         paths=[collection.root / collection.files[i] for i in rows],
@@ -222,9 +253,12 @@ def _picture_set(
         known=known,
         space=space,
         identity=[collection.identity[i] for i in rows] if collection.identity else None,
-        size=sizes.pop() if len(sizes) == 1 and depth < 32 else None,
+        size=sizes[0] if len(set(sizes)) == 1 and depth < 32 else None,
         pack=collection.pack,
     )
+    uneven = [(pair[0], row) for pair in held.pairs() for row in pair if sizes[row] != sizes[pair[0]]]
+    told = [[f"{collection.files[rows[row]]} {sizes[row][1]}x{sizes[row][0]}" for row in pair] for pair in uneven]
+    return replace(held, unequal=tuple(" and ".join(names) for names in told))
 
 
 def _check_training(collection: Collection, train: PictureSet, space: LabelSpace, broken: list[tuple[Path, str]]) -> None:

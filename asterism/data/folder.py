@@ -1,7 +1,11 @@
-"""A folder per domain: DIR/cat/*.jpg, DIR/dog/*.jpg, or the same below DIR/train, DIR/val and DIR/test."""
+"""A folder per domain: DIR/cat/*.jpg, DIR/dog/*.jpg, or the same below DIR/train, DIR/val and DIR/test.
+
+The split may also follow the domain (cat/train), or stand in one name with it (trainA, train_cat, cat_train).
+"""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,13 +13,19 @@ import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
+from asterism.data.halves import HALVES
 from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
+from asterism.data.pairs import by_names
 from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
 from asterism.labels import LabelGroup
 
 UNLABELLED = ("unlabelled", "unlabeled")
 """What the folder of pictures without a label is called, where `config.unlabelled` keeps them."""
+
+_WORDS = f"(?P<split>(?i:{'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))}))"
+_JOINED = (rf"{_WORDS}(?P<domain>[A-Z])", rf"{_WORDS}[_-](?P<domain>.+)", rf"(?P<domain>.+)[_-]{_WORDS}")
+"""How one folder's name says split and domain."""
 
 
 def is_folder(path: Path) -> bool:
@@ -41,27 +51,37 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         raise DataError(
             f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"
         )
-    folders = {name.split("/")[0].lower() for name in pictures if "/" in name}
-    has_splits = bool(folders) and folders <= SPLIT_WORDS.keys()
-    level = 1 if has_splits else 0  # Where in a file's name its domain stands.
-    placed = {name: parts for name in pictures if len(parts := name.split("/")) == level + 2}
-    named = {parts[level] for parts in placed.values()}
+    level, placed = _places(pictures)
+    named = {domain for _, domain in placed.values() if domain}
     nameless = {name for name in named if name.lower() in UNLABELLED} if config.unlabelled == "keep" else set()
-    domains, no_labels = sorted(named - nameless), ""
-    if len(domains) < 2:
+    domains, no_labels, taken = sorted(named - nameless), "", set(placed)
+    flat = all(name.count("/") == level for name in pictures)
+    if flat and config.pairs:
+        domains = ["A", "B"]
+        sides = tuple(zip(HALVES, domains, strict=True))
+        placed = {name + half: (split, domain) for name, (split, _) in placed.items() for half, domain in sides}
+    elif len(domains) < 2:
         no_labels = _explain_level(path, pictures, domains)
-        if any(name.count("/") != level for name in pictures):
+        levels = {name.count("/"): name for name in reversed(pictures)}
+        if config.pairs and len(levels) > 1:
+            raise DataError(
+                f"--data.pairs {config.pairs}: {path} holds pictures at several levels, such as "
+                f"{' and '.join(sorted(levels.values()))}; expected two folders of pictures of equal names, or no folders but "
+                "splits, of pictures that are two side by side"
+            )
+        if not flat:
             raise DataError(no_labels)
-        placed = {name: name.split("/") for name in pictures}
 
     files = list(placed)
-    held = [[parts[level] == domain for domain in domains] for parts in placed.values()]
+    held = [[own == domain for domain in domains] for _, own in placed.values()]
     labels = np.array(held, np.float32).reshape(len(files), len(domains))
     notes = [
         f"the folder {name} is a domain like the others; --data.unlabelled keep takes its pictures without a label"
         for name in domains
         if name.lower() in UNLABELLED
     ]
+    if flat and config.pairs:
+        notes.append("every picture is two side by side: A is its left half, B its right half")
     if packed is None and (empty := _empty(path, pictures, level)):
         notes.append(some(empty, "folders without pictures, which make no domain"))
     return Collection(
@@ -71,12 +91,35 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         groups=(LabelGroup(listing.name, tuple(domains), "one_of" if domains else "binary"),),
         labels=labels,
         known=np.repeat(labels.any(1, keepdims=True), len(domains), axis=1),
-        split=[SPLIT_WORDS[parts[0].lower()] if has_splits else split_of(name) for name, parts in placed.items()],
-        unlabelled=[name for name in pictures if name not in placed],
+        split=[split or split_of(name) for name, (split, _) in placed.items()],
+        identity=by_names(placed, domains, config.pairs, notes),
+        unlabelled=[name for name in pictures if name not in taken],
         stray=listing.others,
         notes=notes,
         no_labels=no_labels,
     )
+
+
+def _places(pictures: list[str]) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Return the level at which domains stand, and the split and domain of each picture in one, empty where that is not said.
+
+    Where all pictures lie where folders of domains should, none has a domain.
+    """
+    folders = {name: name.split("/")[:-1] for name in pictures}
+    tops = {f[0] for f in folders.values() if f}
+    if not tops:
+        return 0, dict.fromkeys(pictures, ("", ""))
+    if all(top.lower() in SPLIT_WORDS for top in tops):
+        flat = all(len(f) == 1 for f in folders.values())
+        inside = {name: f for name, f in folders.items() if flat or len(f) == 2}
+        return 1, {name: (SPLIT_WORDS[f[0].lower()], "" if flat else f[1]) for name, f in inside.items()}
+    if len(tops) > 1 and all(len(f) == 2 and f[1].lower() in SPLIT_WORDS for f in folders.values()):
+        return 0, {name: (SPLIT_WORDS[f[1].lower()], f[0]) for name, f in folders.items()}
+    said = {top: ("", top) for top in tops}
+    for pattern in _JOINED:
+        found = {top: (SPLIT_WORDS[m["split"].lower()], m["domain"]) for top in tops if (m := re.fullmatch(pattern, top))}
+        said = found if len(found) == len(tops) and len({domain for _, domain in found.values()}) > 1 else said
+    return 0, {name: said[f[0]] for name, f in folders.items() if len(f) == 1}
 
 
 def _empty(path: Path, pictures: list[str], level: int) -> list[str]:
@@ -89,7 +132,8 @@ def _empty(path: Path, pictures: list[str], level: int) -> list[str]:
 def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
     """Say why there are fewer than two domains at `path`, and where they probably are."""
     expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
-    found = f"one domain only ({domains[0]})" if domains else f"pictures, such as {pictures[0]}, but no folder per domain"
+    bare = f"pictures, such as {pictures[0]} (--data.pairs AtoB reads each as two side by side), but no folder per domain"
+    found = f"one domain only ({domains[0]})" if domains else bare
     tables = sorted(f.name for f in path.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
     if tables:
         expected += f" ({tables[0]} is none: expected a .csv with a column 'file', or CelebA's format)"

@@ -89,6 +89,8 @@ class Loader:
             sets = [s.of_one_domain() for s in sets]
         if kinds & {"same_identity", "partner"} and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
+        if any(stream.of == "partner" for stream in streams):
+            sets = [s.paired() for s in sets]
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
         self.sets = sets

@@ -16,7 +16,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class Pack:
         channels, depth: C, and bits of a stored value.
         files: the pictures whose header could be read, in the order of the array.
         broken: file -> reason, of pictures that cannot be decoded; one that is not among `files` has a broken header.
+        pairs: how the data were read as pairs, as `--data.pairs` says it.
         widths, values: of features, the columns of each and its lowest and highest value; shorter ones are padded.
     """
 
@@ -53,6 +54,7 @@ class Pack:
     depth: int
     files: tuple[str, ...]
     broken: dict[str, str]
+    pairs: Literal["AtoB", "BtoA"] | None = None
     widths: tuple[int, ...] = ()
     values: tuple[tuple[float, float], ...] = ()
 
@@ -79,6 +81,7 @@ class Pack:
                 depth=held["depth"],
                 files=tuple(held["files"]),
                 broken=held["broken"],
+                pairs=held.get("pairs"),
                 widths=tuple(held.get("widths", ())),
                 values=tuple((low, high) for low, high in held.get("values", ())),
             )

@@ -82,7 +82,7 @@ def pack(
         with writing(target, sync=True) as partial:
             partial.mkdir()
             shape = _shape(datasets.picture, headers[index])
-            broken = _write(partial, config.sources[index], collection, sets, datasets.picture, shape, unreadable, told)
+            broken = _write(partial, config, index, collection, sets, datasets.picture, shape, unreadable, told)
         size = sum(f.stat().st_size for f in target.iterdir())
         results.append((target, size, [f"{file}: {reason}" for file, reason in broken.items()]))
     return results
@@ -96,7 +96,8 @@ def _shape(picture: PictureFormat, headers: Sequence[Header | PictureError]) -> 
 
 def _write(
     folder: Path,
-    source: str,
+    config: DataConfig,
+    index: int,
     collection: Collection,
     sets: list[PictureSet],
     picture: PictureFormat,
@@ -105,7 +106,7 @@ def _write(
     told: Callable[[], None],
 ) -> dict[str, str]:
     """Write the three parts of a pack; return the broken pictures with the reason."""
-    given = Path(source).expanduser()
+    given = Path(config.sources[index]).expanduser()
     tables = find_tables(given) if is_table(given) else []
     for table in {*tables, *(t for t in [collection.root / CELEBA_LIST] if tables and t.is_file())}:
         shutil.copyfile(table, folder / table.name)
@@ -136,6 +137,7 @@ def _write(
         "crop": picture.crop,
         "channels": picture.channels,
         "depth": picture.depth,
+        "pairs": config.pairs,
         "files": [path.relative_to(collection.root).as_posix() for s in sets for path in s.paths],
         "broken": broken,
         "pictures": listing.pictures,

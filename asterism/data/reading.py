@@ -12,8 +12,9 @@ from torch import Tensor
 
 from asterism.data.arrays import STORED, window
 from asterism.data.dataset import PictureSet
+from asterism.data.halves import read_row
 from asterism.data.listing import DataError
-from asterism.data.pictures import PictureError, PictureFormat, read, to_depth
+from asterism.data.pictures import PictureError, PictureFormat, to_depth
 from asterism.data.transforms import fit_stored
 
 Array = np.ndarray[Any, Any]
@@ -84,7 +85,7 @@ def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted:
         return _read_features(pictures, row, picture, fitted, share)
     if pictures.pack is not None:
         return pictures.pack.read(pictures.paths[row])
-    array = to_depth(read(pictures.paths[row], picture.channels), picture.depth)
+    array = to_depth(read_row(pictures.paths[row], picture.channels), picture.depth)
     if pictures.size is not None and array.shape[:2] != pictures.size:
         raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, not what its header said")
     array = array.transpose(2, 0, 1)
@@ -95,7 +96,7 @@ def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted:
 
 def _read_features(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool, share: float | None) -> Array:
     path = pictures.paths[row]
-    whole = pictures.pack.read(path) if pictures.pack else to_depth(read(path, picture.channels), 32).transpose(2, 0, 1)
+    whole = pictures.pack.read(path) if pictures.pack else to_depth(read_row(path, picture.channels), 32).transpose(2, 0, 1)
     if whole.shape[1] != picture.height or whole.shape[2] < picture.width:
         raise PictureError(f"it is {whole.shape[1]}x{whole.shape[2]}, not what its header said")
     return window(whole, picture.width, share) if fitted else whole

@@ -11,6 +11,7 @@ from asterism.data.collection import Collection
 from asterism.data.folder import is_folder, read_folder
 from asterism.data.listing import DataError
 from asterism.data.pack import Pack, is_pack
+from asterism.data.pairs import directed
 from asterism.data.table import is_table, read_table
 
 
@@ -34,6 +35,7 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
                 f"{path} was packed with --data.{key} {words}, this run asks for {given}: give --data.{key} {words}, or pack "
                 f"the data again with --data.{key} {given}"
             )
+    config = replace(config, pairs=config.pairs or pack.pairs)
     if pack.table is None:
         return replace(read_folder(path, config, pack.listing), pack=pack)
     return replace(read_table(path / pack.table, config, pack.listing), pack=pack)
@@ -51,12 +53,13 @@ def read_source(path: str | Path, config: DataConfig) -> Collection:
     """Read one data set from a folder, a table or a pack.
 
     Raises:
-        DataError: nothing there, or data that this kind of source cannot take.
+        DataError: nothing there, or data that this kind of source cannot take; `config.pairs` of what holds none.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; expected a folder of pictures or a table of labels")
     for detects, read in SOURCES:
         if detects(path):
-            return read(path, config)
+            found = read(path, config)
+            return directed(found, config.pairs or (found.pack.pairs if found.pack else None))
     raise DataError(f"{path} is no folder and no table of labels (.csv, or .txt in CelebA's format)")

@@ -2,7 +2,7 @@
 
 The CelebA format: a line with the number of pictures, a line with the names of the attributes, then for each picture its
 file and 1 or -1 per attribute. In a CSV the columns `file`, `split`, `pair_id` and `identity` have their meaning; an empty
-cell is an unknown value.
+cell is an unknown value. Several columns of pictures are domains, and their rows pairs, where there are no labels.
 """
 
 from __future__ import annotations
@@ -11,27 +11,35 @@ import csv
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
-from asterism.data.columns import CELEBA_LIST, no_label_columns, read_labels
+from asterism.data.columns import CELEBA_LIST, label_columns, no_label_columns, read_labels
 from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
+from asterism.data.pairs import ordered
+from asterism.data.pictures import SUFFIXES
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path")
 IDENTITY_COLUMNS = ("pair_id", "identity")
+MEANINGS = ("split", *IDENTITY_COLUMNS)
 PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table: one file name per row, and the other columns by name."""
+    """The cells of a table by column, and which column names the pictures."""
 
     path: Path
-    files: tuple[str, ...]
+    file_column: str
     columns: dict[str, tuple[str, ...]]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the pictures."""
+        return self.columns[self.file_column]
 
 
 def is_table(path: Path) -> bool:
@@ -53,12 +61,16 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     tables = find_tables(path)
     if len(tables) > 1:
         raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
-    table = _read(tables[0])
+    table, notes = _read(tables[0]), list[str]()
     root = tables[0].parent
     listing = packed or list_pictures(root)
     present = set(listing.pictures)
-    plain = [file.replace("\\", "/").removeprefix("./") for file in table.files]
-    found = [next((f for base in PICTURE_FOLDERS if (f := base + file) in present), None) for file in plain]
+    domains = _picture_columns(table, present)
+    if len(domains) > 1 and (config.pairs or not _is_labelled(table, config)):
+        table = _by_columns(table, domains)
+    elif len(domains) > 1:
+        notes.append(some(domains, "columns of pictures, which --data.pairs AtoB takes for domains, and their rows for pairs"))
+    found = [_find(file, present) for file in table.files]
     rows = [i for i, file in enumerate(found) if file is not None]
     files = [file for file in found if file is not None]
     if not rows:
@@ -71,8 +83,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
 
     meant = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
-    columns = {name: cells for name, cells in meant.items() if name not in ("split", *IDENTITY_COLUMNS)}
-    notes: list[str] = []
+    columns = {name: cells for name, cells in meant.items() if name not in (table.file_column, *MEANINGS)}
     groups, labels, known = read_labels(listing.name, table.path, files, columns, config, notes)
     same = [meant[c] for c in IDENTITY_COLUMNS if c in meant]
     split = _splits(table.path, files, meant.get("split"), same[-1] if same else [""] * len(files))
@@ -83,7 +94,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         labels, known = (np.pad(array, ((0, len(beside)), (0, 0))) for array in (labels, known))
         beside = []
     tables_there = {t.relative_to(root).as_posix() for t in (table.path, root / CELEBA_LIST)}
-    return Collection(
+    collection = Collection(
         name=listing.name,
         root=root,
         files=files,
@@ -99,6 +110,42 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         notes=notes,
         no_labels="" if labels.shape[1] else no_label_columns(table.path, columns),
     )
+    return ordered(collection, domains) if [sorted(g.labels) for g in groups] == [sorted(domains)] else collection
+
+
+# -- columns of pictures -----------------------------------------------------------------------------------------------
+
+
+def _find(file: str, present: set[str]) -> str | None:
+    """Return the picture that a cell names, or none."""
+    plain = file.replace("\\", "/").removeprefix("./")
+    return next((found for base in PICTURE_FOLDERS if (found := base + plain) in present), None)
+
+
+def _picture_columns(table: Table, present: set[str]) -> list[str]:
+    """Return the columns that name pictures that are there, in the table's order."""
+    likely = [name for name, cells in table.columns.items() if _is_picture(next(filter(None, cells), ""))]
+    return [name for name in likely if any(_find(cell, present) for cell in table.columns[name])]
+
+
+def _is_picture(cell: str) -> bool:
+    return cell.lower().endswith(SUFFIXES)
+
+
+def _is_labelled(table: Table, config: DataConfig) -> bool:
+    columns = {name: list(cells) for name, cells in table.columns.items() if name not in MEANINGS}
+    return bool(config.labels or config.numbers or label_columns(table.path, columns, []))
+
+
+def _by_columns(table: Table, domains: list[str]) -> Table:
+    """Return a table with a row for each picture: its column is its `domain`, its row its `pair_id`."""
+    cells = [(row, name, table.columns[name][row]) for row in range(len(table.files)) for name in domains]
+    cells = [(row, name, file) for row, name, file in cells if file]
+    columns = {name: tuple(held[row] for row, _, _ in cells) for name, held in table.columns.items() if name not in domains}
+    stems = {row: PurePosixPath(file).stem for row, _, file in reversed(cells)}  # Of a row's first picture: it has one split.
+    columns = {"identity": tuple(stems[row] for row, _, _ in cells)} | columns
+    columns |= {"pair_id": tuple(str(row) for row, _, _ in cells), "domain": tuple(name for _, name, _ in cells)}
+    return Table(table.path, "file", columns | {"file": tuple(file for _, _, file in cells)})
 
 
 # -- finding and reading -----------------------------------------------------------------------------------------------
@@ -122,7 +169,8 @@ def _looks_like_table(path: Path) -> bool:
     except UnicodeDecodeError:
         return False
     if path.suffix.lower() == ".csv":
-        return any(cell.strip().lower() in FILE_COLUMNS for cell in first.split(_delimiter(first)))
+        named = any(cell.strip().lower() in FILE_COLUMNS for cell in first.split(_delimiter(first)))
+        return named or sum(map(_is_picture, second.strip().split(_delimiter(first)))) > 1
     return first.strip().isdigit() and bool(second.split()) and len(third.split()) == len(second.split()) + 1
 
 
@@ -174,10 +222,11 @@ def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
     columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    file_column = next((name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted), None)
-    if file_column is None:
+    named = [name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted]
+    named += [name for name, cells in columns.items() if cells and _is_picture(cells[0])]
+    if not named:
         raise DataError(f"{path} has no column of file names; call it 'file' (found: {', '.join(header)})")
-    return Table(path, columns.pop(file_column), columns)
+    return Table(path, named[0], columns)
 
 
 def _delimiter(header: str) -> str:

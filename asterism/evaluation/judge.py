@@ -19,6 +19,7 @@ from torch import Tensor
 
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
+from asterism.data.halves import divided
 from asterism.data.pictures import PictureError
 from asterism.display import Display
 from asterism.engine.distributed import Processes
@@ -131,7 +132,7 @@ def what_matters(judge: Settings) -> dict[str, Any]:
     matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
-        fixed = [field for field in fixed if field not in ("labels", "exclusive", "numbers", "unlabelled")]
+        fixed = [field for field in fixed if field not in ("labels", "exclusive", "numbers", "unlabelled", "pairs")]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
     return matters
 
@@ -140,8 +141,10 @@ def content_of(pictures: PictureSet) -> str:
     """Return a hash of the files' contents, or of the pixels where they are packed, and of the labels."""
 
     def content(path: Path) -> bytes:
+        if pictures.pack is None:
+            return Path(divided(path)[0]).read_bytes()
         try:
-            return path.read_bytes() if pictures.pack is None else pictures.pack.pictures[pictures.pack.place(path)].tobytes()
+            return pictures.pack.pictures[pictures.pack.place(path)].tobytes()
         except PictureError:  # Broken when it was packed: training takes another in its place.
             return b""
 

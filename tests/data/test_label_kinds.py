@@ -12,13 +12,13 @@ from PIL import Image
 
 from asterism.config import DataConfig
 from asterism.data.dataset import Datasets, collect, open_data
-from asterism.data.doctor import examine
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
 from asterism.data.pack_writer import pack
 from asterism.data.sampling import balanced_weights
+from asterism.doctor.examine import examine
 from asterism.labels import LabelGroup
-from tests.data.test_doctor import found, shown
+from tests.doctor.test_doctor import found, shown
 
 
 def picture(path: Path, value: int = 0) -> str:

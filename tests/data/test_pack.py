@@ -18,7 +18,6 @@ from asterism.cli import main
 from asterism.config import DataConfig, build
 from asterism.data import sources
 from asterism.data.dataset import open_data
-from asterism.data.doctor import examine
 from asterism.data.folder import read_folder
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
@@ -27,6 +26,7 @@ from asterism.data.pictures import to_float
 from asterism.data.reading import load_rows
 from asterism.data.sampling import Stream
 from asterism.data.transforms import fit_stored
+from asterism.doctor.examine import examine
 from asterism.training import train
 from tests.helpers.packs import TINY
 

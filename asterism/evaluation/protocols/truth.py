@@ -29,8 +29,8 @@ def tasks(
     found = partnered(edits(sets, space, parameters.pictures), partners)
     if not found:
         raise ConfigError(
-            "the protocol truth needs the true pictures of edits: a column identity or pair_id in the table that names "
-            "pictures of one thing alike, of which some differ by one label"
+            "the protocol truth needs the true pictures of edits: pairs (--data.pairs), or a column identity or pair_id in the "
+            "table that names pictures of one thing alike, of which some differ by one label"
         )
     return found
 

@@ -17,10 +17,12 @@ import numpy as np
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.dataset import Datasets, collect, join, probe_all
+from asterism.data.halves import divided, read_row
 from asterism.data.listing import SPLITS, DataError, some
-from asterism.data.pictures import Header, PictureError, read
+from asterism.data.pictures import Header, PictureError
 from asterism.data.sources import read_source
 from asterism.data.value_range import CLIPPED, beyond, little_used, suited
+from asterism.doctor import pairs
 from asterism.labels import LabelError
 
 RARE_SHARE = 0.05
@@ -118,10 +120,13 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
             diagnosis.opened = join(collections, headers, config)
         except (DataError, LabelError) as error:
             diagnosis.problems.append(str(error))
-    for collection, held, found in zip(collections, headers, values, strict=True):
+    for index, (collection, held, found) in enumerate(zip(collections, headers, values, strict=True)):
         report = _report(collection, held, found)
         diagnosis.datasets.append(report)
-        diagnosis.warnings += [f"{report.name}: {text}" for text in _warnings(collection, held, report, config)]
+        texts = _warnings(collection, held, report, config)
+        if (opened := diagnosis.opened) is not None and collection.groups[0].kind == "one_of":
+            texts += pairs.warnings_of([opened.splits[split][index] for split in SPLITS], opened.picture)
+        diagnosis.warnings += [f"{report.name}: {text}" for text in texts]
     seen = [value for report in diagnosis.datasets for value in report.values]
     picture = diagnosis.opened.picture if diagnosis.opened else None
     if picture and seen and (text := little_used(min(seen), max(seen), picture)):
@@ -160,7 +165,7 @@ def _decode_all(
     def attempt(path: Path, header: Header | PictureError) -> Header | PictureError:
         try:
             if isinstance(header, Header):
-                values[-1].append(measure(read(path)))
+                values[-1].append(measure(read_row(path)))
         except PictureError as error:
             return error
         return header
@@ -301,14 +306,14 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     for c, collection in enumerate(collections):
         for i, file in enumerate(collection.files):
             try:
-                by_size[(collection.root / file).stat().st_size].append((c, i))
+                by_size[os.stat(divided(collection.root / file)[0]).st_size].append((c, i))
             except OSError:  # Gone since it was listed, or unreadable: reported as such.
                 continue
-    by_content: dict[tuple[int, bytes], list[tuple[int, int]]] = defaultdict(list)
+    by_content: dict[tuple[int, bytes, int | None], list[tuple[int, int]]] = defaultdict(list)
     for size, places in by_size.items():
         for c, i in places if size and len(places) > 1 else ():
-            content = (collections[c].root / collections[c].files[i]).read_bytes()
-            by_content[size, hashlib.sha256(content).digest()].append((c, i))
+            file, half = divided(collections[c].root / collections[c].files[i])
+            by_content[size, hashlib.sha256(Path(file).read_bytes()).digest(), half].append((c, i))
     groups = [places for places in by_content.values() if len(places) > 1]
     names = [[str(collections[c].root / collections[c].files[i]) for c, i in places] for places in groups]
 

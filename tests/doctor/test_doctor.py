@@ -17,8 +17,8 @@ from asterism import train
 from asterism.commands.doctor import describe
 from asterism.config import DataConfig
 from asterism.data.dataset import open_data
-from asterism.data.doctor import Diagnosis, examine
 from asterism.data.pictures import write
+from asterism.doctor.examine import Diagnosis, examine
 from tests.helpers.runs import small
 
 

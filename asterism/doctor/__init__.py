@@ -1,0 +1,1 @@
+"""What is there, what is left out and what would go wrong, told before training."""
