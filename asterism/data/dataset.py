@@ -87,11 +87,11 @@ class PictureSet:
         domains = self.alternatives[0] if self.alternatives else ()
         return groups(self.identity, self.labels[:, list(domains)].numpy())
 
-    def paired(self) -> PictureSet:
-        """Return those pictures that have a partner, for recipes that learn from pairs.
+    def check_pairs(self) -> None:
+        """Refuse what a recipe that learns from pairs cannot use.
 
         Raises:
-            DataError: there are none, or the pictures of a pair differ in size.
+            DataError: there are no pairs, a picture has no partner, or the pictures of a pair differ in size.
         """
         pairs = self.pairs()
         if not pairs:
@@ -104,7 +104,10 @@ class PictureSet:
                 f"{self.name}: {some(self.unequal, 'pairs of different sizes')}; make both alike, since they are compared "
                 "pixel by pixel"
             )
-        return self.take(sorted(row for pair in pairs for row in pair))
+        paired = {row for pair in pairs for row in pair}
+        if lone := [str(path) for row, path in enumerate(self.paths) if row not in paired]:
+            found = some(lone, "training pictures without a partner, which has the same identity and another domain", 1)
+            raise DataError(f"{found}; add it to the training pictures, correct the identity, or leave these out")
 
     def take(self, rows: Sequence[int]) -> PictureSet:
         """Return some of the pictures, in the order of their rows."""

@@ -27,7 +27,7 @@ from asterism.config import DataConfig
 from asterism.data.arrays import STORED
 from asterism.data.batch import Batch
 from asterism.data.dataset import PictureSet
-from asterism.data.listing import DataError, some
+from asterism.data.listing import DataError
 from asterism.data.pictures import PictureError, PictureFormat
 from asterism.data.reading import read_or_replace
 from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights, crop_shares, windows
@@ -87,10 +87,11 @@ class Loader:
         kinds = {stream.of for stream in streams}
         if kinds & {"domain", "other_domain", "partner"}:
             sets = [s.of_one_domain() for s in sets]
-        if kinds & {"same_identity", "partner"} and (bare := [s.name for s in sets if not s.identity]):
+        if "same_identity" in kinds and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
         if any(stream.of == "partner" for stream in streams):
-            sets = [s.paired() for s in sets]
+            for held in sets:
+                held.check_pairs()
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
         self.sets = sets
@@ -99,10 +100,6 @@ class Loader:
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         self._workers = _choose_workers(sets) if data.workers is None else data.workers
         self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
-        for held, sampler in zip(sets, self._steps.partners if "partner" in kinds else (), strict=False):
-            if lone := [str(path) for row, path in enumerate(held.paths) if not len(sampler.partners_of(row))]:
-                found = some(lone, "training pictures without a partner, which has the same identity and another domain", 1)
-                raise DataError(f"{found}; add it to the training pictures, correct the identity, or leave these out")
         self._resident: list[Tensor] = _keep_on(device, sets) if device is not None else []
         self._on_broken, self._reported = on_broken, set[str]()
 

@@ -95,5 +95,5 @@ def directed(collection: Collection, pairs: str | None) -> Collection:
     domains = domains[::-1] if pairs == "BtoA" else domains
     turn = "" if pairs else "; --data.pairs BtoA turns them round"
     notes = [f"pairs: {len(rows):,}, from {domains[0]} to {domains[1]}{turn}"] if len(domains) == 2 else []
-    notes += [some(alone, "pictures without a partner, which recipes that learn from pairs leave out")] if alone else []
+    notes += [some(alone, "pictures without a partner, which recipes that learn from pairs refuse")] if alone else []
     return replace(ordered(collection, domains), notes=collection.notes + notes)

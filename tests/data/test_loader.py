@@ -328,7 +328,7 @@ def test_partners_are_drawn_among_those_there_are() -> None:
 
 
 def test_a_picture_without_a_partner_is_named_before_training(discs: Path, shapes_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="column identity"):
+    with pytest.raises(DataError, match="no training pictures that are pairs"):
         streamed(shapes_dir, Stream("pair", of="partner"))
     for name in ("a1", "a2", "b1"):
         write(tmp_path / f"{name}.png", np.zeros((32, 32, 3), np.uint8))

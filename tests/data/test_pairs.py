@@ -198,22 +198,23 @@ def test_labels_of_a_table_win_over_columns_of_pictures_unless_pairs_are_asked_f
 # -- what is wrong -----------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_half_is_named_and_left_out_only_where_pairs_are_learned(tmp_path: Path) -> None:
+def test_a_missing_half_is_named_and_refused_only_where_pairs_are_learned(tmp_path: Path) -> None:
     folders("{split}/{domain}/{number}.png")(tmp_path)
     for number in (0, 1, 3):  # The last one is of the validation split.
         (tmp_path / split_of(number) / "B" / f"{number}.png").unlink()
-    said = "a partner, which recipes that learn from pairs leave out: 3 (train/A/0.png, train/A/1.png, val/A/3.png)"
+    said = "a partner, which recipes that learn from pairs refuse: 3 (train/A/0.png, train/A/1.png, val/A/3.png)"
     opened = open_data(config(tmp_path))
     assert any(note.endswith(said) for note in opened.notes)
     (held,) = opened.splits["train"]
-    assert len(held) == 2 * 24 - 2 and len(held.paired()) == 2 * 22
-    lengths = []
-    for of in ("any", "partner"):
+    assert len(held) == 2 * 24 - 2
+
+    def loader(of: str) -> Loader:
         streams = (Stream("pair", of=of, aligned=True),)
-        loader = Loader([held], opened.picture, config(tmp_path), batch_size=4, seed=0, streams=streams, on_broken=print)
-        lengths.append(len(loader.sets[0]))
-    assert lengths == [2 * 24 - 2, 2 * 22]
-    assert not {path.relative_to(tmp_path).as_posix() for path in held.paired().paths} & {"train/A/0.png", "train/A/1.png"}
+        return Loader([held], opened.picture, config(tmp_path), batch_size=4, seed=0, streams=streams, on_broken=print)
+
+    assert len(loader("any").sets[0]) == len(held)
+    with pytest.raises(DataError, match=r"without a partner.*: 2 \(.*train/A/0.png, .*\); add it to the training pictures"):
+        loader("partner")
 
 
 def test_a_name_that_comes_twice_is_in_no_pair_but_each_file_of_two_halves_is(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_a_name_that_comes_twice_is_in_no_pair_but_each_file_of_two_halves_is(tm
     put(halves(0)[0], tmp_path / "folders" / "A" / "0.bmp")
     found = read(tmp_path / "folders")
     assert len(groups(found.identity, found.labels)) == COUNT - 1
-    assert found.notes[-1].endswith("leave out: 3 (A/0.bmp, A/0.png, B/0.png)")
+    assert found.notes[-1].endswith("refuse: 3 (A/0.bmp, A/0.png, B/0.png)")
     sheets("{number}.png")(tmp_path / "sheets")
     put(sheet(*halves(99)), tmp_path / "sheets" / "0.bmp")
     found = read(tmp_path / "sheets", pairs="AtoB")
@@ -237,7 +238,7 @@ def test_a_partner_in_another_split_is_none(tmp_path: Path) -> None:
 
 def test_sets_without_pairs_say_what_would_be_pairs(shapes_dir: Path) -> None:
     with pytest.raises(DataError, match="no training pictures that are pairs: give a column pair_id"):
-        open_data(config(shapes_dir)).splits["train"][0].paired()
+        open_data(config(shapes_dir)).splits["train"][0].check_pairs()
 
 
 def test_halves_of_other_sizes_are_named_and_refused_where_pairs_are_learned(tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_halves_of_other_sizes_are_named_and_refused_where_pairs_are_learned(tmp
     named = r"1 \(A/1.png 32x32 and B/1.png 30x32\)"
     (held,) = open_data(config(tmp_path)).splits["train"]
     with pytest.raises(DataError, match=f"pairs of different sizes: {named}; make both alike"):
-        held.paired()
+        held.check_pairs()
     assert warned(examine(config(tmp_path)), "pairs of different sizes, which recipes that learn from pairs refuse")
 
 
