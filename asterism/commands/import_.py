@@ -16,13 +16,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
-    names.add_argument(
-        "--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...; cyclegan: A,B]"
-    )
+    names.add_argument("--domains", metavar="WORDS", help="A,B,C: a picture belongs to one of them [named by the recipe]")
+    parser.add_argument("--image-size", metavar="N", help="picture size in training: 128 or 128x96 [read from the files]")
     parser.add_argument(
-        "--image-size", metavar="N", help="pixels in training: 128 or 128x96; stargan_v2's files tell [cyclegan: 256]"
+        "--keep", action="append", default=[], metavar="NETWORK", help="also import an extra network of the files; repeatable"
     )
-    parser.add_argument("--fan", action="store_true", help="stargan_v2: keep the landmark network, for masks of faces")
     parser.add_argument("--licence", default="", metavar="WORDS", help="licence of the weights, kept in the model file")
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the run's folder, new or empty")
 
@@ -31,13 +29,14 @@ def run(args: argparse.Namespace) -> int:
     """Make a run from published checkpoints."""
     from asterism.config import DataConfig, build
     from asterism.inference.published.importing import import_published
+    from asterism.inference.published.layouts import remarks
     from asterism.labels import LabelSpace
     from asterism.recipes.model import load_model
 
     size = build(DataConfig, {"size": args.image_size}, where="--image-").size if args.image_size else None
     words = f"pictures:one_of:{args.domains}" if args.domains else args.labels
     space = LabelSpace.from_text(words) if words else None
-    path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, fan=args.fan)
+    path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, keep=args.keep)
     model = load_model(path)
     spare = [name for name in model.missing if name not in model.recipe.averaged]
     if spare:
@@ -46,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     targets = [name for name in model.space.names if name not in model.unreachable]
     if model.unreachable:
         print(f"not among the files: what translates to {', '.join(model.unreachable)}; --to takes {', '.join(targets)} alone")
-    if getattr(model.config, "high_pass", 0) and model.config.masks == "ones":
-        print("its masks are ones: pictures are not quite the published ones; --fan keeps the landmark network that makes them")
+    for remark in remarks(model):
+        print(remark)
     print(f"licence of the weights: {model.info['licence']}")
     print("\n  ".join([str(path), *uses(model, args.out, next(iter(targets), ""))]))
     return 0

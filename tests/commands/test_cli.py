@@ -44,7 +44,7 @@ FLAGS = {
     "studio": "--host --port --login --max-upload --device --precision",
     "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",
     "export": "--format --precision --data --out --push --overwrite",
-    "import": "--labels --domains --image-size --fan --licence --out",
+    "import": "--labels --domains --image-size --keep --licence --out",
     "list": "",
     "info": "",
 }

@@ -12,7 +12,7 @@ import asterism
 from asterism.cli import main
 from asterism.engine.finetune import adopt
 from asterism.inference.published.importing import import_published
-from asterism.inference.published.layouts import export_published
+from asterism.inference.published.layouts import export_published, remarks
 from asterism.labels import LabelSpace
 from asterism.networks.fan import FAN
 from asterism.recipes.model import load_model
@@ -68,7 +68,7 @@ def test_what_came_in_goes_out_key_by_key_in_the_published_order(name: str, tmp_
     files = {file: scaled(name, file) for file in ("100000_nets_ema.ckpt", "100000_nets.ckpt")}
     paths = [save(tmp_path / file, nets) for file, nets in files.items()]
     faces = "celeba" in name
-    out = import_published("stargan_v2", paths, out=tmp_path / "run", fan=faces)
+    out = import_published("stargan_v2", paths, out=tmp_path / "run", keep=["fan"] if faces else [])
     model = load_model(out)
     assert model.picture.height == 256 and model.config.high_pass == (1.0 if faces else 0.0) and model.config.style_dim == 4
     assert model.space.names == (("domain_0", "domain_1") if faces else ("domain_0", "domain_1", "domain_2"))
@@ -144,15 +144,18 @@ def test_the_landmark_network_comes_along_when_asked(tmp_path: Path) -> None:
     path = save(tmp_path / "nets_ema.ckpt", nets, "discriminator")
     without = load_model(import_published("stargan_v2", [path], out=tmp_path / "without"))
     assert without.config.masks == "ones" and "fan" not in without.recipe.networks
-    model = load_model(import_published("stargan_v2", [path], out=tmp_path / "with", fan=True))
+    (remark,) = remarks(without)
+    assert "--keep fan" in remark
+    model = load_model(import_published("stargan_v2", [path], out=tmp_path / "with", keep=["fan"]))
+    assert not remarks(model)
     assert model.config.masks == "face" and same(dict(model.recipe.fan.state_dict()), nets["fan"])
     (written,) = export_published(model, tmp_path / "out")
     assert same(torch.load(written, weights_only=True)["fan"], nets["fan"])
     with pytest.raises(ModelError, match="holds no landmark network"):
-        import_published("stargan_v2", [save(tmp_path / "n.ckpt", nets, "fan")], out=tmp_path / "n", fan=True)
+        import_published("stargan_v2", [save(tmp_path / "n.ckpt", nets, "fan")], out=tmp_path / "n", keep=["fan"])
     nets["fan"]["l0.bias"] = torch.zeros(68)
     with pytest.raises(ModelError, match=r"fan: it does not hold the landmark network: l0.bias"):
-        import_published("stargan_v2", [save(tmp_path / "m.ckpt", nets)], out=tmp_path / "m", fan=True)
+        import_published("stargan_v2", [save(tmp_path / "m.ckpt", nets)], out=tmp_path / "m", keep=["fan"])
     assert import_published("stargan_v2", [tmp_path / "m.ckpt"], out=tmp_path / "m"), "not asked for, not looked at"
 
 
@@ -198,7 +201,7 @@ def test_files_and_words_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ([ema, save(tmp_path / "2_nets_ema.ckpt", nets, "discriminator")], {}, "hold the same networks"),
         ([flat], {}, "no dict of state dicts"),
         ([optims], {}, "no dict of state dicts"),
-        ([ema], {"fan": True}, "holds no landmark network"),
+        ([ema], {"keep": ["fan"]}, "holds no landmark network"),
     ):
         with pytest.raises(ModelError, match=words):
             import_published("stargan_v2", files, out=tmp_path / "run", **given)

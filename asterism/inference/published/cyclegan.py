@@ -29,21 +29,18 @@ SIZE = (256, 256)
 Networks = dict[str, tuple[Path, Weights]]
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell the networks apart by the files' names and infer what they were built with.
 
     Args:
         files: one generator, or two, and any of the discriminators.
         space: the domains A and B, in that order; none: A, B.
         size: height and width of the pictures of training; none: 256 x 256.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not CycleGAN's with residual blocks, a name that does not tell the network, or a space that
             is not of two domains.
     """
-    if fan:
-        raise ModelError("CycleGAN has no landmark network: leave out --fan")
     space = space or LabelSpace([LabelGroup("pictures", ("A", "B"), "one_of")])
     if space.num_labels != 2 or len(space.domain_names) != 2:
         raise ModelError(f"CycleGAN translates between two domains: name A and B in that order, not {', '.join(space.names)}")

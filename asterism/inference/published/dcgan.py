@@ -20,20 +20,17 @@ from asterism.storage.model_file import ModelError
 UNLABELLED = LabelSpace([LabelGroup("pictures", (), "binary")])
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell generator from discriminator and infer what they were built with.
 
     Args:
         files: netG, and netD if it is there, in any order.
         space: labels of the pictures, which the model does not use; none: there are none.
         size: height and width of the pictures of training; none takes what the files tell.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not DCGAN's, or that were made for pictures of another size.
     """
-    if fan:
-        raise ModelError("DCGAN has no landmark network: leave out --fan")
     networks: dict[str, tuple[Path, Weights]] = {}
     for path, held in ((path, read_state_dict(path)) for path in files):
         name = _network(path, held)

@@ -23,22 +23,19 @@ from asterism.storage.model_file import ModelError
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell generator from discriminator and infer what they were built with.
 
     Args:
         files: one or two bare state dicts, in any order.
         space: the labels, in the order of training.
         size: height and width of the pictures of training.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not StarGAN's, labels of another number, or a size that the class head was not made for.
     """
     if space is None or size is None:
         raise ModelError("StarGAN's files tell neither labels nor size: give both, --labels A,B,C --image-size 128")
-    if fan:
-        raise ModelError("StarGAN has no landmark network: leave out --fan")
     networks: dict[str, tuple[Path, Weights]] = {}
     for path, weights in ((path, read_state_dict(path)) for path in files):
         name = _network(path, weights)

@@ -24,6 +24,9 @@ from asterism.storage.model_file import ModelError
 LICENCE = "CC BY-NC 4.0"
 """Of the authors' weights."""
 
+EXTRAS = ("fan",)
+"""Networks that an import keeps on request."""
+
 TRANSLATING = ("generator", "mapping_network", "style_encoder")
 FILTER = "hpf.filter"
 SKIPS = (32, 64, 128)
@@ -31,14 +34,14 @@ SKIPS = (32, 64, 128)
 Networks = dict[str, tuple[Path, Weights]]
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, keep: Sequence[str] = ()) -> Found:
     """Infer what the networks were built with, and bring their parameters into our layout.
 
     Args:
         files: nets_ema or nets; or both: then the averages make the translations and the discriminator comes from nets.
         space: the domains in the order of training; none: domain_0, domain_1, ...
         size: of the pictures of training, only to be checked.
-        fan: keep the landmark network, for the masks of faces.
+        keep: of `EXTRAS`; fan is the landmark network, for the masks of faces.
 
     Raises:
         ModelError: files that are not StarGAN v2's, that contradict one another, or that do not fit `space` or `size`.
@@ -52,11 +55,11 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         space = LabelSpace([LabelGroup("pictures", tuple(f"domain_{k}" for k in range(count)), "one_of")])
     if [len(choice) for choice in space.alternatives] != [count] or space.num_labels != count:
         raise ModelError(f"{path} was trained on {count} domains; name as many, in that order: --domains A,B,...")
-    if fan and "fan" not in networks:
-        raise ModelError(f"{path} holds no landmark network (fan); leave out --fan, or give the file that holds it")
-    if fan:
+    if "fan" in keep and "fan" not in networks:
+        raise ModelError(f"{path} holds no landmark network (fan); leave out --keep fan, or give the file that holds it")
+    if "fan" in keep:
         if not config["high_pass"]:
-            raise ModelError(f"{path} has no high-pass skips, for which alone the landmark network is: leave out --fan")
+            raise ModelError(f"{path} has no high-pass skips, which alone use the landmark network: leave out --keep fan")
         config["masks"] = "face"
         where, weights = networks["fan"]
         try:
@@ -67,6 +70,13 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         networks.pop("fan", None)
     channels = networks["generator"][1]["from_rgb.weight"].shape[1]
     return Found(config, space, (side, side), channels, networks, LICENCE)
+
+
+def remarks(model: Model) -> list[str]:
+    """Return what the user of an imported model should know."""
+    if model.config.high_pass and model.config.masks == "ones":
+        return ["all masks are ones, so pictures differ slightly from the published ones; --keep fan imports the mask network"]
+    return []
 
 
 def write(model: Model) -> dict[str, dict[str, dict[str, Tensor]]]:
