@@ -12,7 +12,7 @@ ABOUT = "make a run from published checkpoints"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("recipe", metavar="RECIPE", help="whose checkpoints they are; the files do not tell")
+    parser.add_argument("recipe", metavar="RECIPE", help="recipe of the checkpoints, which the files do not name")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
@@ -41,10 +41,12 @@ def run(args: argparse.Namespace) -> int:
     spare = [name for name in model.missing if name not in model.recipe.averaged]
     if spare:
         use = "targets must name every label" if model.recipe.abilities.judges else "translation does not need it"
-        print(f"not among the files: {', '.join(spare)}; {use}, training starts it fresh")
+        print(f"not among the files: {', '.join(spare)}; {use}, and training initialises it")
     targets = [name for name in model.space.names if name not in model.unreachable]
     if model.unreachable:
-        print(f"not among the files: what translates to {', '.join(model.unreachable)}; --to takes {', '.join(targets)} alone")
+        print(
+            f"no file holds the network that translates to {', '.join(model.unreachable)}; --to takes only {', '.join(targets)}"
+        )
     for remark in remarks(model):
         print(remark)
     print(f"licence of the weights: {model.info['licence']}")

@@ -34,16 +34,16 @@ from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weig
 from asterism.signals import SIGHUP
 
 CACHE_BYTES = 2**30
-"""Training sets that decode to no more than this are decoded once, where there are no workers."""
+"""Without workers, training sets up to this decoded size are decoded only once."""
 
 STEPS_AHEAD = 2
 """Batches that each worker prepares in advance."""
 
 RESIDENT_SHARE = 0.25
-"""Of the free memory of a CUDA device, which packed training sets may take to stay there."""
+"""Share of the free CUDA memory that packed training sets may use to stay on the device."""
 
 GRACE_SECONDS = 20
-"""Time that a worker goes on after SIGTERM, in which the training process finishes its step and saves."""
+"""Time that workers continue after SIGTERM, while the training process finishes its step and saves."""
 
 Array = np.ndarray[Any, Any]
 Part = tuple[dict[str, Array], list[tuple[str, str]]]
@@ -87,7 +87,7 @@ class Loader:
         if any(stream.of in ("domain", "other_domain") for stream in streams):
             sets = [s.of_one_domain() for s in sets]
         if any(stream.of == "same_identity" for stream in streams) and (bare := [s.name for s in sets if not s.identity]):
-            raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
+            raise DataError(f"{bare[0]} does not identify pictures of the same thing: add a column identity to its table")
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
         self.sets = sets

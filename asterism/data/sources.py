@@ -1,4 +1,4 @@
-"""The kinds of data that `--data` takes; a new kind is a file and a line in SOURCES."""
+"""The kinds of data that `--data` accepts; a new kind needs a file and a line in SOURCES."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ def read_source(path: str | Path, config: DataConfig) -> Collection:
     for detects, read in SOURCES:
         if detects(path):
             return read(path, config)
-    raise DataError(f"{path} is no folder and no table of labels (.csv, or .txt in CelebA's format)")
+    raise DataError(f"{path} is neither a folder nor a table of labels (.csv, or .txt in CelebA's format)")

@@ -125,7 +125,7 @@ def test_imbalance_is_warned_of(shapes: Path, tmp_path: Path) -> None:
     assert "Rare 4.2%" in found(diagnosis, "few training pictures")
     assert not [w for w in diagnosis.warnings if "Even" in w and "training" in w]
     assert "shapes: no test pictures" in diagnosis.warnings
-    assert "(Rare 1, Even 0)" in found(diagnosis, "few validation pictures, on which scores are rough: 2")
+    assert "(Rare 1, Even 0)" in found(diagnosis, "few validation pictures, so scores are imprecise: 2")
 
 
 def test_tables_and_pictures_that_miss_each_other_are_told(table: Path) -> None:
@@ -234,6 +234,6 @@ def test_medical_files_that_are_not_read_are_explained(tmp_path: Path) -> None:
         np.save(tmp_path / name / "sound.npy", np.zeros((4, 40, 3), np.uint16))  # A ribbon of three channels.
     reasons = dict(examine(config(tmp_path)).datasets[0].unreadable)
     assert "looks like [C, H, W]; save it as [H, W, C]" in reasons["a/first.npy"] and "a/sound.npy" not in reasons
-    assert "16 bits with a sign; shift and scale" in reasons["b/ct.tif"]
+    assert "signed 16-bit integers; shift and scale" in reasons["b/ct.tif"]
     said = " ".join(shown(examine(config(tmp_path))).split())
     assert "2 files hold features (floats), such as" in said and "float.npy" in said and "train on one kind" in said

@@ -114,7 +114,7 @@ def test_other_errors_are_not_taken_for_it(shapes_dir, tmp_path, monkeypatch):
         (40, {"accumulate": 2}, "with --train.accumulate 4, which"),
         (13, {}, "with --train.accumulate 16 --train.checkpoint_activations yes, which"),
         (13, {"checkpoint_activations": True}, "with --train.accumulate 16, which"),
-        (11, {}, "nothing that leaves the step as it is makes it fit: choose a smaller --train.batch_size"),
+        (11, {}, "no setting that keeps the step unchanged makes it fit: choose a smaller --train.batch_size"),
         (None, {}, ""),
     ],
 )

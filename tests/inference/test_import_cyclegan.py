@@ -100,7 +100,7 @@ def test_a_single_direction_says_what_it_lacks(
     words = ["import", "cyclegan", str(tmp_path / "latest_net_G.pth"), "--domains", "horse,zebra", "--image-size", "32"]
     assert main([*words, "--out", str(tmp_path / "run" / "of")]) == 0
     said = capsys.readouterr().out
-    assert "not among the files: what translates to horse; --to takes zebra alone" in said and "--to zebra" in said
+    assert "no file holds the network that translates to horse; --to takes zebra alone" in said and "--to zebra" in said
     translator = load(tmp_path / "run" / "of", "cpu", "float32")
     x = torch.rand(2, 3, *SIZE) * 2 - 1
     both = load(bring(tmp_path / "both", files["G_A"], files["G_B"]), "cpu", "float32")
@@ -122,7 +122,7 @@ def test_a_new_pair_of_domains_starts_from_the_direction_that_it_shares(tmp_path
     model = load_model(bring(tmp_path / "again", *files.values()))
     recipe = CycleGAN(model.config, LabelSpace.from_text("pets:one_of:dog,wolf"), PictureFormat(3, *SIZE))
     fresh = {key: t.clone() for key, t in recipe.state_dict().items()}
-    assert adopt(recipe, model, "cyclegan") == ["new labels start from fresh weights: wolf"]
+    assert adopt(recipe, model, "cyclegan") == ["new labels with randomly initialised weights: wolf"]
     given, own = model.recipe.state_dict(), recipe.state_dict()
     for key in own:  # dog is domain b of the model and domain a of the recipe.
         theirs = key.replace("_a.", "_b.")

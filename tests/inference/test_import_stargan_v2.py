@@ -245,7 +245,7 @@ def test_from_the_command_line_to_a_picture_and_to_training(
     words = ["train", "stargan_v2", "--data", str(shapes_dir), "--init", str(run), "--out", str(tmp_path / "more"), *keys]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "not in the model file, start fresh: discriminator" in said.out + said.err
+    assert "not in the model file, initialised randomly: discriminator" in said.out + said.err
     trained = load_model(tmp_path / "more" / "model.safetensors")
     assert trained.info["licence"] == "CC BY-NC 4.0", "weights made from such weights stay under their licence"
     fresh = build(high_pass=0.0)
