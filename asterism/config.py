@@ -123,12 +123,8 @@ class TrainConfig:
         1000, "Steps between checkpoints; a killed run loses at most these.", unit="steps", low=1, resumable=True
     )
     keep: int = option(2, "Checkpoints to keep.", low=1, resumable=True)
-    licence: str = option(
-        "", "Licence of the weights: CC BY 4.0. Fine-tuned weights keep the licence of the original.", resumable=True
-    )
-    max_skipped: int = option(
-        20, "Stop the run after this many non-finite steps in a row.", unit="steps", low=1, resumable=True
-    )
+    licence: str = option("", "Licence of the weights: CC BY 4.0. Fine-tuning keeps the original's.", resumable=True)
+    max_skipped: int = option(20, "Non-finite steps in a row that end the run.", unit="steps", low=1, resumable=True)
 
 
 def closest(name: str, valid: Iterable[str]) -> str:

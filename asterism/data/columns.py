@@ -150,9 +150,7 @@ def _exclusive(
     if not config.exclusive:
         whole = [i for i in range(len(names)) if known[:, i].all()]
         inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
-        notes.extend(
-            f"exactly one of {', '.join(found)} holds in every row: setting one clears the others" for found in inferred
-        )
+        notes.extend(f"exactly one of {', '.join(found)} holds in every row: each excludes the others" for found in inferred)
         return inferred
     sets = []
     for part in config.exclusive.split(";"):

@@ -142,11 +142,7 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
         valid = {name for c in collections for name in c.columns}
         for name in (word.strip() for word in text.split(",")):
             if name and name not in valid:
-                why = (
-                    f"no table has such a column ({closest(name, valid)})"
-                    if valid
-                    else "there is no table; the folders give the labels"
-                )
+                why = f"no table has such a column ({closest(name, valid)})" if valid else "without a table, folders are labels"
                 raise DataError(f"--data.{option} {name}: {why}; if a preset sets it, give your own --data.{option}")
     return collections
 
@@ -239,11 +235,7 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
     for index in (i for i in space.numbers if span.start <= i < span.stop):
         values = train.labels[train.known[:, index] > 0, index].unique()
         if len(values) < 2:
-            what = (
-                f"is {values[0]:g} in every training picture"
-                if len(values)
-                else "has no value in the rows of training pictures"
-            )
+            what = f"is {values[0]:g} in every training picture" if len(values) else "has no value in any training picture"
             raise DataError(
                 f"{collection.root}: the number {space.names[index]} {what}, so it cannot be learned; add pictures with other "
                 f"values, or leave it out{perhaps}"

@@ -158,8 +158,8 @@ class Loader:
                     yield ahead.popleft().result()
         except BrokenProcessPool as error:
             raise DataError(
-                f"the system ended one of the {self._workers} decoding processes, perhaps since memory ran out: give fewer "
-                "--data.workers, then run the same command again to resume"
+                f"the system ended one of the {self._workers} decoding processes, perhaps because memory ran out: give "
+                "fewer --data.workers, then run the same command again to resume"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

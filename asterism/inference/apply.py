@@ -1,4 +1,4 @@
-"""Targets in words, applied to pictures of the model's size: the passes of the model that they stand for.
+"""Apply targets to pictures of the model's size: run the passes of the model that a target needs.
 
 Every picture of a batch may have a target of its own, which is what serving needs.
 
@@ -77,7 +77,7 @@ def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:
     x = machine.take(x)
     classify = placed.classifier(x) if placed.recipe.abilities.judges else None
     if classify is None:
-        raise ModelError(f"this model of {placed.model.name} has no class head to tell a picture's labels")
+        raise ModelError(f"this model of {placed.model.name} has no class head to predict a picture's labels")
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
         return placed.model.space.decide(classify().float().cpu())
 

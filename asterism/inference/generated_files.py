@@ -1,4 +1,4 @@
-"""Pictures of latents as files: one each, or all of them as one sheet."""
+"""Write generated pictures: one file each, or all as one sheet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of latents.
+"""Generate pictures from latents.
 
 model = asterism.load("runs/faces")
 model.generate(count=4)                          # a list of PIL images
@@ -25,7 +25,7 @@ from asterism.labels import LabelError
 from asterism.recipes import render
 
 COUNT = 16
-"""Pictures that are made where neither their number nor their seeds are said."""
+"""Default number of pictures."""
 
 
 def generate(

@@ -1,4 +1,4 @@
-"""A trained model on its device: what making pictures from pictures and from latents share.
+"""A trained model on its device: the common base of translation and generation.
 
 Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 """
@@ -61,7 +61,9 @@ class PlacedModel:
                 the domain, or one whose network the model file lacks; says what is valid.
         """
         if not isinstance(to, (str, Mapping)):
-            raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
+            raise LabelError(
+                f"a target is words or a dict, not {type(to).__name__}; translate to several targets one after another"
+            )
         space = self.model.space
         edits = space.parse(to)
         lacking, targets = self.model.unreachable, ", ".join(self.labels)
@@ -69,7 +71,7 @@ class PlacedModel:
             if holds and name in lacking:
                 raise LabelError(f"the model file lacks the network that translates to {name}; it translates to {targets}")
             if name not in (*self.labels, *lacking):
-                raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
+                raise LabelError(f"{name} is not one of the domains that {self.model.name} has learned: {targets}")
         return edits
 
     def render(self, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:

@@ -148,7 +148,9 @@ class Translator(PlacedModel):
         if isinstance(style, StyleSource):
             self._check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
-                raise ConfigError("like, truncation, strength and source are given where a style is made, not beside it")
+                raise ConfigError(
+                    "give like, truncation, strength and source to model.style(...), not together with its result"
+                )
             target = Target(self.parse(to), style)
         else:
             target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest), strength)
@@ -273,8 +275,8 @@ class Translator(PlacedModel):
     def _check_styled(self) -> None:
         if not self.recipe.abilities.style:
             raise ModelError(
-                f"recipe {self.model.name} has no styles: there is nothing for style, like, truncation, strength and source "
-                "to act on, and nothing to interpolate"
+                f"recipe {self.model.name} has no styles: style, like, truncation, strength and source "
+                "have no effect, and there is nothing to interpolate"
             )
 
     def stream(

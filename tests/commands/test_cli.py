@@ -98,7 +98,7 @@ def test_from_data_to_report(
     words = ["translate", str(out), str(pictures), "--out", str(tmp_path / "t"), "--to", "Green", "--to", "Border=no,Blue"]
     assert main(words) == 0
     told = capsys.readouterr().out
-    assert "broken.png: it is not a picture" in told and "files written: 4; sources left out: 1" in told
+    assert "broken.png: it is not a readable picture" in told and "files written: 4; sources left out: 1" in told
     sizes = {p.relative_to(tmp_path / "t").as_posix(): Image.open(p).size for p in (tmp_path / "t").rglob("*.*")}
     assert sizes == {
         "odd__Green.png": (37, 61),
@@ -192,7 +192,7 @@ def folders(shapes: Path, table: Path) -> Path:
 
 BAD: list[tuple[Callable[[Path, Path], Path], str, str]] = [
     (change_nothing, "--data.labels Red,Bordr", "--data.labels Bordr: no table has such a column (did you mean Border?)"),
-    (folders, "--data.labels red", "there is no table; the folders give the labels"),
+    (folders, "--data.labels red", "without a table, folders are labels"),
     (empty_folder, "", "holds no pictures; expected one folder of pictures per domain"),
     (one_domain, "", "one domain only (red); expected two or more folders"),
     (one_level_too_high, "", "did you mean --data {tmp}/high/shapes?"),

@@ -82,7 +82,7 @@ def test_every_kind_of_unreadable_file_is_named_with_its_reason(shapes: Path) ->
     reasons = dict(diagnosis.datasets[0].unreadable)
     assert list(reasons) == ["red/a.png", "red/b.png", "red/c.png"]
     assert reasons["red/a.png"] == "the file is empty"
-    assert "not a picture" in reasons["red/b.png"]
+    assert "not a readable picture" in reasons["red/b.png"]
     assert found(diagnosis, "cannot be read, left out: 3")
     assert "red/a.png: the file is empty" in shown(diagnosis) and "red/c.png: " in shown(diagnosis)
     assert sum(diagnosis.datasets[0].pictures.values()) == 72, "pictures that training will see"
@@ -218,7 +218,7 @@ def test_training_says_that_values_use_little_of_their_depth(tmp_path: Path, cap
         for i in range(12):
             write(tmp_path / "d" / name / f"{i}.tif", np.full((32, 32, 1), 300 * i, np.uint16))
     train("stargan", tmp_path / "d", tmp_path / "run", overrides=small(train__steps=1))
-    assert "of 0 to 65,535; asterism doctor says which range" in capsys.readouterr().out
+    assert "of 0 to 65,535; asterism doctor suggests a range" in capsys.readouterr().out
 
 
 def test_medical_files_that_are_not_read_are_explained(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_empty_and_absent_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read(tmp_path / "gone")
     picture(tmp_path / "a.png")
-    with pytest.raises(DataError, match="no folder and no table"):
+    with pytest.raises(DataError, match="neither a folder nor a table"):
         read(tmp_path / "a.png")
     with pytest.raises(DataError, match="--data"):
         open_data(DataConfig())
@@ -351,7 +351,7 @@ def test_mixed_channels_need_a_word(tmp_path: Path) -> None:
 
 def test_channels_that_pictures_cannot_be_converted_to_are_no_broken_pictures(tmp_path: Path) -> None:
     folders(tmp_path, "cat", "dog", count=12)
-    with pytest.raises(DataError, match=r"--data.channels 4: pictures that cannot be converted: 24 .*cat_0.png of 3.*leave it"):
+    with pytest.raises(DataError, match=r"--data.channels 4: pictures that cannot be converted: 24 .*cat_0.png of 3.*omit it"):
         open_(tmp_path, channels=4)
     for name in ("cat", "dog"):
         for i in range(12):

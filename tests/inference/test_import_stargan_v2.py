@@ -135,7 +135,7 @@ def test_the_filter_may_be_absent_and_must_be_one(tmp_path: Path) -> None:
     path = save(tmp_path / "a.ckpt", nets, "discriminator")
     assert load_model(import_published("stargan_v2", [path], out=tmp_path / "a")).config.high_pass == 1.0
     nets["generator"]["hpf.filter"] = torch.ones(3, 3)
-    with pytest.raises(ModelError, match="hpf.filter is no high-pass filter"):
+    with pytest.raises(ModelError, match="hpf.filter is not a high-pass filter"):
         import_published("stargan_v2", [save(tmp_path / "b.ckpt", nets)], out=tmp_path / "b")
 
 
@@ -163,14 +163,14 @@ def test_the_landmark_network_comes_along_when_asked(tmp_path: Path) -> None:
     ("network", "key", "tensor", "words"),
     [
         ("generator", "encode.0.norm1.bias", None, "lacks encode.0.norm1.bias"),
-        ("generator", "decode.1.extra", torch.zeros(1), "holds decode.1.extra, for which there is no place"),
+        ("generator", "decode.1.extra", torch.zeros(1), "holds decode.1.extra, which the network does not have"),
         ("generator", "to_rgb.2.bias", torch.zeros(4), r"to_rgb.2.bias is \[4\]; expected \[3\]"),
         ("generator", "encode.0.conv1.weight", None, "2 encoder blocks do not belong to 32x32"),
         ("mapping_network", "unshared.2.6.bias", None, "lacks unshared.2.6.bias"),
         ("mapping_network", "shared.0.weight", None, "shared.0.weight is missing"),
         ("style_encoder", "unshared.3.weight", torch.zeros(4, 8), "disagree on the number of domains"),
         ("discriminator", "main.0.bias", None, "lacks main.0.bias"),
-        ("tail", "x", torch.zeros(1), "is no nets or nets_ema file of StarGAN v2"),
+        ("tail", "x", torch.zeros(1), "is not a nets or nets_ema file of StarGAN v2"),
     ],
 )
 def test_every_other_mismatch_is_refused_by_name(
@@ -199,15 +199,15 @@ def test_files_and_words_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ([ema], {"size": (64, 64)}, "trained at 32x32, not 64x64"),
         ([full, save(tmp_path / "2_nets.ckpt", nets)], {}, "one of each"),
         ([ema, save(tmp_path / "2_nets_ema.ckpt", nets, "discriminator")], {}, "hold the same networks"),
-        ([flat], {}, "no dict of state dicts"),
-        ([optims], {}, "no dict of state dicts"),
+        ([flat], {}, "not a dict of state dicts"),
+        ([optims], {}, "not a dict of state dicts"),
         ([ema], {"keep": ["fan"]}, "holds no landmark network"),
     ):
         with pytest.raises(ModelError, match=words):
             import_published("stargan_v2", files, out=tmp_path / "run", **given)
     with pytest.raises(ModelError, match="a dict of generator, mapping_network"):
         import_published("stargan", [ema], space=LabelSpace.from_text("a"), size=(32, 32), out=tmp_path / "run")
-    with pytest.raises(ModelError, match="tell neither labels nor size"):
+    with pytest.raises(ModelError, match="contain neither labels nor size"):
         import_published("stargan", [flat], out=tmp_path / "run")
 
 

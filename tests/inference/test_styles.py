@@ -93,7 +93,7 @@ def test_what_no_style_is_refused(model: asterism.Translator) -> None:
         model.between(1, 2, 1.5)
     with pytest.raises(ConfigError, match="batch size is 0; expected at least 1"):
         list(model.interpolate(REFERENCE, "red", [1, 2], batch_size=0))
-    with pytest.raises(ConfigError, match="where a style is made"):
+    with pytest.raises(ConfigError, match="not together with its result"):
         model.translate(X, "red", style=model.between(1, 2, 0.5), strength=0.5)
     with pytest.raises(ModelError, match="no styles"):
         negative().between(1, 2, 0.5)
@@ -208,7 +208,7 @@ def test_domains_come_from_any_choice_in_a_table(kind: str, table_dir: Path, tmp
     assert len(model.recipe.mapping_network.unshared) == 3 and set(domains) <= set(model.labels)
     picture = np.zeros((20, 30, 3), np.uint8)
     if kind == "exclusive":
-        with pytest.raises(LabelError, match=r"Border is none of the domains that stargan_v2 has learned: Red, Green, Blue"):
+        with pytest.raises(LabelError, match=r"Border is not one of the domains that stargan_v2 has learned: Red, Green, Blue"):
             model.translate(picture, "Border")
         draw_grid(model, [table_dir / "images" / "000001.png"], tmp_path / "grid.png", side=32)
         with Image.open(tmp_path / "grid.png") as grid:

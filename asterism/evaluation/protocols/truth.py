@@ -1,4 +1,4 @@
-"""`truth`: outputs against the true picture of the edit, where the data have it: the same identity with the wanted labels.
+"""`truth`: compare outputs with the true picture of the edit: the same identity with the wanted labels.
 
 The only protocol that needs no network to say how good a translation is (but for `retrieved`). Copying the input is right
 wherever the edit changes nothing and wrong everywhere else, so the error is told apart inside and outside that region.
@@ -29,8 +29,8 @@ def tasks(
     found = partnered(edits(sets, space, parameters.pictures), partners)
     if not found:
         raise ConfigError(
-            "the protocol truth needs the true pictures of edits: a column identity or pair_id in the table that names "
-            "pictures of one thing alike, of which some differ by one label"
+            "the protocol truth needs the true pictures of edits: a column identity or pair_id in the table with the same "
+            "value for pictures of one thing, some of which differ by one label"
         )
     return found
 

@@ -79,7 +79,7 @@ def _letters(path: Path) -> str:
     found = re.search(r"net_([GD])(_[AB])?\.pth$", path.name)
     if found is None or found[0] == "net_D.pth":
         raise ModelError(
-            f"{path} does not say by its name which network it is: expected a name that ends in {', '.join(NAMES)} or, of a "
+            f"{path} has a name that does not identify its network: expected a name that ends in {', '.join(NAMES)} or, of a "
             "single direction, G, such as latest_net_G_A.pth"
         )
     return found[1] + (found[2] or "_A")
@@ -105,8 +105,8 @@ def _read_discriminator(path: Path, weights: Weights) -> dict[str, int]:
 def _kernel(path: Path, weights: Weights, key: str) -> Tensor:
     if key not in weights or weights[key].ndim != 4:
         raise ModelError(
-            f"{path} lacks the kernel {key}: it is no generator with residual blocks (netG resnet_6blocks or resnet_9blocks) "
-            "and no discriminator of patches (netD basic) of CycleGAN's, or incomplete"
+            f"{path} lacks the kernel {key}: not a generator with residual blocks (netG resnet_6blocks or resnet_9blocks) "
+            "or a discriminator of patches (netD basic) of CycleGAN, or it is incomplete"
         )
     return weights[key]
 

@@ -64,7 +64,7 @@ def write(model: Model) -> dict[str, dict[str, Tensor]]:
 def _network(path: Path, weights: Weights) -> str:
     if weights.get("main.0.weight", torch.empty(0)).shape[2:] != (4, 4):
         raise ModelError(
-            f"{path} is no file of DCGAN, which begins with main.0.weight [.., .., 4, 4]; this one has "
+            f"{path} is not a file of DCGAN, which begins with main.0.weight [.., .., 4, 4]; this one has "
             f"{', '.join(list(weights)[:3]) or 'nothing'}, ..."
         )
     return "generator" if "main.1.weight" in weights else "discriminator"  # In D no norm follows the first convolution.

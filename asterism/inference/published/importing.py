@@ -1,4 +1,4 @@
-"""Published checkpoints as runs: key by key, nothing guessed and nothing left over."""
+"""Import published checkpoints as runs; every key must match."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def import_published(
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError(f"{out} is there already and not empty: choose another folder for the run")
+        raise ModelError(f"{out} already exists and is not empty: choose another folder for the run")
     paths = list(dict.fromkeys(Path(file) for file in files))
     module = layout(name)
     extras = getattr(module, "EXTRAS", ())
@@ -89,8 +89,8 @@ def _check(path: Path, weights: Weights, network: nn.Module) -> None:
     missing, surprising = [k for k in expected if k not in weights], [k for k in weights if k not in expected]
     if missing or surprising:
         parts = [f"lacks {', '.join(missing[:3])}"] if missing else []
-        parts += [f"holds {', '.join(surprising[:3])}, for which there is no place"] if surprising else []
-        raise ModelError(f"{path} {' and '.join(parts)} ({len(missing)} missing, {len(surprising)} surprising keys)")
+        parts += [f"holds {', '.join(surprising[:3])}, which the network does not have"] if surprising else []
+        raise ModelError(f"{path} {' and '.join(parts)} ({len(missing)} missing, {len(surprising)} unexpected keys)")
     for key, tensor in weights.items():
         if tensor.shape != expected[key].shape:
             raise ModelError(f"{path}: {key} is {list(tensor.shape)}; expected {list(expected[key].shape)}")

@@ -1,4 +1,4 @@
-"""The layouts of published checkpoints, and models written in them.
+"""The layouts of published checkpoints, and export to them.
 
 A layout is a module with `read` and `write`, and a line here. It may list networks that an import keeps on request (`EXTRAS`)
 and tell the user something about an imported model (`remarks`).

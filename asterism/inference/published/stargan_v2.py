@@ -111,7 +111,7 @@ def _collect(files: Sequence[Path]) -> Networks:
         lacking = [name for name in TRANSLATING if name not in held]
         if strange or lacking or "from_rgb.weight" not in held["generator"]:
             raise ModelError(
-                f"{path} is no nets or nets_ema file of StarGAN v2, which holds {', '.join(TRANSLATING)}, perhaps "
+                f"{path} is not a nets or nets_ema file of StarGAN v2, which holds {', '.join(TRANSLATING)}, perhaps "
                 f"discriminator and fan; this one holds {', '.join(held)}"
             )
         networks |= {name: (path, weights) for name, weights in held.items()}  # The averages, read last, win.
@@ -158,7 +158,7 @@ def _high_pass(path: Path, generator: Weights) -> float:
     expected = torch.full((3, 3), -1.0)
     expected[1, 1] = 8.0
     if not divisor or not torch.allclose(held, expected / divisor, rtol=1e-4):
-        raise ModelError(f"{path}: generator {FILTER} is no high-pass filter (8 in the middle, -1 around, over one divisor)")
+        raise ModelError(f"{path}: generator {FILTER} is not a high-pass filter (8 in the middle, -1 around, over one divisor)")
     return round(divisor, 4)
 
 
@@ -174,7 +174,7 @@ def _count(weights: Weights, pattern: str) -> int:
 
 def _get(path: Path, weights: Weights, key: str, dimensions: int) -> Tensor:
     if key not in weights or weights[key].ndim != dimensions:
-        raise ModelError(f"{path}: {key} is missing or of another kind; the file is incomplete or not StarGAN v2's")
+        raise ModelError(f"{path}: {key} is missing or has another type; the file is incomplete or not StarGAN v2's")
     return weights[key]
 
 
