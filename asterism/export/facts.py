@@ -1,4 +1,4 @@
-"""What an exported file tells about itself: all that a program needs to use it without this library.
+"""Metadata of an exported file: everything that a program needs to use it without this library.
 
 Every value is JSON text; docs/export.md describes them one by one.
 """
@@ -21,8 +21,8 @@ FORMAT = 1
 MEANINGS = {
     "image": "pictures [N, C, H, W] in [-1, 1]",
     "code": "wanted labels, 1 holds and 0 does not, numbers as shares of their range, in the order of `code` [N, n]",
-    "difference": "wanted labels less those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
-    "style": "how the results are to look [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
+    "difference": "wanted labels minus those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
+    "style": "style of the results [N, S]; from the mapping or the style encoder, or one of `mean_styles`",
     "latent": "standard normal noise [N, Z]",
     "domain": "index into `domains` [N], of one that is not null",
     "mask_face": "where the coarsest edges of the picture are carried over [N, 1, h, w] in [0, 1]",
