@@ -75,7 +75,7 @@ class DataConfig:
     value_range: tuple[float, float] | None = option(
         None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."
     )
-    balance: bool = option(False, "Draw every label equally often, however few pictures it has.")
+    balance: bool = option(False, "Draw every label equally often, regardless of its number of pictures.")
     workers: int | None = option(
         None, "Decoding processes; none chooses by the machine, 0 decodes in the training process.", low=0, resumable=True
     )
@@ -95,7 +95,7 @@ class TrainConfig:
     accumulate: int = option(1, "Micro-batches that one batch is split into to save memory.", low=1, resumable=True)
     checkpoint_activations: bool = option(
         False,
-        "Compute each network's activations twice instead of keeping them: less memory, about a third more time.",
+        "Recompute activations in the backward pass instead of storing them: less memory, about a third more time.",
         resumable=True,
     )
     seed: int = option(0, "Every random choice is a function of it, the step and the sample's position.", low=0, high=2**32)
@@ -105,7 +105,7 @@ class TrainConfig:
     )
     precision: Precision = option(
         "auto",
-        "Arithmetic of the convolutions; losses and penalties are at least float32. float64 is slow, to compare runs by.",
+        "Arithmetic of the convolutions; losses and penalties are at least float32. float64 is slow, for comparing runs.",
         resumable=True,
     )
     compile: Literal["auto", "on", "off"] = option("auto", "Compile and record updates; auto does on CUDA.", resumable=True)
@@ -120,14 +120,14 @@ class TrainConfig:
         resumable=True,
     )
     patience: int = option(
-        0, "Measurements without a better one after which the run ends; 0 never ends it early.", low=0, resumable=True
+        0, "End the run after this many measurements without improvement; 0 never ends it early.", low=0, resumable=True
     )
     checkpoint_every: int = option(
-        1000, "Steps between checkpoints: the most that a kill can lose.", unit="steps", low=1, resumable=True
+        1000, "Steps between checkpoints; a killed run loses at most these.", unit="steps", low=1, resumable=True
     )
     keep: int = option(2, "Checkpoints to keep.", low=1, resumable=True)
-    licence: str = option("", "Licence of the weights: CC BY 4.0. Those made from others' keep theirs.", resumable=True)
-    max_skipped: int = option(20, "Non-finite steps in a row after which the run stops.", unit="steps", low=1, resumable=True)
+    licence: str = option("", "Licence of the weights: CC BY 4.0. Fine-tuning keeps the original's.", resumable=True)
+    max_skipped: int = option(20, "Non-finite steps in a row that end the run.", unit="steps", low=1, resumable=True)
 
 
 def closest(name: str, valid: Iterable[str]) -> str:

@@ -4,7 +4,7 @@
 
 Trains the small StarGAN for three seeds as the machine chooses and with `--train.precision float32 --train.compile off`, and
 compares the means: of attribute accuracy (the share of translations in which the classifier finds the wanted label) and of the
-truth error ratio (squared error to the true picture of the edit, relative to leaving the input as it is). One classifier judges
+truth error ratio (squared error to the true picture of the edit, relative to that of the input). One classifier judges
 all six runs. What was done is kept; the same command goes on.
 """
 

@@ -1,4 +1,4 @@
-"""The commands, a file each: ABOUT in words, `add` declares the flags, `run` calls the library."""
+"""The commands, one file each: `ABOUT` describes it, `add` declares the flags, `run` calls the library."""
 
 from asterism.commands import (
     demo,

@@ -1,4 +1,4 @@
-"""`asterism demo`: the whole way on the bundled sample, with a check that it worked."""
+"""`asterism demo`: train, evaluate and report on the bundled sample, and check the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 CLASSIFIER = {"recipe.width": 16, "train.epochs": 6, "train.decay_epochs": 6}
 
 PICTURES = 160
-"""Held-out pictures that are translated to everything: a third of them, for the sake of time."""
+"""Number of held-out pictures that are translated to every target: a third of them, to save time."""
 
 WANTED_REACHED = 0.60
 WANTED_RATIO = 0.80
@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train on the bundled sample."""
-    with on_signal(f"what {args.out} holds is kept: the same command goes on from there"):
+    with on_signal(f"what {args.out} holds is kept; run the same command to resume"):
         return demo(Path(args.out))
 
 
@@ -61,7 +61,7 @@ def demo(out: Path) -> int:
     began = time.perf_counter()
     outcome = train("stargan", SAMPLE, out, preset="small", overrides=SETTINGS)
     if outcome.signal is not None:
-        print(f"saved at step {outcome.step}; asterism demo goes on from there")
+        print(f"saved at step {outcome.step}; run asterism demo again to resume")
         return 128 + outcome.signal
     records = evaluate(
         out, protocols=("stargan", "truth"), parameters={"pictures": PICTURES}, precision="auto", classifier=CLASSIFIER
@@ -72,8 +72,8 @@ def demo(out: Path) -> int:
     report = write_report([out])
     worked = hair["reached"] >= WANTED_REACHED and hair["error ratio"] < WANTED_RATIO
     print(
-        f"hair colour reached in {hair['reached']:.1%} of held-out translations (wanted: at least {WANTED_REACHED:.0%}); "
-        f"error to the true pictures {hair['error ratio']:.2f} of leaving the input as it is (wanted: below {WANTED_RATIO})"
+        f"hair colour reached in {hair['reached']:.1%} of held-out translations (expected: >= {WANTED_REACHED:.0%}); "
+        f"error to the true pictures {hair['error ratio']:.2f} times that of the unchanged input (expected: < {WANTED_RATIO})"
     )
     print(f"{'done' if worked else 'FAILED'} in {duration(time.perf_counter() - began)}; the report: {report.resolve()}")
     return 0 if worked else 1

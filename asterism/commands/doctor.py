@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asterism.recipes.settings import Settings
 
 FILES_SHOWN = 20
-"""Reasons why files are unreadable that are told, with some of the files; JSON names all."""
+"""Reasons for unreadable files that are printed, each with some files; JSON lists all."""
 
 ABOUT = "examine data before training; exit status 0 if training would start"
 
@@ -28,9 +28,9 @@ ABOUT = "examine data before training; exit status 0 if training would start"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("data", nargs="+", metavar="DATA", help="folder or table; several are joined")
-    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose cost is estimated [stargan]")
+    parser.add_argument("--recipe", default="stargan", help="estimate the cost of this recipe, a name or file [stargan]")
     parser.add_argument("--preset", help="named settings of the recipe")
-    parser.add_argument("--json", action="store_true", help="print JSON, in which every file is named")
+    parser.add_argument("--json", action="store_true", help="print JSON that names every file")
     add_keys(parser, data=DataConfig, train=TrainConfig)
 
 
@@ -161,7 +161,7 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
         ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
         ("values", " to ".join(f"{value:,.6g}" for value in report.values)),
         *(("note", note) for note in report.notes),
-        ("unlabelled", f"pictures of which no label is known: {report.unknown:,}" if report.labels and report.unknown else ""),
+        ("unlabelled", f"pictures without a known label: {report.unknown:,}" if report.labels and report.unknown else ""),
     ]
     reasons: dict[str, list[str]] = {}
     for file, reason in report.unreadable:
@@ -169,7 +169,7 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
     for reason, files in list(reasons.items())[:FILES_SHOWN]:
         facts.append(("unreadable", f"{files[0]}: {reason}" if len(files) == 1 else some(files, reason)))
     if len(reasons) > FILES_SHOWN:
-        facts.append(("", f"and {len(reasons) - FILES_SHOWN:,} more reasons, which --json gives"))
+        facts.append(("", f"and {len(reasons) - FILES_SHOWN:,} more reasons; --json lists them"))
     if report.stray:
         facts.append(("ignored", some(report.stray, "other files")))
     return [(what, text) for what, text in facts if text]

@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="stargan, stargan_v2, truth or quick; repeat for several [what suits the recipe and the data]",
+        help="stargan, stargan_v2, truth or quick; repeatable [by recipe and data]",
     )
     parser.add_argument("--split", choices=("val", "test"), default="test", help="which pictures [test]")
     parser.add_argument(
@@ -32,20 +32,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--extractor",
         default="classifier",
         metavar="NAME",
-        help="whose features are compared: classifier, inception, FILE.pt2 or module:Class [classifier]",
+        help="network whose features are compared: classifier, inception, FILE.pt2 or module:Class [classifier]",
     )
     parser.add_argument("--pictures", type=int, metavar="N", help="source pictures, drawn once; 0 takes all [the protocol's]")
-    parser.add_argument("--outputs", type=int, metavar="K", help="translations of each picture, with styles [the protocol's]")
-    parser.add_argument("--random", action="store_true", help="measure the untrained generator too, for orientation")
+    parser.add_argument("--outputs", type=int, metavar="K", help="styled translations of each picture [the protocol's]")
+    parser.add_argument("--random", action="store_true", help="also measure the untrained generator")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="outputs at once [32]")
-    parser.add_argument("--data", action="append", metavar="DATA", help="where the data are now, if not where they were")
+    parser.add_argument("--data", action="append", metavar="DATA", help="present location of the data, if it changed")
     add_machine(parser, precision="float32")  # So that numbers compare over machines.
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure a run."""
     given = {"pictures": args.pictures, "outputs": args.outputs}
-    with on_signal("nothing was measured yet, and no scores have changed: give the same command again"):
+    with on_signal("interrupted before the first measurement; scores are unchanged: run the same command again"):
         from asterism.evaluation.evaluate import evaluate
 
         evaluate(

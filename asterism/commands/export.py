@@ -15,13 +15,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("onnx", "pt2", "aoti", "hub", "published"),
         required=True,
-        help="onnx; pt2: torch.export; aoti: that, compiled for this processor; hub: a folder with a model card; "
+        help="onnx; pt2: torch.export; aoti: the same, compiled for this processor; hub: a folder with a model card; "
         "published: checkpoints for the published code",
     )
     parser.add_argument(
         "--precision",
         choices=("float32", "float16", "int8"),
-        help="of the file; int8 for onnx, the others not for hub and published [float32]",
+        help="precision of the file; int8 for onnx only; not for hub and published [float32]",
     )
     parser.add_argument("--data", action="append", metavar="DIR", help="pictures to calibrate and compare on [the run's]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file; for hub and published, a folder [in RUN/export]")
@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a model in another format."""
     if args.push and args.format != "hub":
-        args.parser.error("--push goes with --format hub")
+        args.parser.error("--push requires --format hub")
     if args.format not in ("hub", "published"):
         from asterism.export.job import export
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.precision or args.data:
         flag = "--precision" if args.precision else "--data"
-        args.parser.error(f"{flag} goes with --format onnx, pt2 or aoti; {args.format} holds the weights as they are")
+        args.parser.error(f"{flag} requires --format onnx, pt2 or aoti; {args.format} stores the weights unchanged")
     if args.format == "hub":
         return _to_hub(args)
     from asterism.inference.published.layouts import export_published
@@ -70,7 +70,7 @@ def _to_hub(args: argparse.Namespace) -> int:
 
     model = find_model(args.run)
     if hub_licence(str(read_model(model).get("info", {}).get("licence") or "")) == {"license": "unknown"}:
-        print("no licence of the weights is stated: --train.licence does so in training, --licence in importing")
+        print("the weights have no stated licence: state it with --train.licence when training or --licence when importing")
     if args.out or not args.push:
         folder = args.out or model.parent / "export" / "hub"
         print(save_pretrained(args.run, folder, name=args.push, overwrite=args.overwrite))

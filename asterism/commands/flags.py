@@ -23,5 +23,5 @@ def add_machine(parser: argparse.ArgumentParser, precision: str = "auto") -> Non
         "--precision",
         choices=PRECISIONS,
         default=precision,
-        help=f"float32 is exact, auto goes by the device [{precision}]",
+        help=f"float32 is exact, auto depends on the device [{precision}]",
     )

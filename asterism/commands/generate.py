@@ -1,4 +1,4 @@
-"""`asterism generate`: make pictures of latents."""
+"""`asterism generate`: generate pictures from latents."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from pathlib import Path
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "make pictures of noise, with recipes that generate"
+ABOUT = "generate pictures from noise, for recipes that can"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--count", type=int, metavar="N", help="pictures, of the seeds 0, 1, ... [16]")
-    which.add_argument("--seeds", metavar="SEEDS", help="their seeds: 7, 1,5,9 or 0..31; the same seed is the same picture")
+    which.add_argument("--count", type=int, metavar="N", help="number of pictures, with seeds 0, 1, ... [16]")
+    which.add_argument(
+        "--seeds", metavar="SEEDS", help="seeds of the pictures: 7, 1,5,9 or 0..31; a seed always gives the same picture"
+    )
     parser.add_argument(
         "--to",
         action="append",
         default=[],
         metavar="TARGET",
-        help="recipes that are told labels: Blond_Hair; repeats",
+        help="target for recipes that are told labels: Blond_Hair; repeatable",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for a file each: seed7.png")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="a PNG of all of them, in a square")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for one file per picture: seed7.png")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="one PNG with all pictures, in a square")
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -32,13 +34,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make pictures of latents."""
+    """Generate pictures from latents."""
     from asterism.inference.generated_files import generate_files
     from asterism.inference.generator import chosen_seeds, read_seeds
     from asterism.inference.translator import load
 
     if args.out is None and args.sheet is None:
-        args.parser.error("say where the pictures go: --out DIR for a file each, --sheet FILE.png for all of them on one")
+        args.parser.error(
+            "give an output: --out DIR for one file per picture, or --sheet FILE.png for one PNG with all of them"
+        )
     seeds = chosen_seeds(args.count, read_seeds(args.seeds) if args.seeds else None)
     summary = generate_files(
         load(args.run, device=args.device, precision=args.precision),

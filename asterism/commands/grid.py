@@ -1,4 +1,4 @@
-"""`asterism grid`: every source in every target, or every style, as one picture."""
+"""`asterism grid`: every source in every target or style, as one picture."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ ABOUT = "draw sources x targets, or sources x styles, as one PNG"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="sources, a row each: pictures or folders")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="sources, one row each: pictures or folders")
     parser.add_argument(
-        "--to", action="append", default=[], metavar="TARGET", help="as for translate; a column each [every label by itself]"
+        "--to",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="targets as for translate, one column each [every single label]",
     )
     parser.add_argument(
         "--like",
@@ -23,14 +27,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="PICTURE",
-        help="reference, or a folder of them; a column each",
+        help="style reference or folder of references, one column each",
     )
-    parser.add_argument("--style", action="append", type=int, default=[], metavar="SEED", help="seed of a style; a column each")
+    parser.add_argument(
+        "--style", action="append", type=int, default=[], metavar="SEED", help="seed of a style, one column each"
+    )
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
     parser.add_argument("--side", type=int, default=128, metavar="N", help="side of a cell in pixels [128]")
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
-        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model [letterbox]"
+        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how to fit pictures of other shapes [letterbox]"
     )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")

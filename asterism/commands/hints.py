@@ -1,4 +1,4 @@
-"""What to do next with a model, as commands."""
+"""The commands that can use a model next."""
 
 from __future__ import annotations
 

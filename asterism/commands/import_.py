@@ -12,7 +12,7 @@ ABOUT = "make a run from published checkpoints"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("recipe", metavar="RECIPE", help="whose checkpoints they are; the files do not tell")
+    parser.add_argument("recipe", metavar="RECIPE", help="recipe of the checkpoints, which the files do not name")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
@@ -29,18 +29,19 @@ def run(args: argparse.Namespace) -> int:
     """Make a run from published checkpoints."""
     from asterism.config import DataConfig, build
     from asterism.inference.published.importing import import_published
+    from asterism.inference.published.layouts import remarks
     from asterism.labels import LabelSpace
     from asterism.recipes.model import load_model
 
     size = build(DataConfig, {"size": args.image_size}, where="--image-").size if args.image_size else None
     words = f"pictures:one_of:{args.domains}" if args.domains else args.labels
     space = LabelSpace.from_text(words) if words else None
-    path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, fan=args.fan)
+    path = import_published(args.recipe, args.files, space=space, size=size, out=args.out, licence=args.licence, keep=args.keep)
     model = load_model(path)
     spare = [name for name in model.missing if name not in model.recipe.averaged]
     if spare:
         use = "targets must name every label" if model.recipe.abilities.judges else "translation does not need it"
-        print(f"not among the files: {', '.join(spare)}; {use}, training starts it fresh")
+        print(f"not among the files: {', '.join(spare)}; {use}, and training initialises it")
     targets = [name for name in model.space.names if name not in model.unreachable]
     if model.unreachable and not model.recipe.abilities.targets:
         print(f"not among the files: what translates to {', '.join(model.unreachable)}; --to takes {', '.join(targets)} alone")

@@ -1,4 +1,4 @@
-"""`asterism interpolate`: pictures on their way from one style to the next."""
+"""`asterism interpolate`: translate pictures in styles between given styles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "translate pictures along a line of styles"
+ABOUT = "translate pictures in styles between given styles"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures or folders")
     parser.add_argument("--to", required=True, metavar="TARGET", help="the target, as for translate")
     parser.add_argument(
-        "--style", dest="styles", action="append", type=int, default=[], metavar="SEED", help="a style on the way: a seed"
+        "--style",
+        dest="styles",
+        action="append",
+        type=int,
+        default=[],
+        metavar="SEED",
+        help="a style by its seed; repeatable, in order",
     )
     parser.add_argument(
         "--like",
@@ -24,9 +30,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="PICTURE",
-        help="a style on the way: a reference's; in order",
+        help="a style by a reference picture; repeatable, in order",
     )
-    parser.add_argument("--steps", type=int, default=8, metavar="N", help="from each style to the next [8]")
+    parser.add_argument("--steps", type=int, default=8, metavar="N", help="steps from each style to the next [8]")
     parser.add_argument(
         "--format", choices=("strip", "gif", "mp4", "frames"), default="strip", help="PNG row, GIF, video or a folder [strip]"
     )
@@ -36,10 +42,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--truncation", type=float, default=1.0, metavar="PSI", help="1: the styles; 0: the domain's mean style"
     )
     parser.add_argument("--strength", type=float, default=1.0, help="1: the styles; 0: the source's own, a reconstruction")
-    parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
+    parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain of the source")
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
-        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model [letterbox]"
+        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how to fit pictures of other shapes [letterbox]"
     )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")

@@ -15,7 +15,7 @@ ABOUT = "list recipes, or one recipe's presets and keys"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="the one to describe: a name, or the path of its file")
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="recipe to describe: a name, or the path of its file")
 
 
 def run(args: argparse.Namespace) -> int:

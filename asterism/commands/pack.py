@@ -10,16 +10,16 @@ from asterism.config import ConfigError, DataConfig
 from asterism.terminal import counting
 from asterism.wording import byte_size
 
-ABOUT = "decode, crop and resize pictures once, so that training never waits for them"
+ABOUT = "decode, crop and resize pictures once, for faster training"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument(
-        "data", nargs="+", metavar="DATA", help="folder or table; several, which will be joined, make a pack each"
-    )
+    parser.add_argument("data", nargs="+", metavar="DATA", help="folder or table; several make one pack each, to be joined")
     parser.add_argument("--out", required=True, metavar="PACK", help="the pack's folder; for several DATA a folder of packs")
-    parser.add_argument("--recipe", default="stargan", help="recipe, or its file, whose preset gives the data.* keys [stargan]")
+    parser.add_argument(
+        "--recipe", default="stargan", help="recipe, a name or file, whose preset gives the data.* keys [stargan]"
+    )
     parser.add_argument("--preset", help="named settings of the recipe")
     add_keys(parser, data=DataConfig)
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     for key in args.overrides:
         if not key.startswith("data."):
-            raise ConfigError(f"{key} has no part in packing; pack takes data.* keys")
+            raise ConfigError(f"{key} does not apply to packing; pack takes data.* keys")
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     with counting("packing pictures") as progress:
         packs = pack(settings.data, Path(args.out), progress)

@@ -16,14 +16,20 @@ ABOUT = "serve models on this machine as an HTTP API; for a page in the browser:
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="runs, model files or hub names")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine alone]")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine only]")
     parser.add_argument("--port", type=int, default=7860, help="port; 0 takes a free one [7860]")
-    parser.add_argument("--token", help="what requests must bring; needed beyond this machine [variable ASTERISM_TOKEN]")
+    parser.add_argument("--token", help="token that requests must send; required beyond this machine [variable ASTERISM_TOKEN]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once on the device [16]")
     parser.add_argument("--max-upload", type=float, default=16, metavar="MB", help="size of one uploaded picture [16]")
     parser.add_argument("--max-pixels", type=float, default=25, metavar="MP", help="millions of pixels of a picture [25]")
-    parser.add_argument("--places", type=int, default=128, metavar="N", help="results waiting or in work; then 503 [128]")
-    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds for a request's answer [60]")
+    parser.add_argument(
+        "--places",
+        type=int,
+        default=128,
+        metavar="N",
+        help="results waiting or in progress before the service answers 503 [128]",
+    )
+    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds until a request must be answered [60]")
     add_machine(parser)
 
 

@@ -15,10 +15,10 @@ ABOUT = "use models on a page in the browser"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="runs, model files or hub names")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine alone]")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine only]")
     parser.add_argument("--port", type=int, help="port [the first free one from 7860]")
     parser.add_argument(
-        "--login", metavar="NAME:PASSWORD", help="what the page asks for; needed beyond this machine [variable ASTERISM_LOGIN]"
+        "--login", metavar="NAME:PASSWORD", help="login for the page; required beyond this machine [variable ASTERISM_LOGIN]"
     )
     parser.add_argument("--max-upload", type=float, default=64, metavar="MB", help="size of one uploaded file [64]")
     add_machine(parser)

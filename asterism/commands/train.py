@@ -20,14 +20,14 @@ ABOUT = "train a recipe; the same command again resumes"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("recipe", metavar="RECIPE", help="asterism list shows them; or the file of your own, ./my_recipe.py")
+    parser.add_argument("recipe", metavar="RECIPE", help="a name from asterism list, or your own file, ./my_recipe.py")
     parser.add_argument(
         "--data", action="append", required=True, metavar="DATA", help="folder or table; repeat to join datasets"
     )
     parser.add_argument("--out", required=True, metavar="RUN", help="the run's folder")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--init", metavar="MODEL", help="run or model file whose weights a new run starts from")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="short for --train.device")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="same as --train.device")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print settings and cost, write nothing")
     add_keys(parser, data=DataConfig, train=TrainConfig)
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     settings, out = Settings.resolve(args.recipe, args.data, args.preset, args.overrides), Path(args.out)
     if args.dry_run:
         return rehearse(settings, out, args.init)
-    with on_signal("what it holds up to its last checkpoint is kept: the same command resumes"):
+    with on_signal("the run is kept up to its last checkpoint; run the same command to resume"):
         outcome = run(settings, out, args.init, evaluation=quick_evaluation, listener=Display())
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")

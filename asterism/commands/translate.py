@@ -18,25 +18,34 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--to", action="append", required=True, metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy; repeat for several"
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder for the results; of one result, its file too"
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the results; for a single result also its file name"
     )
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
-        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how other shapes enter the model [letterbox]"
+        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how to fit pictures of other shapes [letterbox]"
     )
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
-    parser.add_argument("--style", type=int, metavar="SEED", help="recipes with styles: style of this seed")
-    parser.add_argument("--count", type=int, metavar="N", help="with --style: this seed and the next, N in all [1]")
+    parser.add_argument("--style", type=int, metavar="SEED", help="recipes with styles: the seed of a style")
+    parser.add_argument("--count", type=int, metavar="N", help="with --style: use N seeds, starting at SEED [1]")
     parser.add_argument(
-        "--like", action="append", default=[], metavar="PICTURE", help="recipes with styles: its style; repeats"
+        "--like",
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="recipes with styles: take the style of PICTURE; repeatable",
     )
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
     parser.add_argument("--strength", type=float, default=1.0, help="1: the style, or the whole change; 0: the source's own")
     parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
     parser.add_argument(
-        "--masks", action="append", default=[], type=Path, metavar="DIR", help="models with skips: masks of the same names"
+        "--masks",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="models with masked skips: folder of masks named like the pictures",
     )
     parser.add_argument(
         "--diff",
@@ -44,7 +53,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=float,
         const=25.0,
         metavar="PERCENT",
-        help="also draw what changes; this change of the value range in full colour [25]",
+        help="also draw the changes; a change of this share of the value range has full colour [25]",
     )
     add_machine(parser)
 
@@ -55,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from asterism.inference.translator import load
 
     if args.count is not None and (args.style is None or args.count < 1):
-        args.parser.error("--count goes with --style SEED, and is at least 1")
+        args.parser.error("--count requires --style SEED and must be at least 1")
     translator = load(args.run, device=args.device, precision=args.precision)
     summary = translate_folder(
         translator,

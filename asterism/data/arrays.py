@@ -1,4 +1,4 @@
-"""Arrays from files as pictures [H, W, C]: whole numbers are pictures, floats are features, such as spectrograms.
+"""Arrays from files: integers are pictures [H, W, C], floats are features such as spectrograms.
 
 Features are written channels first, [F, T] or [C, F, T]: F rows that are the same for all, T columns of which training takes
 a window. Here they are float32 [F, T, C], so that whatever reads pictures reads them too.

@@ -1,4 +1,4 @@
-"""Collection: what a source hands over, one data set as a list of files with labels and splits."""
+"""Collection: one data set as a list of files with labels and splits, as a source returns it."""
 
 from __future__ import annotations
 

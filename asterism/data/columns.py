@@ -1,4 +1,4 @@
-"""From the cells of a table to label groups: labels that hold or do not, texts of which one holds, and numbers.
+"""Label groups from the cells of a table: binary labels, alternatives in a text column, and numbers.
 
 Label columns are the numbers that `config.numbers` names and, in this order of preference, those that `config.labels` names;
 the text column `domain`; the attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one
@@ -58,7 +58,7 @@ def read_labels(
         domains = sorted(set(cells) - {""})
         if not 2 <= len(domains) <= max(2, len(cells) // 2):
             raise DataError(
-                f"{path}: the column {name!r} is no label: in {len(cells):,} rows it holds {some(domains, 'values')}"
+                f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(domains, 'values')}"
             )
         groups.append(LabelGroup(dataset, tuple(domains), "one_of"))
         labels.append(np.array([[cell == domain for domain in domains] for cell in cells], np.float32))
@@ -95,7 +95,7 @@ def no_label_columns(path: Path, columns: Columns) -> str:
     """Say that a table has no labels, and what would be."""
     return (
         f"{path} has no label columns; expected columns of 1 and -1 (or 1 and 0), or a text column 'domain'; "
-        f"it has {', '.join(columns) or 'none'}: name label columns by --data.labels"
+        f"it has {', '.join(columns) or 'none'}: name label columns with --data.labels"
     )
 
 
@@ -114,7 +114,7 @@ def _numbers(path: Path, files: list[str], name: str, cells: list[str], low: flo
         if not low <= value <= high:
             raise DataError(
                 f"{path}, the row of {file}: the column {name!r} holds {cell!r}; expected a number from {low:g} to {high:g} "
-                f"(--data.numbers {name}:LOW:HIGH says another range), or nothing where it is unknown"
+                f"(--data.numbers {name}:LOW:HIGH sets another range), or an empty cell if unknown"
             )
         values.append(value if cell else 0.0)
     return values
@@ -134,7 +134,7 @@ def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
             chosen = [name for name in chosen if name in names] or chosen
     rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
     if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
-        notes.append(some(unused, "columns that are no labels unless --data.labels says so"))
+        notes.append(some(unused, "columns not used as labels; --data.labels can add them"))
     return chosen
 
 
@@ -150,7 +150,7 @@ def _exclusive(
     if not config.exclusive:
         whole = [i for i in range(len(names)) if known[:, i].all()]
         inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
-        notes.extend(f"exactly one of {', '.join(found)} holds in every row: they are switched together" for found in inferred)
+        notes.extend(f"exactly one of {', '.join(found)} holds in every row: each excludes the others" for found in inferred)
         return inferred
     sets = []
     for part in config.exclusive.split(";"):

@@ -1,4 +1,4 @@
-"""Data sets ready to load: sources joined in one label space, their pictures checked by their headers."""
+"""Data sets ready to load: sources joined in one label space, with pictures checked by their headers."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
         DataError: see `open_data`.
     """
     if not config.sources:
-        raise DataError("no data: name a folder of pictures or a table of labels by --data")
+        raise DataError("no data: give a folder of pictures or a table of labels with --data")
     collections = _with_own_names([read_source(path, config) for path in config.sources])
     bare = [c.no_labels for c in collections if c.no_labels]
     if bare and labels_needed:
@@ -173,10 +173,8 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
         valid = {name for c in collections for name in c.columns}
         for name in (word.strip() for word in text.split(",")):
             if name and name not in valid:
-                why = (
-                    f"no table has such a column ({closest(name, valid)})" if valid else "there is no table; the folders decide"
-                )
-                raise DataError(f"--data.{option} {name}: {why}; where a preset asks for it, give your own --data.{option}")
+                why = f"no table has such a column ({closest(name, valid)})" if valid else "without a table, folders are labels"
+                raise DataError(f"--data.{option} {name}: {why}; if a preset sets it, give your own --data.{option}")
     return collections
 
 
@@ -223,7 +221,7 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
         _check_training(collection, train, space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
-    notes += [f"{name}: training pictures of which no label is known: {count:,}" for name, count in unknown.items() if count]
+    notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
 
@@ -274,7 +272,7 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
     for index in (i for i in space.numbers if span.start <= i < span.stop):
         values = train.labels[train.known[:, index] > 0, index].unique()
         if len(values) < 2:
-            what = f"is {values[0]:g} in every training picture" if len(values) else "stands in no row of a training picture"
+            what = f"is {values[0]:g} in every training picture" if len(values) else "has no value in any training picture"
             raise DataError(
                 f"{collection.root}: the number {space.names[index]} {what}, so it cannot be learned; add pictures with other "
                 f"values, or leave it out{perhaps}"

@@ -1,4 +1,4 @@
-"""Labels that exclude each other, found in the table itself: exactly one of the hair colours holds in every row."""
+"""Find labels that exclude each other in a table: sets of columns of which exactly one holds in every row."""
 
 from __future__ import annotations
 

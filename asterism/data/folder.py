@@ -21,7 +21,7 @@ from asterism.data.table import is_table
 from asterism.labels import LabelGroup
 
 UNLABELLED = ("unlabelled", "unlabeled")
-"""What the folder of pictures without a label is called, where `config.unlabelled` keeps them."""
+"""Names of the folder of unlabelled pictures, if `config.unlabelled` is keep."""
 
 _WORDS = f"(?P<split>(?i:{'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))}))"
 _JOINED = (rf"{_WORDS}(?P<domain>[A-Z])", rf"{_WORDS}[_-](?P<domain>.+)", rf"(?P<domain>.+)[_-]{_WORDS}")
@@ -136,10 +136,10 @@ def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
     found = f"one domain only ({domains[0]})" if domains else bare
     tables = sorted(f.name for f in path.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
     if tables:
-        expected += f" ({tables[0]} is none: expected a .csv with a column 'file', or CelebA's format)"
+        expected += f" ({tables[0]} is not a table: expected a .csv with a column 'file', or CelebA's format)"
     likely = _likely_root(path, pictures)
     if likely is not None:
-        return f"{path} holds {found}: the data lie at another level; did you mean --data {likely}?"
+        return f"{path} holds {found}: the pictures are at another folder level; did you mean --data {likely}?"
     return f"{path} holds {found}; {expected}, or a table of labels beside the pictures"
 
 

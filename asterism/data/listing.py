@@ -1,4 +1,4 @@
-"""The files of a data set by name: which are pictures, and which split each falls into."""
+"""List the picture files of a data set and assign each to a split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asterism.errors import AsterismError
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""How folders and tables name the splits."""
+"""Names of the splits in folders and tables."""
 
 
 class DataError(AsterismError, ValueError):

@@ -34,16 +34,16 @@ from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weig
 from asterism.signals import SIGHUP
 
 CACHE_BYTES = 2**30
-"""Training sets that decode to no more than this are decoded once, where there are no workers."""
+"""Without workers, training sets up to this decoded size are decoded only once."""
 
 STEPS_AHEAD = 2
 """Batches that each worker prepares in advance."""
 
 RESIDENT_SHARE = 0.25
-"""Of the free memory of a CUDA device, which packed training sets may take to stay there."""
+"""Share of the free CUDA memory that packed training sets may use to stay on the device."""
 
 GRACE_SECONDS = 20
-"""Time that a worker goes on after SIGTERM, in which the training process finishes its step and saves."""
+"""Time that workers continue after SIGTERM, while the training process finishes its step and saves."""
 
 Array = np.ndarray[Any, Any]
 Part = tuple[dict[str, Array], list[tuple[str, str]]]
@@ -162,8 +162,8 @@ class Loader:
                     yield ahead.popleft().result()
         except BrokenProcessPool as error:
             raise DataError(
-                f"the system ended one of the {self._workers} decoding processes, perhaps since memory ran out: give fewer "
-                "--data.workers, then run the same command again to resume"
+                f"the system ended one of the {self._workers} decoding processes, perhaps because memory ran out: give "
+                "fewer --data.workers, then run the same command again to resume"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

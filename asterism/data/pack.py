@@ -1,4 +1,4 @@
-"""A pack: the pictures of one data set, read, cropped and resized once, in one memory-mapped array.
+"""A pack: the pictures of one data set, decoded, cropped and resized once, in one memory-mapped array.
 
 A pack is a folder:
 
@@ -117,7 +117,7 @@ class Pack:
     def header(self, file: str) -> Header | PictureError:
         """Return what a file's header says now, or said that could not be read."""
         if file not in self._places:
-            return PictureError(self.broken.get(file, "it was not there when the data were packed"))
+            return PictureError(self.broken.get(file, "the file did not exist when the data were packed"))
         place = self._places[file]
         width, values = (self.widths[place], self.values[place]) if self.widths else (self.size[1], None)
         return Header(width, self.size[0], self.channels, self.depth, values=values)

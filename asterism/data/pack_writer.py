@@ -1,4 +1,4 @@
-"""The job of `asterism pack`: every picture of every data set decoded, cropped and resized once."""
+"""Write packs: decode, crop and resize every picture of every data set once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pack(
     collections = collect(config, labels_needed=False)
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
-            raise DataError(f"{collection.root} is a pack already; pack the data that it was made of")
+            raise DataError(f"{collection.root} is already a pack; pack the original data")
         if next(read for detects, read in sources.SOURCES if detects(Path(source).expanduser())) not in PACKABLE:
             raise DataError(
                 f"{source} cannot be packed: a pack is read as the folder per domain or the table that it was made of"
@@ -62,7 +62,7 @@ def pack(
     targets = [out] if len(collections) == 1 else [out / c.name for c in collections]
     for target in targets:
         if target.exists():
-            raise DataError(f"{target} is there already, and a pack replaces nothing: give another --out")
+            raise DataError(f"{target} already exists, and packs never replace files: give another --out")
     headers = [probe_all(c) for c in collections]
     datasets = join(collections, headers, config)
     total, done = sum(len(s) for sets in datasets.splits.values() for s in sets), itertools.count(1)

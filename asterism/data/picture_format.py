@@ -1,4 +1,4 @@
-"""From the headers of all files to the one format that the pictures, or features, of a run have."""
+"""Derive the one picture or feature format of a run from the headers of all files."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def choose_format(collections: Sequence[Collection], headers: Headers, config: D
         _check_crop(collections, headers, config)
     if unfit:
         raise DataError(
-            f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; leave it out, or these"
+            f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; omit it or these"
         )
     if len(counts) > 1 and config.channels is None:
         found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
         if depth == 32:
             raise DataError(f"the features have different numbers of channels: {found}; train on those of one number")
         raise DataError(
-            f"the pictures have different numbers of channels: {found}. Say what to convert them to: --data.channels 3 for "
+            f"the pictures have different numbers of channels: {found}. Choose what to convert them to: --data.channels 3 for "
             "colour (transparency is laid on white), 1 for grey"
         )
     for collection in collections:
         if collection.pack is not None and collection.pack.depth != depth:
             raise DataError(
                 f"{collection.root} was packed with {collection.pack.depth} bits, other data of this run have {depth}: pack "
-                "them together, by one asterism pack command"
+                "them together, with one asterism pack command"
             )
     if depth == 32:
         return _feature_format(collections, headers, config, next(iter(counts)))
@@ -80,7 +80,7 @@ def _feature_format(
     """Check that all features have the rows and enough columns, and find their range in the training split."""
     height, width = config.size
     if config.crop:
-        raise DataError(f"--data.crop {config.crop} is of pictures; features are cropped to the columns of --data.size")
+        raise DataError(f"--data.crop {config.crop} is for pictures; features are cropped to the columns of --data.size")
     held = [
         (str(collection.root / file), header, split)
         for collection, found in zip(collections, headers, strict=True)
@@ -108,10 +108,10 @@ def _feature_format(
         training = [header for _, header, split in held if split == "train"] or [header for _, header, _ in held]
         values = [header.values for header in training if header.values]
         low, high = min(v[0] for v in values), max(v[1] for v in values)
-        notes = [f"the training features reach from {low:g} to {high:g}, which map to -1 and 1; --data.value_range says others"]
+        notes = [f"the training features reach from {low:g} to {high:g}, mapped to -1 and 1; --data.value_range sets others"]
     if not low < high:
         raise DataError(
-            f"the range of features is {low:g} to {high:g}; give two values, the lower first, by --data.value_range"
+            f"the range of features is {low:g} to {high:g}; give two values, the lower first, with --data.value_range"
         )
     return PictureFormat(channels, height, width, low, high, depth=32), notes
 

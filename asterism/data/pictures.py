@@ -1,4 +1,4 @@
-"""Pictures as files and as tensors: what they are, reading, converting, writing.
+"""Pictures as files and tensors: formats, reading, converting, writing.
 
 A picture keeps the depth of its file, 8 or 16 bits, until it is on the device: uint8 or uint16 arrays [H, W, C] here,
 tensors [N, C, H, W] in batches; `to_float` makes them float32 in [-1, 1] and `to_stored` goes back. Features, arrays of floats
@@ -26,10 +26,10 @@ from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
-"""File names that are taken for pictures."""
+"""Endings of picture files."""
 
 FAST = 1
-"""Compression of PNGs that somebody waits for: the default of 6 takes over three times as long for files an eighth smaller."""
+"""Compression level for PNGs on request: the default of 6 takes over three times as long for files an eighth smaller."""
 
 # How each Pillow mode is read; transparency that a palette or a chunk holds adds an A. Other modes are 32 bits or floats.
 _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
@@ -254,7 +254,7 @@ def to_pil(array: np.ndarray) -> Image.Image:
     channels = array.shape[2]
     if channels > 4 or array.dtype == np.float32:
         what = "features" if array.dtype == np.float32 else f"a picture of {channels} channels"
-        raise PictureError(f"{what} cannot be shown or written so; write .tif or .npy")
+        raise PictureError(f"{what} is not supported by this format; write .tif or .npy")
     if array.dtype == np.uint16 and channels > 1:
         array = to_depth(array, 8)
     return Image.fromarray(array[:, :, 0] if channels == 1 else array)
@@ -265,7 +265,7 @@ def _mode(image: Image.Image) -> str:
         return "I;16"
     if image.mode not in _MODES:
         signed = image.mode == "I" and "16" in str(getattr(image, "tile", ""))  # As I;16S or I;16BS.
-        kind = "floats" if image.mode == "F" else "16 bits with a sign" if signed else f"32 bits ({image.mode})"
+        kind = "floats" if image.mode == "F" else "signed 16-bit integers" if signed else f"32 bits ({image.mode})"
         raise PictureError(
             f"its values are {kind}; shift and scale them to 8 or 16 unsigned bits, such as CT values plus 1,024"
         )
@@ -379,7 +379,7 @@ def _explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
         elif path is not None and os.path.getsize(path) == 0:
             reason = "the file is empty"
         elif isinstance(error, UnidentifiedImageError):
-            reason = "it is not a picture that can be read"
+            reason = "it is not a readable picture"
         else:
             reason = str(error) or type(error).__name__
         raise PictureError(reason) from error

@@ -1,4 +1,4 @@
-"""Pictures of a set by their rows, from files or packs; in place of one that cannot be decoded, the next best."""
+"""Read pictures by row from files or packs, and replace those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_or_replace(
             broken.append((str(pictures.paths[candidate]), str(error)))
     raise DataError(
         f"no picture of {pictures.name} can be decoded that has the labels of {pictures.paths[row]}; "
-        f"{': '.join(broken[0])}. Repair these pictures, or leave their label out"
+        f"{': '.join(broken[0])}. Repair these pictures, or leave out their label"
     )
 
 
@@ -87,7 +87,7 @@ def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted:
         return pictures.pack.read(pictures.paths[row])
     array = to_depth(read_row(pictures.paths[row], picture.channels), picture.depth)
     if pictures.size is not None and array.shape[:2] != pictures.size:
-        raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, not what its header said")
+        raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, which differs from its header")
     array = array.transpose(2, 0, 1)
     if not fitted:
         return array
@@ -98,5 +98,5 @@ def _read_features(pictures: PictureSet, row: int, picture: PictureFormat, fitte
     path = pictures.paths[row]
     whole = pictures.pack.read(path) if pictures.pack else to_depth(read_row(path, picture.channels), 32).transpose(2, 0, 1)
     if whole.shape[1] != picture.height or whole.shape[2] < picture.width:
-        raise PictureError(f"it is {whole.shape[1]}x{whole.shape[2]}, not what its header said")
+        raise PictureError(f"it is {whole.shape[1]}x{whole.shape[2]}, which differs from its header")
     return window(whole, picture.width, share) if fitted else whole

@@ -1,4 +1,4 @@
-"""Which picture a sample is: a function of the seed, the dataset and the sample's position, and of nothing else."""
+"""Choose the picture of each sample as a pure function of the seed, the dataset and the sample's position."""
 
 from __future__ import annotations
 

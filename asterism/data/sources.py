@@ -1,4 +1,4 @@
-"""The kinds of data that `--data` takes; a new kind is a file and a line in SOURCES."""
+"""The kinds of data that `--data` accepts; a new kind needs a file and a line in SOURCES."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIFFs that Pillow cannot hold, more than 8 bits in colour or more than 4 channels, as tifffile reads them.
+"""Read TIFFs that Pillow cannot hold (colour above 8 bits, or more than 4 channels) with tifffile.
 
 A TIFF in memory came over a network. Of it, tifffile is to open no other file, as some microscopes' formats ask it to, and
 to unpack no more than the picture has: its decoders would otherwise make gigabytes of a few kilobytes.
@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 MAX_PAGES = 1000
-"""Pages of a TIFF in memory, each of which is a channel."""
+"""Maximum number of TIFF pages, each of which is a channel."""
 
 _PLAIN = tifffile.COMPRESSION.NONE
 _DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
@@ -49,7 +49,7 @@ def read_tiff(file: str | os.PathLike[str] | bytes, header: bool) -> tuple[np.nd
     formats: dict[str, Any] = {f"is_{name}": False for name in tifffile.TIFF.FILE_FLAGS} if inside else {}
     with tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file, **formats) as opened:
         if inside and len(opened.pages) > MAX_PAGES:
-            raise ValueError(f"it has {len(opened.pages):,} pages; at most {MAX_PAGES:,} are taken for channels")
+            raise ValueError(f"it has {len(opened.pages):,} pages; at most {MAX_PAGES:,} are accepted as channels")
         series = opened.series[0]
         channels = series.axes.replace("Y", "").replace("X", "")
         if len(channels) > 1 or len(series.axes) != len(channels) + 2:
@@ -78,16 +78,16 @@ def _check_segments(data: bytes, series: tifffile.TiffPageSeries) -> None:
     stored = 0
     for page in series.pages:
         if page is None or page.dtype is None:
-            raise ValueError("a part of it is missing, or holds no known kind of numbers")
+            raise ValueError("a part of it is missing, or has an unknown number type")
         chunk = math.prod(page.chunks) * page.dtype.itemsize
         if chunk > max(_LARGE_CHUNK, 2 * series.nbytes):
             raise ValueError("its tiles are far larger than the picture")
         if page.compression != _PLAIN and page.compression not in _DEFLATE:
             name = getattr(page.compression, "name", page.compression)
-            raise ValueError(f"its compression, {name}, is not taken here; save it without, or with deflate")
+            raise ValueError(f"its compression, {name}, is not supported; save it uncompressed or with deflate")
         stored += sum(page.databytecounts)
         if stored > len(data):
-            raise ValueError("its parts overlap, or lie outside of the file")
+            raise ValueError("its parts overlap, or lie outside the file")
         if page.compression in _DEFLATE:
             for start, count in zip(page.dataoffsets, page.databytecounts, strict=False):
                 if _unpacks_to_more(data[start : start + count], chunk):

@@ -1,4 +1,4 @@
-"""What happens to pictures on the device: crop, resize, mirror, and the way back to the size a picture had.
+"""Transform pictures on the device: crop, resize, mirror, and restore the original size.
 
 Shapes: N batch, C channels, H x W pixels. Pictures are float32 [N, C, H, W].
 """

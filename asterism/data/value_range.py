@@ -1,4 +1,4 @@
-"""How much of the value range pictures use, and what of them lies beyond it."""
+"""Measure how much of the value range pictures use, and which values lie outside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from asterism.data.pictures import PictureFormat
 
 CLIPPED = 0.01
-"""The share of values beyond the value range that may be left without a word."""
+"""Share of values outside the value range up to which no warning is given."""
 
 
 def beyond(stored: np.ndarray, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""Examine data before training: what is there, what is left out, what would go wrong."""
+"""Examine data before training: count labels and pictures, list omissions, predict errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RARE_SHARE = 0.05
 UNEVEN_RATIO = 5
 """Alternatives are called uneven when one has this many times the pictures of another."""
 FEW_HELD_OUT = 10
-"""With fewer pictures of a label in a split, what is measured on them is rough: 3 of 3 and 2 of 3 are 33 points apart."""
+"""Below this number of pictures of a label in a split, scores are imprecise: 3 of 3 and 2 of 3 differ by 33 points."""
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
 
@@ -257,7 +257,7 @@ def _warnings(
         if not report.pictures[split]:
             found.append(f"no {name} pictures")
         elif few:
-            found.append(some(few, f"labels with few {name} pictures, on which scores are rough"))
+            found.append(some(few, f"labels with few {name} pictures, so scores are imprecise"))
     if report.clipped > CLIPPED:
         found.append(f"{report.clipped:.1%} of the values lie beyond --data.value_range and are clipped")
     if report.missing:
@@ -268,7 +268,7 @@ def _warnings(
     for identity, split in zip(collection.identity or (), collection.split, strict=False):
         places[identity].add(split)
     if torn := [identity for identity, splits in places.items() if identity and len(splits) > 1]:
-        found.append(some(torn, "identities in several splits, so that scores are of what was trained on"))
+        found.append(some(torn, "identities in several splits, so scores include training data"))
     height, width = config.size
     small = [
         f

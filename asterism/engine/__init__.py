@@ -1,1 +1,1 @@
-"""The engine: everything about training that is not the science of one recipe."""
+"""The engine: everything about training that recipes share."""

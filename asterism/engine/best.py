@@ -1,4 +1,4 @@
-"""The best checkpoint of a run: by which number, where it stands, and when there is no better one to be hoped for."""
+"""The best checkpoint of a run: the score that chooses it, its step, and early stopping."""
 
 from __future__ import annotations
 

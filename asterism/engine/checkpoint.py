@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+"""Checkpoints: the complete state that a run needs to resume exactly.
 
 Files load with `weights_only=True`. Writing is atomic: a kill at any moment leaves the older file or the newer one.
 No random state is stored, since every random number is a function of seed, step and position.
@@ -38,7 +38,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch.save reports that less was written than it gave as RuntimeError.
         full = not isinstance(error, OSError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = error.strerror if isinstance(error, OSError) else "the disk took a part of it only"
+        reason = error.strerror if isinstance(error, OSError) else "the disk stored only a part of it"
         remedy = "free some space, then run the same command again to resume" if full else "check that the folder is writable"
         raise CheckpointError(f"cannot save {path}: {reason}; earlier checkpoints are untouched; {remedy}") from error
 
@@ -53,7 +53,7 @@ def newest(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None
         if state := read(path, report):
             return state
     if find(folder):
-        raise CheckpointError(f"no checkpoint in {folder} can be read; to start this run from nothing, delete that folder")
+        raise CheckpointError(f"no checkpoint in {folder} can be read; to start this run from scratch, delete that folder")
     return None
 
 
@@ -62,7 +62,7 @@ def read(path: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file surfaces as many kinds of error.
-        report(f"{path.name} cannot be read ({type(error).__name__}), and is passed over")
+        report(f"{path.name} cannot be read ({type(error).__name__}), and is skipped")
     return None
 
 

@@ -16,7 +16,7 @@ from asterism.networks.cpu.normalization import outputs_made_again
 from asterism.recipes.base import Recipe, Terms, Update
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
-"""Any of them, or the one that CXX names, compiles the loops of a CPU."""
+"""C++ compilers for CPU code; the variable CXX may name another."""
 
 
 class CompiledTerms:
@@ -91,5 +91,5 @@ def decide(device: torch.device, choice: str) -> tuple[bool, str]:
     else:
         missing = "" if any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))) else "a C++ compiler"
     if missing:
-        return False, f"not compiled (that needs {missing}, which is not there)"
+        return False, f"not compiled (compiling needs {missing}, which is not installed)"
     return True, f"updates compiled ({'asked for' if choice == 'on' else 'auto'}; the first steps take minutes)"

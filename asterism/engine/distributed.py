@@ -100,6 +100,6 @@ def _others() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise ProcessError(
-            f"no answer from the other training processes ({str(error).strip().partition(chr(10))[0]}): see what torchrun "
-            "printed of them, then run the same command again to resume"
+            f"no answer from the other training processes ({str(error).strip().partition(chr(10))[0]}): see "
+            "torchrun's output for them, then run the same command again to resume"
         ) from error

@@ -25,10 +25,10 @@ PROBE = 2
 """Pictures of the first timed batch."""
 
 PATIENCE_SECONDS = 10.0
-"""The whole micro-batch is timed if that takes no longer; else one twice as large as the first, and the line through both."""
+"""Time the whole micro-batch if it takes no longer than this; otherwise extrapolate from two smaller batches."""
 
 SAFE_SHARE = 0.9
-"""Of the free memory, which an estimate may take: libraries need some for themselves."""
+"""Share of the free memory that an estimate may use: libraries need the rest."""
 
 BYTES_PER_PARAMETER = 20
 """Weight, gradient, two Adam moments and the average, float32 each."""

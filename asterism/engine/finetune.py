@@ -1,4 +1,4 @@
-"""Fine-tuning: start from another model's weights, also onto a label space with other labels."""
+"""Fine-tuning: start from another model's weights, also with a different label space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
         ModelError: another recipe, or parameters of other shapes (another width or depth), named.
     """
     if model.name != name:
-        raise ModelError(f"--init is a model of recipe {model.name}; this run trains {name}")
+        raise ModelError(f"--init has recipe {model.name}; this run trains {name}")
     given, own = model.recipe.state_dict(), recipe.state_dict()
     slots = recipe.label_slots() if recipe.space != model.space else []
     moved = _pairs(model.recipe.label_slots(), slots)
@@ -52,9 +52,9 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     notes = []
     new = [label for label in recipe.space.names if label not in model.space.names]
     if new:
-        notes.append(f"new labels start from fresh weights: {', '.join(new)}")
+        notes.append(f"new labels with randomly initialised weights: {', '.join(new)}")
     if model.missing:
-        notes.append(f"not in the model file, start fresh: {', '.join(model.missing)}")
+        notes.append(f"not in the model file, initialised randomly: {', '.join(model.missing)}")
     return notes
 
 

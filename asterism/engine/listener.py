@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: the engine says it to a listener, and knows no terminal."""
+"""Progress of a run: the engine reports to a listener and does not use a terminal."""
 
 from __future__ import annotations
 

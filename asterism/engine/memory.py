@@ -1,4 +1,4 @@
-"""Memory: what a device has, activations computed twice instead of kept, and what still fits after running out."""
+"""Memory: free device memory, activation checkpointing, and settings that fit after running out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asterism.networks.batch_norm import frozen_statistics
 from asterism.recipes.base import Recipe
 
 NOTHING_FITS = (
-    "nothing that leaves the step as it is makes it fit: choose a smaller --train.batch_size, a smaller --data.size or "
+    "no setting that keeps the step unchanged makes it fit: choose a smaller --train.batch_size, a smaller --data.size or "
     "narrower networks (asterism list RECIPE shows the widths), or free memory"
 )
 

@@ -1,4 +1,4 @@
-"""Optimisers with a guard: a step whose gradients are not finite is skipped on the device, and counted there."""
+"""Optimisers that skip steps with non-finite gradients, and count them, on the device."""
 
 from __future__ import annotations
 

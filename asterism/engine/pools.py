@@ -1,4 +1,4 @@
-"""Pools: a history of past fakes, from which a discriminator is shown some again (arXiv:1612.07828, Section 2.3)."""
+"""Pools: a history of past fakes that the discriminator sees again (arXiv:1612.07828, Section 2.3)."""
 
 from __future__ import annotations
 

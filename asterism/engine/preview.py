@@ -1,4 +1,4 @@
-"""Previews: the same validation pictures in every target, drawn while a run trains."""
+"""Previews: fixed validation pictures translated to every target during training."""
 
 from __future__ import annotations
 

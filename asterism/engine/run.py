@@ -135,7 +135,7 @@ def prepare(
     if state is not None:
         if state["fingerprint"] != datasets.fingerprint:
             raise ConfigError(
-                f"the pictures, labels or splits are not those that {out} was trained on: give the same --data, or start "
+                f"the pictures, labels or splits differ from those that {out} was trained on: give the same --data, or start "
                 f"another run with --init {out}"
             )
         recipe.load_state_dict(state["networks"])
@@ -144,7 +144,7 @@ def prepare(
         origin = adopt_weights(recipe, settings.name, init, listener)
     licence = origin.get("licence") or settings.train.licence or OWN_LICENCE
     if settings.train.licence not in ("", licence):
-        raise ConfigError(f"--train.licence: the run is made from weights under {licence}, which holds for it too")
+        raise ConfigError(f"--train.licence: the run starts from weights under {licence}, and inherits that licence")
     recipe.begin(new=state is None)
     return Prepared(settings, out, datasets, recipe, state, origin, licence)
 
@@ -158,7 +158,7 @@ def adopt_weights(recipe: Recipe, name: str, init: str | Path, listener: Listene
     licence = str(model.info.get("licence", ""))
     if licence in ("", OWN_LICENCE, "not stated"):
         return origin
-    listener.say(f"--init: its weights are under {licence}, and so are those of this run")  # Derived weights keep a licence.
+    listener.say(f"--init: its weights are under {licence}, which this run inherits")  # Derived weights keep a licence.
     return origin | {"licence": licence}
 
 
@@ -260,7 +260,7 @@ def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
 def refuse_changes(settings: Settings, out: Path, init: str | Path | None) -> None:
     """Raise ConfigError when `out` holds a run of other settings or origin, or something that training must not replace."""
     if (out / FILE_NAME).exists() and not checkpoint.find(out / "checkpoints"):
-        raise ConfigError(f"{out} holds a model without checkpoints to go on from: give another --out, with --init {out}")
+        raise ConfigError(f"{out} holds a model without checkpoints to resume from: give another --out, with --init {out}")
     if (out / "config.json").exists():
         try:
             old = read_config(out)
@@ -288,7 +288,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
         low, high = datasets.picture.low, datasets.picture.high
         bottom, top = (low + (float(x) + 1) / 2 * (high - low) for x in (trainer.previews.x.min(), trainer.previews.x.max()))
         if text := little_used(bottom, top, datasets.picture):
-            say(f"note: the pictures of the previews hold {text}; asterism doctor says which range suits them")
+            say(f"note: the pictures of the previews hold {text}; asterism doctor suggests a range")
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")
     for pictures, read in zip(trainer.loader.sets, datasets.splits["train"], strict=True):
@@ -301,12 +301,12 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config
     if trainer.step >= config.steps:
-        say(f"nothing left to train: the run is at step {trainer.step} of {config.steps}; a larger --train.steps goes on")
+        say(f"nothing left to train: the run is at step {trainer.step} of {config.steps}; raise --train.steps to continue")
         return
     if config.batch_size < trainer.recipe.advised_batch:
-        parts = "" if trainer.recipe.coupled else ": --train.accumulate computes them in parts where memory is short"
+        parts = "" if trainer.recipe.coupled else ": --train.accumulate splits them if memory is short"
         say(
-            f"note: batches of {config.batch_size} are known to spoil {settings.name}'s results; take "
+            f"note: batches of {config.batch_size} are known to harm {settings.name}'s results; take "
             f"{trainer.recipe.advised_batch} or more{parts}"
         )
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"

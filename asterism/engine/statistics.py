@@ -1,4 +1,4 @@
-"""Means of the terms between two lines of the log, kept on the device until they are printed."""
+"""Means of the terms between two log lines, kept on the device until they are printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training step: what happens in it, in what order."""
+"""One training step: its operations, in order."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from asterism.signals import stop_signals
 from asterism.storage.model_file import FILE_NAME
 
 STOP_CHECK_STEPS = 10
-"""Several processes agree this often on whether one of them was told to stop, since agreeing costs a message."""
+"""Steps between agreements of several processes on whether to stop; each agreement costs a message."""
 
 
 class TrainingError(AsterismError, RuntimeError):
@@ -130,11 +130,11 @@ class Trainer(Steps):
     def remedy(self, drawn: Drawn) -> str:
         """Say what makes the step fit in which memory ran out."""
         if not drawn:
-            return "Free some, then run the same command again"
+            return "Free memory, then run the same command again"
         keys = self.keys_that_fit(drawn)
         if keys is None:
             return f"Tried: {memory.NOTHING_FITS}"
-        return f"Tried: it fits with {keys}; the same command with that computes the same step and resumes"
+        return f"Tried: it fits with {keys}; run the same command with this to resume with the same step"
 
     # -- between steps ---------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class Trainer(Steps):
             self.exhausted = self.patience_is_over()
             if self.exhausted:
                 self.listener.say(
-                    f"stopping early: no better one in {self.best.evaluations_since_best} measurements (train.patience)"
+                    f"stopping early: no improvement in {self.best.evaluations_since_best} measurements (train.patience)"
                 )
         self.exhausted = self.processes.any(self.exhausted, self.machine.device)
 
@@ -273,7 +273,7 @@ class Trainer(Steps):
     def ask_to_stop(self, number: int) -> None:
         """Note a signal: the loop saves and ends after this step."""
         self.signal = number
-        self.listener.say(f"{signal.Signals(number).name}: saving after this step; once more to stop at once")
+        self.listener.say(f"{signal.Signals(number).name}: saving after this step; send the signal again to stop at once")
 
     def stopping(self) -> bool:
         """Say whether a signal asked to stop; several processes agree on the step."""

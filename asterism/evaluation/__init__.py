@@ -1,1 +1,1 @@
-"""What a trained model is worth: protocols by name, measured on held-out pictures, with rows for orientation."""
+"""Evaluation: named protocols that measure a trained model on held-out pictures, with reference rows."""

@@ -1,4 +1,4 @@
-"""What evaluations of several runs share: trained classifiers, features of real pictures, weights of published networks.
+"""The cache that evaluations share: trained classifiers, features of real pictures, weights of published networks.
 
 The folder is `$ASTERISM_CACHE`, else `asterism` in the user's cache folder; deleting it costs time and nothing else, but for
 the files that the user put into `weights`.
@@ -75,5 +75,5 @@ def read_tensor(path: Path) -> Tensor | None:
     except (OSError, SafetensorError) as error:
         raise ValueError(str(error)) from error
     if digest_of_weights({"tensor": tensor}) != stated:
-        raise ValueError("its content does not match its hash")
+        raise ValueError("its content and its hash differ")
     return tensor

@@ -1,4 +1,4 @@
-"""What makes outputs of sources or latents: the trained model, and for orientation the input, real pictures, random weights.
+"""Systems that are measured: the trained model and, as reference, the input, real pictures and random weights.
 
 Shapes: N sources, K outputs of each, N K in the order of the sources.
 """
@@ -26,7 +26,7 @@ NAMES = {
     "real": "real pictures of the target",
     "random": "random weights",
 }
-"""The kinds of rows, and what they are called."""
+"""Kinds of rows and their names."""
 
 
 class DivergedError(ConfigError):
@@ -162,7 +162,7 @@ def _finite(y: Tensor) -> Tensor:
     """Return outputs if all of their values are numbers; else raise DivergedError."""
     if not y.isfinite().all():
         raise DivergedError(
-            "outputs hold values that are not numbers: these weights have diverged, so that nothing can be measured; choose "
+            "outputs hold infinite or NaN values: these weights have diverged and cannot be measured; choose "
             "another --checkpoint"
         )
     return y

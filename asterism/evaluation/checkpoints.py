@@ -1,4 +1,4 @@
-"""Which weights of a run are measured: those of the model file, of its best or last checkpoint, of one step, or of all."""
+"""Find the weights to measure: the model file, the best or last checkpoint, one step, or all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator
     model = load_model(find_model(run), device)
     if model.unreachable and not model.recipe.abilities.targets:
         raise ConfigError(
-            f"{run} lacks the network that translates to {', '.join(model.unreachable)}: what is measured goes there and back"
+            f"{run} lacks the network that translates to {', '.join(model.unreachable)}: measures translate there and back"
         )
     folder = run / "checkpoints"
     kept = {int(path.stem[5:]): path for path in checkpoint.find(folder)}

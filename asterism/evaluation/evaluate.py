@@ -1,4 +1,4 @@
-"""The job of `asterism evaluate`: measure a run by protocols, print tables, keep the records."""
+"""The job of `asterism evaluate`: measure a run by protocols, print tables, store the records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from asterism.terminal import counting
 
 BATCH = 32
 PARTIAL = ".partial-"
-"""How the folders below `samples/` begin that hold the results of protocols for the same call to go on with."""
+"""Prefix of the folders in `samples/` that hold partial results, from which the same call resumes."""
 
 
 def evaluate(
@@ -99,8 +99,8 @@ def evaluate(
     settings = Settings.of_run(run, data)
     gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
     if gone or not settings.data.sources:
-        where = f"its data are no longer at {gone[0]}" if gone else "it came without data"
-        raise ConfigError(f"{run} cannot be measured, since {where}: say where they are by --data")
+        where = f"its data have moved from {gone[0]}" if gone else "it came without data"
+        raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
     datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
@@ -134,7 +134,7 @@ def evaluate(
         with machine.backend_flags():
             said = verdict(accuracy(judge, sets, datasets.space, batch), judge)
     floor = EvaluationSetup(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
-    kept_so_far = f"what is measured is kept in {run}, but for at most a minute's work: the same command goes on from there"
+    kept_so_far = f"what is measured is kept in {run}, except at most the last minute; run the same command to resume"
     with on_signal(kept_so_far), malloc.kept(), machine.backend_flags():
         for name, step, recipe in weights:
             for protocol in asked:
@@ -319,7 +319,7 @@ def check_labelled(space: LabelSpace) -> None:
     """Raise ConfigError where the data have no labels that a classifier could be trained on."""
     if not space.num_labels:
         raise ConfigError(
-            "the data have no labels to train a classifier on, whose features are compared by default: name another network "
+            "the data have no labels to train the default feature network (a classifier) on: name another network "
             "with --extractor (inception, FILE.pt2 or module:Class), or give the pictures labels"
         )
 

@@ -1,4 +1,4 @@
-"""Networks whose features FID and its relatives compare; a name and a hash of the weights stand with every number.
+"""Feature networks for FID and similar metrics; the name and weight hash are stored with every number.
 
 `classifier` is the dataset's own and always there; `inception` is the published FID network; anything else that the user
 names is a file or a class of theirs.
@@ -100,8 +100,7 @@ def _dims(name: str, compute: Callable[[Tensor], Tensor], machine: Machine, pict
             made = compute(torch.zeros(shape, device=machine.device))
     except Exception as error:
         raise ConfigError(
-            f"extractor {name} cannot take pictures {shape}: {error}. Export it for this size, with a first dimension of any "
-            "length"
+            f"extractor {name} cannot take pictures {shape}: {error}. Export it for this size, with a free first length"
         ) from error
     if not isinstance(made, Tensor) or len(made) != 3 or made.ndim < 2:
         raise ConfigError(f"extractor {name} must give one tensor [N, ...], a row of features per picture")
@@ -114,7 +113,7 @@ def _exported(path: Path, machine: Machine) -> tuple[Callable[[Tensor], Tensor],
     try:
         module = torch.export.load(str(path)).module().to(machine.device)
     except Exception as error:  # A damaged archive surfaces as many kinds of error.
-        raise ConfigError(f"{path} is no exported program: {error}. Write it by torch.export.save") from error
+        raise ConfigError(f"{path} is not an exported program: {error}. Write it with torch.export.save") from error
     return module, digest_of_file(path)
 
 
@@ -124,11 +123,9 @@ def _module(name: str, machine: Machine) -> tuple[Callable[[Tensor], Tensor], st
         made = getattr(importlib.import_module(where), attribute)
         module = made() if isinstance(made, type) else made
     except Exception as error:  # Whatever the user's own code raises.
-        raise ConfigError(
-            f"extractor {name}: {error}; expected module:Class that Python can import from here, and make without arguments"
-        ) from error
+        raise ConfigError(f"extractor {name}: {error}; expected an importable module:Class that takes no arguments") from error
     if not isinstance(module, nn.Module):
-        raise ConfigError(f"extractor {name} is no torch.nn.Module")
+        raise ConfigError(f"extractor {name} is not a torch.nn.Module")
     module = module.eval().requires_grad_(False).to(machine.device)
     try:
         source = inspect.getsource(type(module))

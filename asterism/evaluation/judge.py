@@ -1,4 +1,4 @@
-"""The classifier that judges translations: a ResNet-18, trained once per dataset on its real training pictures.
+"""The judging classifier: a ResNet-18, trained once per dataset on its real training pictures.
 
 StarGAN (arXiv:1711.09020), Section 5.4. A trained one is kept in the cache under the hash of what it was trained on, so
 that all runs on the same data are judged by the same network and their numbers compare.
@@ -37,7 +37,7 @@ from asterism.storage.whole import write_whole
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
 NEEDED = 0.85
-"""Accuracy on real pictures, see `accuracy`, below which a classifier's verdicts are void."""
+"""Scores are void if the classifier's accuracy on real pictures (`accuracy`) is below this."""
 
 
 class JudgeClassifier:
@@ -98,16 +98,16 @@ def trained_judge(
     for other in (run / "classifier").glob("*"):  # Of other pictures or settings.
         if other != folder:
             shutil.rmtree(other) if other.is_dir() else other.unlink()
-    print("training the classifier that judges the translations (once per dataset)")
+    print("training the judging classifier (once per dataset)")
     # Not `engine.run.run`, which would join the processes of a distributed run: this is the work of one.
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
-    with on_signal(f"the classifier that judges is not trained yet; what {folder} holds of it is kept: {again}"):
+    with on_signal(f"the judging classifier is not trained yet; what {folder} holds of it is kept: {again}"):
         trainer = start(judge, folder, None, fast, Processes(), listener=Display())
         outcome = trainer.train()
     if outcome.signal is not None:
         where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
-        raise Stopped(outcome.signal, f"the classifier that judges is kept {where}: {again}")
+        raise Stopped(outcome.signal, f"the judging classifier is kept {where}: {again}")
     write_whole(shared, (folder / FILE_NAME).read_bytes(), sync=True)
     return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 

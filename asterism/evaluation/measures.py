@@ -1,4 +1,4 @@
-"""The measures that protocols choose from: what each says, and how it is computed from a batch or from two sets of features.
+"""The measures that protocols choose from: meaning, and computation from a batch or two sets of features.
 
 Shapes: N sources, K outputs of each; a measure of pictures gives [N K] values, NaN where it does not apply.
 """
@@ -274,7 +274,7 @@ KID_SPREAD = Measure(
     "kid spread",
     "",
     "",
-    "standard deviation of kid between random subsets: how far the kid of so few pictures strays",
+    "standard deviation of kid between random subsets: the uncertainty of kid at this number of pictures",
     of_features=lambda real, fake, p: _kid(real, fake, p)[1],
 )
 PRECISION = Measure(
@@ -312,7 +312,7 @@ CYCLE_PSNR = Measure(
     "cycle psnr",
     "higher",
     "dB",
-    "likeness of a picture to its translation there and back",
+    "similarity of a picture to its translation there and back",
     lambda o: psnr(o.back, o.x),
     kinds=MADE,
 )
@@ -320,7 +320,7 @@ CYCLE_SSIM = Measure(
     "cycle ssim",
     "higher",
     "",
-    "structural likeness of a picture to its translation there and back",
+    "structural similarity of a picture to its translation there and back",
     lambda o: ssim(o.back, o.x),
     kinds=MADE,
 )
@@ -328,7 +328,7 @@ IDENTITY = Measure(
     "identity error",
     "lower",
     "share",
-    "mean absolute change of pictures translated to what they are already, as a share of the range",
+    "mean absolute change of pictures translated to their own labels, as a share of the range",
     lambda o: absolute_error(o.y, o.x),
     own=True,
     kinds=MADE,
@@ -337,11 +337,11 @@ ERROR_RATIO = Measure(
     "error ratio",
     "lower",
     "",
-    "squared error to the true picture of the edit, relative to leaving the input as it is",
+    "squared error to the true picture of the edit, relative to that of the unchanged input",
     lambda o: torch.stack([o.where_true(squared_error(o.y, o.truth)), o.where_true(squared_error(o.x, o.truth))], 1),
 )
-PSNR = Measure("psnr", "higher", "dB", "likeness to the true picture", lambda o: o.where_true(psnr(o.y, o.truth)))
-SSIM = Measure("ssim", "higher", "", "structural likeness to the true picture", lambda o: o.where_true(ssim(o.y, o.truth)))
+PSNR = Measure("psnr", "higher", "dB", "similarity to the true picture", lambda o: o.where_true(psnr(o.y, o.truth)))
+SSIM = Measure("ssim", "higher", "", "structural similarity to the true picture", lambda o: o.where_true(ssim(o.y, o.truth)))
 INSIDE = Measure(
     "error inside",
     "lower",

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: read as they are needed, at any batch size, broken ones left out by name."""
+"""The pictures of an evaluation: read on demand at any batch size, without broken ones, which are named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asterism.data.reading import read_picture
 from asterism.terminal import counting
 
 KEPT_BYTES = 2**28
-"""Decoded pictures that a set keeps; the others are read again."""
+"""Number of decoded pictures that a set keeps in memory."""
 
 
 class Pictures:

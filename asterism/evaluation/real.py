@@ -1,4 +1,4 @@
-"""Features of real training pictures, computed once and kept in the cache under the hash of their content."""
+"""Features of real training pictures, computed once and cached under the hash of their content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RealFeatures:
             found = read_tensor(path)
             done = done if found is None else found
         except ValueError as error:
-            say(f"the cached features {path} are damaged ({error}); they are computed again")
+            say(f"the cached features {path} are damaged ({error}); recomputing them")
         saved = time.monotonic()
         with counting(f"features of real pictures of {pictures.set.name}") as progress:
             while len(done) < len(pictures):

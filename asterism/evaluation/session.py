@@ -1,4 +1,4 @@
-"""Runs a protocol: task by task, picture by picture, in constant memory; what is done already survives an interruption.
+"""Run a protocol task by task and picture by picture in constant memory; finished parts survive an interruption.
 
 Features of outputs are held while their task runs, and then are the few numbers that were made of them.
 """

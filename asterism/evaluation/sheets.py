@@ -20,7 +20,7 @@ from asterism.evaluation.session import Result
 
 ROWS, CASES = 6, 8
 GENERATED = 64
-"""Generated pictures on a sheet, and real ones on the sheet beside it."""
+"""Number of pictures on a sheet of generated pictures, and on the sheet of real ones."""
 SHOWN = 3
 """Outputs of a case that has several."""
 
@@ -91,14 +91,14 @@ def _ranked(translated: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]
     how, scored = "", list[tuple[float, Result, int]]()
     for result in translated:
         if "error ratio" in result.values:
-            how = "error to the true picture, relative to leaving the input as it is"
+            how = "error to the true picture, relative to that of the unchanged input"
             above, below = result.values["error ratio"].unbind(1)
             score = -above / below
         elif "cycle ssim" in result.values:
-            how = "reaching the target, then likeness after translation there and back"
+            how = "reached, then similarity after translation there and back"
             score = result.values["reached"] * 10 + result.values["cycle ssim"]
         else:
-            how = "how certain the classifier is of the target"
+            how = "the classifier's certainty of the target"
             score = result.certainty
         scored += [(value, result, i) for i, value in enumerate(score.tolist()) if value == value]
     scored.sort(key=lambda item: -item[0])  # Stable, so that equal scores keep the order of the pictures.

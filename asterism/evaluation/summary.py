@@ -1,4 +1,4 @@
-"""From the results of a protocol to the record that scores.json holds."""
+"""Build the record for scores.json from the results of a protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asterism.labels import LabelSpace
 
 Values = dict[str, float | None]
 REAL_HELD_OUT = "real held-out pictures"
-"""What the row of real pictures is called where nothing is translated."""
+"""Name of the row of real pictures if nothing is translated."""
 ALL = "all targets"
 """In the name of a row of translations that is over all of them."""
 
@@ -81,7 +81,7 @@ def _absent(bench: MeasureContext) -> list[str]:
                 bench.space.names[i] for i in choice if i in range(span.start, span.stop) and not pictures.set.holding(i).any()
             ]
             if absent:
-                notes.append(f"no picture of {', '.join(absent)} is in the split: nothing is translated from there")
+                notes.append(f"no picture of {', '.join(absent)} is in the split, so nothing is translated from it")
     return notes
 
 

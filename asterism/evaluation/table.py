@@ -1,4 +1,4 @@
-"""The scores as a person reads them in a terminal."""
+"""Print scores as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asterism.storage.scores import metric_title
 from asterism.wording import quantity
 
 SHOWN = 5
-"""Measures in the table of targets; the report has them all."""
+"""Measures in the table of targets; the report shows all."""
 
 
 def show(record: dict[str, Any], console: Console) -> None:
@@ -54,7 +54,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             f"alike; at least {judge['needed']:.0%} is needed)"
         )
     if judge and judge["void"]:
-        lines.append("VOID: it is worse than that, so nothing that it says counts")
+        lines.append("VOID: its accuracy is too low, so its scores do not count")
     meanings = [f"{metric_title(name, record)}: {m['meaning']}" for name, m in record["metrics"].items()]
     for line in [*lines, *record["notes"], *meanings]:
         console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

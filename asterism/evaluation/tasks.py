@@ -1,4 +1,4 @@
-"""What is translated to what: edits of single labels (StarGAN), ordered pairs of domains (StarGAN v2), a picture's own labels.
+"""Translation tasks: edits of single labels, ordered pairs of domains, a picture's own labels.
 
 Or what is generated, without sources.
 

@@ -1,4 +1,4 @@
-"""Evaluation while a run trains: the quick protocol on validation pictures, by which the best checkpoint is kept."""
+"""Evaluation during training: the quick protocol on validation pictures chooses the best checkpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class QuickEvaluation:
         try:
             record = self.floor.measure(self.protocol, parameters, recipe, [system], kinds=())
         except DivergedError:
-            self.floor.say("not measured: the outputs hold values that are not numbers")
+            self.floor.say("not measured: the outputs hold infinite or NaN values")
             return {m.name: None for m, _ in self.protocol.measures}
         values: dict[str, float | None] = over_all(record)[0]["values"]
         return values
@@ -67,10 +67,10 @@ def quick_evaluation(
     try:
         sets = [Pictures(held, datasets.picture, say) for held in datasets.splits["val"] if len(held)]
     except DataError as error:
-        say(f"{error}: nothing is measured while training, and the last checkpoint is kept")
+        say(f"{error}: no measurement during training; the last checkpoint is kept")
         return None
     if not sets:
-        say("no validation pictures: nothing is measured while training, and the last checkpoint is kept")
+        say("no validation pictures: no measurement during training; the last checkpoint is kept")
         return None
     if not datasets.space.num_labels:
         say(
@@ -84,7 +84,7 @@ def quick_evaluation(
     if said["void"]:
         say(
             f"the classifier is right on {said['accuracy']:.1%} of the labels of validation pictures, {said['needed']:.0%} are "
-            "needed: nothing is measured while training, and the last checkpoint is kept"
+            "needed: no measurement during training; the last checkpoint is kept"
         )
         return None
     protocol = GENERATION if named(recipe_class(settings.name).protocol).generates else PROTOCOL

@@ -1,4 +1,4 @@
-"""Graphs as PyTorch's own archives: what `torch.export` writes down, and the same compiled ahead of time."""
+"""Graphs as PyTorch archives: `torch.export` programs, and the same compiled ahead of time."""
 
 from __future__ import annotations
 

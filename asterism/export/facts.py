@@ -1,4 +1,4 @@
-"""What an exported file tells about itself: all that a program needs to use it without this library.
+"""Metadata of an exported file: everything that a program needs to use it without this library.
 
 Every value is JSON text; docs/export.md describes them one by one.
 """

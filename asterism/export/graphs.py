@@ -1,4 +1,4 @@
-"""What a model is made of for a program that uses it: a few graphs, tensors with meaning in, one tensor out.
+"""The graphs of a model for other programs: named tensors in, one tensor out.
 
     translator      image, code (or domain, or difference) -> image, or for recipes with styles: image, style -> image
     generator       latent, and what it is told -> image, for recipes that generate
@@ -29,7 +29,7 @@ from asterism.recipes.model import Model
 from asterism.recipes.render import generate, translate
 
 LARGEST = 4096
-"""Pixels of a side that a graph with free height and width takes."""
+"""Largest side in pixels that a graph with free height and width accepts."""
 
 
 @dataclass(frozen=True)

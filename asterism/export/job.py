@@ -1,4 +1,4 @@
-"""The job of `asterism export`: write a model in another format, run what was written, and compare it with the translator."""
+"""The job of `asterism export`: write a model in another format, run it, and compare it with the translator."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def export(
     if any("image" in graph.inputs for graph in graphs):
         samples = find_samples(folder if model_path.name == FILE_NAME else None, model.picture, data, precision != "int8")
     elif data:
-        raise ModelError(f"a model of {model.name} takes no pictures to be compared or calibrated on: leave out --data")
+        raise ModelError(
+            f"a model of {model.name} takes no pictures, so none can be compared or calibrated on: leave out --data"
+        )
     else:
         samples = no_pictures(model.picture)
     translator = Translator(model, "cpu", "float32")
@@ -142,7 +144,7 @@ def _checked(format: str, precision: str) -> Format:
     if precision not in PRECISIONS:
         raise ModelError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     if precision == "int8" and format != "onnx":
-        raise ModelError(f"int8 is made for onnx; {format} takes float32 or float16")
+        raise ModelError(f"int8 is for onnx only; {format} takes float32 or float16")
     return FORMATS[format]
 
 
@@ -188,7 +190,7 @@ def _quantized(
     agreement = float((before == after).float().mean())
     right = [float((labels == tried.labels).float().mean()) for labels in (before, after)]
     tell(
-        f"int8: a classifier finds the same in {agreement:.1%} of the labels; of the wanted labels {right[0]:.1%} in float32's "
+        f"int8: a classifier agrees on {agreement:.1%} of the labels; of the wanted labels {right[0]:.1%} in float32's "
         f"translations, {right[1]:.1%} in int8's"
     )
     return difference.psnr, agreement

@@ -1,4 +1,4 @@
-"""Whether an exported file does what the translator does, and how fast: measured, on pictures.
+"""Compare an exported file with the translator on pictures: differences and speed.
 
 Differences are in the range of pictures, [-1, 1]; those of styles and logits are relative to the largest of them, where that
 is above 1.
@@ -24,13 +24,13 @@ from asterism.recipes.render import generate, translate, whole_target
 from asterism.storage.model_file import ModelError
 
 LARGEST_DIFFERENCE = {"float32": 1e-4, "float16": 2e-2}
-"""Precision -> the difference from the translator above which an export has failed."""
+"""Precision -> largest allowed difference from the translator."""
 LEAST_PSNR = 30.0
-"""Decibels against float32 below which an int8 export has failed."""
+"""Lowest allowed PSNR of int8 against float32, in dB."""
 WANTED_PSNR = 35.0
-"""Decibels up to which more layers are left in float32."""
+"""PSNR in dB below which more layers stay in float32."""
 LEAST_REPEATS, SECONDS = 5, 0.5
-"""Of a timing; the fastest counts."""
+"""Minimum repetitions and seconds of a timing; the fastest counts."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Difference:
         """
         if precision == "int8" and self.psnr < LEAST_PSNR:
             raise ModelError(
-                f"the int8 {name} is {self.psnr:.1f} dB from float32; at least {LEAST_PSNR:.0f} dB are wanted: calibrate with "
-                "more of the pictures that it will see (--data), or take --precision float16; nothing was written"
+                f"the int8 {name} is {self.psnr:.1f} dB from float32; at least {LEAST_PSNR:.0f} dB are needed: calibrate with "
+                "more typical pictures (--data), or take --precision float16; nothing was written"
             )
         most = LARGEST_DIFFERENCE.get(precision, math.inf)
         worst = self.mean if name == "masks" else self.largest  # Masks have a threshold: rounding may turn single pixels over.

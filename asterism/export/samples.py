@@ -1,4 +1,4 @@
-"""Pictures that an export is tried on: held-out pictures of the run's data, given ones, or ones made for the purpose."""
+"""Pictures to test an export on: held-out pictures of the run's data, given ones, or synthetic ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asterism.recipes import recipe_class
 from asterism.recipes.settings import Settings
 
 COMPARED, CALIBRATION = 24, 64
-"""Pictures to compare on, and to find the ranges of int8 on."""
+"""Numbers of pictures for comparison and for int8 calibration."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def find_samples(folder: Path | None, picture: PictureFormat, data: Sequence[str
     if held is not None:
         return held
     if not make:
-        raise ConfigError("int8 is calibrated on pictures, and there are none: name some that the model is made for by --data")
+        raise ConfigError("int8 needs pictures for calibration, and there are none: name some typical ones with --data")
     made = make_pictures(COMPARED + CALIBRATION, picture)
-    return Samples(made[:COMPARED], made[COMPARED:], "pictures made for the purpose, since the run's data are not here")
+    return Samples(made[:COMPARED], made[COMPARED:], "synthetic pictures, because the run's data are not here")
 
 
 def no_pictures(picture: PictureFormat) -> Samples:

@@ -1,1 +1,1 @@
-"""Inference: a trained model at work, and published checkpoints in and out. Loads without the engine."""
+"""Inference: use of trained models, import and export of published checkpoints. Does not load the engine."""

@@ -1,4 +1,4 @@
-"""Targets in words, applied to pictures of the model's size: the passes of the model that they stand for.
+"""Apply targets to pictures of the model's size: run the passes of the model that a target needs.
 
 Every picture of a batch may have a target of its own, which is what serving needs.
 
@@ -8,24 +8,19 @@ Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
+from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Style, Target
 from asterism.labels import Edit, LabelSpace
 from asterism.storage.model_file import ModelError
 
-if TYPE_CHECKING:
-    from asterism.inference.translator import Translator
 
-
-def translate_each(
-    translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]
-) -> Tensor:
+def translate_each(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Translate pictures of the model's size, each to a target of its own, as one batch.
 
     Args:
@@ -39,10 +34,10 @@ def translate_each(
     Raises:
         LabelError: as for `Translator.translate`.
     """
-    machine = translator.machine
+    machine = placed.machine
     x = machine.take(x)
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
-        return passes(translator, x, targets, own_labels(translator, x, targets, known))
+        return passes(placed, x, targets, own_labels(placed, x, targets, known))
 
 
 def passes(
@@ -66,13 +61,13 @@ def passes(
         strength = torch.tensor([[target.strength] for target in those], device=x.device)
         told = recipe.condition(wanted, source, strength)
         own = x if len(rows) == len(x) else x[rows]
-        s = _styles(translator, own, those, told) if recipe.abilities.style else None
-        y = translator.render(own, told, s, tuple(mask[rows] for mask in masks))
+        s = _styles(placed, own, those, told) if recipe.abilities.style else None
+        y = placed.render(own, told, s, tuple(mask[rows] for mask in masks))
         x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
     return x
 
 
-def predict_labels(translator: Translator, x: Tensor) -> Tensor:
+def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:
     """Return the labels [N, L] that the class head reads in pictures of the model's size.
 
     Args:
@@ -81,16 +76,16 @@ def predict_labels(translator: Translator, x: Tensor) -> Tensor:
     Raises:
         ModelError: the model has no class head.
     """
-    machine = translator.machine
+    machine = placed.machine
     x = machine.take(x)
-    classify = translator.classifier(x) if translator.recipe.abilities.judges else None
+    classify = placed.classifier(x) if placed.recipe.abilities.judges else None
     if classify is None:
-        raise ModelError(f"this model of {translator.model.name} has no class head to tell a picture's labels")
+        raise ModelError(f"this model of {placed.model.name} has no class head to predict a picture's labels")
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
-        return translator.model.space.decide(classify().float().cpu())
+        return placed.model.space.decide(classify().float().cpu())
 
 
-def own_labels(translator: Translator, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
+def own_labels(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = translator.classifier(x), translator.model.space
     told = translator.recipe.abilities.told
@@ -129,6 +124,6 @@ def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], told: 
     parts: dict[int, list[int]] = {}
     for i, target in enumerate(targets):
         parts.setdefault(id(target), []).append(i)
-    made = [(targets[rows[0]].style or Style()).of(translator.styles, x[rows], told[rows]) for rows in parts.values()]
+    made = [(targets[rows[0]].style or Style()).of(placed.styles, x[rows], told[rows]) for rows in parts.values()]
     order = torch.tensor([i for rows in parts.values() for i in rows], device=x.device)
     return torch.cat(made)[order.argsort()]

@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was trained on, what was measured, and what it is and is not for.
+"""The model card: description, training data, scores, intended use and limits.
 
 Written from the files of a run; what they do not say is not claimed.
 """
@@ -109,11 +109,11 @@ def _use(run: Run, name: str, can: Abilities) -> str:
         file = f"asterism.recipes.add({json.dumps(where)})  # The recipe's file; it is not part of asterism."
         head.append(file if ".py:" in where else f"# Needs the recipe's package, {where.partition(':')[0]}, installed.")
     head.append(f"model = asterism.load({json.dumps(name, ensure_ascii=False)})")
-    lines, said = [], "Pictures of any size come in and keep their size."
+    lines, said = [], "Pictures may have any size, and results keep it."
     target = next((label for group in run.model["labels"] for label in group["labels"]), None)
     if not can.translates:
         lines = ["first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")']
-        said = "A seed is a picture: the same seed gives the same one."
+        said = "The same seed always gives the same picture."
     elif target is not None:
         lines = [f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")']
     return "\n".join(["```python", *head, *lines, "```", "", said])
@@ -157,7 +157,7 @@ def _scores(run: Run) -> str:
         ]
         parts += ["\n".join(meanings)] if meanings else []
         if record.get("classifier", {}).get("void"):
-            parts.append("The classifier that judged was not accurate enough on real pictures: nothing that it says counts.")
+            parts.append("The judging classifier was not accurate enough on real pictures: its scores do not count.")
     return "\n\n".join(parts)
 
 
@@ -169,20 +169,20 @@ def _limits(run: Run, can: Abilities) -> str:
     info = run.model["info"]
     about = " and ".join(d["name"] for d in info.get("data") or ()) or "its training data"
     made = [
-        f"It makes pictures like those of {about}, biases of the data included, and may come close to single ones of them.",
-        "A generated picture shows nothing that exists, and is no evidence of anything.",
-        "Not for deceiving: say that a published picture is generated.",
+        f"It makes pictures like {about}, including biases of the data, and may come close to single training pictures.",
+        "A generated picture shows nothing real and is not evidence.",
+        "Do not deceive: state that a published picture is generated.",
     ]
     translated = [
-        f"Made for pictures like those of {about}; on others results are not known and often worse.",
+        f"Made for pictures like those of {about}; results on other pictures are unknown and often worse.",
         "A translation shows what the model learned that a domain looks like, biases of the data included. It is no evidence "
         "of how a person, a place or an organ looks or would look.",
-        "Attributes are changed together where they went together in the data; what a target does not name may change too.",
-        "Not for deceiving: say that a published translation is one. Pictures of people: only with their consent.",
+        "Attributes that occur together in the data may change together, also those that a target does not name.",
+        "Do not deceive: state that a published picture is a translation. Pictures of people: only with their consent.",
     ]
     lines = [*(translated if can.translates else made), "Not for medical or legal decisions."]
     if not run.scores:
-        lines.append("How well it works was not measured.")
+        lines.append("Its quality was not measured.")
     return "\n".join(f"- {line}" for line in lines)
 
 

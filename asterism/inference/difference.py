@@ -1,4 +1,4 @@
-"""What a translation changes: a map of the difference, and a figure of it that a reader can measure by.
+"""Show what a translation changes: a map of the difference, and a figure with its scale.
 
 The map's size is the mean over channels of |y - x|, the score of Fixed-Point GAN (arXiv:1908.06965); its sign is that of
 the mean change: red where the picture gets brighter, blue where it gets darker. Values are shares of the pictures' value
@@ -17,10 +17,10 @@ from asterism.data.pictures import PictureFormat
 from asterism.inference.sheets import to_shown
 
 FULL_COLOUR = 0.25
-"""Change, as a share of the value range, that is drawn in full colour unless another is asked for."""
+"""Default change, as a share of the value range, that is drawn in full colour."""
 
 SMALLEST = 256
-"""A figure's panels are at least so wide, in pixels, so that its words can be read."""
+"""Minimum width of a figure's panels in pixels, so that its text can be read."""
 
 # Colours from darker to brighter over grounds of white: blue, white, red; told apart by colour-blind readers too.
 _STOPS = np.array([(5, 48, 97), (67, 147, 195), (255, 255, 255), (214, 96, 77), (103, 0, 31)], dtype=np.float32)

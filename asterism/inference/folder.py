@@ -1,4 +1,4 @@
-"""Translating files: folders in, folders out, in batches, while other threads decode and encode."""
+"""Translate files and folders in batches, while other threads decode and encode."""
 
 from __future__ import annotations
 
@@ -249,9 +249,7 @@ def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], ou
     if out.exists() and not out.is_dir():
         raise FolderError(f"{out} is a file; name a folder for the results")
     if _like_a_file(out):
-        raise FolderError(
-            f"{out} is named like a file; --out names a folder, but for the one result of one picture translated to one target"
-        )
+        raise FolderError(f"{out} looks like a file; --out must be a folder unless there is one picture and one target")
     there = [str(path) for paths in results for path in paths if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
@@ -298,9 +296,9 @@ def _find_masks(translator: Translator, folders: Sequence[Path], names: Sequence
         return []
     if len(folders) > 2 or not all(folder.is_dir() for folder in folders):
         given = ", ".join(map(str, folders))
-        raise FolderError(f"masks come from a folder, or from two: for the coarsest skip and for the others; given: {given}")
+        raise FolderError(f"expected one folder of masks, or two (for the coarsest skip and for the others); given: {given}")
     if not translator.recipe.abilities.masks:
-        raise FolderError("this model carries no edges over and takes no masks: leave out --masks")
+        raise FolderError("this model takes no masks: leave out --masks")
     found, missing = [], []
     for name in names:
         files = [next((f for s in SUFFIXES if (f := folder / f"{name}{s}").is_file()), None) for folder in folders]
@@ -308,7 +306,9 @@ def _find_masks(translator: Translator, folders: Sequence[Path], names: Sequence
         found.append([file for file in files if file])
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise FolderError(f"no mask {', '.join(f'{m}.png' for m in missing[:3])}{more}: one for each picture, of the same name")
+        raise FolderError(
+            f"no mask {', '.join(f'{m}.png' for m in missing[:3])}{more}: each picture needs one of the same name"
+        )
     return found
 
 
@@ -320,6 +320,6 @@ def _finish(writing: deque[tuple[Path, Future[None]]], summary: Summary) -> None
     except OSError as error:
         full = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise FolderError(
-            f"cannot write {path}: {error.strerror}{full}; the files that are there are whole, and --overwrite replaces them"
+            f"cannot write {path}: {error.strerror}{full}; the existing files are complete, and --overwrite replaces them"
         ) from error
     summary.written.append(path)

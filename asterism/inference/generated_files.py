@@ -1,4 +1,4 @@
-"""Pictures of latents as files: one each, or all of them as one sheet."""
+"""Write generated pictures: one file each, or all as one sheet."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def generate_files(
         FolderError: files that are there already, two of one name, or a format that cannot hold the pictures.
     """
     if out is None and sheet is None:
-        raise ConfigError("say where the pictures go: --out DIR for a file each, --sheet FILE.png for all of them on one")
+        raise ConfigError(
+            "give an output: --out DIR for one file per picture, or --sheet FILE.png for one PNG with all of them"
+        )
     seeds, picture = chosen_seeds(None, seeds), translator.model.picture
     targets = [told_of(translator, target) for target in to] or [told_of(translator, None)]
     endings = [f"__{translator.parse(target)[0].name}" for target in to] or [""]

@@ -1,4 +1,4 @@
-"""Pictures of latents.
+"""Generate pictures from latents.
 
 model = asterism.load("runs/faces")
 model.generate(count=4)                          # a list of PIL images
@@ -12,7 +12,7 @@ Shapes: N pictures, Z latent size, C channels, h x w pixels of the model, L labe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,18 +20,16 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference.images import rebuilt
+from asterism.inference.placed import PlacedModel
 from asterism.labels import LabelError
 from asterism.recipes import render
 
-if TYPE_CHECKING:
-    from asterism.inference.translator import Translator
-
 COUNT = 16
-"""Pictures that are made where neither their number nor their seeds are said."""
+"""Default number of pictures."""
 
 
 def generate(
-    translator: Translator,
+    placed: PlacedModel,
     count: int | None = None,
     *,
     seeds: Sequence[int] | None = None,
@@ -56,8 +54,8 @@ def generate(
             several datasets.
         ConfigError: a count, batch size or seed that is out of range, or both `count` and `seeds`.
     """
-    chosen, told = chosen_seeds(count, seeds), told_of(translator, to)
-    return [rebuilt(y, translator.model.picture) for y in pictures(translator, chosen, told, batch_size)]
+    chosen, told = chosen_seeds(count, seeds), told_of(placed, to)
+    return [rebuilt(y, placed.model.picture) for y in pictures(placed, chosen, told, batch_size)]
 
 
 def chosen_seeds(count: int | None, seeds: Sequence[int] | None) -> Sequence[int]:
@@ -96,21 +94,21 @@ def read_seeds(words: str) -> list[int]:
     return found
 
 
-def told_of(translator: Translator, to: str | Mapping[str, Any] | None) -> Tensor:
+def told_of(placed: PlacedModel, to: str | Mapping[str, Any] | None) -> Tensor:
     """Return what the model is told of a target, [1, ...] on its device.
 
     Raises:
         ModelError, LabelError: as for `generate`.
     """
-    model, device = translator.model, translator.machine.device
+    model, device = placed.model, placed.machine.device
     model.require("generates")
     if model.recipe.abilities.told == "none":
         if to is not None:
             raise LabelError(f"this model of {model.name} is told no labels: leave out the target, {to}")
         return torch.zeros(1, 0, device=device)
     if to is None:
-        raise LabelError(f"this model of {model.name} is told labels: name a target (--to, to=) of {translator.labels}")
-    edits = translator.parse(to)
+        raise LabelError(f"this model of {model.name} is told labels: name a target (--to, to=) of {placed.labels}")
+    edits = placed.parse(to)
     if len(edits) > 1:
         raise LabelError(f"a generated picture is of one dataset, and {to} names labels of {len(edits)}")
     labels, known, dataset = model.space.apply(edits[0], torch.zeros(1, model.space.num_labels, device=device))
@@ -122,7 +120,7 @@ def latents(seeds: Sequence[int], length: int) -> Tensor:
     return torch.cat([torch.randn(1, length, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def pictures(translator: Translator, seeds: Sequence[int], told: Tensor, batch_size: int = 16) -> Iterator[Tensor]:
+def pictures(placed: PlacedModel, seeds: Sequence[int], told: Tensor, batch_size: int = 16) -> Iterator[Tensor]:
     """Make the picture of each seed, batch by batch.
 
     Args:
@@ -136,7 +134,7 @@ def pictures(translator: Translator, seeds: Sequence[int], told: Tensor, batch_s
     """
     if batch_size < 1:
         raise ConfigError(f"the batch size is {batch_size}; expected at least 1")
-    machine, recipe = translator.machine, translator.recipe
+    machine, recipe = placed.machine, placed.recipe
     for first in range(0, len(seeds), batch_size):
         z = latents(seeds[first : first + batch_size], recipe.abilities.latent).to(machine.device)
         with torch.no_grad(), machine.backend_flags(), machine.autocast():

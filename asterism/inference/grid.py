@@ -1,4 +1,4 @@
-"""Grids: sources down the first column, what becomes of each to the right, targets and styles along the top."""
+"""Grids: sources in the first column, their translations to the right, targets and styles along the top."""
 
 from __future__ import annotations
 

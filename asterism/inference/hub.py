@@ -1,4 +1,4 @@
-"""Models as folders that stand alone, and on the hub: the model file, its card, its scores, a picture of what it does.
+"""Models as self-contained folders, and on the hub: the model file, its card, its scores, a sheet of pictures.
 
 `asterism.load` takes such a folder as it takes a run, and `owner/name` once it is on the hub.
 """
@@ -33,11 +33,11 @@ def save_pretrained(
         ModelError: no such model, a name that is none, a folder that holds something, or no room on the disk.
     """
     if name is not None and not HUB_NAME.fullmatch(name):
-        raise ModelError(f"{name!r} is no hub name; expected owner/name")
+        raise ModelError(f"{name!r} is not a hub name; expected owner/name")
     source, folder = find_model(run), Path(folder)
     abilities = load_model(source).recipe.abilities  # A damaged file, or one that this version cannot use, is not handed on.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
-        raise ModelError(f"{folder} is there already and not empty: give another folder, or say --overwrite")
+        raise ModelError(f"{folder} already exists and is not empty: give another folder, or --overwrite")
     told = read_run(source.parent) if source.name == FILE_NAME else _alone(source)
     files: dict[str, bytes] = {FILE_NAME: source.read_bytes()}
     sheet = told.held_out or (told.previews[-1] if told.previews else None)
@@ -87,18 +87,20 @@ def push_to_hub(run: str | os.PathLike[str], name: str, *, private: bool = True)
             api.upload_folder(repo_id=name, folder_path=folder, commit_message="Model, card and scores")
         except OfflineModeIsEnabled as error:
             raise ModelError(
-                f"{name} is not uploaded, since HF_HUB_OFFLINE is set: unset it, or write the folder alone (--out)"
+                f"{name} is not uploaded, because HF_HUB_OFFLINE is set: unset it, or only write the folder (--out)"
             ) from error
         except LocalTokenNotFoundError as error:
-            raise ModelError(f"{name} is not uploaded, since nobody is logged in: `hf auth login`, or set HF_TOKEN") from error
+            raise ModelError(
+                f"{name} is not uploaded, because you are not logged in: run `hf auth login`, or set HF_TOKEN"
+            ) from error
         except HFValidationError as error:
-            raise ModelError(f"{name!r} is no hub name; expected owner/name: {_first_line(error)}") from error
+            raise ModelError(f"{name!r} is not a hub name; expected owner/name: {_first_line(error)}") from error
         except HfHubHTTPError as error:  # It answered.
             refused = error.response is not None and error.response.status_code in (401, 403)
-            remedy = ". `hf auth login` logs in; a token must be allowed to write" if refused else "; try again later"
+            remedy = ". Log in with `hf auth login`; the token needs write access" if refused else "; try again later"
             raise ModelError(f"{name} is not uploaded: {_first_line(error)}{remedy}") from error
         except (HTTPError, OSError) as error:
-            raise ModelError(f"{name} is not uploaded, since the hub is not reached: {_first_line(error)}") from error
+            raise ModelError(f"{name} is not uploaded, because the hub cannot be reached: {_first_line(error)}") from error
     return str(page)
 
 

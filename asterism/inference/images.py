@@ -1,4 +1,4 @@
-"""Pictures of any kind and size on their way into a model and back out.
+"""Convert pictures of any kind and size for a model, and convert results back.
 
 A caller's picture may be a path, a PIL image, an array or a tensor; what comes back is of the same kind and size:
 
@@ -28,10 +28,10 @@ from asterism.data.arrays import as_features
 from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
 
 FITS = ("letterbox", "crop")
-"""How a picture of another size or shape meets the model: whole, padded by its edges; or its centre alone."""
+"""Ways to fit a picture of another size or shape: the whole picture with padded edges, or its centre."""
 
 DARK = 2**14
-"""16-bit pictures that reach less are taken for 12- or 14-bit ones, which are not scaled to the full range."""
+"""16-bit pictures below this maximum are treated as 12- or 14-bit ones that were not scaled to the full range."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def open_image(image: Any, picture: PictureFormat) -> Picture:
         opened = _open_stored(image.cpu().numpy(), picture)
         return Picture(opened.x, lambda y: torch.from_numpy(opened.rebuild(y)).to(image.device))
     kind = f"{type(image).__name__}{f' of {image.dtype}' if hasattr(image, 'dtype') else ''}"
-    raise PictureError(f"cannot take {kind} for a picture; give a path, a PIL image, or an array or tensor of uint8 or float")
+    raise PictureError(f"cannot take {kind} as a picture; give a path, a PIL image, or an array or tensor of uint8 or float")
 
 
 def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
@@ -123,11 +123,11 @@ def as_stored(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
     if held != picture.depth and (picture.low, picture.high) != (0, 2**picture.depth - 1):
         raise PictureError(
             f"it has {held} bits, and this model takes values from {picture.low:g} to {picture.high:g} in {picture.depth} "
-            "bits; bring it to them"
+            "bits; convert it"
         )
     if held > picture.depth and 0 < (top := int(array.max())) < DARK:
         raise PictureError(
-            f"its 16-bit values reach {top:,} of 65,535, nearly black to this model of 8-bit pictures: scale them to the full "
+            f"its 16-bit values reach {top:,} of 65,535, nearly black for this model of 8-bit pictures: scale them to the full "
             "range, or to 8 bits"
         )
     return to_depth(array, picture.depth)
@@ -192,8 +192,8 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
         raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
     if picture.depth == 32 and width > picture.width and fit == "letterbox":
         raise PictureError(
-            f"it has {width} columns, and this model takes {picture.width}: cut it into pieces, or have its centre translated "
-            "by fit crop"
+            f"it has {width} columns, and this model takes {picture.width}: cut it into pieces, or translate its centre "
+            "with fit crop"
         )
     if picture.depth == 32 and width < picture.width:
         fit = "letterbox"

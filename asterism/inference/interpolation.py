@@ -1,4 +1,4 @@
-"""Pictures on their way from one style to the next, as strips, GIFs, videos or frames."""
+"""Translate pictures in styles between given styles, as strips, GIFs, videos or frames."""
 
 from __future__ import annotations
 

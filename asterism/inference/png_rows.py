@@ -1,4 +1,4 @@
-"""A PNG that grows from the top, so that a sheet of any length is written without being held in memory."""
+"""Write a PNG row by row, so that a sheet of any length needs little memory."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from asterism.inference.sheets import row, thumbnail
 from asterism.storage.whole import writing
 
 ENDINGS = {"strip": ".png", "gif": ".gif", "mp4": ".mp4", "frames": ""}
-"""What a sequence can become, and the ending of its file; `frames` makes a folder."""
+"""Output kinds of a sequence and their file endings; `frames` makes a folder."""
 
 
 def check_kind(kind: str) -> None:
@@ -24,14 +24,14 @@ def check_kind(kind: str) -> None:
         ConfigError: no such kind, or a video without the extra that writes it.
     """
     if kind not in ENDINGS:
-        raise ConfigError(f"a sequence becomes one of {', '.join(ENDINGS)}, not {kind!r}")
+        raise ConfigError(f"the format of a sequence is one of {', '.join(ENDINGS)}, not {kind!r}")
     if kind == "mp4":
         try:
             import imageio.v2  # noqa: F401
             import imageio_ffmpeg  # noqa: F401
         except ImportError as error:
             raise ConfigError(
-                'mp4 needs the video extra: pip install "asterism[video]"; gif, strip and frames need nothing more'
+                'mp4 needs the video extra: pip install "asterism[video]"; gif, strip and frames need no extra'
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Pictures of any size and kind as small ones, and rows of these."""
+"""Small versions of pictures of any size and kind, and rows of them."""
 
 from __future__ import annotations
 

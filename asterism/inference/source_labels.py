@@ -1,4 +1,4 @@
-"""The labels that a picture already has: stated by the caller, else predicted by the model's class head.
+"""The labels of the sources: stated by the caller, or predicted by the model's class head.
 
 A target that names only some labels of a dataset keeps the others, so they must be known.
 
@@ -66,7 +66,7 @@ def complete(
     if classify is None:
         names = ", ".join(space.names[i] for i in unstated)
         raise LabelError(
-            f"this model came without its discriminator and cannot tell a picture's own {names}: "
+            f"this model has no discriminator and cannot predict the source's {names}: "
             f"name them in the target too, or give the source's (--labels, labels=), such as {space.say(unstated[0], 0)}"
         )
     logits = classify().float().cpu().masked_fill(mask & (held == 0), -torch.inf)
@@ -94,5 +94,5 @@ def _read(space: LabelSpace, labels: str | Mapping[str, Any] | None) -> dict[int
     for choice in space.alternatives:
         on = [space.names[i] for i in choice if values.get(i)]
         if len(on) > 1:
-            raise LabelError(f"labels: {' and '.join(on)} exclude each other; one holds")
+            raise LabelError(f"labels: {' and '.join(on)} exclude each other; name only one")
     return _settle(space, values)

@@ -1,4 +1,4 @@
-"""How a translation is to look, for recipes with styles: a seed, a reference, the domain's mean, or something in between.
+"""Styles of translations: from a seed, a reference or the domain's mean, and interpolation between them.
 
 Shapes: N batch, C channels, S style size; `told` is what `Recipe.condition` makes of targets, [N] or [N, n].
 """
@@ -18,7 +18,7 @@ from asterism.machine import at_least_float32
 from asterism.recipes.base import Recipe
 
 Known = dict[tuple[int, ...], Tensor]
-"""Styles [S] by what is told of their domain."""
+"""Mean styles [S] by domain."""
 
 
 class StyleBook:

@@ -18,18 +18,16 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.cuda_graphs import Recorder
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes
 from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
-from asterism.inference.styles import Between, Each, Style, StyleBook, StyleSource, Target, line
-from asterism.labels import Edit, LabelError
-from asterism.machine import Machine
+from asterism.inference.placed import PlacedModel
+from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
+from asterism.labels import Edit
 from asterism.recipes.base import Masks
-from asterism.recipes.model import Model, load_model
-from asterism.recipes.render import translate
+from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError, find_model
 
 
@@ -56,7 +54,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
     return translator
 
 
-class Translator:
+class Translator(PlacedModel):
     """A trained model, ready for pictures of any kind and size.
 
     Args:
@@ -64,19 +62,10 @@ class Translator:
         device, precision: as for `load`.
 
     Attributes:
-        model: recipe, label space, picture format, and what the file tells about itself.
-        machine: device, precision, and the reason for the choice.
-        path: the model file that it was loaded from, if it was.
+        path: the model file that it was loaded from; None for a model from memory.
     """
 
-    def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
-        self.model = model
-        self.machine = Machine.choose(device, precision)
-        self.machine.place(model.recipe)
-        self.recipe = model.recipe
-        self.recorder = Recorder(self.machine.device) if self.machine.device.type == "cuda" else None
-        self.styles = StyleBook(self.recipe)
-        self.path: Path | None = None
+    path: Path | None = None
 
     @classmethod
     def from_pretrained(
@@ -109,18 +98,6 @@ class Translator:
         if self.path is None:
             raise ModelError("this translator was not loaded from a file; asterism.load gives one that can be saved")
         return self.path
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that targets are made of: all of them, or of a recipe that is told the domain its domains.
-
-        Without those whose networks the model file lacks.
-        """
-        if self.recipe.abilities.told == "none":
-            return ()
-        space, lacking = self.model.space, self.model.unreachable
-        names = space.domain_names if self.recipe.abilities.told == "domain" else space.names
-        return tuple(name for name in names if name not in lacking)
 
     def translate(
         self,
@@ -172,7 +149,9 @@ class Translator:
         if isinstance(style, StyleSource):
             self._check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
-                raise ConfigError("like, truncation, strength and source are given where a style is made, not beside it")
+                raise ConfigError(
+                    "give like, truncation, strength and source to model.style(...), not together with its result"
+                )
             target = Target(self.parse(to), style)
         else:
             target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest), strength)
@@ -302,8 +281,8 @@ class Translator:
     def _check_styled(self) -> None:
         if not self.recipe.abilities.style:
             raise ModelError(
-                f"recipe {self.model.name} has no styles: there is nothing for style, like, truncation, strength and source "
-                "to act on, and nothing to interpolate"
+                f"recipe {self.model.name} has no styles: style, like, truncation, strength and source "
+                "have no effect, and there is nothing to interpolate"
             )
 
     def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
@@ -360,34 +339,6 @@ class Translator:
                 results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):
                 yield picture, [y[row : row + 1] for y in results], back
-
-    def render(self, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-        """Return the model's translations [N, C, h, w] of x [N, C, h, w], in [-1, 1]; arguments as `Recipe.translate` takes.
-
-        A GPU replays what it did for as many pictures of this size before.
-        """
-
-        def work(tensors: Mapping[str, Tensor]) -> Tensor:
-            given = tuple(tensors[name] for name in self.recipe.abilities.masks if name in tensors)
-            return translate(self.recipe, tensors["x"], tensors["told"], tensors.get("s"), given)
-
-        tensors = {"x": x, "told": told, **dict(zip(self.recipe.abilities.masks, masks, strict=False))}
-        if s is not None:
-            tensors["s"] = s
-        if self.recorder is None or self.recipe.calls_out:
-            return work(tensors)
-        made = self.recorder("translate", work, tensors)
-        assert made is not None
-        return made
-
-    def classifier(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return what predicts the labels of x, or none where the model file lacks its class head.
-
-        A recipe without one is told nothing but the domain, so that the other labels do not matter.
-        """
-        if not self.recipe.abilities.judges:
-            return lambda: x.new_zeros(len(x), self.model.space.num_labels)
-        return None if self.model.missing else lambda: self.recipe.classify(x)
 
     def __repr__(self) -> str:
         size = f"{self.model.picture.height}x{self.model.picture.width}"

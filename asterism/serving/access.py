@@ -1,4 +1,4 @@
-"""Who may ask, and how much: a layer around the whole application.
+"""Access control and limits: a layer around the whole application.
 
 - A service without a token answers only to names of this machine (Host), so that no web page elsewhere reaches it through a
   name that it points here; with a token, every address but /health and /ready needs it.
@@ -119,7 +119,7 @@ class Gate:
         host = headers.get("host", "")
         if self.local and self.token is None and _name(host) not in LOCAL_NAMES:
             raise Refused(
-                421, "this service answers to localhost and 127.0.0.1 only; start it with --token to use another name"
+                421, "this service answers to localhost and 127.0.0.1 only; start it with --token to allow other names"
             )
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
@@ -154,7 +154,7 @@ class Gate:
             return enter
 
         async def ask(send: Send) -> None:
-            message = "this service needs its token: send 'Authorization: Bearer TOKEN', or open /?token=TOKEN in a browser"
+            message = "this service requires its token: send 'Authorization: Bearer TOKEN', or open /?token=TOKEN in a browser"
             await _send_error(send, 401, message, None, [("www-authenticate", "Bearer")])
 
         return ask
@@ -175,7 +175,7 @@ class _Body:
     def check_length(self) -> None:
         """Refuse what says itself that it is too long, before any of it is read."""
         if not re.fullmatch(r"\d{1,15}", self.length):
-            raise Refused(400, "the Content-Length is no number")
+            raise Refused(400, "the Content-Length is not a number")
         if int(self.length) > self.bound:
             raise Refused(413, self._too_large())
 
@@ -198,7 +198,7 @@ class _Body:
         return message
 
     def _too_large(self) -> str:
-        return f"the request has more than {self.bound:,} bytes, which is the most that is taken"
+        return f"the request has more than {self.bound:,} bytes, the maximum"
 
 
 def error_body(message: str) -> bytes:

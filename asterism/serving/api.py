@@ -36,7 +36,7 @@ RESULTS: dict[str, Any] = {
                 "type": "object",
                 "required": ["to", "type", "width", "height", "image"],
                 "properties": {
-                    "to": {"description": "The target as it was given, or seed and number of a generated picture."},
+                    "to": {"description": "The target as given, or the seed and number of a generated picture."},
                     "type": {"type": "string", "enum": list(TYPES.values())},
                     "width": {"type": "integer"},
                     "height": {"type": "integer"},
@@ -53,15 +53,15 @@ ERROR = {"application/json": {"schema": {"type": "object", "required": ["error"]
 REASONS = {
     400: "The request or its picture is malformed.",
     401: "The service needs its token.",
-    403: "A page of another origin asks.",
-    404: "There is no such model.",
+    403: "The request comes from a page of another origin.",
+    404: "The model does not exist.",
     406: "The client accepts neither a picture nor JSON.",
     408: "The request did not arrive in time.",
-    413: "Too many bytes or pixels.",
-    415: "The request is neither a form nor JSON, or the picture is no PNG, JPEG, WebP or TIFF.",
+    413: "The request has too many bytes or pixels.",
+    415: "The request is neither a form nor JSON, or the picture is not a PNG, JPEG, WebP or TIFF.",
     421: "The service does not answer to this host name.",
     422: "A field is missing, unknown or wrong, or the picture cannot be used.",
-    503: "No place is free, or no time was left; ask again after Retry-After seconds.",
+    503: "The service has no free place, or ran out of time; retry after Retry-After seconds.",
 }
 
 
@@ -88,7 +88,7 @@ def api(service: Service) -> APIRouter:
         "/api/models/{name}/translate",
         tags=["translate"],
         summary="Translate a picture",
-        description="One target gives a picture, unless the client accepts JSON only; several targets give JSON.",
+        description="One target returns a picture, unless the client accepts only JSON; several targets return JSON.",
         responses=MADE | errors(400, 403, 404, 406, 408, 413, 415, 422),
         response_class=Response,
         openapi_extra={
@@ -115,7 +115,7 @@ def api(service: Service) -> APIRouter:
         "/api/models/{name}/generate",
         tags=["generate"],
         summary="Make pictures of latents",
-        description="For models that generate. One seed gives a picture, unless the client accepts JSON only; several: JSON.",
+        description="For generating models. One seed returns a picture, or JSON on request; several return JSON.",
         responses=MADE | errors(400, 403, 404, 406, 408, 413, 422),
         response_class=Response,
         openapi_extra={
@@ -200,12 +200,12 @@ def output(picture: PictureFormat, wanted: TranslateRequest | GenerateRequest) -
     wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
     name = wanted.format or ("tiff" if wide else "png")
     if picture.channels > 4 and name != "tiff":
-        raise Refused(422, f"format: {name} cannot hold the {picture.channels} channels of this model; say tiff")
+        raise Refused(422, f"format: {name} cannot hold the {picture.channels} channels of this model; use tiff")
     return {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}[name], TYPES[name]
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Wait for the work, and stop it when the client goes away."""
+    """Wait for the work, and stop it when the client disconnects."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request))
     try:

@@ -1,4 +1,4 @@
-"""The application: the API and the gate around it."""
+"""The application: the API with access control around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model as the service shows it: its name, its facts, and how a request's words become a target."""
+"""A model in the service: its name, its facts, and the parsing of targets in requests."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Hosted:
         """
         translator, space = self.translator, self.translator.model.space
         if len(wanted.to) > limits.results:
-            raise Refused(422, f"to: {len(wanted.to)} targets are more than one request may ask for, {limits.results}")
+            raise Refused(422, f"to: {len(wanted.to)} targets exceed the maximum of one request, {limits.results}")
         try:
             translator.model.require("translates")
             style: StyleSource | None = self._style(wanted, wanted.style, wanted.like, limits)
@@ -149,9 +149,9 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
         file = find_model(given)
         translator = Translator(load_model(file), device, precision)
         if not translator.recipe.abilities.makes_pictures:
-            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and makes none")
+            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and generates none")
         if translator.model.picture.depth == 32:
-            raise ModelError(f"{given} takes features, arrays of floats, which the service does not receive")
+            raise ModelError(f"{given} takes features (arrays of floats), which the service does not accept")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
         hosted[name] = Hosted(name, translator, _run_of(file))

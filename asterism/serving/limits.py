@@ -1,4 +1,4 @@
-"""What a service takes, and how it says no."""
+"""Limits of a service, and refusals."""
 
 from __future__ import annotations
 

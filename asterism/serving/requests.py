@@ -1,4 +1,4 @@
-"""Requests to translate, as multipart forms and as JSON, read and checked."""
+"""Read and check requests to translate, as multipart forms and as JSON."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Fields(BaseModel):
         min_length=1,
         max_length=1000,
         description="The targets, one result each: a label, several with commas (`Blond_Hair,Eyeglasses=no`), or an object "
-        '`{"Blond_Hair": true, "AU12": 0.8}`. Labels that it does not name keep the value of the picture.',
+        '`{"Blond_Hair": true, "AU12": 0.8}`. Labels that a target does not name stay unchanged.',
         examples=[["Blond_Hair"]],
     )
     labels: str | dict[str, bool | float] | None = Field(
         None, description="Labels that the picture has; the others are predicted."
     )
-    fit: Literal["letterbox", "crop"] = Field("letterbox", description="All of the picture, or its centre pasted back.")
+    fit: Literal["letterbox", "crop"] = Field("letterbox", description="The whole picture, or its centre, pasted back.")
     style: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a style.")
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
     strength: float = Field(
@@ -72,7 +72,7 @@ class GenerateRequest(BaseModel):
         default_factory=lambda: [0],
         min_length=1,
         max_length=1000,
-        description="Of each its picture: the same seed is the same picture.",
+        description="One picture per seed; a seed always gives the same picture.",
         examples=[[7, 8, 9]],
     )
     to: str | dict[str, bool | float] | None = Field(None, description="The target, for models that are told labels.")
@@ -112,7 +112,7 @@ async def read_generate_request(request: Request, limits: Limits) -> GenerateReq
     """
     wanted = _checked(GenerateRequest, await _json(request))
     if len(wanted.seeds) > limits.results:
-        raise Refused(422, f"seeds: {len(wanted.seeds)} pictures are more than one request may ask for, {limits.results}")
+        raise Refused(422, f"seeds: {len(wanted.seeds)} pictures exceed the maximum of one request, {limits.results}")
     return wanted
 
 
@@ -136,7 +136,7 @@ async def _json(request: Request) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is not JSON") from error
     if not isinstance(given, dict):
-        raise Refused(422, "the JSON is no object; expected image, to and what else the API's page lists")
+        raise Refused(422, "the JSON is not an object; expected image, to and what else the API's page lists")
     return given
 
 

@@ -1,4 +1,4 @@
-"""The process: sockets, signals, and an end that finishes what was accepted."""
+"""The process: sockets, signals, and a shutdown that finishes accepted requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def serve(
     if token is not None and len(token) < 16:
         raise ConfigError(f"the token has {len(token)} characters; take at least 16, such as {secrets.token_urlsafe(24)}")
     if token is not None and not (token.isascii() and token.isprintable() and token == token.strip()):
-        raise ConfigError("the token has characters that requests cannot bring; take letters, digits, dashes, underscores")
+        raise ConfigError("the token has characters that requests cannot send; use letters, digits, dashes, underscores")
     if not local and token is None:
         raise ConfigError(
             f"{host} can be reached from other machines, so a token is needed: --token {secrets.token_urlsafe(24)} "
@@ -77,7 +77,7 @@ def bind(host: str, port: int) -> socket.socket:
         ConfigError: it cannot be had, with the reason.
     """
     if not 0 <= port < 2**16:
-        raise ConfigError(f"the port is {port}; expected 0 to {2**16 - 1}, of which 0 takes a free one")
+        raise ConfigError(f"the port is {port}; expected 0 to {2**16 - 1}, where 0 takes a free one")
     try:
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -118,11 +118,11 @@ class Server(uvicorn.Server):
             print(f"serving {models} at {where}/api; Ctrl-C ends it", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing more, finish what was accepted, then close."""
+        """Accept no more requests, finish the accepted ones, then close."""
         for server in self.servers:
             server.close()
         if self.service.taken:
-            print(f"finishing {self.service.taken} accepted; Ctrl-C again leaves them", file=sys.stderr, flush=True)
+            print(f"finishing {self.service.taken} accepted; Ctrl-C again drops them", file=sys.stderr, flush=True)
         await self.service.drained(lambda: self.force_exit)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What is cut off now are idle connections.
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""The service: a request in, finished results out, within its limits.
+"""The service: translates and generates for requests, within its limits.
 
 A request takes a place per result from the moment it is accepted until its answer is made or its client is gone. Decoding
 and encoding run in a few threads, the networks in the device's own.
@@ -37,7 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 RETURN_EVERY = 2.0
-"""Seconds after which freed memory goes back to the system, if anything was done."""
+"""Seconds between returns of freed memory to the system, after work."""
 
 
 class Service:
@@ -80,9 +80,9 @@ class Service:
             Refused: 503, they are all taken, or the service is closing.
         """
         if self.closing:
-            raise Refused(503, "the service is shutting down; ask again when it is back", retry_after=5)
+            raise Refused(503, "the service is shutting down; retry when it is back", retry_after=5)
         if self.taken + count > self.limits.places:
-            raise Refused(503, f"all {self.limits.places} places are taken or would be; ask again in a moment")
+            raise Refused(503, f"all {self.limits.places} places are taken or would be; retry in a moment")
         self.taken += count
         try:
             yield
@@ -130,7 +130,7 @@ class Service:
         except LabelError as error:
             raise Refused(422, str(error)) from error
         except Exception as error:
-            raise Refused(503, "the translation failed on the server, whose log says why; ask again, or for less") from error
+            raise Refused(503, "the translation failed on the server, see its log; retry, or ask for less") from error
         finished = await asyncio.gather(*(loop.run_in_executor(self._pool, conclude, y) for y in results))
         self.metrics.translated(hosted.name, len(finished))
         self._made = True

@@ -1,4 +1,4 @@
-"""From uploaded bytes to a picture: nothing is decoded before its kind and its size are known to be allowed.
+"""Decode uploaded pictures, after checking that their type and size are allowed.
 
 Four decoders are named, PNG, JPEG, WebP and TIFF; no other one sees the bytes, whatever a file calls itself.
 """
@@ -15,7 +15,7 @@ from asterism.inference.images import as_stored
 from asterism.serving.limits import Limits, Refused
 
 KINDS = ("PNG", "JPEG", "WEBP", "TIFF")
-"""Pillow's names of the decoders that uploads may reach."""
+"""Pillow decoders that uploads may use."""
 
 MAX_SCANS = 100
 """A progressive JPEG passes over all of its pixels once per scan; encoders write about ten."""
@@ -64,7 +64,7 @@ def _kind(data: bytes) -> str:
         return "WEBP"
     if data[:4] in (b"II*\0", b"MM\0*"):
         return "TIFF"
-    raise Refused(415, f"this is no PNG, JPEG, WebP or TIFF picture{_guess(data)}; convert it to one of these")
+    raise Refused(415, f"this is not a PNG, JPEG, WebP or TIFF picture{_guess(data)}; convert it to one of these")
 
 
 def _guess(data: bytes) -> str:
@@ -94,7 +94,7 @@ def _size(data: bytes, kind: str) -> tuple[int, int]:
             animated = kind == "PNG" and b"acTL" in data[: data.find(b"IDAT")]
     except (PictureError, ValueError, struct.error) as error:
         if isinstance(error.__cause__, Image.DecompressionBombError):
-            raise Refused(413, "the picture has far more pixels than are taken; make it smaller") from error
+            raise Refused(413, "the picture has far more pixels than allowed; make it smaller") from error
         reason = _pathless(str(error)) if isinstance(error, PictureError) else "its header is damaged"
         raise Refused(422, f"the {kind} picture cannot be used: {reason}") from error
     if animated:
@@ -122,15 +122,15 @@ def _check_size(width: int, height: int, picture: PictureFormat, limits: Limits,
         raise Refused(422, f"the picture has {width} x {height} pixels: nothing to translate")
     if width * height > limits.pixels:
         raise Refused(
-            413, f"the picture has {width:,} x {height:,} pixels; at most {limits.pixels:,} are taken: make it smaller"
+            413, f"the picture has {width:,} x {height:,} pixels; at most {limits.pixels:,} are allowed: make it smaller"
         )
     scale = max(height / picture.height, width / picture.width)
     if letterbox and scale**2 * picture.height * picture.width > 2 * limits.pixels:
-        raise Refused(413, f"the picture is too long for its width, {width:,} x {height:,} pixels: crop it, or say fit=crop")
+        raise Refused(413, f"the picture is too long for its width, {width:,} x {height:,} pixels: crop it, or use fit=crop")
 
 
 def _pathless(reason: str) -> str:
     """Return a decoder's words unless they speak of objects or files of this machine."""
     if "truncated" in reason.lower():
-        return "it is cut short; send it again"
+        return "it is truncated; send it again"
     return "it is damaged" if "<" in reason or "/" in reason or "\\" in reason else reason

@@ -1,4 +1,4 @@
-"""The device's one thread: whatever waits for a model is translated together, each picture to its own target.
+"""The device's only thread: translates the waiting pictures of a model as one batch, each to its own target.
 
 There is no waiting time to choose: the thread takes what is there, and what arrives while the device works is the next
 batch. So a lone picture is not held up, and under load batches fill by themselves.

@@ -44,7 +44,7 @@ FLAGS = {
     "studio": "--host --port --login --max-upload --device --precision",
     "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",
     "export": "--format --precision --data --out --push --overwrite",
-    "import": "--labels --domains --image-size --fan --licence --out",
+    "import": "--labels --domains --image-size --keep --licence --out",
     "list": "",
     "info": "",
 }
@@ -98,7 +98,7 @@ def test_from_data_to_report(
     words = ["translate", str(out), str(pictures), "--out", str(tmp_path / "t"), "--to", "Green", "--to", "Border=no,Blue"]
     assert main(words) == 0
     told = capsys.readouterr().out
-    assert "broken.png: it is not a picture" in told and "files written: 4; sources left out: 1" in told
+    assert "broken.png: it is not a readable picture" in told and "files written: 4; sources left out: 1" in told
     sizes = {p.relative_to(tmp_path / "t").as_posix(): Image.open(p).size for p in (tmp_path / "t").rglob("*.*")}
     assert sizes == {
         "odd__Green.png": (37, 61),
@@ -144,7 +144,7 @@ def test_a_run_starts_from_a_model_of_its_own_recipe_only(
 ) -> None:
     more = ["--init", str(run), *(["--dry-run"] if command == "rehearse" else [])]
     said = refusal(train(shapes_dir, tmp_path / "new", *more, recipe="fixed_point"), capsys)
-    assert said == "--init is a model of recipe stargan; this run trains fixed_point"
+    assert said == "--init has recipe stargan; this run trains fixed_point"
     said = refusal(train(shapes_dir, tmp_path / "new", *more, "--recipe.conv_dim", "8"), capsys)
     assert said.endswith("set --recipe.conv_dim 4, as the model has")
     assert not (tmp_path / "new").exists()
@@ -192,7 +192,7 @@ def folders(shapes: Path, table: Path) -> Path:
 
 BAD: list[tuple[Callable[[Path, Path], Path], str, str]] = [
     (change_nothing, "--data.labels Red,Bordr", "--data.labels Bordr: no table has such a column (did you mean Border?)"),
-    (folders, "--data.labels red", "there is no table; the folders decide"),
+    (folders, "--data.labels red", "without a table, folders are labels"),
     (empty_folder, "", "holds no pictures; expected one folder of pictures per domain"),
     (one_domain, "", "one domain only (red); expected two or more folders"),
     (one_level_too_high, "", "did you mean --data {tmp}/high/shapes?"),
@@ -380,10 +380,10 @@ def test_misspelt_commands_end_with_status_2_and_the_nearest_word(capsys: pytest
         (["pack", "d", "--out", "p", "--size", "64"], "did you mean --data.size?"),
         (["train", "--steps", "8", "stargan", "--data", "d", "--out", "r"], "did you mean --train.steps?"),
         (["report", "--data.size=3", "run"], "unrecognized argument --data.size"),
-        (["export", "r", "--format", "hub", "--precision", "float16"], "--precision goes with --format onnx, pt2 or aoti"),
-        (["export", "r", "--format", "published", "--data", "d"], "--data goes with --format onnx, pt2 or aoti"),
-        (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--count", "3"], "--count goes with --style"),
-        (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--style", "1", "--count", "0"], "is at least 1"),
+        (["export", "r", "--format", "hub", "--precision", "float16"], "--precision requires --format onnx, pt2 or aoti"),
+        (["export", "r", "--format", "published", "--data", "d"], "--data requires --format onnx, pt2 or aoti"),
+        (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--count", "3"], "--count requires --style"),
+        (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--style", "1", "--count", "0"], "must be at least 1"),
     ):
         with pytest.raises(SystemExit) as end:
             main(words)

@@ -129,7 +129,7 @@ def test_the_range_is_that_of_the_training_features(tmp_path: Path) -> None:
     np.save(root / "val" / "anna" / "loud.npy", mel(99))
     data = open_data(config(root))
     assert data.picture == PictureFormat(1, ROWS, COLUMNS, 0.0, pytest.approx(15.44), 32)
-    assert any("reach from 0 to 15.44, which map to -1 and 1" in note for note in data.notes)
+    assert any("reach from 0 to 15.44, mapped to -1 and 1" in note for note in data.notes)
     stated = open_data(config(root, value_range=(-20.0, 20.0)))
     assert (stated.picture.low, stated.picture.high) == (-20, 20) and not any("reach from" in note for note in stated.notes)
     held_out = to_float(load_rows(data.splits["val"][0], [0], data.picture), data.picture)
@@ -148,7 +148,7 @@ def test_the_range_is_that_of_the_training_features(tmp_path: Path) -> None:
             "numbers of channels: 12 with 1, such as .*; train on those of one number",
         ),
         ({"picture": np.zeros((ROWS, 50), np.uint8)}, {}, "12 files hold features .floats., such as .*npy; 1 are pictures"),
-        ({}, {"crop": 20}, "--data.crop 20 is of pictures"),
+        ({}, {"crop": 20}, "--data.crop 20 is for pictures"),
         ({}, {"value_range": (3.0, 3.0)}, "the range of features is 3 to 3; give two values, the lower first"),
         ({}, {"channels": 3}, "--data.channels 3: pictures that cannot be converted"),
     ],

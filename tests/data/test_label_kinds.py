@@ -74,7 +74,7 @@ def test_columns_of_numbers_are_labels_in_their_range(tmp_path: Path) -> None:
 def test_without_being_named_numbers_are_no_labels(tmp_path: Path) -> None:
     data = open_data(config(action_units(tmp_path / "faces")))
     assert data.space.names == ("Smiling",)
-    assert any("columns that are no labels" in note and "AU01" in note for note in data.notes)
+    assert any("columns not used as labels" in note and "AU01" in note for note in data.notes)
 
 
 def test_a_table_may_hold_nothing_but_numbers_beside_a_text(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_is_no_number_is_named(tmp_path: Path, cell: str, numbers: str, mes
         open_data(config(root, numbers=numbers))
 
 
-@pytest.mark.parametrize(("value", "message"), [("0.5", "is 0.5 in every training picture"), ("", "stands in no row")])
+@pytest.mark.parametrize(("value", "message"), [("0.5", "is 0.5 in every training picture"), ("", "has no value in")])
 def test_a_number_that_never_changes_is_refused(tmp_path: Path, value: str, message: str) -> None:
     root = table(tmp_path / "faces", "Smiling,AU01", *[f"{i % 2},{value}" for i in range(6)])
     with pytest.raises(DataError, match=message):
@@ -249,7 +249,7 @@ def test_a_folder_of_unlabelled_pictures_is_kept_if_asked(tmp_path: Path, name: 
     (train,) = data.splits["train"]
     assert data.space.names == ("cat", "dog") and len(train) == 60
     assert (train.known.sum(1) == 0).sum() == 30 and not train.labels[train.known.sum(1) == 0].any()
-    assert any("of which no label is known: 30" in note for note in data.notes)
+    assert any("without a known label: 30" in note for note in data.notes)
 
 
 def test_pictures_without_a_row_are_kept_if_asked(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_samplers_and_balance_cope_with_pictures_of_no_known_label(tmp_path: Pat
 def test_the_doctor_counts_unlabelled_pictures(tmp_path: Path) -> None:
     diagnosis = examine(config(some_unlabelled(tmp_path / "pets"), unlabelled="keep"))
     assert diagnosis.datasets[0].unknown == 30 and diagnosis.datasets[0].unlabelled == ["cover.png"]
-    assert "pictures of which no label is known: 30" in shown(diagnosis)
+    assert "pictures without a known label: 30" in shown(diagnosis)
 
 
 # -- what was there before ---------------------------------------------------------------------------------------------

@@ -213,9 +213,9 @@ def test_nothing_is_replaced_and_nothing_half_written(shapes_dir, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     pack(config(shapes_dir), out)
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="already exists"):
         pack(config(shapes_dir), out)
-    with pytest.raises(DataError, match="is a pack already"):
+    with pytest.raises(DataError, match="is already a pack"):
         pack(config(out), tmp_path / "again")
     # A kind of source of somebody's own: nothing in a pack says how to read it.
     monkeypatch.setattr(sources, "SOURCES", ((Path.is_dir, lambda path, config: read_folder(path, config)), *sources.SOURCES))

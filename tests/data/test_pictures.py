@@ -188,7 +188,7 @@ def test_broken_files_are_explained(tmp_path: Path) -> None:
     np.save(tmp_path / "int.npy", np.zeros((4, 4), np.int32))
     reasons = {
         "empty.jpg": "empty",
-        "text.png": "not a picture",
+        "text.png": "not a readable picture",
         "int.npy": "int32",
         "gone.jpg": "no such file",
     }

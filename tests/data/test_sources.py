@@ -135,7 +135,7 @@ def test_empty_and_absent_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read(tmp_path / "gone")
     picture(tmp_path / "a.png")
-    with pytest.raises(DataError, match="no folder and no table"):
+    with pytest.raises(DataError, match="neither a folder nor a table"):
         read(tmp_path / "a.png")
     with pytest.raises(DataError, match="--data"):
         open_data(DataConfig())
@@ -227,7 +227,7 @@ def test_columns_with_a_meaning_are_no_labels(tmp_path: Path) -> None:
     found = read(table(tmp_path, text))
     assert found.groups[0].labels == ("Happy",)
     assert found.identity == ["0", "0", "1"]
-    assert found.notes == ["columns that are no labels unless --data.labels says so: 3 (Constant 1, Age 30/31/32, name x/y/z)"]
+    assert found.notes == ["columns not used as labels; --data.labels can add them: 3 (Constant 1, Age 30/31/32, name x/y/z)"]
     assert read(tmp_path, labels="Happy").notes == [], "who chose knows"
 
 
@@ -287,7 +287,7 @@ def test_malformed_celeba_lists_say_where(tmp_path: Path) -> None:
 
 
 def test_a_text_column_that_is_no_label_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'name' is no label: in 3 rows it holds values: 3"):
+    with pytest.raises(DataError, match="'name' is not a label: in 3 rows it holds values: 3"):
         read(table(tmp_path, "file,name\na.png,x\nb.png,y\nc.png,z\n"), labels="name")
 
 
@@ -351,7 +351,7 @@ def test_mixed_channels_need_a_word(tmp_path: Path) -> None:
 
 def test_channels_that_pictures_cannot_be_converted_to_are_no_broken_pictures(tmp_path: Path) -> None:
     folders(tmp_path, "cat", "dog", count=12)
-    with pytest.raises(DataError, match=r"--data.channels 4: pictures that cannot be converted: 24 .*cat_0.png of 3.*leave it"):
+    with pytest.raises(DataError, match=r"--data.channels 4: pictures that cannot be converted: 24 .*cat_0.png of 3.*omit it"):
         open_(tmp_path, channels=4)
     for name in ("cat", "dog"):
         for i in range(12):

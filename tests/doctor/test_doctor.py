@@ -82,7 +82,7 @@ def test_every_kind_of_unreadable_file_is_named_with_its_reason(shapes: Path) ->
     reasons = dict(diagnosis.datasets[0].unreadable)
     assert list(reasons) == ["red/a.png", "red/b.png", "red/c.png"]
     assert reasons["red/a.png"] == "the file is empty"
-    assert "not a picture" in reasons["red/b.png"]
+    assert "not a readable picture" in reasons["red/b.png"]
     assert found(diagnosis, "cannot be read, left out: 3")
     assert "red/a.png: the file is empty" in shown(diagnosis) and "red/c.png: " in shown(diagnosis)
     assert sum(diagnosis.datasets[0].pictures.values()) == 72, "pictures that training will see"
@@ -125,7 +125,7 @@ def test_imbalance_is_warned_of(shapes: Path, tmp_path: Path) -> None:
     assert "Rare 4.2%" in found(diagnosis, "few training pictures")
     assert not [w for w in diagnosis.warnings if "Even" in w and "training" in w]
     assert "shapes: no test pictures" in diagnosis.warnings
-    assert "(Rare 1, Even 0)" in found(diagnosis, "few validation pictures, on which scores are rough: 2")
+    assert "(Rare 1, Even 0)" in found(diagnosis, "few validation pictures, so scores are imprecise: 2")
 
 
 def test_tables_and_pictures_that_miss_each_other_are_told(table: Path) -> None:
@@ -218,7 +218,7 @@ def test_training_says_that_values_use_little_of_their_depth(tmp_path: Path, cap
         for i in range(12):
             write(tmp_path / "d" / name / f"{i}.tif", np.full((32, 32, 1), 300 * i, np.uint16))
     train("stargan", tmp_path / "d", tmp_path / "run", overrides=small(train__steps=1))
-    assert "of 0 to 65,535; asterism doctor says which range" in capsys.readouterr().out
+    assert "of 0 to 65,535; asterism doctor suggests a range" in capsys.readouterr().out
 
 
 def test_medical_files_that_are_not_read_are_explained(tmp_path: Path) -> None:
@@ -234,6 +234,6 @@ def test_medical_files_that_are_not_read_are_explained(tmp_path: Path) -> None:
         np.save(tmp_path / name / "sound.npy", np.zeros((4, 40, 3), np.uint16))  # A ribbon of three channels.
     reasons = dict(examine(config(tmp_path)).datasets[0].unreadable)
     assert "looks like [C, H, W]; save it as [H, W, C]" in reasons["a/first.npy"] and "a/sound.npy" not in reasons
-    assert "16 bits with a sign; shift and scale" in reasons["b/ct.tif"]
+    assert "signed 16-bit integers; shift and scale" in reasons["b/ct.tif"]
     said = " ".join(shown(examine(config(tmp_path))).split())
     assert "2 files hold features (floats), such as" in said and "float.npy" in said and "train on one kind" in said

@@ -140,9 +140,9 @@ def test_the_quick_protocol_runs_while_training(
     )
     model = load_model(tmp_path / "run" / "model.safetensors")
     assert model.info["scores"]["fid"] == min(line["scores"]["fid"] for line in scored)
-    assert capsys.readouterr().out.count("training the classifier") == 1
+    assert capsys.readouterr().out.count("training the judging classifier") == 1
     train("stargan", table_dir, tmp_path / "again", overrides=own)
-    assert "training the classifier" not in capsys.readouterr().out
+    assert "training the judging classifier" not in capsys.readouterr().out
     again = [line["scores"] for line in read_log(tmp_path / "again" / "log.jsonl") if "scores" in line]
     assert again == [line["scores"] for line in scored], "the same run, the same numbers"
 
@@ -170,7 +170,7 @@ def test_a_step_that_cannot_be_measured_does_not_end_training(
         file.write_bytes(file.read_bytes()[:-60])
     outcome = train("stargan", data, tmp_path / "other", overrides=own)
     told = capsys.readouterr().out
-    assert outcome.step == 4 and "no picture of table can be decoded: nothing is measured while training" in told
+    assert outcome.step == 4 and "no picture of table can be decoded: no measurement during training" in told
 
 
 def test_without_validation_pictures_a_run_says_so_and_keeps_the_last(
@@ -185,7 +185,7 @@ def test_without_validation_pictures_a_run_says_so_and_keeps_the_last(
         (data / folder.name).symlink_to(folder)
     (data / "manifest.csv").write_text("\n".join(lines))
     train("stargan", data, tmp_path / "run", overrides=settings(train__steps=2))
-    assert "no validation pictures: nothing is measured while training" in capsys.readouterr().out
+    assert "no validation pictures: no measurement during training" in capsys.readouterr().out
     assert quick_evaluation is not None and load_model(tmp_path / "run" / "model.safetensors").info["step"] == 2
 
 

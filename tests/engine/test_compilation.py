@@ -51,7 +51,7 @@ def test_what_is_compiled_is_said_with_the_reason(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++" if name == "g++" else None)
     assert decide(CPU, "on")[0]
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert decide(CPU, "on") == (False, "not compiled (that needs a C++ compiler, which is not there)")
+    assert decide(CPU, "on") == (False, "not compiled (compiling needs a C++ compiler, which is not installed)")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert decide(torch.device("cuda"), "auto")[0]
 

@@ -72,7 +72,7 @@ def test_what_is_asked_for_when_memory_runs_out(shapes_dir, tmp_path, monkeypatc
     """The run that died goes on with the keys that the error names."""
     leave_room_for_two(monkeypatch, "generator_terms")
     overrides = NARROW | {"train.batch_size": 8, "train.steps": 4}
-    with pytest.raises(TrainingError, match="at step 1 .*it fits with --train.accumulate 4; the same command") as caught:
+    with pytest.raises(TrainingError, match="at step 1 .*it fits with --train.accumulate 4; run the same command") as caught:
         train("stargan", shapes_dir, tmp_path / "run", overrides=overrides)
     assert "2.00 GiB" in str(caught.value)
     assert train("stargan", shapes_dir, tmp_path / "run", overrides=overrides | {"train.accumulate": 4}).step == 4
@@ -92,7 +92,7 @@ def test_when_only_recomputing_fits_and_when_nothing_does(shapes_dir, tmp_path, 
     again = NARROW | {"train.checkpoint_activations": True}
     assert train("stargan", shapes_dir, tmp_path / "run", overrides=again).step == 4
     fits[0] = False
-    with pytest.raises(TrainingError, match="nothing that leaves the step as it is makes it fit"):
+    with pytest.raises(TrainingError, match="no setting that keeps the step unchanged makes it fit"):
         train("stargan", shapes_dir, tmp_path / "other", overrides=NARROW)
 
 
@@ -114,7 +114,7 @@ def test_other_errors_are_not_taken_for_it(shapes_dir, tmp_path, monkeypatch):
         (40, {"accumulate": 2}, "with --train.accumulate 4, which"),
         (13, {}, "with --train.accumulate 16 --train.checkpoint_activations yes, which"),
         (13, {"checkpoint_activations": True}, "with --train.accumulate 16, which"),
-        (11, {}, "nothing that leaves the step as it is makes it fit: choose a smaller --train.batch_size"),
+        (11, {}, "no setting that keeps the step unchanged makes it fit: choose a smaller --train.batch_size"),
         (None, {}, ""),
     ],
 )

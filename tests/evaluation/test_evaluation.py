@@ -297,7 +297,7 @@ def test_weights_that_have_diverged_are_refused(run: Path, monkeypatch: pytest.M
     """In measures NaN means that one does not apply."""
     translate = StarGAN.translate
     monkeypatch.setattr(StarGAN, "translate", lambda self, *args, **rest: translate(self, *args, **rest) * math.nan)
-    with pytest.raises(ConfigError, match="not numbers: these weights have diverged"):
+    with pytest.raises(ConfigError, match="NaN values: these weights have diverged"):
         evaluate(run, protocols=["truth"], **CPU)
     assert not (run / "scores.json").exists()
 
@@ -327,7 +327,7 @@ def test_without_domains_there_are_no_pairs_of_them() -> None:
     sets: Any = [SimpleNamespace(set=SimpleNamespace(dataset=0))]
     recipe: Any = SimpleNamespace(abilities=Abilities(translates=True, style=4))
     protocol = PROTOCOLS["stargan_v2"]
-    with pytest.raises(ConfigError, match="needs pictures of domains, .* none are among A, B: .*--data.exclusive"):
+    with pytest.raises(ConfigError, match="needs domains, .* there are none among A, B: .*--data.exclusive"):
         protocol.tasks(sets, LabelSpace.from_text("A,B"), [], recipe, protocol.parameters)
 
 
@@ -359,7 +359,7 @@ def test_data_that_are_gone_or_have_other_labels_are_refused(
     config = json.loads((run / "config.json").read_text())
     config["data"]["sources"] = [str(tmp_path / "gone")]
     (run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match=r"no longer at .*gone: say where they are by --data"):
+    with pytest.raises(ConfigError, match=r"have moved from .*gone: give their location with --data"):
         evaluate(run)
 
 
@@ -390,7 +390,7 @@ def test_ten_outputs_in_two_modes_for_recipes_with_styles(discs: Path, tmp_path:
     assert list(records) == ["stargan_v2/classifier/val/last", "truth/classifier/val/last"]
     sheets = {case["file"].rpartition("/")[2]: case for case in records["stargan_v2/classifier/val/last"]["cases"]}
     assert set(sheets) == {"held_out.png", "best.png", "worst.png", "styles.png", "references.png"}
-    assert "how certain the classifier is" in sheets["best.png"]["caption"] and "first 3" in sheets["best.png"]["caption"]
+    assert "certainty of the target" in sheets["best.png"]["caption"] and "first 3" in sheets["best.png"]["caption"]
     assert sheets["references.png"]["columns"] == ["source", "Red", "Green", "Blue"]
     record = records["stargan_v2/classifier/val/last"]
     assert {f"{a} to {b}, {mode}" for a, b, mode in pairs_of("Red", "Green", "Blue")} == set(record["targets"])

@@ -51,10 +51,10 @@ def test_extractors_that_are_not_there_are_refused_with_the_remedy(
         ("inception", r"pip install \"asterism\[inception\]\"|weights of the inception extractor are not at"),
         ("incepton", "no extractor 'incepton': classifier, inception, a file written by torch.export.save"),
         (str(tmp_path / "none.pt2"), "there is no extractor file"),
-        (str(tmp_path / "bad.pt2"), "is no exported program"),
-        ("tests.evaluation.test_extractors:Missing", "expected module:Class"),
+        (str(tmp_path / "bad.pt2"), "is not an exported program"),
+        ("tests.evaluation.test_extractors:Missing", "expected an importable module:Class"),
         ("tests.evaluation.test_extractors:Path", "is no torch.nn.Module"),
-        ("torch.nn:Linear", "missing 2 required .*expected module:Class that Python can import from here, and make without"),
+        ("torch.nn:Linear", "missing 2 required .*expected an importable module:Class that takes no"),
     ):
         with pytest.raises(ConfigError, match=words):
             evaluate(run, features=name, **CPU)

@@ -145,7 +145,7 @@ def test_another_extractor_needs_no_classifier(run: Path, capsys: pytest.Capture
 
 def test_without_labels_there_is_no_classifier_to_compare_by() -> None:
     check_labelled(LabelSpace.from_text("a,b"))
-    with pytest.raises(ConfigError, match="no labels to train a classifier on.*--extractor"):
+    with pytest.raises(ConfigError, match="no labels to train the default.*--extractor"):
         check_labelled(LabelSpace([LabelGroup("pictures", (), "binary")]))
 
 

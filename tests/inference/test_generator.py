@@ -124,7 +124,7 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--count", "3", "--seeds", "1", "--out", "o"], "not allowed with argument"),
-        (["--count", "3"], "say where the pictures go: --out DIR"),
+        (["--count", "3"], "give an output: --out DIR"),
     ],
 )
 def test_a_misspelt_command_says_what_is_missing(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_the_card_says_what_the_run_says(run: Path, tmp_path: Path) -> None:
         "`stargan_v2/classifier/test/best`, test pictures, step 1,200",
         "| translated, all targets | 98.5% |  |",
         "reached: the classifier finds the wanted label",
-        "nothing that it says counts",
+        "its scores do not count",
         'asterism.load("me/discs")',
         "![Pictures and their translations](samples/held_out.png)",
         "Intended use and limits",
@@ -99,10 +99,10 @@ def test_what_is_not_known_is_not_claimed(run: Path, tmp_path: Path, capsys: pyt
     recipe = tiny("stargan", SPACES["joint"])
     save_model(run / "model.safetensors", recipe, "stargan", recipe.state_dict(), info={})
     assert main(["export", str(run), "--format", "hub", "--out", str(tmp_path / "out")]) == 0
-    assert "no licence of the weights is stated: --train.licence" in capsys.readouterr().out
+    assert "the weights have no stated licence: state it with --train.licence" in capsys.readouterr().out
     text = (tmp_path / "out" / "README.md").read_text()
     assert "license: unknown" in text and "No licence of the weights was stated" in text
-    assert "This model was not evaluated" in text and "How well it works was not measured" in text and "![" not in text
+    assert "This model was not evaluated" in text and "Its quality was not measured" in text and "![" not in text
     assert "faces: one of dark, fair; any of glasses" in text
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["README.md", "model.safetensors"]
 
@@ -162,7 +162,7 @@ def test_a_model_goes_to_the_hub_and_is_loaded_by_its_name(
 
 def test_a_hub_that_is_not_reached_says_why(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set: unset it, or write the folder alone"):
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set: unset it, or only write the folder"):
         push_to_hub(run, "someone/discs")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
 
@@ -170,15 +170,15 @@ def test_a_hub_that_is_not_reached_says_why(run: Path, monkeypatch: pytest.Monke
         raise huggingface_hub.errors.LocalTokenNotFoundError("no token")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
-    with pytest.raises(ModelError, match="nobody is logged in"):
+    with pytest.raises(ModelError, match="you are not logged in"):
         push_to_hub(run, "someone/discs")
     for name in ("discs", "some one/discs", "a/b/c"):  # Nothing is asked of the network.
-        with pytest.raises(ModelError, match="is no hub name; expected owner/name"):
+        with pytest.raises(ModelError, match="is not a hub name; expected owner/name"):
             push_to_hub(run, name)
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(403, "hf auth login` logs in"), (503, "try again later"), (None, "is not reached: no")]
+    ("status", "said"), [(403, "Log in with `hf auth login`"), (503, "try again later"), (None, "cannot be reached: no")]
 )
 def test_a_refused_token_is_told_from_a_hub_that_is_down(
     run: Path, monkeypatch: pytest.MonkeyPatch, status: int | None, said: str

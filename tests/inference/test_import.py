@@ -94,7 +94,7 @@ def test_the_word_for_the_recipe_decides_where_files_cannot_tell(tmp_path: Path)
     change = torch.atanh(load(tmp_path / "stargan", "cpu", "float64").translate(x.double(), every))
     fixed = load(tmp_path / "fixed", "cpu", "float64").translate(x.double(), every)
     torch.testing.assert_close(fixed, torch.tanh(x + change), rtol=0, atol=1e-9)
-    with pytest.raises(ModelError, match="a model of recipe stargan; this run trains fixed_point"):
+    with pytest.raises(ModelError, match="recipe stargan; this run trains fixed_point"):
         adopt(model.recipe, load_model(tmp_path / "stargan" / "model.safetensors"), "fixed_point")
 
 
@@ -108,7 +108,7 @@ def test_without_the_class_head_every_label_must_be_said(tmp_path: Path) -> None
     translator = load(bring(tmp_path / "run", "celeba", "G"), device="cpu")
     assert translator.model.missing == ("discriminator",)
     x = torch.zeros(3, 64, 64)
-    with pytest.raises(LabelError, match="cannot tell a picture's own c, d, e: name them"):
+    with pytest.raises(LabelError, match="cannot predict the source's c, d, e: name them"):
         translator.translate(x, "a,b=no")
     in_target = translator.translate(x, {"a": True, "b": False, "c": True, "d": False, "e": False})
     stated = translator.translate(x, "a", labels={"a": False, "b": False, "c": True, "d": False, "e": False})
@@ -177,7 +177,7 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     for name, words in (
         ("trap.ckpt", "may run code"),
         ("nets.ckpt", "a dict of generator, mapping_network"),
-        ("w.ckpt", "no file of StarGAN"),
+        ("w.ckpt", "no StarGAN file"),
         ("page.ckpt", "page.ckpt"),
         ("half.ckpt", "half.ckpt"),
         ("empty.ckpt", "empty.ckpt"),

@@ -100,7 +100,7 @@ def test_a_single_direction_says_what_it_lacks(
     words = ["import", "cyclegan", str(tmp_path / "latest_net_G.pth"), "--domains", "horse,zebra", "--image-size", "32"]
     assert main([*words, "--out", str(tmp_path / "run" / "of")]) == 0
     said = capsys.readouterr().out
-    assert "not among the files: what translates to horse; --to takes zebra alone" in said and "--to zebra" in said
+    assert "no file holds the network that translates to horse; --to takes only zebra" in said and "--to zebra" in said
     translator = load(tmp_path / "run" / "of", "cpu", "float32")
     x = torch.rand(2, 3, *SIZE) * 2 - 1
     both = load(bring(tmp_path / "both", files["G_A"], files["G_B"]), "cpu", "float32")
@@ -122,7 +122,7 @@ def test_a_new_pair_of_domains_starts_from_the_direction_that_it_shares(tmp_path
     model = load_model(bring(tmp_path / "again", *files.values()))
     recipe = CycleGAN(model.config, LabelSpace.from_text("pets:one_of:dog,wolf"), PictureFormat(3, *SIZE))
     fresh = {key: t.clone() for key, t in recipe.state_dict().items()}
-    assert adopt(recipe, model, "cyclegan") == ["new labels start from fresh weights: wolf"]
+    assert adopt(recipe, model, "cyclegan") == ["new labels with randomly initialised weights: wolf"]
     given, own = model.recipe.state_dict(), recipe.state_dict()
     for key in own:  # dog is domain b of the model and domain a of the recipe.
         theirs = key.replace("_a.", "_b.")
@@ -141,7 +141,7 @@ def test_a_new_pair_of_domains_starts_from_the_direction_that_it_shares(tmp_path
             {"model.2.weight": torch.ones(4), "model.2.running_mean": torch.ones(4)},
             "holds model.2.weight, model.2.running_mean",
         ),
-        ({"model.1.weight": None}, "lacks the kernel model.1.weight: it is no generator with residual blocks"),
+        ({"model.1.weight": None}, "lacks the kernel model.1.weight: not a generator with residual blocks"),
         ({"model.1.weight": torch.zeros(4, 1, 7, 7)}, "makes pictures of 3 channels from 1"),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_wrong_set_of_files_is_refused(tmp_path: Path, files: dict[str, Path])
     for given, words in (
         ((files["D_A"], files["D_B"]), "there is no generator among the files"),
         ((files["G_A"], other), "are both a G_A: give one of them"),
-        ((nameless,), "does not say by its name which network it is"),
+        ((nameless,), "has a name that does not identify its network"),
     ):
         with pytest.raises(ModelError, match=words):
             bring(tmp_path / "out", *given)

@@ -64,7 +64,7 @@ def test_other_files_are_refused(tmp_path: Path, files: list[Path]) -> None:
     for given, arguments, words in (
         (files[:1], {}, "there is no generator among the files"),
         ([files[1]], {"size": (32, 32)}, "makes pictures of 64x64, not 32x32"),
-        ([files[1]], {"fan": True}, "DCGAN has no landmark network"),
+        ([files[1]], {"keep": ["fan"]}, "recipe dcgan has no extra network 'fan' to keep; it has none"),
     ):
         with pytest.raises(ModelError, match=words):
             import_published("dcgan", given, out=tmp_path / "run", **arguments)

@@ -12,7 +12,7 @@ import asterism
 from asterism.cli import main
 from asterism.engine.finetune import adopt
 from asterism.inference.published.importing import import_published
-from asterism.inference.published.layouts import export_published
+from asterism.inference.published.layouts import export_published, remarks
 from asterism.labels import LabelSpace
 from asterism.networks.fan import FAN
 from asterism.recipes.model import load_model
@@ -68,7 +68,7 @@ def test_what_came_in_goes_out_key_by_key_in_the_published_order(name: str, tmp_
     files = {file: scaled(name, file) for file in ("100000_nets_ema.ckpt", "100000_nets.ckpt")}
     paths = [save(tmp_path / file, nets) for file, nets in files.items()]
     faces = "celeba" in name
-    out = import_published("stargan_v2", paths, out=tmp_path / "run", fan=faces)
+    out = import_published("stargan_v2", paths, out=tmp_path / "run", keep=["fan"] if faces else [])
     model = load_model(out)
     assert model.picture.height == 256 and model.config.high_pass == (1.0 if faces else 0.0) and model.config.style_dim == 4
     assert model.space.names == (("domain_0", "domain_1") if faces else ("domain_0", "domain_1", "domain_2"))
@@ -135,7 +135,7 @@ def test_the_filter_may_be_absent_and_must_be_one(tmp_path: Path) -> None:
     path = save(tmp_path / "a.ckpt", nets, "discriminator")
     assert load_model(import_published("stargan_v2", [path], out=tmp_path / "a")).config.high_pass == 1.0
     nets["generator"]["hpf.filter"] = torch.ones(3, 3)
-    with pytest.raises(ModelError, match="hpf.filter is no high-pass filter"):
+    with pytest.raises(ModelError, match="hpf.filter is not a high-pass filter"):
         import_published("stargan_v2", [save(tmp_path / "b.ckpt", nets)], out=tmp_path / "b")
 
 
@@ -144,15 +144,18 @@ def test_the_landmark_network_comes_along_when_asked(tmp_path: Path) -> None:
     path = save(tmp_path / "nets_ema.ckpt", nets, "discriminator")
     without = load_model(import_published("stargan_v2", [path], out=tmp_path / "without"))
     assert without.config.masks == "ones" and "fan" not in without.recipe.networks
-    model = load_model(import_published("stargan_v2", [path], out=tmp_path / "with", fan=True))
+    (remark,) = remarks(without)
+    assert "--keep fan" in remark
+    model = load_model(import_published("stargan_v2", [path], out=tmp_path / "with", keep=["fan"]))
+    assert not remarks(model)
     assert model.config.masks == "face" and same(dict(model.recipe.fan.state_dict()), nets["fan"])
     (written,) = export_published(model, tmp_path / "out")
     assert same(torch.load(written, weights_only=True)["fan"], nets["fan"])
     with pytest.raises(ModelError, match="holds no landmark network"):
-        import_published("stargan_v2", [save(tmp_path / "n.ckpt", nets, "fan")], out=tmp_path / "n", fan=True)
+        import_published("stargan_v2", [save(tmp_path / "n.ckpt", nets, "fan")], out=tmp_path / "n", keep=["fan"])
     nets["fan"]["l0.bias"] = torch.zeros(68)
     with pytest.raises(ModelError, match=r"fan: it does not hold the landmark network: l0.bias"):
-        import_published("stargan_v2", [save(tmp_path / "m.ckpt", nets)], out=tmp_path / "m", fan=True)
+        import_published("stargan_v2", [save(tmp_path / "m.ckpt", nets)], out=tmp_path / "m", keep=["fan"])
     assert import_published("stargan_v2", [tmp_path / "m.ckpt"], out=tmp_path / "m"), "not asked for, not looked at"
 
 
@@ -160,14 +163,14 @@ def test_the_landmark_network_comes_along_when_asked(tmp_path: Path) -> None:
     ("network", "key", "tensor", "words"),
     [
         ("generator", "encode.0.norm1.bias", None, "lacks encode.0.norm1.bias"),
-        ("generator", "decode.1.extra", torch.zeros(1), "holds decode.1.extra, for which there is no place"),
+        ("generator", "decode.1.extra", torch.zeros(1), "holds decode.1.extra, which the network does not have"),
         ("generator", "to_rgb.2.bias", torch.zeros(4), r"to_rgb.2.bias is \[4\]; expected \[3\]"),
         ("generator", "encode.0.conv1.weight", None, "2 encoder blocks do not belong to 32x32"),
         ("mapping_network", "unshared.2.6.bias", None, "lacks unshared.2.6.bias"),
         ("mapping_network", "shared.0.weight", None, "shared.0.weight is missing"),
         ("style_encoder", "unshared.3.weight", torch.zeros(4, 8), "disagree on the number of domains"),
         ("discriminator", "main.0.bias", None, "lacks main.0.bias"),
-        ("tail", "x", torch.zeros(1), "is no nets or nets_ema file of StarGAN v2"),
+        ("tail", "x", torch.zeros(1), "is not a nets or nets_ema file of StarGAN v2"),
     ],
 )
 def test_every_other_mismatch_is_refused_by_name(
@@ -196,15 +199,15 @@ def test_files_and_words_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ([ema], {"size": (64, 64)}, "trained at 32x32, not 64x64"),
         ([full, save(tmp_path / "2_nets.ckpt", nets)], {}, "one of each"),
         ([ema, save(tmp_path / "2_nets_ema.ckpt", nets, "discriminator")], {}, "hold the same networks"),
-        ([flat], {}, "no dict of state dicts"),
-        ([optims], {}, "no dict of state dicts"),
-        ([ema], {"fan": True}, "holds no landmark network"),
+        ([flat], {}, "not a dict of state dicts"),
+        ([optims], {}, "not a dict of state dicts"),
+        ([ema], {"keep": ["fan"]}, "holds no landmark network"),
     ):
         with pytest.raises(ModelError, match=words):
             import_published("stargan_v2", files, out=tmp_path / "run", **given)
     with pytest.raises(ModelError, match="a dict of generator, mapping_network"):
         import_published("stargan", [ema], space=LabelSpace.from_text("a"), size=(32, 32), out=tmp_path / "run")
-    with pytest.raises(ModelError, match="tell neither labels nor size"):
+    with pytest.raises(ModelError, match="contain neither labels nor size"):
         import_published("stargan", [flat], out=tmp_path / "run")
 
 
@@ -242,7 +245,7 @@ def test_from_the_command_line_to_a_picture_and_to_training(
     words = ["train", "stargan_v2", "--data", str(shapes_dir), "--init", str(run), "--out", str(tmp_path / "more"), *keys]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "not in the model file, start fresh: discriminator" in said.out + said.err
+    assert "not in the model file, initialised randomly: discriminator" in said.out + said.err
     trained = load_model(tmp_path / "more" / "model.safetensors")
     assert trained.info["licence"] == "CC BY-NC 4.0", "weights made from such weights stay under their licence"
     fresh = build(high_pass=0.0)

@@ -93,7 +93,7 @@ def test_what_no_style_is_refused(model: asterism.Translator) -> None:
         model.between(1, 2, 1.5)
     with pytest.raises(ConfigError, match="batch size is 0; expected at least 1"):
         list(model.interpolate(REFERENCE, "red", [1, 2], batch_size=0))
-    with pytest.raises(ConfigError, match="where a style is made"):
+    with pytest.raises(ConfigError, match="not together with its result"):
         model.translate(X, "red", style=model.between(1, 2, 0.5), strength=0.5)
     with pytest.raises(ModelError, match="no styles"):
         negative().between(1, 2, 0.5)
@@ -126,7 +126,7 @@ def test_a_model_moves_to_more_domains_in_another_order(model: asterism.Translat
     torch.nn.init.constant_(grown.discriminator.main[-1].bias, 9.0)
     fresh = {k: v.clone() for k, v in grown.state_dict().items()}
     notes = adopt(grown, model.model, "stargan_v2")
-    assert notes == ["new labels start from fresh weights: white, grey"]
+    assert notes == ["new labels with randomly initialised weights: white, grey"]
     own, given = grown.state_dict(), model.recipe.state_dict()
     for there, here in ((0, 2), (2, 1)):
         for part in (
@@ -168,7 +168,7 @@ def test_previews_show_every_target_in_several_styles(shapes_dir: Path, tmp_path
     keys = tiny_keys | {"data.size": 32, "train.batch_size": 4, "train.steps": 1, "data.workers": 0}
     asterism.train("stargan_v2", shapes_dir, tmp_path / "run", overrides=keys)
     said = capsys.readouterr()
-    assert "batches of 4 are known to spoil stargan_v2's results; take 8" in said.out + said.err
+    assert "batches of 4 are known to harm stargan_v2's results; take 8" in said.out + said.err
     names = json.loads((tmp_path / "run" / "previews" / "targets.json").read_text())
     for colour in ("blue", "green", "red"):
         own = [name.removeprefix(f"{colour}, ") for name in names if name.startswith(colour)]
@@ -208,7 +208,7 @@ def test_domains_come_from_any_choice_in_a_table(kind: str, table_dir: Path, tmp
     assert len(model.recipe.mapping_network.unshared) == 3 and set(domains) <= set(model.labels)
     picture = np.zeros((20, 30, 3), np.uint8)
     if kind == "exclusive":
-        with pytest.raises(LabelError, match=r"Border is none of the domains that stargan_v2 has learned: Red, Green, Blue"):
+        with pytest.raises(LabelError, match=r"Border is not one of the domains that stargan_v2 has learned: Red, Green, Blue"):
             model.translate(picture, "Border")
         draw_grid(model, [table_dir / "images" / "000001.png"], tmp_path / "grid.png", side=32)
         with Image.open(tmp_path / "grid.png") as grid:

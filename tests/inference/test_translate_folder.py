@@ -100,7 +100,7 @@ def test_one_result_may_have_a_name_of_its_own(album: Path, tmp_path: Path) -> N
         ([source], ["Male", "happy"], "x.JPG"),
         ([source], ["Male"], "x.gif"),
     ):
-        with pytest.raises(FolderError, match="is named like a file; --out names a folder|.gif cannot hold"):
+        with pytest.raises(FolderError, match="looks like a file; --out must be a folder|.gif cannot hold"):
             translate_folder(negative(FACES, MOODS), inputs, targets, tmp_path / name)
         assert not (tmp_path / name).exists()
 

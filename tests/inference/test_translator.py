@@ -77,9 +77,9 @@ def test_two_datasets_are_two_passes_in_the_order_named() -> None:
 
 def test_without_a_class_head_the_missing_labels_are_named() -> None:
     translator = negative(missing=("discriminator",))
-    with pytest.raises(LabelError, match="own Male, Young: name them"):
+    with pytest.raises(LabelError, match="source's Male, Young: name them"):
         translator.translate(face(), "Blond_Hair")
-    with pytest.raises(LabelError, match="own Young: name"):
+    with pytest.raises(LabelError, match="source's Young: name"):
         translator.translate(face(), "Blond_Hair", labels={"Male": True})
     translator.translate(face(), "Blond_Hair", labels={"Male": True, "Young": False})
     assert asked(translator) == [[0, 1, 1, 0]] and translator.recipe.classified == 0

@@ -44,7 +44,7 @@ def test_several_seeds_come_as_json_in_their_order(web: TestClient) -> None:
 @pytest.mark.parametrize(
     ("url", "body", "status", "said"),
     [
-        (URL, {"seeds": [1, 2, 3, 4]}, 422, "more than one request may ask for, 3"),
+        (URL, {"seeds": [1, 2, 3, 4]}, 422, "exceed the maximum of one request, 3"),
         (URL, {"seeds": [1], "to": "Male"}, 422, "is told no labels"),
         (URL, {"seed": 1}, 422, "the fields are seeds, to, format, quality"),
         (URL, {"seeds": [2**70]}, 422, "seed"),

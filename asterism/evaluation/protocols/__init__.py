@@ -1,4 +1,4 @@
-"""The protocols, a small file each; adding one is a file and a line here."""
+"""The protocols, one small file each; a new protocol needs a file and a line here."""
 
 from __future__ import annotations
 

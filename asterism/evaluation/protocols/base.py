@@ -1,4 +1,4 @@
-"""What a protocol is: tasks, measures with the order that each must have, and parameters, under a name and a version."""
+"""A protocol: tasks, measures with their required orders, and parameters, with a name and a version."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Parameters:
 
 
 Order = tuple[tuple[str, str], ...]
-"""Pairs of row kinds of which the first must be better than the second, or the measure says nothing."""
+"""Pairs of row kinds: the measure is valid only if the first is better than the second."""
 
 
 @dataclass(frozen=True)

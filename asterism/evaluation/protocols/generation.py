@@ -1,4 +1,4 @@
-"""`generation`: pictures of latents against real ones, for recipes that generate. There are no sources.
+"""`generation`: compare generated with real pictures, for recipes that generate from latents.
 
 As many pictures as the split has, by default, so that the row of real held-out pictures says what the numbers of so many
 real ones are. Features are compared with those of the training pictures: FID (arXiv:1706.08500), KID (arXiv:1801.01401),
@@ -32,7 +32,7 @@ def tasks(
 PROTOCOL = Protocol(
     name="generation",
     version=1,
-    about="pictures of latents, as many as the split has, against training pictures: FID, KID, precision, recall and relatives",
+    about="generated pictures, as many as the split has, against real ones: FID, KID, precision, recall, density, coverage",
     parameters=Parameters(),
     tasks=tasks,
     kinds=("generated", "real", "random"),

@@ -1,4 +1,4 @@
-"""`quick`: a minute's worth of `stargan`, used while a run trains to choose the checkpoint that is kept.
+"""`quick`: a short form of `stargan` (a minute), used during training to choose the best checkpoint.
 
 Few sources, always the same, so that its numbers follow one run from step to step; its FID is that of few
 pictures and compares with nothing else. A recipe with styles is judged by styles from noise, other ones for each source:
@@ -36,7 +36,7 @@ def tasks(
 PROTOCOL = Protocol(
     name="quick",
     version=2,
-    about="the measures of stargan that say most, of 64 pictures; runs while training and chooses the checkpoint",
+    about="the main measures of stargan on 64 pictures; runs during training and chooses the checkpoint",
     parameters=Parameters(pictures=64, real_pictures=1000, outputs=2),
     tasks=tasks,
     measures=(
@@ -50,11 +50,11 @@ PROTOCOL = Protocol(
 GENERATION = Protocol(
     name="quick",
     version=2,
-    about="FID and KID of 1,000 pictures of latents; runs while training and chooses the checkpoint",
+    about="FID and KID of 1,000 generated pictures; runs during training and chooses the checkpoint",
     parameters=Parameters(pictures=1000, real_pictures=1000),
     tasks=generation.tasks,
     kinds=generation.PROTOCOL.kinds,
     generates=True,
     measures=generation.PROTOCOL.measures[:2],
 )
-"""What takes its place for recipes that generate."""
+"""The quick protocol for recipes that generate."""

@@ -31,7 +31,7 @@ def tasks(
 PROTOCOL = Protocol(
     name="stargan",
     version=2,
-    about="every label that a picture does not have: reached, preserved, FID and its relatives, cycle, identity",
+    about="every label that a picture does not have: reached, preserved, FID and similar metrics, cycle, identity",
     parameters=Parameters(),
     tasks=tasks,
     measures=(

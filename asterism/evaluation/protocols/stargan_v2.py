@@ -39,7 +39,7 @@ def tasks(
     found = pairs(sets, space, parameters.pictures, outputs, modes)
     if not found:
         raise ConfigError(
-            "the protocol stargan_v2 needs pictures of domains, that is of labels of which exactly one holds; none are among "
+            "the protocol stargan_v2 needs domains, that is labels of which exactly one holds; there are none among "
             f"{', '.join(space.names)}: take a folder per domain, a text column, or a model trained with --data.exclusive"
         )
     return found

@@ -1,4 +1,4 @@
-"""`truth`: outputs against the true picture of the edit, where the data have it: the same identity with the wanted labels.
+"""`truth`: compare outputs with the true picture of the edit: the same identity with the wanted labels.
 
 The only protocol that needs no network to say how good a translation is (but for `retrieved`). Copying the input is right
 wherever the edit changes nothing and wrong everywhere else, so the error is told apart inside and outside that region.

@@ -1,1 +1,1 @@
-"""Published checkpoints: a file per system, and the way in and out."""
+"""Published checkpoints: import and export, one file per system."""

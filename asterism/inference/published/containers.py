@@ -1,4 +1,4 @@
-"""Opening published checkpoint files: tensors by name, nothing in them executed."""
+"""Read tensors from published checkpoint files without executing code in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     held = _open(path)
     if not _is_state_dict(held):
-        raise ModelError(f"{path} is no bare state dict (tensors by name) but {_what(held)}")
+        raise ModelError(f"{path} is not a bare state dict (tensors by name) but {_what(held)}")
     return {str(key): tensor for key, tensor in held.items()}
 
 
@@ -35,7 +35,7 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     """
     held = _open(path)
     if not isinstance(held, dict) or not held or not all(_is_state_dict(inner) for inner in held.values()):
-        raise ModelError(f"{path} is no dict of state dicts (tensors by name, by network) but {_what(held)}")
+        raise ModelError(f"{path} is not a dict of state dicts (tensors by name, by network) but {_what(held)}")
     return {str(n): {str(key).removeprefix("module."): t for key, t in inner.items()} for n, inner in held.items()}
 
 
@@ -57,7 +57,7 @@ def _open(path: Path) -> Any:
         raise ModelError(f"there is no file {path}") from None
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds more than tensors, or is no checkpoint. It was not opened, since that may run code"
+            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error

@@ -29,21 +29,18 @@ SIZE = (256, 256)
 Networks = dict[str, tuple[Path, Weights]]
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell the networks apart by the files' names and infer what they were built with.
 
     Args:
         files: one generator, or two, and any of the discriminators.
         space: the domains A and B, in that order; none: A, B.
         size: height and width of the pictures of training; none: 256 x 256.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not CycleGAN's with residual blocks, a name that does not tell the network, or a space that
             is not of two domains.
     """
-    if fan:
-        raise ModelError("CycleGAN has no landmark network: leave out --fan")
     space = space or LabelSpace([LabelGroup("pictures", ("A", "B"), "one_of")])
     if space.num_labels != 2 or len(space.domain_names) != 2:
         raise ModelError(f"CycleGAN translates between two domains: name A and B in that order, not {', '.join(space.names)}")
@@ -82,7 +79,7 @@ def _letters(path: Path) -> str:
     found = re.search(r"net_([GD])(_[AB])?\.pth$", path.name)
     if found is None or found[0] == "net_D.pth":
         raise ModelError(
-            f"{path} does not say by its name which network it is: expected a name that ends in {', '.join(NAMES)} or, of a "
+            f"{path} has a name that does not identify its network: expected a name that ends in {', '.join(NAMES)} or, of a "
             "single direction, G, such as latest_net_G_A.pth"
         )
     return found[1] + (found[2] or "_A")
@@ -108,8 +105,8 @@ def _read_discriminator(path: Path, weights: Weights) -> dict[str, int]:
 def _kernel(path: Path, weights: Weights, key: str) -> Tensor:
     if key not in weights or weights[key].ndim != 4:
         raise ModelError(
-            f"{path} lacks the kernel {key}: it is no generator with residual blocks (netG resnet_6blocks or resnet_9blocks) "
-            "and no discriminator of patches (netD basic) of CycleGAN's, or incomplete"
+            f"{path} lacks the kernel {key}: not a generator with residual blocks (netG resnet_6blocks or resnet_9blocks) "
+            "or a discriminator of patches (netD basic) of CycleGAN, or it is incomplete"
         )
     return weights[key]
 

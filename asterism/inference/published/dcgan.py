@@ -20,20 +20,17 @@ from asterism.storage.model_file import ModelError
 UNLABELLED = LabelSpace([LabelGroup("pictures", (), "binary")])
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell generator from discriminator and infer what they were built with.
 
     Args:
         files: netG, and netD if it is there, in any order.
         space: labels of the pictures, which the model does not use; none: there are none.
         size: height and width of the pictures of training; none takes what the files tell.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not DCGAN's, or that were made for pictures of another size.
     """
-    if fan:
-        raise ModelError("DCGAN has no landmark network: leave out --fan")
     networks: dict[str, tuple[Path, Weights]] = {}
     for path, held in ((path, read_state_dict(path)) for path in files):
         name = _network(path, held)
@@ -67,7 +64,7 @@ def write(model: Model) -> dict[str, dict[str, Tensor]]:
 def _network(path: Path, weights: Weights) -> str:
     if weights.get("main.0.weight", torch.empty(0)).shape[2:] != (4, 4):
         raise ModelError(
-            f"{path} is no file of DCGAN, which begins with main.0.weight [.., .., 4, 4]; this one has "
+            f"{path} is not a file of DCGAN, which begins with main.0.weight [.., .., 4, 4]; this one has "
             f"{', '.join(list(weights)[:3]) or 'nothing'}, ..."
         )
     return "generator" if "main.1.weight" in weights else "discriminator"  # In D no norm follows the first convolution.

@@ -1,4 +1,4 @@
-"""What is found in published checkpoints, in the terms of a model of ours."""
+"""The content of published checkpoints, converted to our recipes, labels and networks."""
 
 from __future__ import annotations
 

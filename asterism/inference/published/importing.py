@@ -1,4 +1,4 @@
-"""Published checkpoints as runs: key by key, nothing guessed and nothing left over."""
+"""Import published checkpoints as runs; every key must match."""
 
 from __future__ import annotations
 
@@ -29,25 +29,21 @@ def import_published(
     size: tuple[int, int] | None = None,
     out: str | os.PathLike[str],
     licence: str = "",
-    fan: bool = False,
+    keep: Sequence[str] = (),
 ) -> Path:
     """Make a run from published checkpoints, for `translate`, `evaluate` and `train --init`.
 
-    Widths and depths are inferred from the tensors' shapes. Different recipes may share keys and shapes (StarGAN and
-    Fixed-Point GAN do), so the caller's word for the recipe decides.
+    Widths and depths are inferred from the tensors' shapes. Recipes may share keys and shapes, so the caller names the recipe.
 
     Args:
         name: the recipe.
-        files: its checkpoint files in any order; for StarGAN G, and D where there is one. Without D the labels that a
-            target does not name cannot be predicted. For StarGAN v2 nets_ema or nets, or both. For CycleGAN G_A or G_B or
-            both, and discriminators where there are any.
-        space: the labels in the order of training (`LabelSpace.from_text` reads them from words). StarGAN v2 and CycleGAN
-            need none: their domains are then domain_0, domain_1, ..., and A and B.
-        size: height and width of the pictures of training; StarGAN v2 and DCGAN tell them by their shapes, CycleGAN takes
-            256 x 256.
+        files: its checkpoint files in any order; the module of its layout says which. Without the network that classifies, the
+            labels that a target does not name cannot be predicted.
+        space: the labels in the order of training (`LabelSpace.from_text` reads them from words); None: the layout's own.
+        size: height and width of the pictures of training; None: what the files or the layout tell.
         out: folder of the run, new or empty.
         licence: of the weights; none takes that of the authors' files where it is known. Kept in the model file.
-        fan: StarGAN v2: keep the landmark network, which makes the masks of faces.
+        keep: extra networks to keep, by name; a layout lists its own as `EXTRAS`.
 
     Returns:
         The model file.
@@ -59,9 +55,14 @@ def import_published(
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError(f"{out} is there already and not empty: choose another folder for the run")
+        raise ModelError(f"{out} already exists and is not empty: choose another folder for the run")
     paths = list(dict.fromkeys(Path(file) for file in files))
-    found = layout(name).read(paths, space, size, fan)
+    module = layout(name)
+    extras = getattr(module, "EXTRAS", ())
+    for network in keep:
+        if network not in extras:
+            raise ModelError(f"recipe {name} has no extra network {network!r} to keep; it has {', '.join(extras) or 'none'}")
+    found = module.read(paths, space, size, keep) if keep else module.read(paths, space, size)
     overrides: dict[str, object] = {f"recipe.{key}": value for key, value in found.config.items()} | {"data.size": found.size}
     binary = [label for group in found.space.groups if group.kind == "binary" for label in group.labels]
     excluding = dict.fromkeys(",".join(names) for group in found.space.groups for names in group.exclusive)
@@ -88,8 +89,8 @@ def _check(path: Path, weights: Weights, network: nn.Module) -> None:
     missing, surprising = [k for k in expected if k not in weights], [k for k in weights if k not in expected]
     if missing or surprising:
         parts = [f"lacks {', '.join(missing[:3])}"] if missing else []
-        parts += [f"holds {', '.join(surprising[:3])}, for which there is no place"] if surprising else []
-        raise ModelError(f"{path} {' and '.join(parts)} ({len(missing)} missing, {len(surprising)} surprising keys)")
+        parts += [f"holds {', '.join(surprising[:3])}, which the network does not have"] if surprising else []
+        raise ModelError(f"{path} {' and '.join(parts)} ({len(missing)} missing, {len(surprising)} unexpected keys)")
     for key, tensor in weights.items():
         if tensor.shape != expected[key].shape:
             raise ModelError(f"{path}: {key} is {list(tensor.shape)}; expected {list(expected[key].shape)}")

@@ -1,6 +1,7 @@
-"""The layouts of published checkpoints, and models written in them.
+"""The layouts of published checkpoints, and export to them.
 
-Another recipe's layout is a file like `stargan.py`, with `read` and `write`, and a line here.
+A layout is a module with `read` and `write`, and a line here. It may list networks that an import keeps on request (`EXTRAS`)
+and tell the user something about an imported model (`remarks`).
 """
 
 from __future__ import annotations
@@ -39,11 +40,17 @@ def layout(name: str) -> ModuleType:
     return LAYOUTS[name]
 
 
+def remarks(model: Model) -> list[str]:
+    """Return what the user of an imported model should know."""
+    found: list[str] = getattr(layout(model.name), "remarks", lambda model: [])(model)
+    return found
+
+
 def export_published(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
     """Write a model as the published code would have, in files that the modules of `LAYOUTS` describe.
 
-    The published loaders take them, strictly; that of StarGAN v2's high-pass models wants the landmark network as well. A
-    model file keeps discriminators in float16, so that they come back rounded to 11 bits; the others are exact.
+    The published loaders load them strictly. A model file keeps discriminators in float16, so these are rounded to 11 bits;
+    the other networks are exact.
 
     Args:
         model: from `load_model`; networks that it lacks are left out.

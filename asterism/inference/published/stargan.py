@@ -23,22 +23,19 @@ from asterism.storage.model_file import ModelError
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell generator from discriminator and infer what they were built with.
 
     Args:
         files: one or two bare state dicts, in any order.
         space: the labels, in the order of training.
         size: height and width of the pictures of training.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not StarGAN's, labels of another number, or a size that the class head was not made for.
     """
     if space is None or size is None:
-        raise ModelError("StarGAN's files tell neither labels nor size: give both, --labels A,B,C --image-size 128")
-    if fan:
-        raise ModelError("StarGAN has no landmark network: leave out --fan")
+        raise ModelError("StarGAN's files contain neither labels nor size: give both, --labels A,B,C --image-size 128")
     networks: dict[str, tuple[Path, Weights]] = {}
     for path, weights in ((path, read_state_dict(path)) for path in files):
         name = _network(path, weights)
@@ -74,7 +71,7 @@ def _network(path: Path, weights: Weights) -> str:
     if "main.0.weight" in weights and weights["main.0.weight"].shape[2:] == (7, 7):
         return "generator"
     raise ModelError(
-        f"{path} is no file of StarGAN: a G file has main.0.weight [width, channels + code, 7, 7], a D file has conv1.weight "
+        f"{path} is no StarGAN file: a G file has main.0.weight [width, channels + code, 7, 7], a D file has conv1.weight "
         f"and conv2.weight; this one has {', '.join(list(weights)[:3]) or 'nothing'}, ..."
     )
 
@@ -109,7 +106,7 @@ def _read_discriminator(path: Path, weights: Weights, space: LabelSpace, size: t
 
 def _get(path: Path, weights: Weights, key: str) -> Tensor:
     if key not in weights or weights[key].ndim != 4:
-        raise ModelError(f"{path}: {key} is missing or no kernel; the file is incomplete or not StarGAN's")
+        raise ModelError(f"{path}: {key} is missing or not a kernel; the file is incomplete or not StarGAN's")
     return weights[key]
 
 

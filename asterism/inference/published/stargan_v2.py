@@ -24,6 +24,9 @@ from asterism.storage.model_file import ModelError
 LICENCE = "CC BY-NC 4.0"
 """Of the authors' weights."""
 
+EXTRAS = ("fan",)
+"""Networks that an import keeps on request."""
+
 TRANSLATING = ("generator", "mapping_network", "style_encoder")
 FILTER = "hpf.filter"
 SKIPS = (32, 64, 128)
@@ -31,14 +34,14 @@ SKIPS = (32, 64, 128)
 Networks = dict[str, tuple[Path, Weights]]
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, keep: Sequence[str] = ()) -> Found:
     """Infer what the networks were built with, and bring their parameters into our layout.
 
     Args:
         files: nets_ema or nets; or both: then the averages make the translations and the discriminator comes from nets.
         space: the domains in the order of training; none: domain_0, domain_1, ...
         size: of the pictures of training, only to be checked.
-        fan: keep the landmark network, for the masks of faces.
+        keep: of `EXTRAS`; fan is the landmark network, for the masks of faces.
 
     Raises:
         ModelError: files that are not StarGAN v2's, that contradict one another, or that do not fit `space` or `size`.
@@ -52,11 +55,11 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         space = LabelSpace([LabelGroup("pictures", tuple(f"domain_{k}" for k in range(count)), "one_of")])
     if [len(choice) for choice in space.alternatives] != [count] or space.num_labels != count:
         raise ModelError(f"{path} was trained on {count} domains; name as many, in that order: --domains A,B,...")
-    if fan and "fan" not in networks:
-        raise ModelError(f"{path} holds no landmark network (fan); leave out --fan, or give the file that holds it")
-    if fan:
+    if "fan" in keep and "fan" not in networks:
+        raise ModelError(f"{path} holds no landmark network (fan); leave out --keep fan, or give the file that holds it")
+    if "fan" in keep:
         if not config["high_pass"]:
-            raise ModelError(f"{path} has no high-pass skips, for which alone the landmark network is: leave out --fan")
+            raise ModelError(f"{path} has no high-pass skips, which alone use the landmark network: leave out --keep fan")
         config["masks"] = "face"
         where, weights = networks["fan"]
         try:
@@ -67,6 +70,13 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         networks.pop("fan", None)
     channels = networks["generator"][1]["from_rgb.weight"].shape[1]
     return Found(config, space, (side, side), channels, networks, LICENCE)
+
+
+def remarks(model: Model) -> list[str]:
+    """Return what the user of an imported model should know."""
+    if model.config.high_pass and model.config.masks == "ones":
+        return ["all masks are ones, so pictures differ slightly from the published ones; --keep fan imports the mask network"]
+    return []
 
 
 def write(model: Model) -> dict[str, dict[str, dict[str, Tensor]]]:
@@ -101,7 +111,7 @@ def _collect(files: Sequence[Path]) -> Networks:
         lacking = [name for name in TRANSLATING if name not in held]
         if strange or lacking or "from_rgb.weight" not in held["generator"]:
             raise ModelError(
-                f"{path} is no nets or nets_ema file of StarGAN v2, which holds {', '.join(TRANSLATING)}, perhaps "
+                f"{path} is not a nets or nets_ema file of StarGAN v2, which holds {', '.join(TRANSLATING)}, perhaps "
                 f"discriminator and fan; this one holds {', '.join(held)}"
             )
         networks |= {name: (path, weights) for name, weights in held.items()}  # The averages, read last, win.
@@ -148,7 +158,7 @@ def _high_pass(path: Path, generator: Weights) -> float:
     expected = torch.full((3, 3), -1.0)
     expected[1, 1] = 8.0
     if not divisor or not torch.allclose(held, expected / divisor, rtol=1e-4):
-        raise ModelError(f"{path}: generator {FILTER} is no high-pass filter (8 in the middle, -1 around, over one divisor)")
+        raise ModelError(f"{path}: generator {FILTER} is not a high-pass filter (8 in the middle, -1 around, over one divisor)")
     return round(divisor, 4)
 
 
@@ -164,7 +174,7 @@ def _count(weights: Weights, pattern: str) -> int:
 
 def _get(path: Path, weights: Weights, key: str, dimensions: int) -> Tensor:
     if key not in weights or weights[key].ndim != dimensions:
-        raise ModelError(f"{path}: {key} is missing or of another kind; the file is incomplete or not StarGAN v2's")
+        raise ModelError(f"{path}: {key} is missing or has another type; the file is incomplete or not StarGAN v2's")
     return weights[key]
 
 
