@@ -16,11 +16,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the checkpoint files, in any order")
     names = parser.add_mutually_exclusive_group()
     names.add_argument("--labels", metavar="WORDS", help="A,B,C or celeba:binary:A,B;rafd:one_of:C,D")
-    names.add_argument(
-        "--domains", metavar="WORDS", help="A,B,C, of which one holds [stargan_v2: domain_0,domain_1,...; of two: A,B]"
+    names.add_argument("--domains", metavar="WORDS", help="A,B,C: a picture belongs to one of them [named by the recipe]")
+    parser.add_argument("--image-size", metavar="N", help="picture size in training: 128 or 128x96 [read from the files]")
+    parser.add_argument(
+        "--keep", action="append", default=[], metavar="NETWORK", help="also import an extra network of the files; repeatable"
     )
-    parser.add_argument("--image-size", metavar="N", help="pixels in training: 128 or 128x96; some files tell [cyclegan: 256]")
-    parser.add_argument("--fan", action="store_true", help="stargan_v2: keep the landmark network, for masks of faces")
     parser.add_argument("--licence", default="", metavar="WORDS", help="licence of the weights, kept in the model file")
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the run's folder, new or empty")
 
@@ -44,9 +44,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"not among the files: {', '.join(spare)}; {use}, and training initialises it")
     targets = [name for name in model.space.names if name not in model.unreachable]
     if model.unreachable and not model.recipe.abilities.targets:
-        print(f"not among the files: what translates to {', '.join(model.unreachable)}; --to takes {', '.join(targets)} alone")
-    if getattr(model.config, "high_pass", 0) and model.config.masks == "ones":
-        print("its masks are ones: pictures are not quite the published ones; --fan keeps the landmark network that makes them")
+        print(
+            f"no file holds the network that translates to {', '.join(model.unreachable)}; --to takes only {', '.join(targets)}"
+        )
+    for remark in remarks(model):
+        print(remark)
     print(f"licence of the weights: {model.info['licence']}")
     print("\n  ".join([str(path), *uses(model, args.out, next(iter(targets), ""))]))
     return 0

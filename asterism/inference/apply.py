@@ -40,9 +40,7 @@ def translate_each(placed: PlacedModel, x: Tensor, targets: Sequence[Target], kn
         return passes(placed, x, targets, own_labels(placed, x, targets, known))
 
 
-def passes(
-    translator: Translator, x: Tensor, targets: Sequence[Target], labels: Tensor, masks: tuple[Tensor, ...] = ()
-) -> Tensor:
+def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Tensor, masks: tuple[Tensor, ...] = ()) -> Tensor:
     """Run the passes of each picture's target: over two datasets two passes, in its order, and one if told the change.
 
     Args:
@@ -51,7 +49,7 @@ def passes(
         labels: of the pictures [N, L], as far as the targets depend on them.
         masks: [N, 1, h, w] each, for models that take masks; empty: the model finds its own.
     """
-    space, recipe = translator.model.space, translator.recipe
+    space, recipe = placed.model.space, placed.recipe
     at_once = recipe.abilities.told == "change"
     for number in range(1 if at_once else max(len(target.edits) for target in targets)):
         rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
@@ -87,8 +85,8 @@ def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:
 
 def own_labels(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
-    classify, space = translator.classifier(x), translator.model.space
-    told = translator.recipe.abilities.told
+    classify, space = placed.classifier(x), placed.model.space
+    told = placed.recipe.abilities.told
     edits = [target.edits for target in targets]
     if classify is None:  # What one target needs must not be asked of another's picture.
         rows = [source_labels.complete(space, [own], [to], None, told) for own, to in zip(known, edits, strict=True)]
@@ -119,7 +117,7 @@ def _changes(space: LabelSpace, targets: Sequence[Target], x: Tensor) -> Batch:
     return Batch(labels=labels, known=known, dataset=dataset)
 
 
-def _styles(translator: Translator, x: Tensor, targets: Sequence[Target], told: Tensor) -> Tensor:
+def _styles(placed: PlacedModel, x: Tensor, targets: Sequence[Target], told: Tensor) -> Tensor:
     """Return the styles [N, S] for x and what is told of its targets; each target's style is made once."""
     parts: dict[int, list[int]] = {}
     for i, target in enumerate(targets):

@@ -25,7 +25,7 @@ from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
-from asterism.labels import Edit
+from asterism.labels import Edit, LabelError
 from asterism.recipes.base import Masks
 from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError, find_model

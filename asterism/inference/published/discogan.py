@@ -28,20 +28,17 @@ PLAIN = 8
 Networks = dict[str, tuple[Path, Weights]]
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell the networks apart by the files' names and infer what they were built with.
 
     Args:
         files: state dicts of one generator, or two, and any of the discriminators.
         space: the domains A and B, in that order; none: A, B.
         size: 64 x 64, or none.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not DiscoGAN's, or whole modules; another size; or a space that is not of two domains.
     """
-    if fan:
-        raise ModelError("DiscoGAN has no landmark network: leave out --fan")
     if size not in (None, SIZE):
         raise ModelError(f"DiscoGAN takes pictures of 64x64, not {size[0]}x{size[1]}")
     space = space or LabelSpace([LabelGroup("pictures", ("A", "B"), "one_of")])

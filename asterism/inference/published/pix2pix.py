@@ -21,20 +21,17 @@ from asterism.storage.model_file import ModelError
 INNER = "model.model.1"
 
 
-def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None, fan: bool = False) -> Found:
+def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] | None) -> Found:
     """Tell generator from discriminator and infer what they were built with.
 
     Args:
         files: G, and D if it is there, in any order.
         space: the domains, of sources and of translations, in that order; none: A, B.
         size: height and width of the pictures of training; none takes the square that the generator halves to one pixel.
-        fan: of StarGAN v2 alone.
 
     Raises:
         ModelError: files that are not pix2pix's with a U-Net and batch norms, or a space that is not of two domains.
     """
-    if fan:
-        raise ModelError("pix2pix has no landmark network: leave out --fan")
     space = space or LabelSpace([LabelGroup("pictures", ("A", "B"), "one_of")])
     if space.num_labels != 2 or len(space.domain_names) != 2:
         raise ModelError(
