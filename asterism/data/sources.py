@@ -62,4 +62,4 @@ def read_source(path: str | Path, config: DataConfig) -> Collection:
         if detects(path):
             found = read(path, config)
             return directed(found, config.pairs or (found.pack.pairs if found.pack else None))
-    raise DataError(f"{path} is no folder and no table of labels (.csv, or .txt in CelebA's format)")
+    raise DataError(f"{path} is neither a folder nor a table of labels (.csv, or .txt in CelebA's format)")

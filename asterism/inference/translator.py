@@ -301,7 +301,7 @@ class Translator(PlacedModel):
             if holds and name in lacking:
                 raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
             if name not in (*self.labels, *lacking):
-                raise LabelError(f"{name} is none of the domains that {self.model.name} has learned: {targets}")
+                raise LabelError(f"{name} is not one of the domains that {self.model.name} has learned: {targets}")
         return edits
 
     def stream(

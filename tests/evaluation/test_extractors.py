@@ -53,7 +53,7 @@ def test_extractors_that_are_not_there_are_refused_with_the_remedy(
         (str(tmp_path / "none.pt2"), "there is no extractor file"),
         (str(tmp_path / "bad.pt2"), "is not an exported program"),
         ("tests.evaluation.test_extractors:Missing", "expected an importable module:Class"),
-        ("tests.evaluation.test_extractors:Path", "is no torch.nn.Module"),
+        ("tests.evaluation.test_extractors:Path", "is not a torch.nn.Module"),
         ("torch.nn:Linear", "missing 2 required .*expected an importable module:Class that takes no"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -133,7 +133,7 @@ def test_an_interrupted_classifier_is_not_kept(run: Path, discs: Path, monkeypat
     other = {"device": "cpu", "classifier": JUDGE | {"train.seed": 7}}
     known = set((cache_folder() / "classifiers").glob("*"))
     monkeypatch.setattr(Trainer, "train", stopped)
-    with pytest.raises(KeyboardInterrupt, match=r"is kept at step 60 of 60 in .*: run the same command from there"):
+    with pytest.raises(KeyboardInterrupt, match=r"is kept at step 60 of 60 in .*: the same command goes on from there"):
         evaluate(run, protocols=["quick"], **other)
     assert set((cache_folder() / "classifiers").glob("*")) == known and not (run / "scores.json").exists()
     monkeypatch.setattr(Trainer, "train", train_whole)

@@ -107,7 +107,7 @@ def test_what_has_no_convolutions_is_not_made_int8(models: dict[str, Path], shap
     """And no pictures are taken that nothing would be done with."""
     with pytest.raises(ModelError, match="this model has none .transposed ones do not count.: take --precision float16"):
         job.export(models["dcgan"], precision="int8", out=tmp_path / "faces.onnx")
-    with pytest.raises(ModelError, match="takes no pictures to be compared or calibrated on: leave out --data"):
+    with pytest.raises(ModelError, match="takes no pictures, so none can be compared or calibrated on: leave out --data"):
         job.export(models["dcgan"], data=[str(shapes_dir)], out=tmp_path / "faces.onnx")
     assert not list(tmp_path.iterdir())
     half = job.export(models["dcgan"], format="pt2", precision="float16", out=tmp_path / "faces.pt2")
@@ -164,7 +164,7 @@ def test_float16_halves_the_file_and_int8_computes_in_integers(
     whole = sum(p.numel() * 4 for p in load_model(models["fixed_point"]).recipe.generator.parameters())
     assert half.files["translator"].stat().st_size < 0.5 * whole + 20_000  # The graph and its facts, beside the weights.
     said: list[str] = []
-    with pytest.raises(ConfigError, match="int8 is calibrated on pictures, and there are none: name some .* by --data"):
+    with pytest.raises(ConfigError, match="int8 needs pictures for calibration, and there are none: name some .* with --data"):
         job.export(models["fixed_point"], precision="int8", out=tmp_path / "small.onnx")
     small = job.export(
         models["fixed_point"], precision="int8", data=[str(shapes_dir)], out=tmp_path / "small.onnx", tell=said.append
@@ -227,7 +227,7 @@ def test_what_does_not_go_is_said_before_work_begins(
 ) -> None:
     (tmp_path / "mine.onnx").write_text("made by hand")
     for words, said in (
-        (["--format", "pt2", "--precision", "int8"], "int8 is made for onnx; pt2 takes float32 or float16"),
+        (["--format", "pt2", "--precision", "int8"], "int8 is for onnx only; pt2 takes float32 or float16"),
         (["--format", "onnx", "--out", str(tmp_path / "mine.onnx")], "mine.onnx would be replaced: give another --out, or say"),
         (["--format", "onnx", "--out", str(tmp_path), "--overwrite"], "is a folder; --out names the file"),
         (["--format", "onnx", "--out", str(tmp_path / "x.onnx"), "--data", str(tmp_path)], "holds no pictures"),

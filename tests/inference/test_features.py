@@ -136,7 +136,7 @@ def test_a_model_of_features_is_trained_used_and_not_served(tmp_path: Path, caps
     assert made.shape == (32, 43) and made.dtype == np.float32
     assert main(["info", str(tmp_path / "run")]) == 0
     assert "32 bits, values -" in capsys.readouterr().out
-    with pytest.raises(ModelError, match="takes features, arrays of floats"):
+    with pytest.raises(ModelError, match=r"takes features \(arrays of floats\), which the service does not accept"):
         load_models([str(tmp_path / "run")])
     tried = trial(model, [], torch.randn(2, 1, 32, 32))
     assert tried.wanted["translator"].abs().max() <= 1.001, "in the range of tensors, as an exported file gives it"

@@ -69,5 +69,5 @@ def test_other_files_are_refused(tmp_path: Path, files: list[Path]) -> None:
         with pytest.raises(ModelError, match=words):
             import_published("dcgan", given, out=tmp_path / "run", **arguments)
     torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match="is no file of DCGAN, which begins with main.0.weight"):
+    with pytest.raises(ModelError, match="is not a file of DCGAN, which begins with main.0.weight"):
         import_published("dcgan", [tmp_path / "other.pth"], out=tmp_path / "run")

@@ -66,7 +66,7 @@ def test_imported_models_give_the_published_pictures(tmp_path: Path) -> None:
 @needs_golden
 def test_a_pickled_module_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = Path(shutil.copy(GOLDEN / "pickled_model_gen_A-0", tmp_path / "model_gen_A-0"))
-    with pytest.raises(ModelError, match=r"was not opened, since that may run code\. .*state_dict\(\), 'model_gen_A-0\.pth'"):
+    with pytest.raises(ModelError, match=r"was not opened, because that may run code\. .*state_dict\(\), 'model_gen_A-0\.pth'"):
         bring(tmp_path / "run", path)
     assert not (tmp_path / "run").exists()
 

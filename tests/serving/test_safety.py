@@ -393,7 +393,7 @@ def test_other_addresses_need_a_token(capsys: pytest.CaptureFixture[str], monkey
     assert "a token is needed: --token" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="at least 16"):
         serve(["nowhere"], host="0.0.0.0", token="short")
-    with pytest.raises(ConfigError, match="cannot bring"):
+    with pytest.raises(ConfigError, match="requests cannot send"):
         serve(["nowhere"], host="0.0.0.0", token="schön" * 5)
 
 

@@ -172,7 +172,7 @@ def test_what_cannot_be_used_is_said(page: Any) -> None:
     page.get_by_text("Add a picture first").first.wait_for()
     file = {"name": "me.png", "mimeType": "image/png", "buffer": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}
     page.set_input_files("#source input[type=file]", file)
-    page.get_by_text("It is not a picture that can be read").first.wait_for()
+    page.get_by_text("It is not a readable picture").first.wait_for()
 
 
 def test_strangers_see_nothing_and_friends_only_their_own(address: str, runs: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_batch_keeps_every_result_and_names_what_it_leaves_out(folder: Path) -
         (folder / name).write_bytes(coded(array) if array is not None else b"no picture")
     paths = [str(folder / name) for name in pictures]
     file, samples, left_out = one.batch(paths, ["Glasses", "Glasses=no"], ".png", progress=told.append)
-    assert [name for name, _ in left_out] == ["you.jpg"] and "not a picture" in left_out[0][1] and told == [3]
+    assert [name for name, _ in left_out] == ["you.jpg"] and "not a readable picture" in left_out[0][1] and told == [3]
     archive = zipfile.ZipFile(file)
     names = {"me__Glasses.png", "me__no-Glasses.png", "Me-2__Glasses.png", "Me-2__no-Glasses.png"}
     assert set(archive.namelist()) == names and len(samples) == 4
@@ -192,7 +192,7 @@ def test_pictures_that_pillow_cannot_open_pass_the_page(folder: Path) -> None:
         (folder / name).write_bytes(content)
         assert field.preprocess(ImageData(path=str(folder / name))) == str(folder / name)
     assert np.array_equal(one.open(str(folder / "bands.tif")), bands) and field.preprocess(None) is None
-    with pytest.raises(PictureError, match="it is not a picture"):
+    with pytest.raises(PictureError, match="it is not a readable picture"):
         one.open(str(folder / "me.png"))
 
 
