@@ -69,7 +69,7 @@ class PlacedModel:
         lacking, targets = self.model.unreachable, ", ".join(self.labels)
         for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
             if holds and name in lacking:
-                raise LabelError(f"the model file lacks the network that translates to {name}; it translates to {targets}")
+                raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
             if name not in (*self.labels, *lacking):
                 raise LabelError(f"{name} is not one of the domains that {self.model.name} has learned: {targets}")
         return edits

@@ -25,7 +25,7 @@ from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
-from asterism.labels import Edit, LabelError
+from asterism.labels import Edit
 from asterism.recipes.base import Masks
 from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError, find_model
@@ -284,25 +284,6 @@ class Translator(PlacedModel):
                 f"recipe {self.model.name} has no styles: style, like, truncation, strength and source "
                 "have no effect, and there is nothing to interpolate"
             )
-
-    def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
-        """Read a target: one edit, and one pass of the model, per dataset that it names.
-
-        Raises:
-            LabelError: an unknown label or a contradiction, a label that is none of the domains of a recipe that is told
-                the domain, or one whose network the model file lacks; says what is valid.
-        """
-        if not isinstance(to, (str, Mapping)):
-            raise LabelError(f"a target is words or a dict, not {type(to).__name__}; translate to several one after another")
-        space = self.model.space
-        edits = space.parse(to)
-        lacking, targets = self.model.unreachable, ", ".join(self.labels)
-        for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
-            if holds and name in lacking:
-                raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
-            if name not in (*self.labels, *lacking):
-                raise LabelError(f"{name} is not one of the domains that {self.model.name} has learned: {targets}")
-        return edits
 
     def stream(
         self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16

@@ -278,6 +278,10 @@ class Recipe(nn.Module):
             owners += [f"mask:{name}" for name in self.space.datasets]
         return [Slot(parameter, owner, axis, start + i) for i, owner in enumerate(owners)]
 
+    def slots_within(self, module: str, owner: str) -> list[Slot]:
+        """Return the slots of a module, such as a network, all of which belongs to one label."""
+        return [Slot(f"{module}.{key}", owner) for key, _ in self.get_submodule(module).named_parameters()]
+
     # -- use -----------------------------------------------------------------------------------------------------------
 
     def condition(self, target: Batch, source: Tensor | None = None, strength: float | Tensor = 1.0) -> Tensor:

@@ -33,7 +33,7 @@ from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
 from asterism.machine import at_least_float32
-from asterism.networks.cpu import handwritten
+from asterism.networks.directions import to_target
 from asterism.networks.discogan import Discriminator, Generator, check_size
 from asterism.objectives.adversarial import logistic_fake, logistic_real
 from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Stream, Terms, Update
@@ -146,22 +146,13 @@ class DiscoGAN(Recipe):
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return each picture as the generator of its target makes it; none is told where a picture comes from."""
-        makers = (self.generator_a, self.generator_b)
-        if not handwritten.applies(x):  # A graph takes any targets: both directions, and of each picture the wanted one.
-            y_a, y_b = (maker(x) for maker in makers)
-            return torch.where((told == 0)[:, None, None, None], y_a, y_b)
-        rows = [(told == domain).nonzero()[:, 0] for domain in range(2)]
-        made = [maker(x[own]) for maker, own in zip(makers, rows, strict=True) if len(own)]
-        return torch.cat(made)[torch.cat(rows).argsort()]
+        return to_target((self.generator_a, self.generator_b), x, told)
 
     def label_slots(self) -> list[Slot]:
         """All of a domain's generator and discriminator belong to it."""
-        return [
-            Slot(f"{name}.{key}", owner)
-            for letter, owner in zip("ab", self.space.domain_names, strict=True)
-            for name in (f"generator_{letter}", f"discriminator_{letter}")
-            for key, _ in self.networks[name].named_parameters()
-        ]
+        a, b = self.space.domain_names
+        owners = {"generator_a": a, "discriminator_a": a, "generator_b": b, "discriminator_b": b}
+        return [slot for name, owner in owners.items() for slot in self.slots_within(name, owner)]
 
 
 def squared_error(x: Tensor, y: Tensor) -> Tensor:

@@ -318,8 +318,7 @@ class StarGANv2(Recipe):
         head = f"discriminator.main.{len(self.discriminator.main) - 1}"
         for domain, name in enumerate(self.space.domain_names):
             for branches in ("mapping_network.unshared", "style_encoder.unshared"):
-                branch = self.get_submodule(f"{branches}.{domain}")
-                slots += [Slot(f"{branches}.{domain}.{key}", name) for key, _ in branch.named_parameters()]
+                slots += self.slots_within(f"{branches}.{domain}", name)
             slots += [Slot(f"{head}.weight", name, 0, domain), Slot(f"{head}.bias", name, 0, domain)]
         return slots
 

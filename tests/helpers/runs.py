@@ -26,6 +26,18 @@ SMALL = {
     "train.precision": "float32",
 }
 
+BRIEF = {
+    "data.size": 32,
+    "data.workers": 0,
+    "train.batch_size": 2,
+    "train.steps": 8,
+    "train.decay_steps": 4,
+    "train.checkpoint_every": 4,
+    "train.evaluate_every": 0,
+    "train.precision": "float32",
+}
+"""Of any recipe."""
+
 
 def small(**changes) -> dict:
     return SMALL | {key.replace("__", "."): value for key, value in changes.items()}

@@ -29,7 +29,7 @@ from asterism.networks.sizes import SizeError
 from asterism.recipes.pix2pix import Config, Pix2Pix
 from asterism.storage.model_file import ModelError
 from tests.helpers.discs import COLOURS, draw
-from tests.helpers.runs import assert_same_state, state
+from tests.helpers.runs import BRIEF, assert_same_state, state
 
 SPACE = LabelSpace([LabelGroup("pictures", ("A", "B"), "one_of")])
 TINY = {"conv_dim": 4, "discriminator_conv_dim": 4, "discriminator_layers": 1}
@@ -151,16 +151,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SETTINGS = {f"recipe.{key}": value for key, value in TINY.items()} | {
-    "data.size": 32,
-    "data.workers": 0,
-    "train.batch_size": 2,
-    "train.steps": 8,
-    "train.decay_steps": 4,
-    "train.checkpoint_every": 4,
-    "train.evaluate_every": 0,
-    "train.precision": "float32",
-}
+SETTINGS = BRIEF | {f"recipe.{key}": value for key, value in TINY.items()}
 
 
 @pytest.fixture(scope="module")
