@@ -28,6 +28,7 @@ RECIPES = {
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",
+    "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
     "aster": "asterism.recipes.aster:Aster",
 }
 
