@@ -34,9 +34,7 @@ from asterism.recipes.base import Abilities, Adam, Recipe, Terms, Update
 class Config:
     """WGAN-GP's choices; the defaults are those of the official code at 64 px."""
 
-    networks: Literal["residual", "plain"] = option(
-        "residual", "Residual blocks, or convolutions alone."
-    )
+    networks: Literal["residual", "plain"] = option("residual", "Residual blocks, or convolutions alone.")
     latent_dim: int = option(128, "Numbers in a latent z.", low=1)
     conv_dim: int = option(64, "Channels of the generator's map before the last convolution.", low=1)
     critic_conv_dim: int = option(64, "Channels after the critic's first convolution.", low=1)

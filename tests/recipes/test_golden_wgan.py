@@ -48,9 +48,7 @@ def test_the_published_iteration(case: str) -> None:
     trainer = trainer_of(recipe)
     for t in range(steps):
         trainer.step = t
-        batch = Batch(
-            x=golden[f"x_real.{t}"], z=golden[f"z.{t}"].flatten(1), z_generator=golden["z.g"].flatten(1)
-        )
+        batch = Batch(x=golden[f"x_real.{t}"], z=golden[f"z.{t}"].flatten(1), z_generator=golden["z.g"].flatten(1))
         with torch.no_grad():
             close(copy.deepcopy(recipe.generator)(batch.z), golden[f"x_fake.{t}"], 1e-5, 1e-6)
         trainer.train_batch(batch, len(batch))

@@ -41,7 +41,9 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     for path, held in ((path, with_counts(read_state_dict(path))) for path in files):
         if not held or not all(NAME.fullmatch(key) for key in held):
             odd = next((key for key in held if not NAME.fullmatch(key)), "nothing")
-            raise ModelError(f"{path} is not a file of WGAN, whose layers are called main.initial:..., main.pyramid:...; it has {odd}")
+            raise ModelError(
+                f"{path} is not a file of WGAN, whose layers are called main.initial:..., main.pyramid:...; it has {odd}"
+            )
         name = "generator" if any(":convt." in key for key in held) else "critic"
         if name in networks:
             raise ModelError(f"{networks[name][0]} and {path} are both a {name}: give one netG file, and its netD file")
