@@ -34,7 +34,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         widths = [width << depth for depth in reversed(range(_doublings(size)))]
-        convolutions: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False)]
+        convolutions: list[nn.ConvTranspose2d | nn.Conv2d] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False)]
         for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
             convolutions.append(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
         convolutions += [Conv2d(width, width, 3, 1, 1, bias=False) for _ in range(extra)]

@@ -1,7 +1,7 @@
 """The networks of WGAN-GP (arXiv:1704.00028): the residual ones of its experiments at 64 px, and plain ones.
 
-The plain ones have the names and shapes of the PyTorch descendant's networks for CIFAR-10 at 32 px. Both are taken to other sizes
-by further blocks. No critic here has batch norms: the penalty is on each picture's own gradient (Section 4).
+The plain ones have the names and shapes of the PyTorch descendant's networks for CIFAR-10 at 32 px. Further blocks take both to
+other sizes. No critic here has batch norms: the penalty is on each picture's own gradient (Section 4).
 
 Shapes: N batch, C picture channels, Z latent size, S side of the pictures, d width, n = log2(S / 4) doublings.
 """

@@ -6,8 +6,8 @@ pictures and fakes.
 
 Shapes: x [N, C, S, S] in [-1, 1]; z [N, Z] standard normal; scores [N], high for real pictures.
 
-What differs from the published code, beyond the engine's doing: the generator's running statistics of batch norms move only when
-it trains, and a trained model generates with them; one of our training steps is one of the critic's, and the generator's
+What differs from the published code, beyond the engine's doing: the running statistics of the generator's batch norms move only
+when it trains, and a trained model generates with them; one of our training steps is one of the critic's, and the generator's
 follows the critic's, as in the PyTorch descendant and in Algorithm 1 (the official code begins with the generator's).
 """
 

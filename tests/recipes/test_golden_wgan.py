@@ -66,7 +66,7 @@ def compare(network: torch.nn.Module, name: str, golden: dict[str, Tensor], afte
     """Weights after steps. RMSprop's is about the sign of a gradient, so that rounding decides where one is tiny."""
     published = [key.removeprefix(after) for key in golden if key.startswith(after)]
     assert published
-    theirs = dict(layout._theirs(network.main, name))
+    theirs = dict(layout._theirs(network, name))
     for key in published:
         steps = [golden[f"{step}{key}"] for step in gradients]
         steady = torch.stack([g.abs() > 1e-3 * g.abs().max() for g in steps]).all(0)

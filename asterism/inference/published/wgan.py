@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from asterism.inference.published.containers import Weights, read_state_dict, with_counts
@@ -68,7 +67,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
 def write(model: Model) -> dict[str, dict[str, Tensor]]:
     """Return the published files of a model: file name -> state dict, keys in the published order."""
     return {
-        f"net{letter}_epoch_0.pth": dict(_theirs(model.recipe.networks[name].main, name))
+        f"net{letter}_epoch_0.pth": dict(_theirs(model.recipe.networks[name], name))
         for letter, name in (("G", "generator"), ("D", "critic"))
         if name not in model.missing
     }
@@ -85,9 +84,9 @@ def _ours(held: Weights, name: str) -> Iterator[tuple[str, Tensor]]:
         yield f"main.{place}.{weight}", sign * tensor
 
 
-def _theirs(main: nn.Sequential, name: str) -> Iterator[tuple[str, Tensor]]:
+def _theirs(network: nn.Module, name: str) -> Iterator[tuple[str, Tensor]]:
     """Yield the weights under the published names."""
-    layers = [layer for layer in main if any(True for _ in layer.parameters())]
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d)]
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     part, extra = "initial", 0
     for layer in layers:
