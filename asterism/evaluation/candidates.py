@@ -22,6 +22,9 @@ from asterism.recipes.render import generate, translate, whole_target
 NAMES = {
     "translated": "translated",
     "generated": "generated",
+    "nearest": "partner of the nearest training source",
+    "mean": "mean training picture of the target",
+    "colour": "its mean colour",
     "copy": "copy the input",
     "real": "real pictures of the target",
     "random": "random weights",

@@ -20,6 +20,7 @@ from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
 from asterism.data.pictures import PictureFormat
+from asterism.evaluation.baselines import Constant, Means, Nearest
 from asterism.evaluation.cache import digest_of, digest_of_weights
 from asterism.evaluation.candidates import Copy, Generator, Real, untrained
 from asterism.evaluation.checkpoints import chosen
@@ -254,6 +255,7 @@ class EvaluationSetup:
             space=self.space,
             sets=self.sets,
             partners=self.partners,
+            means=Means(self.sets, lambda d: self._training_pictures(d, parameters.real_pictures), self.batch),
             classifier=self.judge,
             extractor=self.extractor,
             perceptual=self.perceptual,
@@ -283,8 +285,14 @@ class EvaluationSetup:
         bench = self.bench(parameters)
         tasks = protocol.plan(self.sets, self.space, self.partners, recipe, parameters)
         wanted = protocol.kinds if kinds is None else kinds
-        orientation: list[System] = [Copy()] if "copy" in wanted else []
-        orientation += [Real(self.sets, self.partners, parameters.seed)] if "real" in wanted else []
+        known: dict[str, Callable[[], System]] = {
+            "nearest": lambda: Nearest(self.sets, self.space, bench.means.training, self.batch),
+            "mean": lambda: Constant("mean", bench.means),
+            "colour": lambda: Constant("colour", bench.means),
+            "copy": Copy,
+            "real": lambda: Real(self.sets, self.partners, parameters.seed),
+        }
+        orientation = [make() for kind, make in known.items() if kind in wanted]
         if protocol.compares:
             for pictures in self.sets:
                 self._real_features(pictures.set.dataset, parameters.real_pictures)
@@ -312,7 +320,7 @@ def usual(
 ) -> list[Protocol]:
     """Return the protocols that suit a recipe and the data, of which `limit` sources are taken (0: all)."""
     true = recipe.abilities.translates and partnered(edits(sets, space, limit), partners)
-    return [named(recipe.protocol)] + [named("truth")] * bool(true)
+    return [named(recipe.protocol)] + [named("truth")] * (bool(true) and recipe.protocol != "pairs")
 
 
 def check_labelled(space: LabelSpace) -> None:

@@ -67,6 +67,7 @@ class Pix2Pix(Recipe):
     config_type = Config
     averaged = ("generator",)
     streams = (Stream("pair", of="partner", aligned=True),)
+    protocol = "pairs"
     num_domains = 2
     coupled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
