@@ -68,7 +68,7 @@ def needed(published: Published, size: int) -> tuple[dict[str, float], float]:
     The iteration is less than the sum of its updates, since StarGAN's last fakes serve both networks, and StarGAN v2's
     encoder and latent fakes serve several updates.
     """
-    device = next(published.networks["generator"].parameters()).device
+    device = next(next(iter(published.networks.values())).parameters()).device
     x = torch.zeros(1, 3, size, size, device=device)
     if isinstance(published, PublishedStarGAN):
         codes = published.generator.main[0].weight.shape[1] - 3

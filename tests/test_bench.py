@@ -18,7 +18,9 @@ from bench.published_step import PublishedStarGAN, PublishedStarGANv2
 TINY = {
     "stargan": Case("stargan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 3}),
     "stargan_v2": Case("stargan_v2", 32, 2, {"capacity": 256, "max_width": 16, "mapping_width": 8}),
-    "cyclegan": Case("cyclegan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 2}),
+    "cyclegan": Case(
+        "cyclegan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 2}
+    ),
     "pix2pix": Case("pix2pix", 32, 2, {"conv_dim": 4, "discriminator_conv_dim": 4, "discriminator_layers": 2}),
 }
 

@@ -78,9 +78,7 @@ class Nearest:
 
     kind = "nearest"
 
-    def __init__(
-        self, sets: Sequence[Pictures], space: LabelSpace, training: Callable[[int], Pictures], batch: int
-    ) -> None:
+    def __init__(self, sets: Sequence[Pictures], space: LabelSpace, training: Callable[[int], Pictures], batch: int) -> None:
         self.sets, self.space, self.training, self.batch = sets, space, training, batch
         self._known: dict[tuple[int, int | None, float], tuple[list[int], Tensor]] = {}
 

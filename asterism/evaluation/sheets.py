@@ -94,7 +94,7 @@ ERRORS = f"the errors from white, none, to black, {FULL_ERROR:.0%} of the range 
 
 
 def error_map(y: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean absolute errors over channels of pictures [..., C, H, W] as grey pictures of the same shape in [-1, 1]."""
+    """Return the mean absolute errors over channels of pictures [..., C, H, W] as grey pictures of that shape in [-1, 1]."""
     error = (y.float() - truth.float()).abs().mean(-3, keepdim=True) / RANGE
     return (1 - 2 * (error / FULL_ERROR).clamp(max=1)).expand_as(y)
 
