@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.layers import BatchNorm2d, Conv2d, instance_norm
+from asterism.networks.layers import BatchNorm2d, Conv2d, ConvTranspose2d, instance_norm
 from asterism.networks.sizes import SizeError, check_multiples_of_4
 
 SLOPE = 0.2
@@ -111,7 +111,7 @@ class Level(nn.Module):
         if within is not None and not outermost:  # No norm at the bottom, which may be one pixel.
             down.append(PictureNorm2d(inner, running))
         back = inner if within is None else 2 * inner
-        up: list[nn.Module] = [nn.ReLU(), nn.ConvTranspose2d(back, outer, 4, 2, 1, bias=outermost)]
+        up: list[nn.Module] = [nn.ReLU(), ConvTranspose2d(back, outer, 4, 2, 1, bias=outermost)]
         if not outermost:
             up.append(PictureNorm2d(outer, running))
         self.model = nn.Sequential(*down, *([] if within is None else [within]), *up)

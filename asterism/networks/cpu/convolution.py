@@ -30,25 +30,11 @@ FEW_OUTPUTS = 4
 """Up to as many output channels a wide kernel is split into rows; oneDNN's vectors hold 16."""
 
 
-class Conv2d(nn.Conv2d):
-    """PyTorch's layer, through `convolve`, and its transpose; zero padding, no groups."""
+class KeptWeight(nn.Module):
+    """A layer that keeps its weight as its uses take it."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to [N, O, h, w]."""
-        size = _output_size(x.shape[2:], self.weight, self.stride[0], self.padding[0])
-        return convolve(x, self._kernel(x, size), self.bias, self.stride[0], self.padding[0])
-
-    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Return the gradient of the input, of height and width `size`, from that of the output, [N, O, h, w]."""
-        return transpose(g, self._kernel(g, g.shape[2:]), size, self.stride[0], self.padding[0])
-
-    def _kernel(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Return the weight; for products, in the precision of the products.
-
-        Autocast casts a weight once for all its uses, but only for the library's operations. The largest weights are those
-        of the smallest maps, and casting them, and their gradients back, takes as long as the products themselves.
-        """
-        return self.kept(x) if handwritten.applies(x) and _small(size, self.stride[0]) else self.weight
+    weight: nn.Parameter
+    _kept: tuple[Any, Any, Any] = (None, None, None)
 
     def kept(self, x: Tensor, make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Return make(weight) in autocast's precision, made once for all uses between two changes of the weight.
@@ -67,12 +53,48 @@ class Conv2d(nn.Conv2d):
             self._kept = (self.weight, made_for, made)
         return made
 
-    padding: tuple[int, int]
-    _kept: tuple[Any, Any, Any] = (None, None, None)
-
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files of the layer hold nothing kept, since that may belong to a graph."""
         return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+
+class Conv2d(KeptWeight, nn.Conv2d):
+    """PyTorch's layer, through `convolve`, and its transpose; zero padding, no groups."""
+
+    padding: tuple[int, int]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, O, h, w]."""
+        size = _output_size(x.shape[2:], self.weight, self.stride[0], self.padding[0])
+        return convolve(x, self._kernel(x, size), self.bias, self.stride[0], self.padding[0])
+
+    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the gradient of the input, of height and width `size`, from that of the output, [N, O, h, w]."""
+        return transpose(g, self._kernel(g, g.shape[2:]), size, self.stride[0], self.padding[0])
+
+    def _kernel(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the weight; for products, in the precision of the products.
+
+        Autocast casts a weight once for all its uses, but only for the library's operations. The largest weights are those
+        of the smallest maps, and casting them, and their gradients back, takes as long as the products themselves.
+        """
+        return self.kept(x) if handwritten.applies(x) and _small(size, self.stride[0]) else self.weight
+
+
+class ConvTranspose2d(KeptWeight, nn.ConvTranspose2d):
+    """PyTorch's layer; of small maps through `transpose`. Zero padding, no groups."""
+
+    padding: tuple[int, int]
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map [N, O, h, w] to [N, C, H, W]."""
+        stride, padding = self.stride[0], self.padding[0]
+        if not handwritten.applies(x) or not _small(x.shape[2:], stride):
+            return super().forward(x, output_size)
+        sides = zip(x.shape[2:], self.kernel_size, self.output_padding, strict=True)
+        size = tuple((few - 1) * stride - 2 * padding + k + odd for few, k, odd in sides)
+        y = transpose(x, self.kept(x), size, stride, padding)
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> Tensor:
@@ -85,7 +107,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
         return winograd.convolve(x, weight, bias)
     if not _small(_output_size(x.shape[2:], weight, stride, padding), stride):
         return F.conv2d(x, weight, bias, stride, padding)
-    x, weight, bias = _cast(x, weight, bias)
+    x, weight, bias = cast(x, weight, bias)
     return _Convolution.apply(x, weight, bias, stride, padding)
 
 
@@ -94,7 +116,7 @@ def transpose(g: Tensor, weight: Tensor, size: tuple[int, ...], stride: int = 1,
     if handwritten.applies(g) and winograd.pays(g, weight, stride, padding):
         return winograd.convolve(g, winograd.turned(weight))
     if handwritten.applies(g) and _small(g.shape[2:], stride):
-        g, weight, _ = _cast(g, weight, None)
+        g, weight, _ = cast(g, weight, None)
         return _Transpose.apply(g, weight, stride, padding, tuple(size))
     return _library_transpose(g, weight, stride, padding, size)
 
@@ -231,7 +253,7 @@ def _output_size(size: tuple[int, ...], weight: Tensor, stride: int, padding: in
     return tuple((side + 2 * padding - k) // stride + 1 for side, k in zip(size, weight.shape[2:], strict=True))
 
 
-def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Do what autocast does for a convolution, which it cannot know these to be."""
     if not torch.is_autocast_enabled("cpu"):
         return x, weight, bias
