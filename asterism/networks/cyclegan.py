@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.layers import Conv2d, InstanceNorm2d
+from asterism.networks.layers import Conv2d, ConvTranspose2d, InstanceNorm2d
 from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.sizes import check_multiples_of_4
 
@@ -41,7 +41,7 @@ class Generator(nn.Module):
             layers += _block(Conv2d(width << depth, width << depth + 1, 3, 2, 1))  # [N, 2 W, H / 2, W / 2], then a quarter
         layers += [ResidualBlock(width * 4) for _ in range(blocks)]  # [N, 4 W, H / 4, W / 4]
         for depth in (2, 1):
-            layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1))
+            layers += _block(ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1))
         layers += [nn.Identity(), ReflectedConv2d(width, channels, 7)]  # [N, C, H, W]
         self.model = nn.Sequential(*layers)
         initialize(self)
