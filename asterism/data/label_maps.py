@@ -128,8 +128,8 @@ def label_format(
             return None
         if wanted is not None and len(used) > wanted:
             raise DataError(
-                f"{collection.root / file} holds the id {len(used) - 1}; expected 0 to {wanted - 1}, by --data.classes {wanted}: "
-                "correct it, or give more classes"
+                f"{collection.root / file} holds the id {len(used) - 1}; expected 0 to {wanted - 1}, by "
+                f"--data.classes {wanted}: correct it, or give more classes"
             )
     classes = len(used) if wanted is None else wanted
     depth = 16 if classes > 256 or collection.instances else 8
@@ -147,7 +147,7 @@ def _surveyed(collection: Collection) -> Iterator[tuple[str, tuple[np.ndarray, b
             ids, palette = read_ids(collection.root / file)
             highest = int(ids.max())
             if beside := collection.instances.get(file):
-                whole = PictureFormat(2, *ids.shape, classes=highest + 1)
+                whole = PictureFormat(2, 1, 1, classes=highest + 1)
                 joined(ids, read_ids(collection.root / beside)[0], whole)
         except PictureError as error:
             return error

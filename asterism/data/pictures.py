@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from asterism.data.arrays import STORED, as_features, as_picture, open_array
 from asterism.data.tiff import pillow_holds, read_tiff
+from asterism.data.values import PictureFormat as PictureFormat
+from asterism.data.values import clipped as clipped
+from asterism.data.values import to_float as to_float
+from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
@@ -48,49 +49,6 @@ _UPRIGHT = {  # EXIF orientation -> how to turn the stored pixels.
 
 class PictureError(AsterismError, ValueError):
     """A picture that cannot be read, converted or written; the message is the reason, without the file's name."""
-
-
-@dataclass(frozen=True)
-class PictureFormat:
-    """The pictures that a model takes; kept in the model file.
-
-    Args:
-        channels: 1..N.
-        height, width: pixels that the networks see; of features rows and columns.
-        low, high: stored values that map to -1 and 1 (0 and 255 for 8 bit, 0 and 65535 for 16 bit).
-        depth: bits of a stored value, 8 or 16; 32 for features.
-        crop: side of the centre crop before resizing; 0 takes the largest centred area of the right shape.
-        classes: of a label map, whose values are class ids from 0 to classes - 1, also where they are floats. The second of two
-            channels then holds the ids of instances. 0: a picture of intensities.
-        source: the pictures that are translated, of the same height, width and crop, where they are of another kind than those
-            that are made, which the other fields describe.
-    """
-
-    channels: int
-    height: int
-    width: int
-    low: float = 0.0
-    high: float = 255.0
-    depth: int = 8
-    crop: int = 0
-    classes: int = 0
-    source: PictureFormat | None = None
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PictureFormat:
-        """Rebuild a format from what `dataclasses.asdict` made of it."""
-        source = values.get("source")
-        return cls(**{**values, "source": cls(**source) if source else None})
-
-    @property
-    def taken(self) -> PictureFormat:
-        """The pictures that are translated: those that are made, unless `source` says otherwise."""
-        return self.source or self
-
-    @property
-    def planes(self) -> int:
-        """Channels that networks see: of a label map one per class, and one for the edges of instances."""
-        return self.classes + self.channels - 1 if self.classes else self.channels
 
 
 @dataclass(frozen=True)
@@ -339,34 +297,6 @@ def to_depth(array: np.ndarray, depth: int) -> np.ndarray:
     if depth == 16:
         return array.astype(np.uint16) * np.uint16(257)
     return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def to_float(stored: Tensor, picture: PictureFormat) -> Tensor:
-    """Return stored values [N, C, H, W] as float32 in [-1, 1]; those beyond `low`, `high` are clipped, but not of features.
-
-    Ids of label maps stay the numbers that they are.
-    """
-    if picture.classes:
-        return stored.to(torch.float32)
-    if picture.depth == 32:
-        return (stored - picture.low) * (2.0 / (picture.high - picture.low)) - 1.0
-    return stored.to(torch.float32).sub_(picture.low).mul_(2.0 / (picture.high - picture.low)).sub_(1.0).clamp_(-1.0, 1.0)
-
-
-def clipped(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Return what a network made, clamped to [-1, 1]; features as they are."""
-    return x if picture.depth == 32 else x.clamp(-1, 1)
-
-
-def to_stored(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Return float pictures [N, C, H, W], clipped to [-1, 1], as stored values: uint8, or uint16 for 16-bit data.
-
-    Features are float32 and not clipped.
-    """
-    if picture.depth == 32:
-        return (x.to(torch.float32) + 1.0) * ((picture.high - picture.low) / 2.0) + picture.low
-    values = x.to(torch.float32).clamp(-1.0, 1.0).add_(1.0).mul_((picture.high - picture.low) / 2.0).add_(picture.low).round_()
-    return values.to(torch.uint8) if picture.depth == 8 else values.to(torch.int32).to(torch.uint16)
 
 
 def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:

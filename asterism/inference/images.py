@@ -152,7 +152,8 @@ def open_masks(paths: Sequence[str | os.PathLike[str]], size: Sequence[int]) -> 
             stored = to_depth(read(path, 1), 16)
         except PictureError as error:
             raise PictureError(f"mask {os.fspath(path)}: {error}") from error
-        masks.append(transforms.resize(torch.from_numpy(stored.astype(np.float32) / 65535).permute(2, 0, 1)[None], *size)[0])
+        x = torch.from_numpy(stored.astype(np.float32) / 65535).permute(2, 0, 1)[None]
+        masks.append(transforms.resize(x, size[0], size[1])[0])
     return torch.cat([masks[0], masks[-1]]).clamp(0, 1)
 
 
