@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,6 +46,11 @@ class PictureFormat:
     def taken(self) -> PictureFormat:
         """The pictures that are translated: those that are made, unless `source` says otherwise."""
         return self.source or self
+
+    @property
+    def made(self) -> PictureFormat:
+        """The pictures that are made, and nothing of what they are made from."""
+        return replace(self, source=None)
 
     @property
     def planes(self) -> int:
