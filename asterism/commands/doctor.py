@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     with counting("examining pictures") as progress:
-        diagnosis = examine(settings.data, progress, recipe_class(settings.name).labelled)
+        recipe = recipe_class(settings.name)
+        diagnosis = examine(settings.data, progress, recipe.labelled, recipe.two_kinds)
     lines: list[str] = []
     cost = None
     if diagnosis.opened is not None:

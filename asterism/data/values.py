@@ -53,6 +53,14 @@ class PictureFormat:
         return replace(self, source=None)
 
     @property
+    def words(self) -> str:
+        """What they are, for a person."""
+        if self.classes:
+            return f"label maps of {self.classes} classes{' with instances' if self.channels > 1 else ''}"
+        channels = f"{self.channels} channel{'s' * (self.channels > 1)}"
+        return f"{channels} of {self.depth} bits, values {self.low:g} to {self.high:g}"
+
+    @property
     def planes(self) -> int:
         """Channels that networks see: of a label map one per class, and one for the edges of instances."""
         return self.classes + self.channels - 1 if self.classes else self.channels

@@ -28,6 +28,7 @@ from asterism.data import transforms
 from asterism.data.arrays import as_features
 from asterism.data.label_maps import as_made, ids_of, joined, read_ids, read_map
 from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
+from asterism.inference import fitting
 
 FITS = ("letterbox", "crop")
 """Ways to fit a picture of another size or shape: the whole picture with padded edges, or its centre."""
@@ -183,7 +184,7 @@ def fit_masks(masks: Tensor, picture: PictureFormat, fit: str, device: torch.dev
     x = masks[None].to(device)
     if x.shape[2:] == (picture.height, picture.width):
         return x
-    fitted = transforms.fit(x, picture) if fit == "crop" else transforms.letterbox(x, picture.height, picture.width)[0]
+    fitted = transforms.fit(x, picture) if fit == "crop" else fitting.letterbox(x, picture.height, picture.width)[0]
     return fitted.clamp(0, 1)
 
 
@@ -223,9 +224,9 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
         return x, lambda y: y
     if fit == "crop":
         whole, area = as_made(x, picture), transforms.crop_box(height, width, picture)
-        return transforms.fit(x, taken), lambda y: transforms.paste(whole, y, area)
-    fitted, box = transforms.letterbox(x, picture.height, picture.width, nearest=taken.classes > 0)
-    return fitted, lambda y: transforms.unletterbox(y, box, height, width)
+        return transforms.fit(x, taken), lambda y: fitting.paste(whole, y, area)
+    fitted, box = fitting.letterbox(x, picture.height, picture.width, nearest=taken.classes > 0)
+    return fitted, lambda y: fitting.unletterbox(y, box, height, width)
 
 
 def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
