@@ -53,7 +53,7 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """The largest body of a request: a picture, an instance map and two references, in base64, and the words around them."""
+        """The largest body of a request: a picture, an instance map and two references in base64, and the words."""
         return 4 * (self.upload_bytes * 4 // 3) + 2**16
 
     @property
