@@ -28,6 +28,9 @@ def choose_format(
     Raises:
         DataError: pictures that do not go together, or not with the configuration.
     """
+    pack = collections[0].pack
+    if pack is not None and pack.kinds is not None:
+        return _packed(collections, pack.kinds, config, two_kinds), []
     first = sources_of_pairs(collections[0]) if two_kinds and len(collections) == 1 else None
     if first is None:
         given = [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]
@@ -56,6 +59,18 @@ def choose_format(
     text = "from {} to {} the pictures change from {} channels of {} bits to {} of {}"
     told = text.format(*sources.groups[0].labels, source.channels, source.depth, picture.channels, picture.depth)
     return replace(picture, source=source), [*notes, *more, told]
+
+
+def _packed(collections: Sequence[Collection], kinds: PictureFormat, config: DataConfig, two_kinds: bool) -> PictureFormat:
+    """Return the format of a pack of pairs that lead from pictures of one kind to those of another."""
+    classes = kinds.taken.classes
+    if not two_kinds or len(collections) > 1 or config.classes not in (None, classes):
+        raise DataError(
+            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run does not "
+            "take: pack the files again with other --data.classes or --data.channels"
+        )
+    (low, high), own = config.value_range or (kinds.low, kinds.high), config.source_range or (kinds.taken.low, kinds.taken.high)
+    return replace(kinds, low=low, high=high, source=replace(kinds.taken, low=own[0], high=own[1]))
 
 
 def _part(

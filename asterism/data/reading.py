@@ -91,7 +91,7 @@ def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted:
     if picture.depth == 32:
         return _read_features(pictures, row, picture, fitted, share)
     if pictures.pack is not None:
-        return pictures.pack.read(pictures.paths[row])
+        return pictures.pack.read(pictures.paths[row])[: picture.channels].astype(STORED[picture.depth], copy=False)
     path = pictures.paths[row]
     if picture.classes:
         beside = pictures.instances.get(path)
