@@ -66,7 +66,7 @@ def _packed(collections: Sequence[Collection], kinds: PictureFormat, config: Dat
     classes = kinds.taken.classes
     if not two_kinds or len(collections) > 1 or config.classes not in (None, classes):
         raise DataError(
-            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run does not "
+            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run cannot "
             "take: pack the files again with other --data.classes or --data.channels"
         )
     (low, high), own = config.value_range or (kinds.low, kinds.high), config.source_range or (kinds.taken.low, kinds.taken.high)
