@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.published_networks import DecodingBlock, EncodingBlock
+from bench.published_pairs import PublishedCycleGAN, PublishedPix2Pix
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
 
 FOLDED_3X3 = 16 / 9 / 4
@@ -67,7 +68,7 @@ def needed(published: Published, size: int) -> tuple[dict[str, float], float]:
     The iteration is less than the sum of its updates, since StarGAN's last fakes serve both networks, and StarGAN v2's
     encoder and latent fakes serve several updates.
     """
-    device = next(published.networks["generator"].parameters()).device
+    device = next(next(iter(published.networks.values())).parameters()).device
     x = torch.zeros(1, 3, size, size, device=device)
     if isinstance(published, PublishedStarGAN):
         codes = published.generator.main[0].weight.shape[1] - 3
@@ -77,6 +78,17 @@ def needed(published: Published, size: int) -> tuple[dict[str, float], float]:
         generator = 3 * g.total - g.first + 3 * g.total + 2 * d.total  # There, back, and through the frozen discriminator.
         updates = {"discriminator": critic, "generator": generator}
         return updates, published.critic_steps * critic + generator - g.total
+    if isinstance(published, PublishedCycleGAN):
+        g, d = (forward(published.networks[name], x) for name in ("generator_a", "discriminator_a"))
+        # Per direction: there and the identity, whose input needs no gradient, and back; through the frozen discriminator.
+        updates = {"generators": 2 * (3 * 3 * g.total - 2 * g.first + 2 * d.total)}
+        updates |= {"discriminators": 2 * 2 * (3 * d.total - d.first)}
+        return updates, sum(updates.values())
+    if isinstance(published, PublishedPix2Pix):
+        g = forward(published.generator, x, torch.ones(1, 2**20, device=device))
+        d = forward(published.discriminator, torch.cat([x, x], 1))
+        updates = {"discriminator": 2 * (3 * d.total - d.first), "generator": 3 * g.total - g.first + 2 * d.total}
+        return updates, sum(updates.values())
     assert isinstance(published, PublishedStarGANv2)
     y = torch.zeros(1, dtype=torch.long, device=device)
     style = published.generator.decode[0].norm1.fc.in_features

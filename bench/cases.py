@@ -25,16 +25,21 @@ from asterism.inference.images import Picture
 from asterism.inference.styles import Target
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
+from asterism.networks.pix2pix import halvings_of
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Stream
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
+from bench.published_pairs import PublishedCycleGAN, PublishedPix2Pix
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
 
-TITLES = {"stargan": "StarGAN", "stargan_v2": "StarGAN v2"}
+TITLES = {"stargan": "StarGAN", "stargan_v2": "StarGAN v2", "cyclegan": "CycleGAN", "pix2pix": "pix2pix"}
+TWO_DOMAINS = LabelSpace([LabelGroup("pairs", ("a", "b"), "one_of")])
 SPACES = {
     "stargan": LabelSpace([LabelGroup("faces", ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"), "binary")]),
     "stargan_v2": LabelSpace([LabelGroup("animals", ("cat", "dog", "wild"), "one_of")]),
+    "cyclegan": TWO_DOMAINS,
+    "pix2pix": TWO_DOMAINS,
 }
 
 
@@ -43,7 +48,7 @@ class Case:
     """What is trained: a recipe at a size and a batch, at its published widths.
 
     Args:
-        recipe: stargan or stargan_v2.
+        recipe: a key of TITLES.
         size: side of the pictures, in pixels.
         batch: pictures per step.
         widths: recipe settings that differ from the published ones, to make a case smaller.
@@ -137,6 +142,13 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
             lr=config.generator_lr,
             device=device,
         )
+    if case.recipe in ("cyclegan", "pix2pix"):
+        shape = {"width": config.conv_dim, "critic_width": config.discriminator_conv_dim}
+        shape |= {"layers": config.discriminator_layers}
+        if case.recipe == "cyclegan":
+            return PublishedCycleGAN(ours.weights, **shape, blocks=config.num_blocks, lr=config.lr, device=device)
+        halvings = halvings_of((case.size, case.size))
+        return PublishedPix2Pix(ours.weights, **shape, halvings=halvings, lr=config.lr, device=device)
     return PublishedStarGANv2(
         ours.weights,
         size=case.size,

@@ -14,6 +14,9 @@ from bench.clock import WARM_UP, Clock, alternate
 from bench.memory import measure_apart
 
 CYCLE = {"stargan": "training cycle", "stargan_v2": "training iteration"}
+CYCLE |= {"cyclegan": "training step", "pix2pix": "training step"}
+WHOLE = ("cyclegan", "pix2pix")
+"""Published steps whose updates begin with the same fakes, so that only the whole step compares."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
 
         return call
 
-    for update in ours.recipe.updates:
+    for update in () if case.recipe in WHOLE else ours.recipe.updates:
         works[update.name] = lambda name=update.name: ours.update(name)  # type: ignore[misc]
     # One side after the other, since what ours keeps is given back meanwhile: in a call that does not count.
     first, step = next(iter(theirs.updates.items()))
@@ -92,7 +95,9 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
     warm = dict.fromkeys(reversed(works), WARM_UP[machine.device.type])
     if machine.device.type == "cpu":  # There, an iteration takes exactly as long as its updates, and each takes seconds.
         del works["published iteration"]
-        del warm["published iteration"], warm["iteration"]  # Its updates warm it.
+        del warm["published iteration"]
+        if case.recipe not in WHOLE:
+            del warm["iteration"]  # Its updates warm it.
         del warm["giving back"], warm[f"published {first}"]  # The one warms the other.
     with malloc.kept():
         taken = alternate(works, warm, seconds, machine.clock)
@@ -103,7 +108,7 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
         network.to("meta")  # Where counting costs nothing.
     flops_by_update, flops = arithmetic.needed(theirs, case.size)
     rows = []
-    for name, needed in [*flops_by_update.items(), ("iteration", flops)]:
+    for name, needed in [*(flops_by_update.items() if case.recipe not in WHOLE else ()), ("iteration", flops)]:
         rate = needed * case.batch / taken[name]
         detail = {
             "seconds": taken[name],

@@ -4,22 +4,85 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
+from asterism.data.label_maps import label_format
 from asterism.data.listing import DataError, some
+from asterism.data.pairs import sources_of_pairs
 from asterism.data.pictures import Header, PictureError, PictureFormat
 
 Headers = Sequence[Sequence[Header | PictureError]]
 """Of each collection, in the order of its files."""
 
 
-def choose_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
+def choose_format(
+    collections: Sequence[Collection], headers: Headers, config: DataConfig, two_kinds: bool
+) -> tuple[PictureFormat, list[str]]:
     """Choose size, channels, depth and value range for all the datasets; return them, and notes for a person.
+
+    Args:
+        two_kinds: pairs may lead from pictures of one kind to those of another: from label maps, or from other channels.
 
     Raises:
         DataError: pictures that do not go together, or not with the configuration.
     """
+    pack = collections[0].pack
+    if pack is not None and pack.kinds is not None:
+        return _packed(collections, pack.kinds, config, two_kinds), []
+    first = sources_of_pairs(collections[0]) if two_kinds and len(collections) == 1 else None
+    if first is None:
+        given = [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]
+        if given:
+            raise DataError(
+                f"{given[0]} is for what pairs of two domains are translated from, and these data, or the recipe, have no such "
+                "pairs; leave it out"
+            )
+        return _one_format(collections, headers, config)
+    (sources, source_headers), (made, made_headers) = (_part(collections[0], headers[0], first, side) for side in (True, False))
+    if config.classes or config.channels is None:
+        maps = label_format(sources, config.classes, config.size, config.crop)
+        if maps is not None:
+            picture, notes = _one_format([made], [made_headers], config)
+            return replace(picture, source=maps[0]), [*notes, f"the pictures of {sources.groups[0].labels[0]} are {maps[1]}"]
+    theirs, ours = ({h.channels for h in held if isinstance(h, Header)} for held in (source_headers, made_headers))
+    differ = config.channels is None and len(theirs) == len(ours) == 1 and theirs != ours
+    if not differ and config.source_range is None:
+        return _one_format(collections, headers, config)
+    picture, notes = _one_format([made], [made_headers], config)
+    same = max(h.depth for h in source_headers if isinstance(h, Header)) == picture.depth
+    own = replace(config, value_range=config.source_range or (config.value_range if same else None))
+    source, more = _one_format([sources], [source_headers], own)
+    if 32 in (picture.depth, source.depth):
+        return _one_format(collections, headers, config)
+    text = "from {} to {} the pictures change from {} channels of {} bits to {} of {}"
+    told = text.format(*sources.groups[0].labels, source.channels, source.depth, picture.channels, picture.depth)
+    return replace(picture, source=source), [*notes, *more, told]
+
+
+def _packed(collections: Sequence[Collection], kinds: PictureFormat, config: DataConfig, two_kinds: bool) -> PictureFormat:
+    """Return the format of a pack of pairs that lead from pictures of one kind to those of another."""
+    classes = kinds.taken.classes
+    if not two_kinds or len(collections) > 1 or config.classes not in (None, classes):
+        raise DataError(
+            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run cannot "
+            "take: pack the files again with other --data.classes or --data.channels"
+        )
+    (low, high), own = config.value_range or (kinds.low, kinds.high), config.source_range or (kinds.taken.low, kinds.taken.high)
+    return replace(kinds, low=low, high=high, source=replace(kinds.taken, low=own[0], high=own[1]))
+
+
+def _part(
+    collection: Collection, headers: Sequence[Header | PictureError], first: Sequence[bool], wanted: bool
+) -> tuple[Collection, list[Header | PictureError]]:
+    """Return the readable pictures of a collection that are sources, or those that are not, with their headers."""
+    rows = [row for row, held in enumerate(headers) if first[row] is wanted and isinstance(held, Header)]
+    files, split = ([given[row] for row in rows] for given in (collection.files, collection.split))
+    return replace(collection, files=files, split=split), [headers[row] for row in rows]
+
+
+def _one_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
     examples: dict[int, str] = {}
     counts, depths, unfit, floats = Counter[int](), Counter[int](), list[str](), ""
     for collection, held in zip(collections, headers, strict=True):

@@ -1,11 +1,10 @@
-"""Transform pictures on the device: crop, resize, mirror, and restore the original size.
+"""Transform pictures on the device: crop, resize, zoom, mirror.
 
 Shapes: N batch, C channels, H x W pixels. Pictures are float32 [N, C, H, W].
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -39,9 +38,9 @@ def crop_box(height: int, width: int, picture: PictureFormat) -> Box:
 
 
 def fit(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Crop x [N, C, H, W] to `crop_box` and resize it to [N, C, picture.height, picture.width]."""
+    """Crop x [N, C, H, W] to `crop_box` and resize it to [N, C, picture.height, picture.width]; a label map to nearest ids."""
     top, left, height, width = crop_box(x.shape[2], x.shape[3], picture)
-    return resize(x[:, :, top : top + height, left : left + width], picture.height, picture.width)
+    return resize(x[:, :, top : top + height, left : left + width], picture.height, picture.width, bool(picture.classes))
 
 
 def fit_stored(stored: Tensor, picture: PictureFormat) -> Tensor:
@@ -54,46 +53,20 @@ def fit_stored(stored: Tensor, picture: PictureFormat) -> Tensor:
     return fit(stored.to(torch.float32), picture).round_()
 
 
-def paste(x: Tensor, y: Tensor, box: Box) -> Tensor:
-    """Return x [N, C, H, W] with y [N, C, h, w], resized, in the area `box`: the way back from `fit`."""
-    result = x.clone()
-    rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-    result[:, :, rows, columns] = resize(y, box.height, box.width)
-    return result
+def resize(x: Tensor, height: int, width: int, nearest: bool = False) -> Tensor:
+    """Resize x [N, C, H, W] to [N, C, height, width], bilinear and antialiased, or to the nearest values, such as ids.
 
-
-def letterbox(x: Tensor, height: int, width: int) -> tuple[Tensor, Box]:
-    """Pad x [N, C, H, W] by its edges to the shape of `height` x `width`, then resize it to that size.
-
-    Returns:
-        The pictures [N, C, height, width] and the padded area in pixels of x, which `unletterbox` takes.
+    x itself is returned when it has that size.
     """
-    held_height, held_width = x.shape[2:]
-    scale = max(held_height / height, held_width / width)
-    padded_height = max(held_height, math.ceil(height * scale - 1e-6))
-    padded_width = max(held_width, math.ceil(width * scale - 1e-6))
-    top, left = (padded_height - held_height) // 2, (padded_width - held_width) // 2
-    pads = (left, padded_width - held_width - left, top, padded_height - held_height - top)
-    if any(pads):
-        x = functional.pad(x, pads, mode="replicate")
-    return resize(x, height, width), Box(-top, -left, padded_height, padded_width)
-
-
-def unletterbox(y: Tensor, box: Box, height: int, width: int) -> Tensor:
-    """Bring y [N, C, h, w] back to the `height` x `width` pixels of the picture that `letterbox` padded to `box`."""
-    padded = resize(y, box.height, box.width)
-    return padded[:, :, -box.top : -box.top + height, -box.left : -box.left + width]
-
-
-def resize(x: Tensor, height: int, width: int) -> Tensor:
-    """Resize x [N, C, H, W] to [N, C, height, width], bilinear and antialiased; x itself when it has that size."""
     if x.shape[2:] == (height, width):
         return x
+    if nearest:
+        return functional.interpolate(x, size=(height, width), mode="nearest-exact")
     return functional.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
-def zoom(x: Tensor, window: Tensor) -> Tensor:
-    """Enlarge a window of each picture of x [N, C, H, W] to the whole, bilinear.
+def zoom(x: Tensor, window: Tensor, nearest: bool = False) -> Tensor:
+    """Enlarge a window of each picture of x [N, C, H, W] to the whole, bilinear or to the nearest values.
 
     Args:
         window: float32 [N, 4], centre (y, x) and height and width as shares of the picture; (0.5, 0.5, 1, 1) is all of it.
@@ -103,7 +76,9 @@ def zoom(x: Tensor, window: Tensor) -> Tensor:
     theta[:, 0, 0], theta[:, 0, 2] = width, 2 * across - 1
     theta[:, 1, 1], theta[:, 1, 2] = height, 2 * y - 1
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return functional.grid_sample(
+        x, grid, mode="nearest" if nearest else "bilinear", padding_mode="border", align_corners=False
+    )
 
 
 def mirror(x: Tensor, flags: Tensor) -> Tensor:

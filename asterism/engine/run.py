@@ -127,7 +127,8 @@ def prepare(
     """
     listener = listener or Silent()
     with listener.waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
+        known = recipe_class(settings.name)
+        datasets = open_data(settings.data, known.labelled, known.two_kinds)
     recipe = build(settings, datasets)
     if masks is not None:
         recipe.mask_by(masks)
@@ -167,7 +168,7 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
     settings, datasets, recipe = prepared.settings, prepared.datasets, prepared.recipe
     loader = Loader(
         datasets.splits["train"],
-        datasets.picture,
+        recipe.picture,
         settings.data,
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,
@@ -284,7 +285,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     say = trainer.listener.say
     for note in datasets.notes:
         say(f"note: {note}")
-    if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16:
+    if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16 and not datasets.picture.source:
         low, high = datasets.picture.low, datasets.picture.high
         bottom, top = (low + (float(x) + 1) / 2 * (high - low) for x in (trainer.previews.x.min(), trainer.previews.x.max()))
         if text := little_used(bottom, top, datasets.picture):

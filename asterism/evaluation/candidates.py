@@ -22,6 +22,9 @@ from asterism.recipes.render import generate, translate, whole_target
 NAMES = {
     "translated": "translated",
     "generated": "generated",
+    "nearest": "partner of the nearest training source",
+    "mean": "mean training picture of the target",
+    "colour": "its mean colour",
     "copy": "copy the input",
     "real": "real pictures of the target",
     "random": "random weights",
@@ -54,6 +57,8 @@ class Generator:
             return self.generate(task, rows, wanted)
         if task.own:
             return self.back(x, x, wanted, wanted, pictures.set.dataset)
+        if self.recipe.picture.source:
+            x = pictures.sources(rows)
         x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
         return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 

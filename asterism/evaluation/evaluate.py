@@ -20,6 +20,7 @@ from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
 from asterism.data.pictures import PictureFormat
+from asterism.evaluation.baselines import Constant, Means, Nearest
 from asterism.evaluation.cache import digest_of, digest_of_weights
 from asterism.evaluation.candidates import Copy, Generator, Real, untrained
 from asterism.evaluation.checkpoints import chosen
@@ -38,7 +39,6 @@ from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
-from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 from asterism.signals import on_signal
@@ -101,16 +101,18 @@ def evaluate(
     if gone or not settings.data.sources:
         where = f"its data have moved from {gone[0]}" if gone else "it came without data"
         raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
-    datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
+    classes = model.picture.taken.classes or settings.data.classes  # Other data may hold fewer.
+    datasets = open_data(dataclasses.replace(settings.data, classes=classes), model.recipe.labelled, model.recipe.two_kinds)
     model.recipe.to(machine.full_dtype)
     if model.recipe.labelled and layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
-    theirs, ours = ((p.depth, p.low, p.high) for p in (datasets.picture, model.picture))
+    theirs, ours = ([(p.depth, p.low, p.high) for p in (held.taken, held.made)] for held in (datasets.picture, model.picture))
     if theirs != ours:
-        words = ("{} bits with values {:g} to {:g}".format(*each) for each in (theirs, ours))
+        text = "{} bits with values {:g} to {:g}"
+        words = (" and ".join(dict.fromkeys(text.format(*each) for each in both)) for both in (theirs, ours))
         raise ConfigError("the data of {} have {}; the model knows {}".format(", ".join(settings.data.sources), *words))
     held_out = [s for s in datasets.splits[split] if len(s)]
     if not held_out:
@@ -254,6 +256,7 @@ class EvaluationSetup:
             space=self.space,
             sets=self.sets,
             partners=self.partners,
+            means=Means(self.sets, lambda d: self._training_pictures(d, parameters.real_pictures), self.batch),
             classifier=self.judge,
             extractor=self.extractor,
             perceptual=self.perceptual,
@@ -283,8 +286,14 @@ class EvaluationSetup:
         bench = self.bench(parameters)
         tasks = protocol.plan(self.sets, self.space, self.partners, recipe, parameters)
         wanted = protocol.kinds if kinds is None else kinds
-        orientation: list[System] = [Copy()] if "copy" in wanted else []
-        orientation += [Real(self.sets, self.partners, parameters.seed)] if "real" in wanted else []
+        known: dict[str, Callable[[], System]] = {
+            "nearest": lambda: Nearest(self.sets, self.space, bench.means.training, self.batch),
+            "mean": lambda: Constant("mean", bench.means),
+            "colour": lambda: Constant("colour", bench.means),
+            "copy": Copy,
+            "real": lambda: Real(self.sets, self.partners, parameters.seed),
+        }
+        orientation = [make() for kind, make in known.items() if kind in wanted]
         if protocol.compares:
             for pictures in self.sets:
                 self._real_features(pictures.set.dataset, parameters.real_pictures)
@@ -312,7 +321,7 @@ def usual(
 ) -> list[Protocol]:
     """Return the protocols that suit a recipe and the data, of which `limit` sources are taken (0: all)."""
     true = recipe.abilities.translates and partnered(edits(sets, space, limit), partners)
-    return [named(recipe.protocol)] + [named("truth")] * bool(true)
+    return [named(recipe.protocol)] + [named("truth")] * (bool(true) and recipe.protocol != "pairs")
 
 
 def check_labelled(space: LabelSpace) -> None:

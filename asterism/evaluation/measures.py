@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.evaluation.baselines import Means
 from asterism.evaluation.extractors import Extractor, Perceptual
 from asterism.evaluation.judge import JudgeClassifier
 from asterism.evaluation.pictures import Pictures
@@ -33,6 +34,7 @@ class MeasureContext:
     Args:
         classifier: of the data; none where they have no labels, or nothing asks for it.
         perceptual: what diversity is measured by, where there is a classifier.
+        means: of the training pictures of targets.
         gallery: gives, for a set and wanted labels, the rows and features of the pictures that have just these labels.
         real: gives, for sets, a label or none, and its value, the features of the real training pictures that have it.
     """
@@ -40,6 +42,7 @@ class MeasureContext:
     space: LabelSpace
     sets: Sequence[Pictures]
     partners: Sequence[Partners]
+    means: Means
     classifier: JudgeClassifier | None
     extractor: Extractor
     perceptual: Perceptual | None
@@ -135,7 +138,7 @@ class Measure:
     of_pictures: Callable[[Outputs], Tensor] | None = None
     of_features: Callable[[FeatureSet, FeatureSet, Any], float | None] | None = None
     own: bool = False
-    kinds: tuple[str, ...] = ("translated", "generated", "copy", "real", "random")
+    kinds: tuple[str, ...] = ("translated", "generated", "nearest", "mean", "colour", "copy", "real", "random")
 
 
 class FeatureSet:
@@ -229,6 +232,20 @@ def _diversity(o: Outputs) -> Tensor:
     with torch.inference_mode():
         found = diversity(o.y.unflatten(0, (-1, o.task.outputs)).to(device), how.stages, how.weights).cpu()
     return found.repeat_interleave(o.task.outputs)
+
+
+def _to_truth(o: Outputs) -> Tensor:
+    how = o.bench.perceptual
+    if how is None or how.name != "lpips":
+        return torch.full((len(o.y),), torch.nan)
+    pairs = torch.stack([o.y, o.truth], 1).to(o.bench.judge.machine.device)
+    with torch.inference_mode():
+        return o.where_true(diversity(pairs, how.stages, how.weights).cpu())
+
+
+def _over_mean(o: Outputs) -> Tensor:
+    mean = o.bench.means.of(o.task).expand_as(o.truth)
+    return torch.stack([o.where_true(squared_error(o.y, o.truth)), o.where_true(squared_error(mean, o.truth))], 1)
 
 
 Pair = tuple[float | None, float | None]
@@ -342,6 +359,21 @@ ERROR_RATIO = Measure(
 )
 PSNR = Measure("psnr", "higher", "dB", "similarity to the true picture", lambda o: o.where_true(psnr(o.y, o.truth)))
 SSIM = Measure("ssim", "higher", "", "structural similarity to the true picture", lambda o: o.where_true(ssim(o.y, o.truth)))
+L1 = Measure(
+    "l1",
+    "lower",
+    "share",
+    "mean absolute error to the true picture, as a share of the range",
+    lambda o: o.where_true(absolute_error(o.y, o.truth)),
+)
+ERROR_TO_MEAN = Measure(
+    "error to mean",
+    "lower",
+    "",
+    "squared error to the true picture, relative to that of the mean training picture of the target",
+    _over_mean,
+)
+LPIPS = Measure("lpips", "lower", "", "perceptual distance to the true picture", _to_truth)
 INSIDE = Measure(
     "error inside",
     "lower",

@@ -17,10 +17,13 @@ from asterism.data.sheets import grid
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.measures import MeasureContext
 from asterism.evaluation.session import Result
+from asterism.metrics.structure import RANGE
 
 ROWS, CASES = 6, 8
 GENERATED = 64
 """Number of pictures on a sheet of generated pictures, and on the sheet of real ones."""
+FULL_ERROR = 0.25
+"""Error, as a share of the value range, that an error map shows in black."""
 SHOWN = 3
 """Outputs of a case that has several."""
 
@@ -82,8 +85,18 @@ def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[st
     sheet = torch.stack(made, 1)
     if not complete:
         return sheet, names, "one source a row, then its translations"
-    both = torch.stack([sheet, torch.stack(true, 1)], 1).flatten(0, 1)
-    return both, names, "each source with its translations, and in the row below the true pictures"
+    truth = torch.stack(true, 1)
+    rows = torch.stack([sheet, truth, error_map(sheet, truth)], 1).flatten(0, 1)
+    return rows, names, f"each source with its translations, below the true pictures, below these {ERRORS}"
+
+
+ERRORS = f"the errors from white, none, to black, {FULL_ERROR:.0%} of the range or more"
+
+
+def error_map(y: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean absolute errors over channels of pictures [..., C, H, W] as grey pictures of that shape in [-1, 1]."""
+    error = (y.float() - truth.float()).abs().mean(-3, keepdim=True) / RANGE
+    return (1 - 2 * (error / FULL_ERROR).clamp(max=1)).expand_as(y)
 
 
 def _ranked(translated: Sequence[Result]) -> tuple[str, list[tuple[Result, int]]]:
@@ -122,8 +135,8 @@ def _cases(
     outputs = "its translation" if len(columns[0][1]) == 1 else f"the first {len(columns[0][1])} of its translations"
     caption = f"{how}; above the source, below {outputs}"
     if len(true) == len(columns):
-        columns = [[*column, partner] for column, partner in zip(columns, true, strict=True)]
-        caption += ", then the true picture"
+        columns = [[*c, t, error_map(c[1], t.expand_as(c[1]))] for c, t in zip(columns, true, strict=True)]
+        caption += f", then the true picture, then {ERRORS}"
     return torch.stack([torch.cat(column) for column in columns], 1), names, caption
 
 

@@ -10,7 +10,7 @@ import torch
 
 from asterism.evaluation.candidates import NAMES
 from asterism.evaluation.extractors import lpips_files
-from asterism.evaluation.measures import DIVERSITY, Measure, MeasureContext
+from asterism.evaluation.measures import DIVERSITY, LPIPS, Measure, MeasureContext
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.session import Result
 from asterism.labels import LabelSpace
@@ -41,7 +41,7 @@ def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Resul
                 if group and len(group) < sum(r.task.index is not None for r in parts):  # Else they are all targets.
                     rows.append(row(f"translated, {name}", "translated", group))
         rows.append(row(parts[0].task.in_mode(f"translated, {ALL}"), "translated", parts))
-    for kind in ("generated", "copy", "real", "random"):
+    for kind in (kind for kind in NAMES if kind != "translated"):
         parts = [r for r in results if r.kind == kind]
         if parts:
             rows.append(row(REAL_HELD_OUT if kind == "real" and parts[0].task.like else NAMES[kind], kind, parts))
@@ -126,14 +126,13 @@ def _uncertain(bench: MeasureContext, results: Sequence[Result]) -> Iterator[str
 
 
 def _approximate(protocol: Protocol, bench: MeasureContext) -> Iterator[str]:
-    """Say what diversity is where it is not LPIPS, and how to have that."""
-    if (
-        DIVERSITY in (m for m, _ in protocol.measures)
-        and bench.perceptual is not None
-        and bench.perceptual.name != "lpips"
-        and bench.sets[0].picture.channels == 3
-    ):
-        yield f"diversity is not LPIPS but its formula on the classifier's stages: for LPIPS put {lpips_files()}"
+    """Say where LPIPS is not measured or something else is in its place, and how to have it."""
+    if bench.perceptual is not None and bench.perceptual.name != "lpips" and bench.sets[0].picture.channels == 3:
+        measured = [m for m, _ in protocol.measures]
+        if DIVERSITY in measured:
+            yield f"diversity is not LPIPS but its formula on the classifier's stages: for LPIPS put {lpips_files()}"
+        if LPIPS in measured:
+            yield f"lpips is not measured: put {lpips_files()}"
 
 
 def _values(protocol: Protocol, parts: Sequence[Result]) -> Values:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.layers import Conv2d, InstanceNorm2d
+from asterism.networks.layers import Conv2d, ConvTranspose2d, InstanceNorm2d
+from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.sizes import check_multiples_of_4
 
 SLOPE = 0.2
@@ -24,7 +25,8 @@ MOST = 8
 class Generator(nn.Module):
     """Translate pictures to one domain: the network of arXiv:1603.08155 with instance norms.
 
-    Padding reflects the picture: zeros would show as artefacts along the edges (Section 7.2).
+    Padding reflects the picture: zeros would show as artefacts along the edges (Section 7.2). It is a part of the
+    convolutions here; where the published layer stood, nothing does.
 
     Args:
         channels: C.
@@ -34,13 +36,13 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int, width: int = 64, blocks: int = 9) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), *_block(Conv2d(channels, width, 7))]  # [N, W, H, W]
+        layers: list[nn.Module] = [nn.Identity(), *_block(ReflectedConv2d(channels, width, 7))]  # [N, W, H, W]
         for depth in range(2):
             layers += _block(Conv2d(width << depth, width << depth + 1, 3, 2, 1))  # [N, 2 W, H / 2, W / 2], then a quarter
         layers += [ResidualBlock(width * 4) for _ in range(blocks)]  # [N, 4 W, H / 4, W / 4]
         for depth in (2, 1):
-            layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1))
-        layers += [nn.ReflectionPad2d(3), Conv2d(width, channels, 7)]  # [N, C, H, W]
+            layers += _block(ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1))
+        layers += [nn.Identity(), ReflectedConv2d(width, channels, 7)]  # [N, C, H, W]
         self.model = nn.Sequential(*layers)
         initialize(self)
 
@@ -54,9 +56,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        first, second = Conv2d(channels, channels, 3), Conv2d(channels, channels, 3)
+        first, second = (ReflectedConv2d(channels, channels, 3) for _ in range(2))
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1), *_block(first), nn.ReflectionPad2d(1), second, InstanceNorm2d(channels, affine=False)
+            nn.Identity(), *_block(first), nn.Identity(), second, InstanceNorm2d(channels, affine=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,9 +32,10 @@ class Classifier(Recipe):
     config_type = Config
     averaged = ("classifier",)
     coupled = True
+    two_kinds = True
 
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
-        super().__init__(config, space, picture)
+        super().__init__(config, space, picture.made)  # Sources are shown as such.
         self.classifier = ResNet18(picture.channels, space.num_labels, config.width)
         self.abilities = Abilities(judges=True)
         self.updates = (Update("classifier", trains=("classifier",)),)

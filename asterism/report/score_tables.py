@@ -18,7 +18,14 @@ from asterism.wording import number, quantity
 
 MADE = "translated"
 """The kind of rows that are the model's work; `evaluation.candidates` names the others, which are for orientation."""
-ORIENTATION = {"copy": "copy the input", "real": "real pictures", "random": "random weights"}
+ORIENTATION = {
+    "nearest": "nearest training pair",
+    "mean": "mean picture",
+    "colour": "mean colour",
+    "copy": "copy the input",
+    "real": "real pictures",
+    "random": "random weights",
+}
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ def _marks(values: Sequence[float | None], about: Mapping[str, Any], columns: Se
         share = min(max((value - low) / (high - low), 0.0), 1.0)
         place = share if about["better"] == "higher" else 1 - share
         marks.append((column.kind, round(place, 4), column.entry.run if column.entry else 0))
-    order = ("copy", "random", "real", MADE)  # What is drawn last lies on top.
+    order = ("colour", "mean", "nearest", "copy", "random", "real", MADE)  # What is drawn last lies on top.
     return sorted(marks, key=lambda mark: order.index(mark[0]))
 
 

@@ -110,7 +110,7 @@ def test_every_translation_counts_once_and_the_tables_say_so(run: Path, capsys: 
     assert {case["title"] for case in records[TRUTH]["cases"]} == {"held-out pictures", "best cases", "worst cases"}
 
 
-@pytest.mark.parametrize("name", ["stargan", "quick", "truth", "stargan_v2"])
+@pytest.mark.parametrize("name", ["stargan", "quick", "truth", "pairs", "stargan_v2"])
 def test_every_metric_orders_copy_real_and_random_as_its_protocol_states(run: Path, oracle: None, name: str) -> None:
     """With a generator that is nearly perfect; a metric that fails its order says nothing and is not shipped."""
     (record,) = evaluate(run, protocols=[name], random=True, **CPU).values()

@@ -6,7 +6,7 @@ wherever the edit changes nothing and wrong everywhere else, so the error is tol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from asterism.config import ConfigError
 from asterism.evaluation import measures as m
@@ -18,21 +18,23 @@ from asterism.metrics.truth import Partners
 from asterism.recipes.base import Recipe
 
 
-def tasks(
-    sets: Sequence[Pictures], space: LabelSpace, partners: Sequence[Partners], recipe: Recipe, parameters: Parameters
-) -> list[Task]:
-    """Return the edits whose true picture is there.
+def true_edits(
+    name: str,
+) -> Callable[[Sequence[Pictures], LabelSpace, Sequence[Partners], Recipe, Parameters], list[Task]]:
+    """Return the tasks of the protocol of that name: the edits whose true picture is there."""
 
-    Raises:
-        ConfigError: none is.
-    """
-    found = partnered(edits(sets, space, parameters.pictures), partners)
-    if not found:
-        raise ConfigError(
-            "the protocol truth needs the true pictures of edits: pairs (--data.pairs), or a column identity or pair_id in the "
-            "table that names pictures of one thing alike, of which some differ by one label"
-        )
-    return found
+    def tasks(
+        sets: Sequence[Pictures], space: LabelSpace, partners: Sequence[Partners], recipe: Recipe, parameters: Parameters
+    ) -> list[Task]:
+        found = partnered(edits(sets, space, parameters.pictures), partners)
+        if not found:
+            raise ConfigError(
+                f"the protocol {name} needs the true pictures of edits: pairs (--data.pairs), or a column identity or pair_id "
+                "in the table that names pictures of one thing alike, of which some differ by one label"
+            )
+        return found
+
+    return tasks
 
 
 PROTOCOL = Protocol(
@@ -40,7 +42,7 @@ PROTOCOL = Protocol(
     version=2,
     about="error to the true picture of the edit, inside and outside what should change; PSNR, SSIM, retrieval of the partner",
     parameters=Parameters(),
-    tasks=tasks,
+    tasks=true_edits("truth"),
     measures=(
         (m.ERROR_RATIO, (("real", "copy"), ("real", "translated"), ("copy", "random"))),
         (m.PSNR, (("real", "copy"), ("real", "translated"), ("copy", "random"))),

@@ -29,26 +29,18 @@ from asterism.networks.cpu import handwritten, winograd
 FEW_OUTPUTS = 4
 """Up to as many output channels a wide kernel is split into rows; oneDNN's vectors hold 16."""
 
+NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2"
+"""Without AVX-512, oneDNN makes float32 gradients of channels-last weights at a sixth to four fifths of a product's rate."""
 
-class Conv2d(nn.Conv2d):
-    """PyTorch's layer, through `convolve`, and its transpose; zero padding, no groups."""
+BLOCK = 2**20
+"""Values of patches that are gathered at a time for such a gradient, so that they stay in the cache."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to [N, O, h, w]."""
-        size = _output_size(x.shape[2:], self.weight, self.stride[0], self.padding[0])
-        return convolve(x, self._kernel(x, size), self.bias, self.stride[0], self.padding[0])
 
-    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Return the gradient of the input, of height and width `size`, from that of the output, [N, O, h, w]."""
-        return transpose(g, self._kernel(g, g.shape[2:]), size, self.stride[0], self.padding[0])
+class KeptWeight(nn.Module):
+    """A layer that keeps its weight as its uses take it."""
 
-    def _kernel(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Return the weight; for products, in the precision of the products.
-
-        Autocast casts a weight once for all its uses, but only for the library's operations. The largest weights are those
-        of the smallest maps, and casting them, and their gradients back, takes as long as the products themselves.
-        """
-        return self.kept(x) if handwritten.applies(x) and _small(size, self.stride[0]) else self.weight
+    weight: nn.Parameter
+    _kept: tuple[Any, Any, Any] = (None, None, None)
 
     def kept(self, x: Tensor, make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Return make(weight) in autocast's precision, made once for all uses between two changes of the weight.
@@ -67,12 +59,49 @@ class Conv2d(nn.Conv2d):
             self._kept = (self.weight, made_for, made)
         return made
 
-    padding: tuple[int, int]
-    _kept: tuple[Any, Any, Any] = (None, None, None)
-
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files of the layer hold nothing kept, since that may belong to a graph."""
         return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+
+class Conv2d(KeptWeight, nn.Conv2d):
+    """PyTorch's layer, through `convolve`, and its transpose; zero padding, no groups."""
+
+    padding: tuple[int, int]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, O, h, w]."""
+        size = _output_size(x.shape[2:], self.weight, self.stride[0], self.padding[0])
+        return convolve(x, self._kernel(x, size), self.bias, self.stride[0], self.padding[0])
+
+    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the gradient of the input, of height and width `size`, from that of the output, [N, O, h, w]."""
+        return transpose(g, self._kernel(g, g.shape[2:]), size, self.stride[0], self.padding[0])
+
+    def _kernel(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Return the weight; for products, in the precision of the products.
+
+        Autocast casts a weight once for all its uses, but only for the library's operations. The largest weights are those
+        of the smallest maps, and casting them, and their gradients back, takes as long as the products themselves.
+        """
+        return self.kept(x) if handwritten.applies(x) and _small(size, self.stride[0]) else self.weight
+
+
+class ConvTranspose2d(KeptWeight, nn.ConvTranspose2d):
+    """PyTorch's layer; of small maps through `transpose`. Zero padding, no groups."""
+
+    padding: tuple[int, int]
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map [N, O, h, w] to [N, C, H, W]."""
+        stride, padding = self.stride[0], self.padding[0]
+        if not handwritten.applies(x) or not _gradient_pays(x, self.weight, x.shape[2:], stride):
+            return super().forward(x, output_size)
+        sides = zip(x.shape[2:], self.kernel_size, self.output_padding, strict=True)
+        size = tuple((few - 1) * stride - 2 * padding + k + odd for few, k, odd in sides)
+        weight = self.kept(x) if _small(x.shape[2:], stride) else self.weight
+        y = transpose(x, weight, size, stride, padding)
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> Tensor:
@@ -83,9 +112,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
         return _by_rows(x, weight, bias, padding)
     if winograd.pays(x, weight, stride, padding):
         return winograd.convolve(x, weight, bias)
-    if not _small(_output_size(x.shape[2:], weight, stride, padding), stride):
+    if not _gradient_pays(x, weight, _output_size(x.shape[2:], weight, stride, padding), stride):
         return F.conv2d(x, weight, bias, stride, padding)
-    x, weight, bias = _cast(x, weight, bias)
+    x, weight, bias = cast(x, weight, bias)
     return _Convolution.apply(x, weight, bias, stride, padding)
 
 
@@ -93,8 +122,8 @@ def transpose(g: Tensor, weight: Tensor, size: tuple[int, ...], stride: int = 1,
     """Return the transpose of `convolve`, applied to g: the gradient of x, whose height and width are `size`."""
     if handwritten.applies(g) and winograd.pays(g, weight, stride, padding):
         return winograd.convolve(g, winograd.turned(weight))
-    if handwritten.applies(g) and _small(g.shape[2:], stride):
-        g, weight, _ = _cast(g, weight, None)
+    if handwritten.applies(g) and _gradient_pays(g, weight, g.shape[2:], stride):
+        g, weight, _ = cast(g, weight, None)
         return _Transpose.apply(g, weight, stride, padding, tuple(size))
     return _library_transpose(g, weight, stride, padding, size)
 
@@ -148,8 +177,14 @@ class _Transpose(torch.autograd.Function):
 # -- choices by shape, as measured -------------------------------------------------------------------------------------
 
 
-def _small(size: tuple[int, ...], stride: int) -> bool:
+def _gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
     """Whether the gradient of the weights, at outputs of this size, is faster as a product; the others imply it."""
+    plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return _small(size, stride) or (NARROW and plain and weight.shape[1] > FEW_OUTPUTS)
+
+
+def _small(size: tuple[int, ...], stride: int) -> bool:
+    """Whether maps are so small that this holds on any processor and in any precision."""
     return size[0] * size[1] <= (16 if stride == 1 else 64)
 
 
@@ -162,10 +197,10 @@ def _product_pays(size: tuple[int, ...], weight: Tensor, stride: int) -> bool:
 # -- the products ------------------------------------------------------------------------------------------------------
 
 
-def _patches(x: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
-    """Gather what every output sees, [N * h * w, k * l * C]."""
+def _patches(x: Tensor, kernel: tuple[int, ...], stride: int, padding: int, width: int | None = None) -> Tensor:
+    """Gather what every output sees, or the first `width` outputs of every row: [N * h * w, k * l * C]."""
     x = F.pad(x, (padding,) * 4) if padding else x
-    windows = x.unfold(2, kernel[0], stride).unfold(3, kernel[1], stride)  # [N, C, h, w, k, l]
+    windows = x.unfold(2, kernel[0], stride).unfold(3, kernel[1], stride)[:, :, :, :width]  # [N, C, h, w, k, l]
     return windows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(0, 2)
 
 
@@ -202,9 +237,20 @@ def _fold(columns: Tensor, g: Tensor, weight: Tensor, stride: int, padding: int,
 
 def _weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
     """Return the gradient of the weights, [O, C, k, l]."""
-    if not _small(g.shape[2:], stride):  # Asked for inside the derivative of a small one.
-        return conv2d_weight(x, (g.shape[1], x.shape[1], *kernel), g, stride, padding)
-    product = _rows(g).t() @ _patches(x, kernel, stride, padding)
+    shape = (g.shape[1], x.shape[1], *kernel)
+    if _small(g.shape[2:], stride):
+        product = _rows(g).t() @ _patches(x, kernel, stride, padding)
+    elif not NARROW or x.dtype != torch.float32:  # Asked for inside the derivative of a small one.
+        return conv2d_weight(x, shape, g, stride, padding)
+    else:
+        wide = F.pad(x, (padding,) * 4)
+        product = x.new_zeros(shape[0], shape[1] * kernel[0] * kernel[1])
+        lines = max(1, BLOCK // (product.shape[1] * g.shape[3]))
+        for one, of_one in zip(wide.split(1), g.split(1), strict=True):
+            for i, part in enumerate(of_one.split(lines, 2)):
+                first = i * lines * stride
+                seen = one[:, :, first : first + (part.shape[2] - 1) * stride + kernel[0]]
+                product = product.addmm(_rows(part).t(), _patches(seen, kernel, stride, 0, part.shape[3]))
     return product.view(g.shape[1], *kernel, x.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -231,7 +277,7 @@ def _output_size(size: tuple[int, ...], weight: Tensor, stride: int, padding: in
     return tuple((side + 2 * padding - k) // stride + 1 for side, k in zip(size, weight.shape[2:], strict=True))
 
 
-def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Do what autocast does for a convolution, which it cannot know these to be."""
     if not torch.is_autocast_enabled("cpu"):
         return x, weight, bias

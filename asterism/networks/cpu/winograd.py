@@ -73,7 +73,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        y = _outputs(x, weight)
+        y = outputs(_surrounded(x), weight)
         return y if bias is None else y.add_(bias[:, None, None])
 
     @staticmethod
@@ -83,23 +83,36 @@ class _Convolution(torch.autograd.Function):
         if of_weight and torch.is_grad_enabled():  # To be differentiated again.
             of_w = conv2d_weight(x, weight.shape, g, padding=1)
         else:
-            of_w = _weight_gradient(x, g) if of_weight else None
+            of_w = weight_gradient(_surrounded(x), g) if of_weight else None
         return convolve(g, turned(weight)) if of_x else None, of_w, g.sum((0, 2, 3)) if of_bias else None
 
 
-def _outputs(x: Tensor, weight: Tensor) -> Tensor:
+def _surrounded(x: Tensor, before: int = 1, after: tuple[int, int] = (1, 1)) -> Tensor:
+    """Put zeros around maps: so many above and to the left, so many below and to the right."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, before, after[1], before, after[0])).permute(0, 3, 1, 2)
+
+
+def outputs(x: Tensor, weight: Tensor) -> Tensor:
+    """Return conv2d(x, w) without padding, of x [N, C, H + 2, W + 2]."""
     inputs, kernels, outputs = _matrices(x.dtype)
     count, channels = len(weight), weight.shape[1]
     u = (kernels @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, count, channels).transpose(1, 2)
-    y = x.new_empty(len(x), *x.shape[2:], count)
+    y = x.new_empty(len(x), x.shape[2] - 2, x.shape[3] - 2, count)
     for tiles, part in _blocks(x.permute(0, 2, 3, 1), y):
         products = torch.bmm(_transformed(tiles, inputs), u)
         part.copy_(_by_tile(outputs, products.transpose(0, 1)).view(part.shape))
     return y.permute(0, 3, 1, 2)
 
 
-def _weight_gradient(x: Tensor, g: Tensor) -> Tensor:
-    """Return the gradient of w, [O, C, 3, 3]: every transform of `_outputs` the other way round."""
+def input_gradient(g: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient of x, [N, C, H + 2, W + 2], in `outputs`."""
+    height, width = (side + 2 for side in g.shape[2:])
+    wide = _surrounded(g, 2, (2 - height % -TILE, 2 - width % -TILE))
+    return outputs(wide, turned(weight))[:, :, :height, :width]
+
+
+def weight_gradient(x: Tensor, g: Tensor) -> Tensor:
+    """Return the gradient of w, [O, C, 3, 3], in `outputs`: every transform the other way round."""
     inputs, kernels, outputs = _matrices(x.dtype)
     count, channels = g.shape[1], x.shape[1]
     total = x.new_zeros(36, count, channels)
@@ -119,14 +132,14 @@ def _by_tile(transform: Tensor, tiles: Tensor) -> Tensor:
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield views of tiles of inputs x [N, H, W, C] with what surrounds them, zeros around the map, and of outputs y.
+    """Yield views of tiles of inputs x [N, H + 2, W + 2, C] with what surrounds them, and of outputs y [N, H, W, O].
 
     They are [n, h, w, k, k, C] with k = 6 and 4, and begin every 4 pixels; as many at a time as `BLOCK` tells.
     """
-    rows, columns = (full // TILE for full in x.shape[1:3])
+    rows, columns = (full // TILE for full in y.shape[1:3])
     tiles = BLOCK // max(x.shape[3], y.shape[3])
     images, lines = max(1, tiles // (rows * columns)), max(1, tiles // columns)
-    inputs, outputs = _windows(F.pad(x, (0, 0, 1, 1, 1, 1)), TILE + 2), _windows(y, TILE)
+    inputs, outputs = _windows(x, TILE + 2), _windows(y, TILE)
     for n in range(0, len(x), images):
         for row in range(0, rows, lines):
             block = slice(n, n + images), slice(row, row + lines)
