@@ -183,7 +183,7 @@ class Recipe(nn.Module):
     protocol: ClassVar[str] = "stargan"
     advised_batch: ClassVar[int] = 1
     labelled: ClassVar[bool] = True
-    coupled: ClassVar[bool] = False
+    coupled: bool = False
     num_domains: ClassVar[int | None] = None
     two_kinds: ClassVar[bool] = False
     calls_out: bool = False
