@@ -27,6 +27,8 @@ RECIPES = {
     "pix2pix": "asterism.recipes.pix2pix:Pix2Pix",
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
+    "stgan": "asterism.recipes.stgan:STGAN",
+    "attgan": "asterism.recipes.attgan:AttGAN",
     "aster": "asterism.recipes.aster:Aster",
 }
 
