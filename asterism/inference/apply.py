@@ -91,12 +91,18 @@ def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:
 def own_labels(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = placed.classifier(x), placed.model.space
-    told = placed.recipe.abilities.told
+    told = told_of(placed, targets)
     edits = [target.edits for target in targets]
     if classify is None:  # What one target needs must not be asked of another's picture.
         rows = [source_labels.complete(space, [own], [to], None, told) for own, to in zip(known, edits, strict=True)]
         return torch.cat(rows).to(x.device)
     return source_labels.complete(space, known, edits, classify, told).to(x.device)
+
+
+def told_of(placed: PlacedModel, targets: Sequence[Target]) -> str:
+    """Say what targets depend on, as `Abilities.told`; `slide`: a code that a strength slides depends on all labels."""
+    can = placed.recipe.abilities
+    return "slide" if can.slides and any(t.strength != 1 or any(e.strengths for e in t.edits) for t in targets) else can.told
 
 
 def _by_dataset(target: Target) -> list[Target]:
@@ -120,7 +126,7 @@ def _strengths(space: LabelSpace, target: Target) -> list[float]:
     """Return by how much each label [L] is to change; alternatives go by the one that is named."""
     result = [target.strength] * space.num_labels
     for index, strength in ((i, s) for edit in target.edits for i, s in edit.strengths.items()):
-        for i in space.siblings(index) or (index,):
+        for i in (index, *space.cleared(index)):
             result[i] = target.strength * strength
     return result
 
@@ -142,7 +148,7 @@ def _changes(space: LabelSpace, targets: Sequence[Target], x: Tensor) -> Batch:
     for row, target in enumerate(targets):
         for edit in target.edits:
             for index, value in edit.values.items():
-                known[row, [index, *(space.siblings(index) if value else ())]] = 1
+                known[row, [index, *(space.cleared(index) if value else ())]] = 1
                 labels[row, index] = float(value)
     dataset = torch.tensor([target.edits[0].dataset for target in targets], device=x.device)
     return Batch(labels=labels, known=known, dataset=dataset)

@@ -75,13 +75,16 @@ def complete(
 
 
 def _needed(space: LabelSpace, edit: Edit, told: str) -> set[int]:
-    """Return the labels of the edit's dataset that it leaves as they are, or those that it changes, or none."""
+    """Return the labels of the edit's dataset that it leaves as they are, or those that it changes, or none, or all."""
     if told == "change":
         return set()
-    if told == "difference":
-        return set(_settle(space, edit.values))
     span = space.dataset_span(edit.dataset)
-    return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
+    whole = set(range(span.start, span.stop))
+    if told == "slide":
+        return whole
+    ended = {i for index, value in edit.values.items() if value for i in space.cleared(index)}
+    settled = _settle(space, edit.values).keys() | ended
+    return settled if told == "difference" else whole - settled
 
 
 def _settle(space: LabelSpace, values: Mapping[int, float]) -> dict[int, float]:

@@ -30,6 +30,8 @@ RECIPES = {
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
     "relgan": "asterism.recipes.relgan:RelGAN",
+    "stgan": "asterism.recipes.stgan:STGAN",
+    "attgan": "asterism.recipes.attgan:AttGAN",
     "aster": "asterism.recipes.aster:Aster",
 }
 

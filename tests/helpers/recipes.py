@@ -48,6 +48,9 @@ TINY |= {"discriminator_widths": (4, 4, 8), "interpolation_channels": 4}
 TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "latent_dim": 4, "penalty_every": 1}
 
 
+TINY |= {"num_layers": 3, "discriminator_fc_dim": 8}
+
+
 COUNT = 6
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,19 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     if not isinstance(held, dict) or not held or not all(_is_state_dict(inner) for inner in held.values()):
         raise ModelError(f"{path} is not a dict of state dicts (tensors by name, by network) but {_what(held)}")
     return {str(n): {str(key).removeprefix("module."): t for key, t in inner.items()} for n, inner in held.items()}
+
+
+def read_networks(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Read those state dicts of a checkpoint that have these names, whatever else it holds; `module.` is taken off their keys.
+
+    Raises:
+        ModelError: no such file, a damaged one, one that is no dict, or one whose content may run code.
+    """
+    held = _open(path)
+    if not isinstance(held, dict):
+        raise ModelError(f"{path} is not a dict of networks but {_what(held)}")
+    found = {name: held[name] for name in names if _is_state_dict(held.get(name))}
+    return {name: {str(key).removeprefix("module."): t for key, t in inner.items()} for name, inner in found.items()}
 
 
 def with_counts(weights: Weights) -> dict[str, Tensor]:

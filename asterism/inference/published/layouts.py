@@ -16,6 +16,7 @@ import torch
 from asterism.config import closest
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, wgan
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, relgan, stargan, stargan_v2
+from asterism.inference.published import attgan, cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, stgan
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -29,6 +30,8 @@ LAYOUTS: dict[str, ModuleType] = {
     "dcgan": dcgan,
     "wgan": wgan,
     "relgan": relgan,
+    "stgan": stgan,
+    "attgan": attgan,
 }
 
 
