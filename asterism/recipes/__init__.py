@@ -28,6 +28,7 @@ RECIPES = {
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "aster": "asterism.recipes.aster:Aster",
+    "ganimation": "asterism.recipes.ganimation:GANimation",
 }
 
 JUDGES = {

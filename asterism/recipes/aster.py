@@ -84,7 +84,7 @@ class Aster(Recipe):
         code = space.num_labels + len(space.numbers)
         self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
-        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, judges=True)
+        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, attends=True, judges=True)
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), shares=True),
@@ -203,6 +203,10 @@ class Aster(Recipe):
         """Return x and the change that G makes of it, scaled by the strength: at 1, G(x, c)."""
         c, strength = told[:, :-1], told[:, -1, None, None, None]
         return x + strength * (self.generator(x, c) - x)
+
+    def attend(self, x: Tensor, told: Tensor) -> Tensor:
+        """Return the opacity of the layer of colour, scaled by the strength."""
+        return (told[:, -1, None, None, None] * self.generator.change(x, told[:, :-1])[1]).clamp(0, 1)
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
