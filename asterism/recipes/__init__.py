@@ -33,6 +33,7 @@ RECIPES = {
     "stgan": "asterism.recipes.stgan:STGAN",
     "attgan": "asterism.recipes.attgan:AttGAN",
     "aster": "asterism.recipes.aster:Aster",
+    "ganimation": "asterism.recipes.ganimation:GANimation",
 }
 
 JUDGES = {

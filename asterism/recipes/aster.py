@@ -88,7 +88,7 @@ class Aster(Recipe):
         code = space.num_labels + len(space.numbers)
         self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
-        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, judges=True)
+        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, attends=True, judges=True)
         self.phases = (Phase("whole"),)
         if config.coarse:
             half = (size[0] // 2, size[1] // 2)
@@ -233,6 +233,10 @@ class Aster(Recipe):
         step = self.abilities.side_multiple
         small = F.interpolate(x, [max(step, side // (2 * step) * step) for side in x.shape[2:]], mode="area")
         return x + strength * F.interpolate(self.generator(small, c) - small, x.shape[2:], mode="bilinear")
+
+    def attend(self, x: Tensor, told: Tensor) -> Tensor:
+        """Return the opacity of the layer of colour, scaled by the strength."""
+        return (told[:, -1, None, None, None] * self.generator.change(x, told[:, :-1])[1]).clamp(0, 1)
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""

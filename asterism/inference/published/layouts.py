@@ -17,6 +17,7 @@ from asterism.config import closest
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, wgan
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, relgan, stargan, stargan_v2
 from asterism.inference.published import attgan, cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, stgan
+from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -32,6 +33,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "relgan": relgan,
     "stgan": stgan,
     "attgan": attgan,
+    "ganimation": ganimation,
 }
 
 
