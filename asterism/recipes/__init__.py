@@ -27,6 +27,7 @@ RECIPES = {
     "pix2pix": "asterism.recipes.pix2pix:Pix2Pix",
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
+    "semistargan": "asterism.recipes.semistargan:SemiStarGAN",
     "aster": "asterism.recipes.aster:Aster",
 }
 
