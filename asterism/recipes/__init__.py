@@ -27,6 +27,8 @@ RECIPES = {
     "pix2pix": "asterism.recipes.pix2pix:Pix2Pix",
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
+    "diat": "asterism.recipes.diat:DIAT",
+    "icgan": "asterism.recipes.icgan:IcGAN",
     "semistargan": "asterism.recipes.semistargan:SemiStarGAN",
     "aster": "asterism.recipes.aster:Aster",
 }
