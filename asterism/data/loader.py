@@ -86,7 +86,7 @@ class Loader:
         assert all(len(s) for s in sets), "every dataset needs training pictures"
         kinds = {stream.of for stream in streams}
         if kinds & {"domain", "other_domain", "partner"}:
-            sets = [s.of_one_domain() for s in sets]
+            sets = [s.of_one_domain(streams[0].label) for s in sets]
         if "same_identity" in kinds and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
         if any(stream.of == "partner" for stream in streams):
@@ -170,13 +170,6 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
 
-def _domains(pictures: PictureSet) -> Array:
-    """Return each picture's domain, int64 [M]: which of the dataset's first set of alternatives it has, if there is one."""
-    if not pictures.alternatives:
-        return np.zeros(len(pictures), np.int64)
-    return pictures.labels[:, list(pictures.alternatives[0])].argmax(1).numpy()
-
-
 def sampled(pictures: PictureSet, picture: PictureFormat) -> Array:
     """Return the rows that samples are of, int64: all, or the sources where these are of another kind than their partners."""
     return np.flatnonzero(pictures.is_source) if picture.source else np.arange(len(pictures))
@@ -231,7 +224,8 @@ class _Steps:
             Sampler(len(own), seed, s.dataset, None if w is None else w[own])
             for s, own, w in zip(sets, self.own, weights, strict=True)
         ]
-        self.partners = [StreamSampler(streams, _domains(s), s.identity, seed, s.dataset) for s in sets] if streams else []
+        domains = [s.domain_of_each(streams[0].label) for s in sets] if streams else []
+        self.partners = [StreamSampler(streams, d, s.identity, seed, s.dataset) for d, s in zip(domains, sets, strict=False)]
         self.formats = [picture.taken, *[picture] * len(streams)]
         sizes = [len(s) * math.prod(s.size) * max(f.channels * f.depth // 8 for f in self.formats) for s in sets if s.size]
         packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.

@@ -37,3 +37,8 @@ def total_variation(x: Tensor) -> Tensor:
     """Sum over a sample [N, C, H, W] of the absolute differences of neighbouring pixels, [N]. GANimation's published code."""
     x = at_least_float32(x)
     return x.diff(dim=2).abs().flatten(1).sum(1) + x.diff(dim=3).abs().flatten(1).sum(1)
+
+
+def squared(x: Tensor, y: Tensor) -> Tensor:
+    """Mean squared difference over all elements of a sample: mean(x - y)^2, at least float32 [N]; arguments as for `l1`."""
+    return (at_least_float32(x) - at_least_float32(y)).square().flatten(1).mean(1)

@@ -32,6 +32,9 @@ RECIPES = {
     "relgan": "asterism.recipes.relgan:RelGAN",
     "stgan": "asterism.recipes.stgan:STGAN",
     "attgan": "asterism.recipes.attgan:AttGAN",
+    "diat": "asterism.recipes.diat:DIAT",
+    "icgan": "asterism.recipes.icgan:IcGAN",
+    "semistargan": "asterism.recipes.semistargan:SemiStarGAN",
     "aster": "asterism.recipes.aster:Aster",
     "ganimation": "asterism.recipes.ganimation:GANimation",
 }

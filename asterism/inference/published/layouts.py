@@ -18,6 +18,7 @@ from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, sta
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, relgan, stargan, stargan_v2
 from asterism.inference.published import attgan, cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, stgan
 from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2
+from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, semistargan, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -34,6 +35,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "stgan": stgan,
     "attgan": attgan,
     "ganimation": ganimation,
+    "semistargan": semistargan,
 }
 
 
