@@ -42,6 +42,7 @@ TINY = {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discrimina
 
 
 TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "latent_dim": 4, "penalty_every": 1}
+TINY |= {"features": 3, "encoder_conv_dim": 4}
 
 
 COUNT = 6
