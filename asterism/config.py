@@ -71,6 +71,11 @@ class DataConfig:
     pairs: Literal["AtoB", "BtoA"] | None = option(
         None, "Pictures are pairs: of equal names in two folders, or side by side in one file; which domain comes first."
     )
+    classes: int | None = option(
+        None,
+        "Classes of the label maps that pairs lead from, whose values are ids from 0 on; none finds out, 0 reads pictures.",
+        low=0,
+    )
     channels: int | None = option(None, "Channels to convert every picture to; none takes what the files have.", low=1)
     value_range: tuple[float, float] | None = option(
         None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."

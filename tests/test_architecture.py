@@ -25,7 +25,7 @@ FLOORS = (
     ("networks", "objectives", "data"),
     ("recipes",),
     ("engine", "metrics", "inference"),
-    ("evaluation", "export", "report", "doctor"),
+    ("evaluation", "export", "report", "doctor", "packing"),
     ("serving", "studio", "training"),
     ("commands",),
     ("cli", "__init__"),

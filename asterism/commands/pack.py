@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write packs."""
-    from asterism.data.pack_writer import pack
+    from asterism.packing import pack
     from asterism.recipes.settings import Settings
 
     for key in args.overrides:

@@ -33,6 +33,7 @@ class Collection:
         notes: sentences on what was chosen.
         no_labels: where there are no labels, what was found and what was expected.
         pack: where the pictures' pixels are, if not in files of their own.
+        instances: label map -> its map of instances.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Collection:
     notes: list[str] = field(default_factory=list)
     no_labels: str = ""
     pack: Pack | None = None
+    instances: dict[str, str] = field(default_factory=dict)
 
     def remarks(self) -> list[str]:
         """Return the notes and what was left out, as sentences for a person."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ class PictureSet:
         size: height and width that all the pictures have, in pixels; none where they differ, and of features.
         pack: where their pixels are, by path, if not in files of their own.
         unequal: the pairs whose pictures differ in size, named with both sizes.
+        source: what the pictures of the first domain are, where they are of another kind than those translated to.
+        instances: of label maps the file with the ids of instances, where they have one.
     """
 
     name: str
@@ -54,6 +57,13 @@ class PictureSet:
     size: tuple[int, int] | None
     pack: Pack | None = None
     unequal: tuple[str, ...] = ()
+    source: PictureFormat | None = None
+    instances: Mapping[Path, Path] = field(default_factory=dict)
+
+    @cached_property
+    def is_source(self) -> list[bool]:
+        """Say which pictures are of the first domain: those that pairs are translated from."""
+        return (self.labels[:, self.alternatives[0][0]] > 0).tolist()
 
     @property
     def alternatives(self) -> tuple[tuple[int, ...], ...]:
@@ -141,11 +151,12 @@ class Datasets:
     fingerprint: str
 
 
-def open_data(config: DataConfig, labels_needed: bool = True) -> Datasets:
+def open_data(config: DataConfig, labels_needed: bool = True, two_kinds: bool = False) -> Datasets:
     """Read every source, check every picture's header, and join the datasets.
 
     Args:
         labels_needed: False also takes pictures without labels: a flat folder, or a table without label columns.
+        two_kinds: pairs may lead from pictures of one kind, such as label maps, to those of another.
 
     Raises:
         DataError: what would make training wrong: no source, no pictures, no labels where they are needed, one domain only,
@@ -153,7 +164,7 @@ def open_data(config: DataConfig, labels_needed: bool = True) -> Datasets:
             without training pictures.
     """
     collections = collect(config, labels_needed)
-    return join(collections, [probe_all(c) for c in collections], config)
+    return join(collections, [probe_all(c) for c in collections], config, two_kinds)
 
 
 def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
@@ -193,8 +204,13 @@ def probe_all(collection: Collection) -> list[Header | PictureError]:
         return list(pool.map(attempt, collection.files))
 
 
-def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]], config: DataConfig) -> Datasets:
-    """Join collections, whose headers are given, in one label space.
+def join(
+    collections: Sequence[Collection],
+    headers: Sequence[Sequence[Header | PictureError]],
+    config: DataConfig,
+    two_kinds: bool = False,
+) -> Datasets:
+    """Join collections, whose headers are given, in one label space; `two_kinds` as for `open_data`.
 
     Raises:
         DataError: see `open_data`.
@@ -212,11 +228,11 @@ def join(collections: Sequence[Collection], headers: Sequence[Sequence[Header | 
                 raise DataError(f"{divided(collection.root / file)[0]}: {header}; it was read as a pair, by --data.pairs")
         if not any(isinstance(header, Header) for header in held):
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
-    picture, format_notes = choose_format(collections, headers, config)
+    picture, format_notes = choose_format(collections, headers, config, two_kinds)
     splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
     for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
         for split in SPLITS:
-            splits[split].append(_picture_set(collection, held, split, index, space, picture.depth))
+            splits[split].append(_picture_set(collection, held, split, index, space, picture))
     for collection, train in zip(collections, splits["train"], strict=True):
         _check_training(collection, train, space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
@@ -238,7 +254,12 @@ def _with_own_names(collections: Sequence[Collection]) -> list[Collection]:
 
 
 def _picture_set(
-    collection: Collection, headers: Sequence[Header | PictureError], split: str, dataset: int, space: LabelSpace, depth: int
+    collection: Collection,
+    headers: Sequence[Header | PictureError],
+    split: str,
+    dataset: int,
+    space: LabelSpace,
+    picture: PictureFormat,
 ) -> PictureSet:
     rows = [i for i, h in enumerate(headers) if isinstance(h, Header) and collection.split[i] == split]
     labels, known = torch.zeros(len(rows), space.num_labels), torch.zeros(len(rows), space.num_labels)
@@ -254,8 +275,10 @@ def _picture_set(
         known=known,
         space=space,
         identity=[collection.identity[i] for i in rows] if collection.identity else None,
-        size=sizes[0] if len(set(sizes)) == 1 and depth < 32 else None,
+        size=sizes[0] if len(set(sizes)) == 1 and picture.depth < 32 else None,
         pack=collection.pack,
+        source=picture.source,
+        instances={collection.root / file: collection.root / ids for file, ids in collection.instances.items()},
     )
     uneven = [(pair[0], row) for pair in held.pairs() for row in pair if sizes[row] != sizes[pair[0]]]
     told = [[f"{collection.files[rows[row]]} {sizes[row][1]}x{sizes[row][0]}" for row in pair] for pair in uneven]

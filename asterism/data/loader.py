@@ -95,12 +95,12 @@ class Loader:
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
         self.sets = sets
-        self.steps_per_epoch = -(-max(len(s) for s in sets) // batch_size)
+        self.steps_per_epoch = -(-max(len(sampled(s, picture)) for s in sets) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         self._workers = _choose_workers(sets) if data.workers is None else data.workers
         self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
-        self._resident: list[Tensor] = _keep_on(device, sets) if device is not None else []
+        self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
         self._on_broken, self._reported = on_broken, set[str]()
 
     def iterate(self, first_step: int) -> Generator[list[tuple[Batch, dict[str, Tensor]]], None, None]:
@@ -108,7 +108,8 @@ class Loader:
 
         `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
         `mirror` bool [N], with `data.zoom` below 1 also `window` float32 [N, 4]. `pictures` holds those of this rank's rows
-        by name, `x` uint8 or uint16 [n, C, H, W]: as they are in the files when the dataset is uniform, else fitted to the
+        by name, `x` uint8 or uint16 [n, C, H, W], of `picture.taken`; those of streams are of `picture`, which is the same
+        unless sources are of another kind. They are as in the files when the dataset is uniform, else fitted to the
         picture format; of features, float32, a window of the format's width at a random place. For a stream `ref` there are
         `x_ref`, `labels_ref`, `known_ref`, `mirror_ref` and `window_ref` as well. A picture that cannot be decoded is replaced
         by the next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
@@ -176,6 +177,11 @@ def _domains(pictures: PictureSet) -> Array:
     return pictures.labels[:, list(pictures.alternatives[0])].argmax(1).numpy()
 
 
+def sampled(pictures: PictureSet, picture: PictureFormat) -> Array:
+    """Return the rows that samples are of, int64: all; where sources are of a kind of their own, these, with the rest as partners."""
+    return np.flatnonzero(pictures.is_source) if picture.source else np.arange(len(pictures))
+
+
 def _choose_workers(sets: Sequence[PictureSet]) -> int:
     """Decode in processes beside a GPU; packed pictures are only copied."""
     packed = all(s.pack is not None for s in sets)
@@ -220,16 +226,17 @@ class _Steps:
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
-        self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
+        self.own = [sampled(s, picture) for s in sets]
+        self.samplers = [
+            Sampler(len(own), seed, s.dataset, None if w is None else w[own])
+            for s, own, w in zip(sets, self.own, weights, strict=True)
+        ]
         self.partners = [StreamSampler(streams, _domains(s), s.identity, seed, s.dataset) for s in sets] if streams else []
-        self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
-        sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
-        self.kept: list[Array] = []
+        self.formats = [picture.taken, *[picture] * len(streams)]
+        sizes = [len(s) * math.prod(s.size) * max(f.channels * f.depth // 8 for f in self.formats) for s in sets if s.size]
         packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.
-        if keep and all(s.size for s in sets) and sum(sizes) <= CACHE_BYTES and not packed:
-            # Memory is taken as it is filled.
-            self.kept = [np.empty((len(s), *shape), STORED[picture.depth]) for s, shape in zip(sets, self.shapes, strict=True)]
-        self.held = [np.zeros(len(s), bool) for s in sets]
+        kept = keep and len(sizes) == len(sets) and sum(sizes) <= CACHE_BYTES and not packed
+        self.kept: list[dict[int, Array]] | None = [{} for _ in sets] if kept else None
 
     def describe(self, step: int) -> list[Batch]:
         """Return everything but the pictures, over all ranks: one batch per dataset."""
@@ -261,15 +268,17 @@ class _Steps:
     def load(self, step: int) -> list[Part]:
         """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
         positions, parts = self._positions(step)[self.local], []
-        for index, shape in enumerate(self.shapes):
+        for index, pictures in enumerate(self.sets):
             loaded, broken = dict[str, Array](), list[tuple[str, str]]()
             for number, (suffix, rows) in enumerate(zip(self.suffixes, self._rows(index, positions)[0], strict=True)):
-                x = np.empty((len(positions), *shape), STORED[self.picture.depth])
+                kind = self.formats[number]
+                shape = (kind.channels, *(pictures.size or (kind.height, kind.width)))
+                x = np.empty((len(positions), *shape), STORED[kind.depth])
                 shares: Sequence[float | None] = [None] * len(positions)
                 if self.picture.depth == 32:
-                    shares = crop_shares(positions, self.seed, self.sets[index].dataset, self._drawn_for(number)).tolist()
+                    shares = crop_shares(positions, self.seed, pictures.dataset, self._drawn_for(number)).tolist()
                 for place, (row, share) in enumerate(zip(rows, shares, strict=True)):
-                    x[place] = self._picture(index, int(row), broken, share)
+                    x[place] = self._picture(index, int(row), kind, broken, share)
                 loaded[f"x{suffix}"] = x
             parts.append((loaded, broken))
         return parts
@@ -281,8 +290,8 @@ class _Steps:
 
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
         """Return the pictures and mirror flags of one dataset, [1 + streams, N] each: sources, then streams."""
-        rows, flags = self.samplers[index].rows(positions)
-        rows, flags = rows[None], flags[None]
+        places, flags = self.samplers[index].rows(positions)
+        rows, flags = self.own[index][places][None], flags[None]
         if self.partners:
             others, other_flags = self.partners[index].rows(positions, rows[0])
             rows, flags = np.concatenate([rows, others]), np.concatenate([flags, other_flags])
@@ -291,13 +300,13 @@ class _Steps:
     def _positions(self, step: int) -> Array:
         return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
 
-    def _picture(self, index: int, row: int, broken: list[tuple[str, str]], share: float | None) -> Array:
-        if self.kept and self.held[index][row]:
+    def _picture(self, index: int, row: int, kind: PictureFormat, broken: list[tuple[str, str]], share: float | None) -> Array:
+        if self.kept and row in self.kept[index]:
             return self.kept[index][row]
         pictures = self.sets[index]
-        array = read_or_replace(pictures, row, self.picture, fitted=pictures.size is None, broken=broken, share=share)
+        array = read_or_replace(pictures, row, kind, fitted=pictures.size is None, broken=broken, share=share)
         if self.kept:
-            self.kept[index][row], self.held[index][row] = array, True
+            self.kept[index][row] = np.ascontiguousarray(array)
         return array
 
 

@@ -35,6 +35,14 @@ def groups(identity: Sequence[str] | None, held: Array) -> list[list[int]]:
     return [[row for row, _ in rows] for rows in found.values() if len({domain for _, domain in rows}) > 1]
 
 
+def sources_of_pairs(collection: Collection) -> list[bool] | None:
+    """Say which pictures are of the first of two domains of pairs, which is translated to the second; none of other data."""
+    group, *others = collection.groups
+    if others or group.kind != "one_of" or len(group.labels) != 2 or not groups(collection.identity, collection.labels):
+        return None
+    return (collection.labels[:, 0] > 0).tolist()
+
+
 def by_names(
     places: Mapping[str, tuple[str, str]], domains: Sequence[str], pairs: str | None, notes: list[str]
 ) -> list[str] | None:

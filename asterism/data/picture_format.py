@@ -4,22 +4,57 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
+from asterism.data.label_maps import label_format
 from asterism.data.listing import DataError, some
+from asterism.data.pairs import sources_of_pairs
 from asterism.data.pictures import Header, PictureError, PictureFormat
 
 Headers = Sequence[Sequence[Header | PictureError]]
 """Of each collection, in the order of its files."""
 
 
-def choose_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
+def choose_format(
+    collections: Sequence[Collection], headers: Headers, config: DataConfig, two_kinds: bool
+) -> tuple[PictureFormat, list[str]]:
     """Choose size, channels, depth and value range for all the datasets; return them, and notes for a person.
+
+    Args:
+        two_kinds: pairs may lead from pictures of one kind to those of another: from label maps, or from other channels.
 
     Raises:
         DataError: pictures that do not go together, or not with the configuration.
     """
+    first = sources_of_pairs(collections[0]) if two_kinds and len(collections) == 1 else None
+    if first is None:
+        if config.classes:
+            raise DataError(
+                f"--data.classes {config.classes}: label maps are what pairs of two domains are translated from, by a recipe "
+                "that learns from pairs; leave it out to read them as pictures"
+            )
+        return _one_format(collections, headers, config)
+    (sources, _), (made, made_headers) = (_part(collections[0], headers[0], first, side) for side in (True, False))
+    if config.channels is None or config.classes:
+        maps = label_format(sources, config.classes, config.size, config.crop)
+        if maps is not None:
+            picture, notes = _one_format([made], [made_headers], config)
+            return replace(picture, source=maps[0]), [*notes, f"the pictures of {sources.groups[0].labels[0]} are {maps[1]}"]
+    return _one_format(collections, headers, config)
+
+
+def _part(
+    collection: Collection, headers: Sequence[Header | PictureError], first: Sequence[bool], wanted: bool
+) -> tuple[Collection, list[Header | PictureError]]:
+    """Return the readable pictures of a collection that are sources, or those that are not, with their headers."""
+    rows = [row for row, held in enumerate(headers) if first[row] is wanted and isinstance(held, Header)]
+    files, split = ([given[row] for row in rows] for given in (collection.files, collection.split))
+    return replace(collection, files=files, split=split), [headers[row] for row in rows]
+
+
+def _one_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
     examples: dict[int, str] = {}
     counts, depths, unfit, floats = Counter[int](), Counter[int](), list[str](), ""
     for collection, held in zip(collections, headers, strict=True):

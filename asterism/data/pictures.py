@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -59,6 +60,10 @@ class PictureFormat:
         low, high: stored values that map to -1 and 1 (0 and 255 for 8 bit, 0 and 65535 for 16 bit).
         depth: bits of a stored value, 8 or 16; 32 for features.
         crop: side of the centre crop before resizing; 0 takes the largest centred area of the right shape.
+        classes: of a label map, whose values are class ids from 0 to classes - 1, also where they are floats. The second of two
+            channels then holds the ids of instances. 0: a picture of intensities.
+        source: the pictures that are translated, of the same height, width and crop, where they are of another kind than those
+            that are made, which the other fields describe.
     """
 
     channels: int
@@ -68,6 +73,24 @@ class PictureFormat:
     high: float = 255.0
     depth: int = 8
     crop: int = 0
+    classes: int = 0
+    source: PictureFormat | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PictureFormat:
+        """Rebuild a format from what `dataclasses.asdict` made of it."""
+        source = values.get("source")
+        return cls(**{**values, "source": cls(**source) if source else None})
+
+    @property
+    def taken(self) -> PictureFormat:
+        """The pictures that are translated: those that are made, unless `source` says otherwise."""
+        return self.source or self
+
+    @property
+    def planes(self) -> int:
+        """Channels that networks see: of a label map one per class, and one for the edges of instances."""
+        return self.classes + self.channels - 1 if self.classes else self.channels
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,7 @@ def probe(path: str | os.PathLike[str]) -> Header:
     Raises:
         PictureError: the file is missing, empty, no picture, of more than 16 bits, or of floats that are not all finite.
     """
-    with _explaining(path):
+    with explaining(path):
         array = open_array(path, header=True)
         if array is not None:
             header, pixels = _header_of(*array), array[0]
@@ -121,7 +144,7 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     Raises:
         PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
     """
-    with _explaining(path):
+    with explaining(path):
         array = open_array(path)
         if array is not None:
             return _convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
@@ -137,7 +160,7 @@ def probe_bytes(data: bytes, kind: str) -> Header:
     Raises:
         PictureError: as `probe`.
     """
-    with _explaining(None):
+    with explaining(None):
         if kind == "TIFF" and not pillow_holds(data):
             pixels, alpha = read_tiff(data, header=True)
             return _header_of(as_picture(pixels), alpha)
@@ -155,7 +178,7 @@ def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
     Raises:
         PictureError: as `read`.
     """
-    with _explaining(None):
+    with explaining(None):
         if kind == "TIFF" and not pillow_holds(data):
             pixels, alpha = read_tiff(data, header=False)
             return _convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
@@ -319,7 +342,12 @@ def to_depth(array: np.ndarray, depth: int) -> np.ndarray:
 
 
 def to_float(stored: Tensor, picture: PictureFormat) -> Tensor:
-    """Return stored values [N, C, H, W] as float32 in [-1, 1]; those beyond `low`, `high` are clipped, but not of features."""
+    """Return stored values [N, C, H, W] as float32 in [-1, 1]; those beyond `low`, `high` are clipped, but not of features.
+
+    Ids of label maps stay the numbers that they are.
+    """
+    if picture.classes:
+        return stored.to(torch.float32)
     if picture.depth == 32:
         return (stored - picture.low) * (2.0 / (picture.high - picture.low)) - 1.0
     return stored.to(torch.float32).sub_(picture.low).mul_(2.0 / (picture.high - picture.low)).sub_(1.0).clamp_(-1.0, 1.0)
@@ -363,7 +391,7 @@ def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndar
 
 
 @contextmanager
-def _explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
+def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
     """Turn whatever a decoder raises on broken bytes into a PictureError that says what is wrong with the file.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor
 from asterism.data.arrays import STORED, window
 from asterism.data.dataset import PictureSet
 from asterism.data.halves import read_row
+from asterism.data.label_maps import as_made, read_map
 from asterism.data.listing import DataError
-from asterism.data.pictures import PictureError, PictureFormat, to_depth
+from asterism.data.pictures import PictureError, PictureFormat, to_depth, to_float, to_stored
 from asterism.data.transforms import fit_stored
 
 Array = np.ndarray[Any, Any]
@@ -76,16 +78,25 @@ def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
 def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted: bool, share: float | None = None) -> Array:
     """Read one picture of a set: uint8 or uint16 [C, H, W], cropped and resized if `fitted` or packed.
 
-    Of features, float32, `fitted` takes the window of the format's width at a `share` of the way, or the middle.
+    Of features, float32, `fitted` takes the window of the format's width at a `share` of the way, or the middle. Where sources
+    are of a kind of their own, one is read as that if `picture` is it, and else shown as a picture of the kind that is made.
 
     Raises:
         PictureError: it cannot be decoded, or is not of the size that its header said.
     """
+    own = pictures.source
+    if own is not None and picture != own and pictures.is_source[row]:
+        x = to_float(torch.from_numpy(read_picture(pictures, row, own, fitted)[None]), own)
+        return to_stored(as_made(x, replace(picture, source=own)), picture)[0].numpy()
     if picture.depth == 32:
         return _read_features(pictures, row, picture, fitted, share)
     if pictures.pack is not None:
         return pictures.pack.read(pictures.paths[row])
-    array = to_depth(read_row(pictures.paths[row], picture.channels), picture.depth)
+    path = pictures.paths[row]
+    if picture.classes:
+        array = read_map(path, pictures.instances.get(path), picture)
+    else:
+        array = to_depth(read_row(path, picture.channels), picture.depth)
     if pictures.size is not None and array.shape[:2] != pictures.size:
         raise PictureError(f"it has {array.shape[1]}x{array.shape[0]} pixels, which differs from its header")
     array = array.transpose(2, 0, 1)

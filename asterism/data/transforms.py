@@ -39,9 +39,9 @@ def crop_box(height: int, width: int, picture: PictureFormat) -> Box:
 
 
 def fit(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Crop x [N, C, H, W] to `crop_box` and resize it to [N, C, picture.height, picture.width]."""
+    """Crop x [N, C, H, W] to `crop_box` and resize it to [N, C, picture.height, picture.width]; a label map to nearest ids."""
     top, left, height, width = crop_box(x.shape[2], x.shape[3], picture)
-    return resize(x[:, :, top : top + height, left : left + width], picture.height, picture.width)
+    return resize(x[:, :, top : top + height, left : left + width], picture.height, picture.width, bool(picture.classes))
 
 
 def fit_stored(stored: Tensor, picture: PictureFormat) -> Tensor:
@@ -62,7 +62,7 @@ def paste(x: Tensor, y: Tensor, box: Box) -> Tensor:
     return result
 
 
-def letterbox(x: Tensor, height: int, width: int) -> tuple[Tensor, Box]:
+def letterbox(x: Tensor, height: int, width: int, nearest: bool = False) -> tuple[Tensor, Box]:
     """Pad x [N, C, H, W] by its edges to the shape of `height` x `width`, then resize it to that size.
 
     Returns:
@@ -76,7 +76,7 @@ def letterbox(x: Tensor, height: int, width: int) -> tuple[Tensor, Box]:
     pads = (left, padded_width - held_width - left, top, padded_height - held_height - top)
     if any(pads):
         x = functional.pad(x, pads, mode="replicate")
-    return resize(x, height, width), Box(-top, -left, padded_height, padded_width)
+    return resize(x, height, width, nearest), Box(-top, -left, padded_height, padded_width)
 
 
 def unletterbox(y: Tensor, box: Box, height: int, width: int) -> Tensor:
@@ -85,15 +85,20 @@ def unletterbox(y: Tensor, box: Box, height: int, width: int) -> Tensor:
     return padded[:, :, -box.top : -box.top + height, -box.left : -box.left + width]
 
 
-def resize(x: Tensor, height: int, width: int) -> Tensor:
-    """Resize x [N, C, H, W] to [N, C, height, width], bilinear and antialiased; x itself when it has that size."""
+def resize(x: Tensor, height: int, width: int, nearest: bool = False) -> Tensor:
+    """Resize x [N, C, H, W] to [N, C, height, width], bilinear and antialiased, or to the nearest values, such as ids.
+
+    x itself is returned when it has that size.
+    """
     if x.shape[2:] == (height, width):
         return x
+    if nearest:
+        return functional.interpolate(x, size=(height, width), mode="nearest-exact")
     return functional.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
-def zoom(x: Tensor, window: Tensor) -> Tensor:
-    """Enlarge a window of each picture of x [N, C, H, W] to the whole, bilinear.
+def zoom(x: Tensor, window: Tensor, nearest: bool = False) -> Tensor:
+    """Enlarge a window of each picture of x [N, C, H, W] to the whole, bilinear or to the nearest values.
 
     Args:
         window: float32 [N, 4], centre (y, x) and height and width as shares of the picture; (0.5, 0.5, 1, 1) is all of it.
@@ -103,7 +108,9 @@ def zoom(x: Tensor, window: Tensor) -> Tensor:
     theta[:, 0, 0], theta[:, 0, 2] = width, 2 * across - 1
     theta[:, 1, 1], theta[:, 1, 2] = height, 2 * y - 1
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return functional.grid_sample(
+        x, grid, mode="nearest" if nearest else "bilinear", padding_mode="border", align_corners=False
+    )
 
 
 def mirror(x: Tensor, flags: Tensor) -> Tensor:

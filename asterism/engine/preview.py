@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from asterism.data.dataset import PictureSet
+from asterism.data.label_maps import as_made
 from asterism.data.pictures import to_float, write
 from asterism.data.reading import load_rows
 from asterism.data.sheets import grid
@@ -51,7 +52,7 @@ class Previews:
         for pictures in sets:
             order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
             rows = order[pictures.labels[order][:, aims].sum(1) == 0][:per_set].tolist()  # Of the only target: nowhere to go.
-            stored.append(load_rows(pictures, rows, recipe.picture))
+            stored.append(load_rows(pictures, rows, recipe.picture.taken))
             labels.append(pictures.labels[rows])
             known.append(pictures.known[rows])
             for index in recipe.space.domains(pictures.dataset) if recipe.abilities.reads_style else ():
@@ -59,7 +60,7 @@ class Previews:
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))
                 x = torch.cat([load_rows(held, [row], recipe.picture) for held, row in like] or [stored[-1][:0]]).to(device)
                 self.references[recipe.space.names[index]] = to_float(x, recipe.picture).to(dtype)
-        self.x = to_float(torch.cat(stored).to(device), recipe.picture).to(dtype)
+        self.x = to_float(torch.cat(stored).to(device), recipe.picture.taken).to(dtype)
         self.labels, self.known = torch.cat(labels).to(device), torch.cat(known).to(device)
         if recipe.abilities.style:
             rng = torch.Generator().manual_seed(seed)
@@ -68,7 +69,7 @@ class Previews:
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
         blank = torch.ones_like(self.x[:1])
-        columns, tops, names = [self.x], [blank], ["source"]
+        columns, tops, names = [as_made(self.x, recipe.picture)], [blank], ["source"]
         labels = self.labels
         if recipe.abilities.judges:
             labels = torch.where(self.known > 0, labels, recipe.space.decide(recipe.classify(self.x)))

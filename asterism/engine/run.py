@@ -127,7 +127,8 @@ def prepare(
     """
     listener = listener or Silent()
     with listener.waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
+        known = recipe_class(settings.name)
+        datasets = open_data(settings.data, known.labelled, known.two_kinds)
     recipe = build(settings, datasets)
     if masks is not None:
         recipe.mask_by(masks)
@@ -168,7 +169,7 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
     settings, datasets, recipe = prepared.settings, prepared.datasets, prepared.recipe
     loader = Loader(
         datasets.splits["train"],
-        datasets.picture,
+        recipe.picture,
         settings.data,
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,

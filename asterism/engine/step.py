@@ -85,11 +85,11 @@ class Steps:
         first = (self.step * self.recipe.space.num_datasets + dataset) * len(whole)
         rows = rows.extend(**{name: plan.to(device) for name, plan in self.pools.plan(first, len(whole)).items()})
         for name, pictures in stored.items():  # x, and x_<stream> of every stream of the recipe.
-            fitted = fit_stored(pictures.to(device, non_blocking=True), self.recipe.picture)
-            x = to_float(fitted, self.recipe.picture).to(dtype)
+            picture = self.recipe.picture.taken if name == "x" else self.recipe.picture
+            x = to_float(fit_stored(pictures.to(device, non_blocking=True), picture), picture).to(dtype)
             suffix = name.removeprefix("x")
             if f"window{suffix}" in rows:
-                x = zoom(x, getattr(rows, f"window{suffix}"))
+                x = zoom(x, getattr(rows, f"window{suffix}"), nearest=bool(picture.classes))
             x = mirror(x, getattr(rows, f"mirror{suffix}"))
             rows = rows.extend(**{name: x.contiguous(memory_format=self.machine.memory_format)})
         with torch.no_grad(), self.machine.autocast():

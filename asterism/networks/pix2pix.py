@@ -46,7 +46,7 @@ class Generator(nn.Module):
     """Translate pictures: a U-Net, which halves to the bottom, doubles back, and has a skip at every size.
 
     Args:
-        channels: C.
+        taken, made: channels of sources and of translations.
         size: height and width in training, multiples of 2**halvings; what the dropout masks are made for.
         halvings: n, 2 or more; the published networks for 256 and 128 pixels have 8 and 7.
         width: W; the paper's is 64.
@@ -57,7 +57,8 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        channels: int,
+        taken: int,
+        made: int,
         size: tuple[int, int],
         halvings: int = 8,
         width: int = 64,
@@ -65,10 +66,10 @@ class Generator(nn.Module):
         running: bool = False,
     ) -> None:
         super().__init__()
-        widths = [channels, *(width * min(1 << depth, MOST) for depth in range(halvings))]  # At depth 0, 1, ... n.
+        widths = [taken, *(width * min(1 << depth, MOST) for depth in range(halvings))]  # At depth 0, 1, ... n.
         level: Level | None = None
         for depth in reversed(range(halvings)):
-            level = Level(widths[depth], widths[depth + 1], level, outermost=depth == 0, running=running)
+            level = Level(widths[depth], widths[depth + 1], level, made=0 if depth else made, running=running)
         self.model = level
         # Of each level with dropout, from the outer to the inner one: the maps that the mask is multiplied with.
         levels = range(min(OUTER, max(1, halvings - 2)), halvings - 1) if dropout else range(0)
@@ -78,10 +79,10 @@ class Generator(nn.Module):
         self.apply(initialize)
 
     def forward(self, x: Tensor, s: Tensor | None = None) -> Tensor:
-        """Return pictures [N, C, H, W] in (-1, 1).
+        """Return pictures [N, made, H, W] in (-1, 1).
 
         Args:
-            x: [N, C, H, W] in [-1, 1]; without s of any sides that are multiples of 2**halvings.
+            x: [N, taken, H, W]; without s of any sides that are multiples of 2**halvings.
             s: [N, noise] what dropout multiplies activations with, 0 or 2. None: no dropout.
         """
         masks: list[Tensor | None] = [None] * self.outer
@@ -96,22 +97,23 @@ class Level(nn.Module):
     """One size of the U-Net: halve, the levels within, double; and what came in beside it.
 
     Args:
-        outer: channels that come in, and that the way back up makes.
+        outer: channels that come in, and that the way back up makes unless it is the outermost.
         inner: channels at half the size.
         within: the next level; none: this is the innermost one.
-        outermost: no norms, and nothing beside the result.
+        made: of the outermost level the channels that it makes: it has no norms, and nothing beside the result. 0: of the others.
         running: as for the generator.
     """
 
-    def __init__(self, outer: int, inner: int, within: Level | None, outermost: bool, running: bool) -> None:
+    def __init__(self, outer: int, inner: int, within: Level | None, made: int, running: bool) -> None:
         super().__init__()
+        outermost = made > 0
         down: list[nn.Module] = [Conv2d(outer, inner, 4, 2, 1, bias=False)]
         if not outermost:
             down.insert(0, nn.LeakyReLU(SLOPE))
         if within is not None and not outermost:  # No norm at the bottom, which may be one pixel.
             down.append(PictureNorm2d(inner, running))
         back = inner if within is None else 2 * inner
-        up: list[nn.Module] = [nn.ReLU(), nn.ConvTranspose2d(back, outer, 4, 2, 1, bias=outermost)]
+        up: list[nn.Module] = [nn.ReLU(), nn.ConvTranspose2d(back, made or outer, 4, 2, 1, bias=outermost)]
         if not outermost:
             up.append(PictureNorm2d(outer, running))
         self.model = nn.Sequential(*down, *([] if within is None else [within]), *up)
@@ -137,7 +139,7 @@ class Discriminator(nn.Module):
     With 1 layer it sees 16 x 16, with 5 layers 286 x 286, with none a single pixel (Section 6.1.2).
 
     Args:
-        channels: of a pair, 2 C.
+        channels: of a pair.
         width: W; the paper's is 64.
         layers: halving convolutions.
     """
@@ -160,7 +162,7 @@ class Discriminator(nn.Module):
         self.apply(initialize)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return patch logits [N, P], raw, of pairs: sources x and translations y [N, C, H, W] in [-1, 1]."""
+        """Return patch logits [N, P], raw, of pairs: sources x [N, taken, H, W] and translations y [N, made, H, W]."""
         pair = torch.cat([x, y.to(x.dtype)], 1)
         return (self.model if self.layers else self.net)(pair).flatten(1)
 

@@ -161,6 +161,8 @@ class Recipe(nn.Module):
         coupled: True: samples of a batch meet each other (batch norm, batch statistics), so a batch cannot be split into
             micro-batches.
         num_domains: the only number of domains that it takes; none: any.
+        two_kinds: True: it takes sources of another kind than it makes, such as label maps: pictures x are of `picture.taken`,
+            those of its streams, which are `partner`s then, of `picture`.
 
     The constructor sets:
         updates: in the order of a step.
@@ -183,6 +185,7 @@ class Recipe(nn.Module):
     labelled: ClassVar[bool] = True
     coupled: ClassVar[bool] = False
     num_domains: ClassVar[int | None] = None
+    two_kinds: ClassVar[bool] = False
     calls_out: bool = False
     updates: tuple[Update, ...]
     abilities: Abilities

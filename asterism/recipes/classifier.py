@@ -5,7 +5,7 @@ Not a translation recipe: the engine trains it like one, evaluation uses its log
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -32,9 +32,10 @@ class Classifier(Recipe):
     config_type = Config
     averaged = ("classifier",)
     coupled = True
+    two_kinds = True
 
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
-        super().__init__(config, space, picture)
+        super().__init__(config, space, replace(picture, source=None))  # All as pictures of the kind that is made.
         self.classifier = ResNet18(picture.channels, space.num_labels, config.width)
         self.abilities = Abilities(judges=True)
         self.updates = (Update("classifier", trains=("classifier",)),)

@@ -125,7 +125,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         raise ModelError(f"{path}, written by {written_by}: {error}") from error
     try:
         config = build(recipe_type.config_type, facts["config"])
-        space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat(**facts["picture"])
+        space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat.from_json(facts["picture"])
         with torch.random.fork_rng(devices=[]):
             recipe = recipe_type(config, space, picture)
         _fill(recipe, weights, facts["networks"])

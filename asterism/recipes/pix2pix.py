@@ -29,10 +29,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from asterism.config import option
+from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.networks.label_maps import planes
 from asterism.networks.pix2pix import Discriminator, Generator, check_size, halvings_of
 from asterism.objectives.adversarial import least_squares, logistic_fake, logistic_real
 from asterism.objectives.distances import l1
@@ -68,6 +69,7 @@ class Pix2Pix(Recipe):
     averaged = ("generator",)
     streams = (Stream("pair", of="partner", aligned=True),)
     num_domains = 2
+    two_kinds = True
     coupled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "facades": {"recipe": {"direction": "BtoA"}, "data": _DATA, "train": _TRAIN},
@@ -90,9 +92,16 @@ class Pix2Pix(Recipe):
         super().__init__(config, space, picture)
         size = (picture.height, picture.width)
         check_size(size, config.num_downs, config.discriminator_layers)
+        if picture.source and config.direction == "BtoA":
+            raise ConfigError(
+                "recipe.direction BtoA: the pictures of the two domains are of different kinds, and those of the first are the "
+                "sources; leave it out, and turn the domains round with --data.pairs BtoA"
+            )
         halvings = config.num_downs or halvings_of(size)
-        self.generator = Generator(picture.channels, size, halvings, config.conv_dim, config.dropout, config.running_statistics)
-        self.discriminator = Discriminator(2 * picture.channels, config.discriminator_conv_dim, config.discriminator_layers)
+        self.classes = picture.taken.classes
+        channels = (picture.taken.planes, picture.channels)
+        self.generator = Generator(*channels, size, halvings, config.conv_dim, config.dropout, config.running_statistics)
+        self.discriminator = Discriminator(sum(channels), config.discriminator_conv_dim, config.discriminator_layers)
         self.target = 1 if config.direction == "AtoB" else 0
         noise = self.generator.noise
         self.abilities = Abilities(
@@ -117,7 +126,12 @@ class Pix2Pix(Recipe):
         return {"y": y, "s": self.draw_style(torch.randn(len(batch), noise, generator=rng), y)}
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return x_src and x_trg [N, C, H, W]: each sample's own picture and its partner, in the direction of translation."""
+        """Return x_src and x_trg [N, C, H, W]: each sample's own picture and its partner, in the direction of translation.
+
+        A label map is one channel for each class here, and one for the edges of instances.
+        """
+        if self.picture.source:  # Samples are sources then.
+            return planes(batch.x, self.classes), batch.x_pair
         own = (batch.y != self.target)[:, None, None, None]
         return torch.where(own, batch.x, batch.x_pair), torch.where(own, batch.x_pair, batch.x)
 
@@ -154,7 +168,7 @@ class Pix2Pix(Recipe):
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return G(x) with these dropout masks, without dropout where there are none; there is one target to be told."""
-        return self.generator(x, s)
+        return self.generator(planes(x, self.classes), s)
 
     def draw_style(self, z: Tensor, told: Tensor) -> Tensor:
         """Return dropout masks, 0 or 2 at equal chances: what is kept counts twice, so that the expectation stays."""

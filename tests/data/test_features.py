@@ -14,11 +14,11 @@ from asterism.config import DataConfig
 from asterism.data.arrays import window
 from asterism.data.dataset import open_data
 from asterism.data.loader import Loader
-from asterism.data.pack_writer import pack
 from asterism.data.pictures import Header, PictureError, PictureFormat, encode, probe, read, to_float, to_stored, write
 from asterism.data.reading import load_rows, read_picture
 from asterism.data.sources import DataError
 from asterism.doctor.examine import examine
+from asterism.packing import pack
 from tests.doctor.test_doctor import shown
 from tests.helpers.runs import assert_same_state, small, state
 

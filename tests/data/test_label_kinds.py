@@ -14,10 +14,10 @@ from asterism.config import DataConfig
 from asterism.data.dataset import Datasets, collect, open_data
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
-from asterism.data.pack_writer import pack
 from asterism.data.sampling import balanced_weights
 from asterism.doctor.examine import examine
 from asterism.labels import LabelGroup
+from asterism.packing import pack
 from tests.doctor.test_doctor import found, shown
 
 

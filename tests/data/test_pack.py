@@ -21,12 +21,12 @@ from asterism.data.dataset import open_data
 from asterism.data.folder import read_folder
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
-from asterism.data.pack_writer import pack
 from asterism.data.pictures import to_float
 from asterism.data.reading import load_rows
 from asterism.data.sampling import Stream
 from asterism.data.transforms import fit_stored
 from asterism.doctor.examine import examine
+from asterism.packing import pack
 from asterism.training import train
 from tests.helpers.packs import TINY
 

@@ -54,7 +54,7 @@ def test_the_paper_networks_are_the_published_ones_in_number_and_kind():
         assert len(recipe.generator.masks) == levels
         assert count(recipe.discriminator) == (2_768_705, 22)
     assert sum(p.numel() for p in Discriminator(6, layers=0).parameters()) == 9_024
-    generator = Generator(3, (64, 64), halvings=6, width=8)
+    generator = Generator(3, 3, (64, 64), halvings=6, width=8)
     keys = generator.state_dict().keys()
     assert {"model.model.0.weight", "model.model.1.model.3.model.2.running_var", "model.model.3.bias"} <= keys
     weights = [m.weight for m in generator.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
