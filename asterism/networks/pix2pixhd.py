@@ -94,7 +94,7 @@ class Enhancer(nn.Module):
 
         Args:
             features: of G1, [N, W, H / 2**stages, W / 2**stages].
-            inputs: [N, C, H, W], then the same halved once, twice, ...; of the sizes that the enhancers make, the largest first.
+            inputs: [N, C, H, W], then the same halved once, twice, ...; the largest first, of all sizes that are made.
         """
         x = features
         for stage, own in zip(range(1, self.stages + 1), reversed(inputs[: self.stages]), strict=True):
@@ -215,21 +215,6 @@ def means_of(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     counts = torch.zeros_like(flat[:, 0]).scatter_add(1, places, torch.ones_like(flat[:, 0]))
     sums = torch.zeros_like(flat).scatter_add(2, places[:, None].expand_as(flat), flat)
     return sums / counts.clamp(min=1)[:, None], counts
-
-
-def edges(ids: Tensor) -> Tensor:
-    """Return where the border of an instance is, [N, 1, H, W] of 0 and 1: both pixels of any two neighbours with different ids.
-
-    Args:
-        ids: [N, 1, H, W], any numbers. Section 3.2.
-    """
-    found = torch.zeros_like(ids, dtype=torch.bool)
-    across, along = ids[..., 1:] != ids[..., :-1], ids[..., 1:, :] != ids[..., :-1, :]
-    found[..., 1:] |= across
-    found[..., :-1] |= across
-    found[..., 1:, :] |= along
-    found[..., :-1, :] |= along
-    return found
 
 
 def _block(convolution: nn.Conv2d | nn.ConvTranspose2d, slope: float = 0.0) -> tuple[nn.Module, nn.Module, nn.Module]:

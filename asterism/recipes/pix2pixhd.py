@@ -35,6 +35,7 @@ from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.networks.label_maps import planes
 from asterism.networks.pix2pixhd import Centres, Discriminator, Enhancer, Generator, check_size, halve, means_of, regions
 from asterism.networks.vgg import VGG19, read_weights
 from asterism.objectives.adversarial import least_squares
@@ -90,6 +91,7 @@ class Pix2PixHD(Recipe):
     config_type = Config
     streams = (Stream("pair", of="partner", aligned=True),)
     num_domains = 2
+    two_kinds = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {"data": _DATA, "train": _TRAIN},
         "published": {"data": _DATA, "train": _TRAIN | {"ema_kimg": 0}},
@@ -126,7 +128,13 @@ class Pix2PixHD(Recipe):
         halvings = max(config.num_downs + config.enhancers, config.encoder_downs if config.features else 0)
         keys = f"recipe.num_downs {config.num_downs}, enhancers {config.enhancers}, scales {config.scales}"
         check_size((picture.height, picture.width), halvings, config.scales, keys)
-        self.classes, seen, made = 1, picture.channels, picture.channels
+        if picture.source and config.direction == "BtoA":
+            raise ConfigError(
+                "recipe.direction BtoA: the pictures of the two domains are of different kinds, and those of the first are the "
+                "sources; leave it out, and turn the domains round with --data.pairs BtoA"
+            )
+        self.classes = picture.taken.classes
+        kinds, seen, made = max(1, self.classes), picture.taken.planes, picture.channels
         self.generator = Generator(seen + config.features, made, config.conv_dim, config.num_downs, config.num_blocks)
         making = ["generator"]
         if config.enhancers:
@@ -135,7 +143,7 @@ class Pix2PixHD(Recipe):
             making.append("enhancer")
         if config.features:
             self.encoder = Generator(made, config.features, config.encoder_conv_dim, config.encoder_downs, blocks=0)
-            self.centres = Centres(self.classes, config.centres, config.features)
+            self.centres = Centres(kinds, config.centres, config.features)
             making.append("encoder")
         judge = (config.discriminator_conv_dim, config.discriminator_layers, config.scales)
         self.discriminator = Discriminator(seen + made, *judge)
@@ -148,9 +156,9 @@ class Pix2PixHD(Recipe):
         self.abilities = Abilities(
             translates=True,
             told="domain",
-            latent=self.classes if config.features else 0,
-            style=self.classes * config.features,
-            reads_style=bool(config.features),
+            latent=kinds if config.features else 0,
+            style=kinds * config.features,
+            reads_style=bool(config.features) and not self.classes,  # Nothing tells what a pixel of a photo is of.
             targets=(space.domain_names[self.target],),
             side_multiple=1 << config.num_downs + config.enhancers,
         )
@@ -207,20 +215,22 @@ class Pix2PixHD(Recipe):
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return x_src and x_trg [N, C, H, W]: each sample's own picture and its partner, in the direction of translation."""
+        if self.picture.source:  # Samples are sources then.
+            return batch.x, batch.x_pair
         own = (batch.y != self.target)[:, None, None, None]
         return torch.where(own, batch.x, batch.x_pair), torch.where(own, batch.x_pair, batch.x)
 
     def see(self, x_src: Tensor) -> Tensor:
-        """Return the condition c [N, C', H, W] of sources."""
-        return x_src
+        """Return the condition c [N, C', H, W] of sources: of a label map a channel a class, and the instances' edges."""
+        return planes(x_src, self.classes)
 
     def ids(self, x_src: Tensor) -> Tensor:
-        """Return the instance that each pixel belongs to, [N, 1, H, W]."""
-        return torch.zeros_like(x_src[:, :1])
+        """Return the instance that each pixel belongs to, [N, 1, H, W]: without instances its class, all of a photo one."""
+        return x_src[:, -1:] if self.classes else torch.zeros_like(x_src[:, :1])
 
     def classes_of(self, x_src: Tensor) -> Tensor:
         """Return the class of each pixel, int64 [N, 1, H, W]."""
-        return torch.zeros_like(x_src[:, :1], dtype=torch.long)
+        return x_src[:, :1].long() if self.classes else torch.zeros_like(x_src[:, :1], dtype=torch.long)
 
     def judged(self, x: Tensor) -> Tensor:
         """Bring conditions or pictures to the size at which they are judged: in the phase `global` that of its generator."""
@@ -239,7 +249,7 @@ class Pix2PixHD(Recipe):
     def spread(self, x_src: Tensor, s: Tensor) -> Tensor:
         """Return the features [N, F, H, W] of sources whose things of each class have those of styles s [N, K F]."""
         classes = self.classes_of(x_src).flatten(1)[:, None].expand(-1, self.config.features, -1)
-        return s.unflatten(1, (self.classes, -1)).transpose(1, 2).gather(2, classes).unflatten(2, x_src.shape[2:])
+        return s.unflatten(1, (-1, self.config.features)).transpose(1, 2).gather(2, classes).unflatten(2, x_src.shape[2:])
 
     def render(self, x_src: Tensor, features: Tensor | None = None) -> Tensor:
         """Return pictures [N, C, H, W]; in the phase `global` of half the size, or of a quarter with two enhancers, ...
@@ -319,7 +329,7 @@ class Pix2PixHD(Recipe):
         with torch.no_grad():
             places = regions(self.ids(x_src))
             means, counts = means_of(self.encoder(x_trg), places)
-        classes = torch.zeros_like(places).scatter_(1, places, self.classes_of(x_src).flatten(1))
+        classes = torch.zeros_like(places).scatter_reduce(1, places, self.classes_of(x_src).flatten(1), "amax")
         distances = self.centres(means[:, :, :REGIONS].to(self.centres.at.dtype), classes[:, :REGIONS])
         shares = counts[:, :REGIONS].to(distances.dtype) / places.shape[1]
         return {
@@ -330,7 +340,7 @@ class Pix2PixHD(Recipe):
     # -- use -------------------------------------------------------------------------------------------------------------
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-        """Return G(x), with the features of styles s; what the first phase makes is enlarged. There is one target to be told."""
+        """Return G(x), with the features of styles s; what the first phase makes is enlarged. There is but one target."""
         features = None
         if self.config.features:
             features = self.spread(x, self.mean_style(told) if s is None else s)
