@@ -14,7 +14,7 @@ from types import ModuleType
 import torch
 
 from asterism.config import closest
-from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2
+from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, pix2pixhd, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -24,6 +24,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "stargan_v2": stargan_v2,
     "cyclegan": cyclegan,
     "pix2pix": pix2pix,
+    "pix2pixhd": pix2pixhd,
     "discogan": discogan,
     "dcgan": dcgan,
 }
