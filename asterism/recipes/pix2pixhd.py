@@ -17,8 +17,8 @@ beside the other networks; one centre of each class is a style. A photo has a si
 What differs from the published code, beyond the engine's doing: a sample is a picture of either domain and comes with its
 partner, so that an epoch is every pair twice; the learning rate falls in every step; the phases are one run, whose first sees
 what the later ones hand to the global generator, the halved input, where the published one sees pictures read at half the
-size; centres are found by following k-means' gradient in every step, each class's losers at a hundredth of it, where k-means
-runs after training there; in a sample all instances of a class share its centre.
+size; centres follow the features in every step, where k-means runs after training there; in a sample all instances of a class
+share its centre.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class Config:
 VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 """Of relu1_1, relu2_1, ... relu5_1 (the published code's; the paper's supplement has 1 / M_i)."""
 
-LOSERS = 0.01
-"""Share of the pull on a centre that is not the nearest: it reaches the features of its class, and wins some in time."""
+FOLLOWING = 0.25
+"""Pull on a centre, as a share of that on the next nearer one: none is left where no features are."""
 
-CENTRES_LR = 2e-3
+CENTRES_LR = 1e-2
 REGIONS = 1024
 """Regions of a picture, in the order of their ids, from which centres are learned."""
 
@@ -321,9 +321,9 @@ class Pix2PixHD(Recipe):
         return torch.stack([least_squares(layers[-1], wanted) for layers in found]).sum(0)
 
     def centres_terms(self, batch: Batch, progress: Tensor) -> Terms:
-        """k-means: the squared distance of a region's features from the nearest centre of its class, by its share of the area.
+        """Squared distances of a region's features from the centres of its class, by its share of the picture's area.
 
-        All other centres are pulled a little, so that none is left where no features are (Rumelhart and Zipser 1985).
+        k-means has the nearest alone; the others follow by rank (neural gas: Martinetz, Berkovich and Schulten 1993).
         """
         x_src, x_trg = self.pair(batch)
         with torch.no_grad():
@@ -332,10 +332,8 @@ class Pix2PixHD(Recipe):
         classes = torch.zeros_like(places).scatter_reduce(1, places, self.classes_of(x_src).flatten(1), "amax")
         distances = self.centres(means[:, :, :REGIONS].to(self.centres.at.dtype), classes[:, :REGIONS])
         shares = counts[:, :REGIONS].to(distances.dtype) / places.shape[1]
-        return {
-            "nearest": (1.0, (distances.amin(2) * shares).sum(1)),
-            "others": (LOSERS, (distances.mean(2) * shares).sum(1)),
-        }
+        ranked = distances.sort(2).values * FOLLOWING ** torch.arange(distances.shape[2], device=distances.device)
+        return {"distance": (1.0, (ranked.sum(2) * shares).sum(1))}
 
     # -- use -------------------------------------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ def _network(path: Path, weights: Weights) -> str:
     if _is_kernel(weights, "model.1.weight"):
         return "generator" if any("conv_block" in key for key in weights) else "encoder"
     raise ModelError(
-        f"{path} is no file of pix2pixHD: G and E have a kernel model.1.weight, D has scale0_layer0.0.weight or layer0.0.weight; "
+        f"{path} is no file of pix2pixHD: G and E have a kernel model.1.weight, D scale0_layer0.0.weight or layer0.0.weight; "
         f"this one has {', '.join(list(weights)[:3]) or 'nothing'}, ..."
     )
 
