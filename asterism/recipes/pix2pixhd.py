@@ -74,7 +74,7 @@ class Config:
 VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 """Of relu1_1, relu2_1, ... relu5_1 (the published code's; the paper's supplement has 1 / M_i)."""
 
-FOLLOWING = 0.25
+FOLLOWING = 0.1
 """Pull on a centre, as a share of that on the next nearer one: none is left where no features are."""
 
 CENTRES_LR = 1e-2

@@ -49,7 +49,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         raise ModelError(
             "pix2pixHD translates from one domain to another: name the two, sources first, not " + ", ".join(space.names)
         )
-    found: dict[str, tuple[Path, Weights]] = {}
+    found: dict[str, tuple[Path, dict[str, Tensor]]] = {}
     for path in files:
         if path.suffix == ".npy":
             raise ModelError(
@@ -83,12 +83,12 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     source = None
     if planes != made:
         source = PictureFormat(2, height, width, 0.0, float(planes - 2), 16, classes=planes - 1)
-    networks = dict(found)
-    networks["generator"] = path, {key: t for key, t in weights.items() if not re.match(r"model\d", key)}
+    networks: dict[str, tuple[Path, Weights]] = dict(found)
+    own = {key: t for key, t in weights.items() if not re.match(r"model\d", key)}
     if enhancers:  # The global generator's last layer, which enhanced pictures do not use, is in no file.
-        networks["generator"][1].update({f"model.{end}.weight": torch.zeros(made, config["conv_dim"], 7, 7)})
-        networks["generator"][1].update({f"model.{end}.bias": torch.zeros(made)})
-        networks["enhancer"] = path, {key: t for key, t in weights.items() if re.match(r"model\d", key)}
+        own |= {f"model.{end}.weight": torch.zeros(made, config["conv_dim"], 7, 7), f"model.{end}.bias": torch.zeros(made)}
+        networks["enhancer"] = path, {key: t for key, t in weights.items() if key not in own}
+    networks["generator"] = path, own
     if features:
         config["centres"] = CENTRES
         networks["centres"] = path, {"at": torch.zeros(max(1, source.classes if source else 1), CENTRES, features)}
@@ -125,7 +125,7 @@ def remarks(model: Model) -> list[str]:
     found, maps = [], model.picture.source
     if maps is not None:
         found.append(f"the sources are taken for label maps of {maps.classes} classes with maps of instances")
-    if model.recipe.config.features and not bool(model.recipe.networks["centres"].at.any()):
+    if model.recipe.config.features and not any(t.any() for t in model.recipe.networks["centres"].parameters()):
         found.append(
             "features have no centres yet, so that all styles are alike: train --init RUN --recipe.lr 0 learns them, and "
             "nothing else"
