@@ -80,6 +80,9 @@ class DataConfig:
     value_range: tuple[float, float] | None = option(
         None, "Stored values that map to -1 and 1; none takes the full range of the file's depth."
     )
+    source_range: tuple[float, float] | None = option(
+        None, "The same for the sources of pairs, where their values mean something else; none takes value_range."
+    )
     balance: bool = option(False, "Draw every label equally often, regardless of its number of pictures.")
     workers: int | None = option(
         None, "Decoding processes; none chooses by the machine, 0 decodes in the training process.", low=0, resumable=True

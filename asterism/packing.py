@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def pack(
         if target.exists():
             raise DataError(f"{target} already exists, and packs never replace files: give another --out")
     headers = [probe_all(c) for c in collections]
-    datasets = join(collections, headers, config)
+    datasets = join(collections, headers, config, two_kinds=True)
     total, done = sum(len(s) for sets in datasets.splits.values() for s in sets), itertools.count(1)
 
     def told() -> None:
@@ -91,7 +92,7 @@ def pack(
 def _shape(picture: PictureFormat, headers: Sequence[Header | PictureError]) -> tuple[int, int, int]:
     """Return the shape of a packed picture [C, H, W]: fitted, but features whole, all as wide as the widest."""
     widest = max(header.width for header in headers if isinstance(header, Header))
-    return picture.channels, picture.height, widest if picture.depth == 32 else picture.width
+    return max(picture.channels, picture.taken.channels), picture.height, widest if picture.depth == 32 else picture.width
 
 
 def _write(
@@ -112,7 +113,8 @@ def _write(
         shutil.copyfile(table, folder / table.name)
     broken = dict(unreadable)
     whole = (sum(map(len, sets)), *shape)
-    dtype = np.dtype(STORED[picture.depth])
+    depth = max(picture.depth, picture.taken.depth)
+    dtype = np.dtype(STORED[depth])
     features: dict[str, list[Any]] = {"widths": [], "values": []}
     with open(folder / PIXELS, "wb") as file:  # By writes, not through a map: a full disk is then an error, not a signal.
         np.lib.format.write_array_header_1_0(
@@ -126,6 +128,8 @@ def _write(
                 features["widths"].append(pixels.shape[2])
                 features["values"].append([float(pixels.min()), float(pixels.max())])
                 pixels = np.pad(pixels, ((0, 0), (0, 0), (0, shape[2] - pixels.shape[2])), mode="edge")
+            if pixels.shape[0] < shape[0] or pixels.dtype != dtype:  # Of a kind with fewer channels or bits.
+                pixels = np.pad(pixels.astype(dtype), ((0, shape[0] - pixels.shape[0]), (0, 0), (0, 0)))
             file.write(pixels.tobytes())
             told()
     listing = list_pictures(collection.root)
@@ -135,8 +139,9 @@ def _write(
         "table": tables[0].name if tables else None,
         "size": shape[1:],
         "crop": picture.crop,
-        "channels": picture.channels,
-        "depth": picture.depth,
+        "channels": shape[0],
+        "depth": depth,
+        "kinds": asdict(picture) if picture.source else None,
         "pairs": config.pairs,
         "files": [path.relative_to(collection.root).as_posix() for s in sets for path in s.paths],
         "broken": broken,
@@ -152,8 +157,10 @@ def _decoded(sets: list[PictureSet], picture: PictureFormat) -> Iterator[tuple[P
     """Yield every picture, fitted, or why it cannot be decoded; in order, several at a time."""
 
     def attempt(place: tuple[PictureSet, int]) -> np.ndarray[Any, Any] | PictureError:
+        held, row = place
         try:
-            return read_picture(*place, picture, fitted=picture.depth < 32)
+            kind = held.source if held.source and held.is_source[row] else picture
+            return read_picture(held, row, kind, fitted=picture.depth < 32)
         except PictureError as error:
             return error
 

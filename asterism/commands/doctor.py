@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     with counting("examining pictures") as progress:
-        diagnosis = examine(settings.data, progress, recipe_class(settings.name).labelled)
+        recipe = recipe_class(settings.name)
+        diagnosis = examine(settings.data, progress, recipe.labelled, recipe.two_kinds)
     lines: list[str] = []
     cost = None
     if diagnosis.opened is not None:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
     """Estimate a run's cost, in words and as JSON values."""
     from asterism.display import Display
-    from asterism.engine.estimate import estimate
+    from asterism.doctor.estimate import estimate
 
     with Display().waiting("timing a few steps"):
         cost = estimate(settings, datasets)

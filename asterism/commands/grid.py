@@ -38,6 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit", choices=("letterbox", "crop"), default="letterbox", help="how to fit pictures of other shapes [letterbox]"
     )
+    parser.add_argument("--instances", type=Path, metavar="DIR", help="models of label maps with instances: folder of these")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the PNG")
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         batch_size=args.batch_size,
         overwrite=args.overwrite,
+        instances=args.instances,
     )
     print(summary)
     return 0

@@ -26,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
     picture, lines = model.picture, [("model", str(path)), ("recipe", model.name)]
     values = f"{picture.depth} bits, values {picture.low:g} to {picture.high:g}"
     lines.append(("pictures", f"{picture.height}x{picture.width}, channels {picture.channels}, {values}"))
+    if picture.source:
+        lines.append(("sources", picture.source.words))
     lines += [("use", line) for line in uses(model, args.run)]
     can = model.recipe.abilities
     for group in model.space.groups if can.told != "none" or can.translates or can.judges else ():  # Else it knows none.

@@ -48,6 +48,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="models with masked skips: folder of masks named like the pictures",
     )
     parser.add_argument(
+        "--instances",
+        type=Path,
+        metavar="DIR",
+        help="models of label maps with instances: a folder of these",
+    )
+    parser.add_argument(
         "--diff",
         nargs="?",
         type=float,
@@ -83,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         strength=args.strength,
         source=args.source,
         masks=args.masks,
+        instances=args.instances,
         changes=None if args.diff is None else args.diff / 100,
     )
     print(summary)

@@ -15,7 +15,7 @@ from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.halves import HALVES
 from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
-from asterism.data.pairs import by_names
+from asterism.data.pairs import INSTANCES, by_names, in_order, name_of_pair
 from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
 from asterism.labels import LabelGroup
@@ -52,9 +52,16 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
             f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"
         )
     level, placed = _places(pictures)
+    beside = {name: place for name, place in placed.items() if place[1].lower() in INSTANCES}
+    if len({domain for _, domain in placed.values() if domain}) == 3:  # They belong to the pictures of the other two.
+        placed = {name: place for name, place in placed.items() if name not in beside}
+    else:
+        beside = {}
     named = {domain for _, domain in placed.values() if domain}
     nameless = {name for name in named if name.lower() in UNLABELLED} if config.unlabelled == "keep" else set()
-    domains, no_labels, taken = sorted(named - nameless), "", set(placed)
+    domains, no_labels, taken = sorted(named - nameless), "", {*placed, *beside}
+    domains = in_order(domains) or domains
+    instances = {(split, name_of_pair(name)): name for name, (split, _) in beside.items()}
     flat = all(name.count("/") == level for name in pictures)
     if flat and config.pairs:
         domains = ["A", "B"]
@@ -91,12 +98,13 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         groups=(LabelGroup(listing.name, tuple(domains), "one_of" if domains else "binary"),),
         labels=labels,
         known=np.repeat(labels.any(1, keepdims=True), len(domains), axis=1),
-        split=[split or split_of(name) for name, (split, _) in placed.items()],
+        split=[split or split_of(name, name_of_pair(name)) for name, (split, _) in placed.items()],
         identity=by_names(placed, domains, config.pairs, notes),
         unlabelled=[name for name in pictures if name not in taken],
         stray=listing.others,
         notes=notes,
         no_labels=no_labels,
+        instances={name: found for name, (split, _) in placed.items() if (found := instances.get((split, name_of_pair(name))))},
     )
 
 

@@ -63,21 +63,25 @@ def ids_of(image: Image.Image) -> np.ndarray:
     return ids
 
 
-def read_map(path: str | os.PathLike[str], instances: str | os.PathLike[str] | None, picture: PictureFormat) -> np.ndarray:
+def read_map(path: str | os.PathLike[str], instances: np.ndarray | None, picture: PictureFormat) -> np.ndarray:
     """Return a label map as stored values [H, W, 1], or with the ids of instances [H, W, 2].
 
     Args:
-        instances: the file of these, for formats of two channels.
+        instances: these, [H, W], for formats of two channels; none where the file holds both.
 
     Raises:
         PictureError: it cannot be read, an id is beyond the classes, or the instance map is missing or of another size.
     """
-    return joined(read_ids(path)[0], read_ids(instances)[0] if instances is not None else None, picture)
+    with explaining(path):
+        both = open_array(path) if picture.channels == 2 and instances is None else None
+    if both is not None and both[0].shape[2] == 2:
+        return joined(both[0][:, :, 0], both[0][:, :, 1], picture)
+    return joined(read_ids(path)[0], instances, picture)
 
 
 def joined(ids: np.ndarray, instances: np.ndarray | None, picture: PictureFormat) -> np.ndarray:
     """Return class ids [H, W], and ids of instances where the format has them, as stored values; as `read_map`."""
-    if (highest := int(ids.max())) >= picture.classes:
+    if (highest := int(ids.max())) >= picture.classes or (highest := int(ids.min())) < 0:
         raise PictureError(
             f"it holds the id {highest}; expected 0 to {picture.classes - 1}, the ids of {picture.classes} classes"
         )
@@ -98,8 +102,8 @@ def label_format(
 ) -> tuple[PictureFormat, str] | None:
     """Return the format of a collection's pictures as label maps, and a note; none where they are no label maps.
 
-    Where that is not said, they are if they have fewer than `FEW` values and either palettes that are alike, or grey values
-    that all are below `FEW`. All of them are read.
+    Where that is not said, by the option, by maps of instances or by a domain `label`, they are if they have three values or
+    more, fewer than `FEW`, and either palettes that are alike, or grey values that all are below `FEW`. All of them are read.
 
     Args:
         wanted: `--data.classes`.
@@ -109,34 +113,38 @@ def label_format(
     """
     if wanted == 0:
         return None
-    lacking = [file for file in collection.files if file not in collection.instances] if collection.instances else []
+    beside = {file: found for file in collection.files if (found := collection.instances.get(file))}
+    lacking = [file for file in collection.files if beside and file not in beside]
     if lacking:
         raise DataError(f"{collection.root}: {some(lacking, 'label maps without an instance map of the same name')}; add these")
+    said = bool(wanted or beside or collection.groups[0].labels[0].lower() == "label")
     used, alike = np.zeros(0, bool), None
-    for file, found in _surveyed(collection):
-        if isinstance(found, PictureError):
-            if wanted is None and not collection.instances:
+    for file, held in _surveyed(collection):
+        if isinstance(held, PictureError):
+            if not said:
                 return None
-            raise DataError(f"{collection.root / file} cannot be a label map: {found}")
-        here, palette = found
+            raise DataError(f"{collection.root / file} cannot be a label map: {held}")
+        here, palette = held
         alike = palette if alike is None else alike
         shared = min(len(alike), len(palette))
         used = np.pad(used, (0, max(0, len(here) - len(used))))
         used[: len(here)] |= here
         few = used.sum() < FEW and (shared > 0 or len(used) < FEW) and alike[:shared] == palette[:shared]
-        if wanted is None and not collection.instances and not few:
+        if not said and not few:
             return None
         if wanted is not None and len(used) > wanted:
             raise DataError(
-                f"{collection.root / file} holds the id {len(used) - 1}; expected 0 to {wanted - 1}, by --data.classes {wanted}: "
-                "correct it, or give more classes"
+                f"{collection.root / file} holds the id {len(used) - 1}; expected 0 to {wanted - 1}, by "
+                f"--data.classes {wanted}: correct it, or give more classes"
             )
+    if not said and used.sum() < 3:  # A drawing in black and white, more likely.
+        return None
     classes = len(used) if wanted is None else wanted
-    depth = 16 if classes > 256 or collection.instances else 8
-    picture = PictureFormat(2 if collection.instances else 1, *size, 0.0, classes - 1.0, depth, crop, classes)
+    depth = 16 if classes > 256 or beside else 8
+    picture = PictureFormat(2 if beside else 1, *size, 0.0, classes - 1.0, depth, crop, classes)
     how = "as said" if wanted else "found; --data.classes 0 reads them as pictures"
-    beside = ", with maps of instances" if collection.instances else ""
-    return picture, f"label maps of {classes} classes{beside}, of which {int(used.sum())} occur ({how})"
+    more = ", with maps of instances" if beside else ""
+    return picture, f"label maps of {classes} classes{more}, of which {int(used.sum())} occur ({how})"
 
 
 def _surveyed(collection: Collection) -> Iterator[tuple[str, tuple[np.ndarray, bytes] | PictureError]]:
@@ -147,7 +155,7 @@ def _surveyed(collection: Collection) -> Iterator[tuple[str, tuple[np.ndarray, b
             ids, palette = read_ids(collection.root / file)
             highest = int(ids.max())
             if beside := collection.instances.get(file):
-                whole = PictureFormat(2, *ids.shape, classes=highest + 1)
+                whole = PictureFormat(2, 1, 1, classes=highest + 1)
                 joined(ids, read_ids(collection.root / beside)[0], whole)
         except PictureError as error:
             return error

@@ -178,7 +178,7 @@ def _domains(pictures: PictureSet) -> Array:
 
 
 def sampled(pictures: PictureSet, picture: PictureFormat) -> Array:
-    """Return the rows that samples are of, int64: all; where sources are of a kind of their own, these, with the rest as partners."""
+    """Return the rows that samples are of, int64: all, or the sources where these are of another kind than their partners."""
     return np.flatnonzero(pictures.is_source) if picture.source else np.arange(len(pictures))
 
 

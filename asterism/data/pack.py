@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from asterism.data.listing import DataError, Listing
-from asterism.data.pictures import Header, PictureError
+from asterism.data.pictures import Header, PictureError, PictureFormat
 
 FORMAT = 1
 DESCRIPTION = "pack.json"
@@ -42,6 +42,7 @@ class Pack:
         files: the pictures whose header could be read, in the order of the array.
         broken: file -> reason, of pictures that cannot be decoded; one that is not among `files` has a broken header.
         pairs: how the data were read as pairs, as `--data.pairs` says it.
+        kinds: where pairs lead from pictures of one kind to those of another, both; each has the first of the channels.
         widths, values: of features, the columns of each and its lowest and highest value; shorter ones are padded.
     """
 
@@ -55,6 +56,7 @@ class Pack:
     files: tuple[str, ...]
     broken: dict[str, str]
     pairs: Literal["AtoB", "BtoA"] | None = None
+    kinds: PictureFormat | None = None
     widths: tuple[int, ...] = ()
     values: tuple[tuple[float, float], ...] = ()
 
@@ -82,6 +84,7 @@ class Pack:
                 files=tuple(held["files"]),
                 broken=held["broken"],
                 pairs=held.get("pairs"),
+                kinds=PictureFormat.from_json(held["kinds"]) if held.get("kinds") else None,
                 widths=tuple(held.get("widths", ())),
                 values=tuple((low, high) for low, high in held.get("values", ())),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +17,23 @@ from asterism.data.listing import DataError, some
 
 Array = np.ndarray[Any, Any]
 
-CONVENTION = ["a", "b"]
-"""Folders of these names are taken for the two halves of pairs where files in them have equal names."""
+CONVENTIONS = (["a", "b"], ["label", "img"])
+"""Folders of these names, in this order, are taken for the two halves of pairs where files in them have equal names."""
+
+INSTANCES = ("inst", "instance", "instances")
+"""Names of the folder, or the column of a table, with the instance maps of label maps."""
+
+_ENDINGS = re.compile(r"_gt(Fine|Coarse)_(labelIds|labelTrainIds|instanceIds)$|_leftImg8bit$")
+
+
+def name_of_pair(file: str) -> str:
+    """Return what the pictures of a pair call it: the stem, without what Cityscapes adds to say which one it is."""
+    return _ENDINGS.sub("", PurePosixPath(file).stem)
+
+
+def in_order(domains: Sequence[str]) -> list[str] | None:
+    """Return two domains in the order of translation, where their names say that they are pairs; else none."""
+    return next((list(turned) for turned in (domains, domains[::-1]) if [n.lower() for n in turned] in CONVENTIONS), None)
 
 
 def groups(identity: Sequence[str] | None, held: Array) -> list[list[int]]:
@@ -48,8 +64,8 @@ def by_names(
 ) -> list[str] | None:
     """Return what the halves of a file, or files of equal stems, share where these are pairs; none where they are not.
 
-    They are where pairs are asked for, and in two domains A and B; of two others a note names what would be. A stem that
-    comes twice in a domain is in no pair.
+    They are where pairs are asked for, and in two domains of a convention, such as A and B; of two others a note names what
+    would be. A stem that comes twice in a domain is in no pair.
 
     Args:
         places: file -> its split, empty where that is not said, and its domain.
@@ -59,13 +75,13 @@ def by_names(
     names = {}
     for file, (split, _) in places.items():
         whole, half = divided(file)
-        names[file] = whole if half is not None else "/".join(filter(None, (split, PurePosixPath(file).stem)))
+        names[file] = whole if half is not None else "/".join(filter(None, (split, name_of_pair(file))))
     counts = Counter((names[file], domain) for file, (_, domain) in places.items() if domain in domains)
     shared = Counter(name for (name, _), count in counts.items() if count == 1)
     identity = [name if shared[name] > 1 else "" for name in names.values()]
     if not any(identity):
         return None
-    if pairs or [name.lower() for name in domains] == CONVENTION:
+    if pairs or in_order(domains):
         return identity
     if len(domains) == 2:
         equal = sorted({name for name in identity if name})

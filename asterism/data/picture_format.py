@@ -28,21 +28,49 @@ def choose_format(
     Raises:
         DataError: pictures that do not go together, or not with the configuration.
     """
+    pack = collections[0].pack
+    if pack is not None and pack.kinds is not None:
+        return _packed(collections, pack.kinds, config, two_kinds), []
     first = sources_of_pairs(collections[0]) if two_kinds and len(collections) == 1 else None
     if first is None:
-        if config.classes:
+        given = [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]
+        if given:
             raise DataError(
-                f"--data.classes {config.classes}: label maps are what pairs of two domains are translated from, by a recipe "
-                "that learns from pairs; leave it out to read them as pictures"
+                f"{given[0]} is for what pairs of two domains are translated from, and these data, or the recipe, have no such "
+                "pairs; leave it out"
             )
         return _one_format(collections, headers, config)
-    (sources, _), (made, made_headers) = (_part(collections[0], headers[0], first, side) for side in (True, False))
-    if config.channels is None or config.classes:
+    (sources, source_headers), (made, made_headers) = (_part(collections[0], headers[0], first, side) for side in (True, False))
+    if config.classes or config.channels is None:
         maps = label_format(sources, config.classes, config.size, config.crop)
         if maps is not None:
             picture, notes = _one_format([made], [made_headers], config)
             return replace(picture, source=maps[0]), [*notes, f"the pictures of {sources.groups[0].labels[0]} are {maps[1]}"]
-    return _one_format(collections, headers, config)
+    theirs, ours = ({h.channels for h in held if isinstance(h, Header)} for held in (source_headers, made_headers))
+    differ = config.channels is None and len(theirs) == len(ours) == 1 and theirs != ours
+    if not differ and config.source_range is None:
+        return _one_format(collections, headers, config)
+    picture, notes = _one_format([made], [made_headers], config)
+    same = max(h.depth for h in source_headers if isinstance(h, Header)) == picture.depth
+    own = replace(config, value_range=config.source_range or (config.value_range if same else None))
+    source, more = _one_format([sources], [source_headers], own)
+    if 32 in (picture.depth, source.depth):
+        return _one_format(collections, headers, config)
+    text = "from {} to {} the pictures change from {} channels of {} bits to {} of {}"
+    told = text.format(*sources.groups[0].labels, source.channels, source.depth, picture.channels, picture.depth)
+    return replace(picture, source=source), [*notes, *more, told]
+
+
+def _packed(collections: Sequence[Collection], kinds: PictureFormat, config: DataConfig, two_kinds: bool) -> PictureFormat:
+    """Return the format of a pack of pairs that lead from pictures of one kind to those of another."""
+    classes = kinds.taken.classes
+    if not two_kinds or len(collections) > 1 or config.classes not in (None, classes):
+        raise DataError(
+            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run does not "
+            "take: pack the files again with other --data.classes or --data.channels"
+        )
+    (low, high), own = config.value_range or (kinds.low, kinds.high), config.source_range or (kinds.taken.low, kinds.taken.high)
+    return replace(kinds, low=low, high=high, source=replace(kinds.taken, low=own[0], high=own[1]))
 
 
 def _part(

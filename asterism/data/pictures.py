@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
-from asterism.data.arrays import STORED, as_features, as_picture, open_array
-from asterism.data.tiff import pillow_holds, read_tiff
+from asterism.data.arrays import STORED, as_features, open_array
+from asterism.data.values import PictureFormat as PictureFormat
+from asterism.data.values import clipped as clipped
+from asterism.data.values import to_float as to_float
+from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 
@@ -48,49 +48,6 @@ _UPRIGHT = {  # EXIF orientation -> how to turn the stored pixels.
 
 class PictureError(AsterismError, ValueError):
     """A picture that cannot be read, converted or written; the message is the reason, without the file's name."""
-
-
-@dataclass(frozen=True)
-class PictureFormat:
-    """The pictures that a model takes; kept in the model file.
-
-    Args:
-        channels: 1..N.
-        height, width: pixels that the networks see; of features rows and columns.
-        low, high: stored values that map to -1 and 1 (0 and 255 for 8 bit, 0 and 65535 for 16 bit).
-        depth: bits of a stored value, 8 or 16; 32 for features.
-        crop: side of the centre crop before resizing; 0 takes the largest centred area of the right shape.
-        classes: of a label map, whose values are class ids from 0 to classes - 1, also where they are floats. The second of two
-            channels then holds the ids of instances. 0: a picture of intensities.
-        source: the pictures that are translated, of the same height, width and crop, where they are of another kind than those
-            that are made, which the other fields describe.
-    """
-
-    channels: int
-    height: int
-    width: int
-    low: float = 0.0
-    high: float = 255.0
-    depth: int = 8
-    crop: int = 0
-    classes: int = 0
-    source: PictureFormat | None = None
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PictureFormat:
-        """Rebuild a format from what `dataclasses.asdict` made of it."""
-        source = values.get("source")
-        return cls(**{**values, "source": cls(**source) if source else None})
-
-    @property
-    def taken(self) -> PictureFormat:
-        """The pictures that are translated: those that are made, unless `source` says otherwise."""
-        return self.source or self
-
-    @property
-    def planes(self) -> int:
-        """Channels that networks see: of a label map one per class, and one for the edges of instances."""
-        return self.classes + self.channels - 1 if self.classes else self.channels
 
 
 @dataclass(frozen=True)
@@ -128,10 +85,10 @@ def probe(path: str | os.PathLike[str]) -> Header:
     with explaining(path):
         array = open_array(path, header=True)
         if array is not None:
-            header, pixels = _header_of(*array), array[0]
+            header, pixels = header_of_array(*array), array[0]
             return replace(header, values=(float(pixels.min()), float(pixels.max()))) if header.depth == 32 else header
         with Image.open(path) as image:
-            return _header(image)
+            return header_of(image)
 
 
 def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarray:
@@ -147,45 +104,11 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     with explaining(path):
         array = open_array(path)
         if array is not None:
-            return _convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
+            return convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
         with Image.open(path) as image:
-            if not _is_wide(image):
+            if not is_wide(image):
                 return from_pil(image, channels)
-        return _convert(_read_wide(path), channels, alpha=True)
-
-
-def probe_bytes(data: bytes, kind: str) -> Header:
-    """Read the header of a picture, as `probe` does, from the bytes of a file; `kind` as for `decode`.
-
-    Raises:
-        PictureError: as `probe`.
-    """
-    with explaining(None):
-        if kind == "TIFF" and not pillow_holds(data):
-            pixels, alpha = read_tiff(data, header=True)
-            return _header_of(as_picture(pixels), alpha)
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            return _header(image)
-
-
-def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
-    """Read a picture, as `read` does, from the bytes of a file.
-
-    Args:
-        kind: PNG, JPEG, WEBP or TIFF; no decoder of another kind sees the bytes.
-        channels: as for `read`.
-
-    Raises:
-        PictureError: as `read`.
-    """
-    with explaining(None):
-        if kind == "TIFF" and not pillow_holds(data):
-            pixels, alpha = read_tiff(data, header=False)
-            return _convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            if not _is_wide(image):
-                return from_pil(image, channels)
-        return _convert(_read_wide(io.BytesIO(data)), channels, alpha=True)
+        return convert(read_wide(path), channels, alpha=True)
 
 
 def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6) -> None:
@@ -223,7 +146,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] and array.dtype == np.uint16 and (suffix != ".png" or array.shape[2] != 1):
         raise PictureError(f"{suffix} does not hold 16 bits with {array.shape[2]} channels; write .tif or .npy")
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
-        array = _convert(array, array.shape[2] - 1, alpha=True)
+        array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
         to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression)
     elif suffix == ".npy":
@@ -252,18 +175,18 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
     array = np.array(image)
     if mode == "I;16":
         array = array.astype(np.uint16)  # From either byte order.
-    return _convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
+    return convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
 
 
-def _header(image: Image.Image) -> Header:
+def header_of(image: Image.Image) -> Header:
     width, height = image.size if _orientation(image) < 5 else image.size[::-1]
     mode = _mode(image)
     if mode == "I;16":
         return Header(width, height, 1, 16)
-    return Header(width, height, len(mode), 16 if _is_wide(image) else 8, mode.endswith("A"))
+    return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"))
 
 
-def _header_of(pixels: np.ndarray, alpha: bool) -> Header:
+def header_of_array(pixels: np.ndarray, alpha: bool) -> Header:
     height, width, channels = pixels.shape
     return Header(width, height, channels, 8 * pixels.dtype.itemsize, alpha and channels in (2, 4))
 
@@ -303,7 +226,7 @@ def _orientation(image: Image.Image) -> int:
     return image.getexif().get(0x0112, 1)
 
 
-def _is_wide(image: Image.Image) -> bool:
+def is_wide(image: Image.Image) -> bool:
     """Say whether the file holds 16-bit colour, of which Pillow's own reading keeps 8 bits."""
     tile = getattr(image, "tile", None) if image.format == "PNG" else None
     layout = tile[0][3] if tile else None
@@ -312,7 +235,7 @@ def _is_wide(image: Image.Image) -> bool:
     return layout in ("RGB;16B", "RGBA;16B")
 
 
-def _read_wide(path: str | os.PathLike[str] | io.BytesIO) -> np.ndarray:
+def read_wide(path: str | os.PathLike[str] | io.BytesIO) -> np.ndarray:
     """Read a 16-bit colour PNG as uint16 [H, W, C]."""
     halves = []
     for order in ("B", "L"):  # Pillow keeps the byte that it takes for the high one: truly high, then truly low.
@@ -341,37 +264,9 @@ def to_depth(array: np.ndarray, depth: int) -> np.ndarray:
     return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def to_float(stored: Tensor, picture: PictureFormat) -> Tensor:
-    """Return stored values [N, C, H, W] as float32 in [-1, 1]; those beyond `low`, `high` are clipped, but not of features.
-
-    Ids of label maps stay the numbers that they are.
-    """
-    if picture.classes:
-        return stored.to(torch.float32)
-    if picture.depth == 32:
-        return (stored - picture.low) * (2.0 / (picture.high - picture.low)) - 1.0
-    return stored.to(torch.float32).sub_(picture.low).mul_(2.0 / (picture.high - picture.low)).sub_(1.0).clamp_(-1.0, 1.0)
-
-
-def clipped(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Return what a network made, clamped to [-1, 1]; features as they are."""
-    return x if picture.depth == 32 else x.clamp(-1, 1)
-
-
-def to_stored(x: Tensor, picture: PictureFormat) -> Tensor:
-    """Return float pictures [N, C, H, W], clipped to [-1, 1], as stored values: uint8, or uint16 for 16-bit data.
-
-    Features are float32 and not clipped.
-    """
-    if picture.depth == 32:
-        return (x.to(torch.float32) + 1.0) * ((picture.high - picture.low) / 2.0) + picture.low
-    values = x.to(torch.float32).clamp(-1.0, 1.0).add_(1.0).mul_((picture.high - picture.low) / 2.0).add_(picture.low).round_()
-    return values.to(torch.uint8) if picture.depth == 8 else values.to(torch.int32).to(torch.uint16)
-
-
-def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:
+def convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:
     """Convert [H, W, C] to another number of channels; `alpha` says that the last of 2 or 4 channels is opacity."""
-    header = _header_of(array, alpha)
+    header = header_of_array(array, alpha)
     held, opaque = header.channels, header.alpha
     if channels is None or channels == held:
         return array

@@ -14,7 +14,7 @@ from torch import Tensor
 from asterism.data.arrays import STORED, window
 from asterism.data.dataset import PictureSet
 from asterism.data.halves import read_row
-from asterism.data.label_maps import as_made, read_map
+from asterism.data.label_maps import as_made, read_ids, read_map
 from asterism.data.listing import DataError
 from asterism.data.pictures import PictureError, PictureFormat, to_depth, to_float, to_stored
 from asterism.data.transforms import fit_stored
@@ -91,10 +91,11 @@ def read_picture(pictures: PictureSet, row: int, picture: PictureFormat, fitted:
     if picture.depth == 32:
         return _read_features(pictures, row, picture, fitted, share)
     if pictures.pack is not None:
-        return pictures.pack.read(pictures.paths[row])
+        return pictures.pack.read(pictures.paths[row])[: picture.channels].astype(STORED[picture.depth], copy=False)
     path = pictures.paths[row]
     if picture.classes:
-        array = read_map(path, pictures.instances.get(path), picture)
+        beside = pictures.instances.get(path)
+        array = read_map(path, read_ids(beside)[0] if beside else None, picture)
     else:
         array = to_depth(read_row(path, picture.channels), picture.depth)
     if pictures.size is not None and array.shape[:2] != pictures.size:

@@ -88,8 +88,8 @@ class StreamSampler:
         self, streams: Sequence[Stream], domains: Array, identities: Sequence[str] | None, seed: int, dataset: int
     ) -> None:
         names = [stream.name for stream in streams]
-        self.roots = [place for place, stream in enumerate(streams) if stream.of not in names]
-        self.groups = [[i for i, s in enumerate(streams) if i == r or s.of == names[r]] for r in self.roots]
+        self.roots = [place for place, stream in enumerate(streams) if stream.of not in names[:place]]
+        self.groups = [[i for i, s in enumerate(streams) if i == r or (s.of == names[r] and i > r)] for r in self.roots]
         self.streams, self.domains, self.seed, self.dataset = streams, domains, seed, dataset
         self.members = [np.flatnonzero(domains == d) for d in np.unique(domains)]
         groups: dict[str, list[int]] = {}

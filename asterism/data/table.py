@@ -19,12 +19,12 @@ from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.columns import CELEBA_LIST, label_columns, no_label_columns, read_labels
 from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
-from asterism.data.pairs import ordered
+from asterism.data.pairs import INSTANCES, ordered
 from asterism.data.pictures import SUFFIXES
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path")
 IDENTITY_COLUMNS = ("pair_id", "identity")
-MEANINGS = ("split", *IDENTITY_COLUMNS)
+MEANINGS = ("split", *IDENTITY_COLUMNS, *INSTANCES)
 PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
 
 
@@ -87,7 +87,9 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     groups, labels, known = read_labels(listing.name, table.path, files, columns, config, notes)
     same = [meant[c] for c in IDENTITY_COLUMNS if c in meant]
     split = _splits(table.path, files, meant.get("split"), same[-1] if same else [""] * len(files))
-    beside = sorted(present - set(files))
+    cells = next((meant[name] for name in INSTANCES if name in meant), [])
+    instances = {file: ids for file, cell in zip(files, cells, strict=False) if (ids := _find(cell, present))}
+    beside = sorted(present - {*files, *instances.values()})
     if config.unlabelled == "keep":
         files, split = files + beside, split + [split_of(file) for file in beside]
         same = [cells + [""] * len(beside) for cells in same]
@@ -109,6 +111,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         stray=[file for file in listing.others if file not in tables_there],
         notes=notes,
         no_labels="" if labels.shape[1] else no_label_columns(table.path, columns),
+        instances=instances,
     )
     return ordered(collection, domains) if [sorted(g.labels) for g in groups] == [sorted(domains)] else collection
 
@@ -124,7 +127,8 @@ def _find(file: str, present: set[str]) -> str | None:
 
 def _picture_columns(table: Table, present: set[str]) -> list[str]:
     """Return the columns that name pictures that are there, in the table's order."""
-    likely = [name for name, cells in table.columns.items() if _is_picture(next(filter(None, cells), ""))]
+    named = {name: cells for name, cells in table.columns.items() if name not in MEANINGS}
+    likely = [name for name, cells in named.items() if _is_picture(next(filter(None, cells), ""))]
     return [name for name in likely if any(_find(cell, present) for cell in table.columns[name])]
 
 

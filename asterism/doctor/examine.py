@@ -104,12 +104,17 @@ class Diagnosis:
         return {"ok": self.ok, **values}
 
 
-def examine(config: DataConfig, progress: Callable[[int, int], None] | None = None, labels_needed: bool = True) -> Diagnosis:
+def examine(
+    config: DataConfig,
+    progress: Callable[[int, int], None] | None = None,
+    labels_needed: bool = True,
+    two_kinds: bool = True,
+) -> Diagnosis:
     """Read and decode everything that `config` names; bad data is reported, never raised.
 
     Args:
         progress: told (pictures done, pictures in all) after every picture.
-        labels_needed: as for `open_data`.
+        labels_needed, two_kinds: as for `open_data`.
     """
     diagnosis = Diagnosis()
     collections = _collect(config, diagnosis, labels_needed)
@@ -117,7 +122,7 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
     values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
     if collections and diagnosis.ok:
         try:
-            diagnosis.opened = join(collections, headers, config)
+            diagnosis.opened = join(collections, headers, config, two_kinds)
         except (DataError, LabelError) as error:
             diagnosis.problems.append(str(error))
     for index, (collection, held, found) in enumerate(zip(collections, headers, values, strict=True)):
@@ -126,10 +131,12 @@ def examine(config: DataConfig, progress: Callable[[int, int], None] | None = No
         texts = _warnings(collection, held, report, config)
         if (opened := diagnosis.opened) is not None and collection.groups[0].kind == "one_of":
             texts += pairs.warnings_of([opened.splits[split][index] for split in SPLITS], opened.picture)
+            if opened.picture.source:
+                report.notes.append(f"pairs lead from {opened.picture.source.words} to {opened.picture.made.words}")
         diagnosis.warnings += [f"{report.name}: {text}" for text in texts]
     seen = [value for report in diagnosis.datasets for value in report.values]
     picture = diagnosis.opened.picture if diagnosis.opened else None
-    if picture and seen and (text := little_used(min(seen), max(seen), picture)):
+    if picture and not picture.source and seen and (text := little_used(min(seen), max(seen), picture)):
         diagnosis.warnings.append(f"{text}: say --data.value_range {suited(min(seen), max(seen), picture)}")
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
     return diagnosis

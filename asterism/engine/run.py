@@ -286,7 +286,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     say = trainer.listener.say
     for note in datasets.notes:
         say(f"note: {note}")
-    if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16:
+    if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16 and not datasets.picture.source:
         low, high = datasets.picture.low, datasets.picture.high
         bottom, top = (low + (float(x) + 1) / 2 * (high - low) for x in (trainer.previews.x.min(), trainer.previews.x.max()))
         if text := little_used(bottom, top, datasets.picture):

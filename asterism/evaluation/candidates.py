@@ -54,6 +54,8 @@ class Generator:
             return self.generate(task, rows, wanted)
         if task.own:
             return self.back(x, x, wanted, wanted, pictures.set.dataset)
+        if self.recipe.picture.source:
+            x = pictures.sources(rows)
         x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
         return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 

@@ -38,7 +38,6 @@ from asterism.evaluation.tasks import edits, partnered
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
-from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 from asterism.signals import on_signal
@@ -101,16 +100,18 @@ def evaluate(
     if gone or not settings.data.sources:
         where = f"its data have moved from {gone[0]}" if gone else "it came without data"
         raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
-    datasets = open_data(settings.data, recipe_class(settings.name).labelled)
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
+    classes = model.picture.taken.classes or settings.data.classes  # Other data may hold fewer.
+    datasets = open_data(dataclasses.replace(settings.data, classes=classes), model.recipe.labelled, model.recipe.two_kinds)
     model.recipe.to(machine.full_dtype)
     if model.recipe.labelled and layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
-    theirs, ours = ((p.depth, p.low, p.high) for p in (datasets.picture, model.picture))
+    theirs, ours = ([(p.depth, p.low, p.high) for p in (held.taken, held.made)] for held in (datasets.picture, model.picture))
     if theirs != ours:
-        words = ("{} bits with values {:g} to {:g}".format(*each) for each in (theirs, ours))
+        text = "{} bits with values {:g} to {:g}"
+        words = (" and ".join(dict.fromkeys(text.format(*each) for each in both)) for both in (theirs, ours))
         raise ConfigError("the data of {} have {}; the model knows {}".format(", ".join(settings.data.sources), *words))
     held_out = [s for s in datasets.splits[split] if len(s)]
     if not held_out:

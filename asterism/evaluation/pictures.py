@@ -75,8 +75,13 @@ class Pictures:
         return self.set.known
 
     def load(self, rows: Sequence[int]) -> Tensor:
-        """Return pictures as float32 [len(rows), C, H, W] in [-1, 1]."""
+        """Return pictures as float32 [len(rows), C, H, W] in [-1, 1], all of the kind that is made."""
         return to_float(torch.cat([self._decode(int(row)) for row in rows]), self.picture)
+
+    def sources(self, rows: Sequence[int]) -> Tensor:
+        """Return pictures as they are translated, where that is another kind than is made: float32 [len(rows), C, H, W]."""
+        taken = self.picture.taken
+        return to_float(torch.from_numpy(np.stack([read_picture(self.set, row, taken, fitted=True) for row in rows])), taken)
 
     def _decode(self, row: int) -> Tensor:
         if row in self._stored:

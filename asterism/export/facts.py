@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from asterism import __version__
+from asterism.data.pictures import PictureFormat
 from asterism.export.graphs import Graph
 from asterism.labels import LabelSpace
 from asterism.recipes.model import Model
@@ -45,17 +46,13 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
         "recipe": model.name,
         "graph": graph.name,
         "precision": precision,
-        "inputs": {name: MEANINGS[name] for name in graph.inputs},
+        "inputs": {name: MEANINGS[name] for name in graph.inputs} | _maps(graph, picture),
         "output": {graph.output: MEANINGS[graph.output]},
         "labels": space.to_json(),
         "names": list(space.names),
         "picture": asdict(picture),
-        "normalization": {
-            "stored": [picture.low, picture.high],
-            "tensor": [-1, 1],
-            "clip": picture.depth < 32,
-            "layout": "NCHW",
-        },
+        "normalization": _normalization(picture.taken),
+        **({"output_normalization": _normalization(picture)} if picture.source else {}),
         "side_multiple": graph.side_multiple,
         "licence": model.info.get("licence") or "not stated",
         "step": model.info.get("step"),
@@ -73,6 +70,23 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
             means = recipe.mean_style(told).float().cpu()
         facts["mean_styles"] = [[round(v, 6) for v in row] for row in means.tolist()]
     return {key: json.dumps(value) for key, value in facts.items()}
+
+
+def _normalization(picture: PictureFormat) -> dict[str, Any]:
+    """Say how stored values become those of tensors; ids of label maps stay what they are."""
+    if picture.classes:
+        return {"stored": [0, picture.classes - 1], "tensor": [0, picture.classes - 1], "clip": False, "layout": "NCHW"}
+    return {"stored": [picture.low, picture.high], "tensor": [-1, 1], "clip": picture.depth < 32, "layout": "NCHW"}
+
+
+def _maps(graph: Graph, picture: PictureFormat) -> dict[str, str]:
+    """Return what a label map is, in place of what pictures are, for the graph that translates it."""
+    taken = picture.taken
+    if not taken.classes or graph.name != "translator":
+        return {}
+    both = "; channel 1: ids of instances, any that differ" if taken.channels == 2 else ""
+    text = f"label maps [N, {taken.channels}, H, W]; channel 0: class ids, whole numbers from 0 to {taken.classes - 1}{both}"
+    return {"image": text}
 
 
 def code_names(space: LabelSpace) -> list[str]:

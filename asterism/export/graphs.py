@@ -7,7 +7,8 @@
     style_encoder   image, domain -> style
     masks           image -> masks, where the translator also takes `mask_face` and `mask_core` and finds them itself
 
-Shapes: image float32 [N, C, H, W] in [-1, 1]; code float32 [N, n], labels and mask bits; style float32 [N, S]; latent
+Shapes: image float32 [N, C, H, W] in [-1, 1], of a label map ids; code float32 [N, n], labels and mask bits; style float32
+[N, S]; latent
 float32 [N, Z], standard normal; domain int64 [N]; logits float32 [N, L], raw; masks float32 [N, 2, h, w] in [0, 1], face and
 core. In every precision these are the types: a float16 graph converts on its way in and out.
 """
@@ -78,7 +79,10 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
     """
     recipe = _traceable(model, torch.float16 if precision == "float16" else torch.float32)
     picture, space = model.picture, model.space
-    x, y = torch.zeros(2, picture.channels, picture.height, picture.width), torch.zeros(2, dtype=torch.long)
+    x, y = torch.zeros(2, picture.taken.channels, picture.height, picture.width), torch.zeros(2, dtype=torch.long)
+    seen = (
+        x if picture.source is None else torch.zeros(2, picture.channels, picture.height, picture.width)
+    )  # By encoders of styles.
 
     def graph(name: str, function: Callable[..., Tensor], output: str, multiple: int | None = None, **inputs: Tensor) -> Graph:
         return Graph(name, _Call(recipe, function).eval(), inputs, output, multiple)
@@ -104,7 +108,7 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
         z = torch.zeros(2, can.latent)
         graphs.append(graph("mapping", lambda recipe, z, y: recipe.draw_style(z, y), "style", latent=z, domain=y))
     if can.reads_style:
-        graphs.append(graph("style_encoder", lambda recipe, x, y: recipe.read_style(x, y), "style", image=x, domain=y))
+        graphs.append(graph("style_encoder", lambda recipe, x, y: recipe.read_style(x, y), "style", image=seen, domain=y))
     if can.style and found:
         graphs.append(graph("masks", lambda recipe, x: torch.cat(recipe.find_masks(x), 1), "masks", image=x))
     return graphs

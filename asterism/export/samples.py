@@ -27,7 +27,7 @@ COMPARED, CALIBRATION = 24, 64
 
 @dataclass(frozen=True)
 class Samples:
-    """Pictures float32 [M, C, H, W] in [-1, 1] at the model's size.
+    """Pictures float32 [M, C, H, W] in [-1, 1], or ids of label maps, at the model's size.
 
     Args:
         compared: what the exported file and the translator are compared on.
@@ -64,18 +64,31 @@ def find_samples(folder: Path | None, picture: PictureFormat, data: Sequence[str
 
 def no_pictures(picture: PictureFormat) -> Samples:
     """Return as many samples as pictures would be, for a model that takes latents alone, of which each sample has its own."""
-    blank = torch.zeros(COMPARED + CALIBRATION, picture.channels, picture.height, picture.width)
+    blank = torch.zeros(COMPARED + CALIBRATION, picture.taken.channels, picture.height, picture.width)
     return Samples(blank[:COMPARED], blank[COMPARED:], f"the pictures of {COMPARED} latents")
 
 
 def make_pictures(count: int, picture: PictureFormat, seed: int = 0) -> Tensor:
     """Make pictures [count, C, H, W] in [-1, 1]: soft grounds with sharp-edged patches, the same for the same seed."""
     rng, shape = torch.Generator().manual_seed(seed), (picture.height, picture.width)
+    if picture.taken.classes:
+        return _make_maps(count, picture.taken, rng)
+    picture = picture.taken
     x = _stretched(torch.rand(count, picture.channels, 4, 4, generator=rng) * 2 - 1, shape)
     for cells in (5, 9):
         where = _stretched(torch.rand(count, 1, cells, cells, generator=rng), shape) > 0.6
         x = torch.where(where, torch.rand(count, picture.channels, 1, 1, generator=rng) * 2 - 1, x)
     return x + 0.05 * (torch.rand(x.shape, generator=rng) - 0.5) * (1 - x.abs())
+
+
+def _make_maps(count: int, picture: PictureFormat, rng: torch.Generator) -> Tensor:
+    """Make label maps of patches: where another class of a few is the strongest, another id stands."""
+    shape, parts = (picture.height, picture.width), []
+    for most in (picture.classes, 2**15)[: picture.channels]:
+        ids = torch.randint(most, (count, 8), generator=rng)
+        strongest = _stretched(torch.rand(count, 8, 4, 4, generator=rng), shape).argmax(1)
+        parts.append(ids.gather(1, strongest.flatten(1)).unflatten(1, shape))
+    return torch.stack(parts, 1).float()
 
 
 def _stretched(x: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -107,7 +120,8 @@ def _of_run(folder: Path, picture: PictureFormat) -> Samples | None:
         settings = Settings.of_run(folder)
         if not settings.data.sources:
             return None
-        splits = open_data(settings.data, recipe_class(settings.name).labelled).splits
+        known = recipe_class(settings.name)
+        splits = open_data(settings.data, known.labelled, known.two_kinds).splits
         name = next(n for n in ("test", "val", "train") if any(len(s) for s in splits[n]))
         compared, calibration = _spread(splits[name], COMPARED, picture), _spread(splits["train"], CALIBRATION, picture)
     except (AsterismError, OSError):  # Moved, changed or partly gone: the export does not depend on them.
@@ -120,6 +134,7 @@ def _spread(sets: Sequence[PictureSet], count: int, picture: PictureFormat) -> T
     sets = [pictures for pictures in sets if len(pictures)]
     share, parts = -(-count // len(sets)), []
     for pictures in sets:
-        rows = range(0, len(pictures), max(1, len(pictures) // share))[:share]
-        parts.append(to_float(load_rows(pictures, rows, picture), picture))
+        held = [row for row, own in enumerate(pictures.is_source) if own] if picture.source else range(len(pictures))
+        rows = held[:: max(1, len(held) // share)][:share]
+        parts.append(to_float(load_rows(pictures, rows, picture.taken), picture.taken))
     return torch.cat(parts)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
+from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelGroup
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Abilities
@@ -86,8 +87,11 @@ def _about(run: Run, can: Abilities) -> str:
         what = f"features [{picture['channels']}, {picture['height']}, {picture['width']}], arrays of floats,"
     if not can.translates:
         return f"Makes {what} from noise. Recipe: {paper}."
+    between = f"Translates {what} between domains. One model knows all of them."
+    if picture.get("source"):
+        between = f"Translates {PictureFormat.from_json(picture).taken.words} to {what}."
     said = [
-        f"Translates {what} between domains. One model knows all of them. Recipe: {paper}.",
+        f"{between} Recipe: {paper}.",
         *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])

@@ -22,6 +22,7 @@ from torch import Tensor
 from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.listing import some
+from asterism.data.pairs import name_of_pair
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
 from asterism.errors import AsterismError
@@ -79,6 +80,7 @@ def translate_folder(
     strength: float = 1.0,
     source: str | None = None,
     masks: Sequence[str | os.PathLike[str]] = (),
+    instances: str | os.PathLike[str] | None = None,
     changes: float | None = None,
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
@@ -101,6 +103,7 @@ def translate_folder(
         truncation, strength, source: as for `Translator.translate`.
         masks: for models that carry edges over by masks: a folder of masks with the pictures' relative names, or one for the
             coarsest skip and one for the others.
+        instances: for models of label maps with instances: the folder of instance maps with the label maps' relative names.
         changes: also write `..._<target>-changes.png`, a figure of what the translation changes; the change, as a share of
             the value range, that it draws in full colour.
 
@@ -115,6 +118,8 @@ def translate_folder(
         )
     translator.model.require("translates")
     out, picture = Path(out), translator.model.picture
+    if changes is not None and picture.source:
+        raise ConfigError("this model makes pictures of another kind than it takes: there are no changes to draw")
     shared: dict[str, Any] = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
     looks = [(f"-style{seed}", translator.style(seed=seed, **shared)) for seed in styles]
     looks += [(f"-like-{Path(reference).stem}", translator.style(like=reference, **shared)) for reference in like]
@@ -131,6 +136,7 @@ def translate_folder(
     if alone:
         results, figures, out = [[out]], [[out.with_name(f"{out.stem}-changes.png")]], out.parent
     masked = _find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
+    beside = find_instances(picture, instances, sources)
     expected = results if changes is None else [rows + drawn for rows, drawn in zip(results, figures, strict=True)]
     check_results([path for path, _ in sources], expected, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
@@ -149,17 +155,19 @@ def translate_folder(
 
         def opened() -> Iterator[Picture]:
             open_one = partial(_open, picture=picture, fit=fit, device=translator.machine.device)
-            for index, read in enumerate(_ahead(pool, open_one, [path for path, _ in sources], batch_size + threads)):
+            given = [(path, ids) for (path, _), ids in zip(sources, beside, strict=True)]
+            for index, read in enumerate(_ahead(pool, open_one, given, batch_size + threads)):
                 try:
                     opened_picture = read.result()
-                    given = open_masks(masked[index], opened_picture.x.shape[1:]) if masked else None
+                    area = open_masks(masked[index], opened_picture.x.shape[1:]) if masked else None
                 except PictureError as error:
                     summary.skipped.append((sources[index][0], str(error)))
                     continue
-                if (share := beyond(opened_picture.x.numpy(), picture.low, picture.high)) > CLIPPED:
+                taken = picture.taken
+                if not taken.classes and (share := beyond(opened_picture.x.numpy(), taken.low, taken.high)) > CLIPPED:
                     summary.clipped.append((sources[index][0], share))
                 inside.append(index)
-                yield replace(opened_picture, labels=own, masks=given)
+                yield replace(opened_picture, labels=own, masks=area)
 
         writing: deque[tuple[Path, Future[None]]] = deque()
         for done, (opened_source, translations, back) in enumerate(
@@ -205,6 +213,34 @@ def find_pictures(inputs: Sequence[Path], out: Path) -> list[tuple[Path, str]]:
         if not below:
             raise FolderError(f"{given} holds no pictures ({' '.join(SUFFIXES)})")
         found += [(p, p.relative_to(given).with_suffix("").as_posix()) for p in below]
+    return found
+
+
+def find_instances(
+    picture: PictureFormat, folder: str | os.PathLike[str] | None, sources: Sequence[tuple[Path, str]]
+) -> list[Path | None]:
+    """Return each source's instance map, none of each where no folder of them is named.
+
+    Args:
+        sources: as `find_pictures` returns them.
+
+    Raises:
+        FolderError: the model takes none, or one is missing.
+    """
+    if folder is None:
+        return [None] * len(sources)
+    if picture.taken.classes == 0 or picture.taken.channels == 1:
+        raise FolderError("this model takes no instance maps: leave out --instances")
+
+    def key(path: Path, name: str) -> tuple[str, str]:
+        return name.rpartition("/")[0], name_of_pair(path.name)
+
+    held = {key(path, name): path for path, name in find_pictures([Path(folder)], Path(os.devnull))}
+    found = [held.get(key(path, name)) for path, name in sources]
+    if missing := [name for (_, name), ids in zip(sources, found, strict=True) if ids is None]:
+        raise FolderError(
+            f"{folder} holds no instance map for {some(missing, 'label maps')}; add one of the same name for each"
+        )
     return found
 
 
@@ -256,14 +292,17 @@ def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], ou
         raise FolderError(f"{', '.join(there[:3])}{more} would be replaced: give another --out, or say --overwrite")
 
 
-def _open(path: Path, picture: PictureFormat, fit: str, device: torch.device) -> Picture:
-    """Decode a file and bring it to the model's size."""
-    opened = open_file(path, picture)
+def _open(files: tuple[Path, Path | None], picture: PictureFormat, fit: str, device: torch.device) -> Picture:
+    """Decode a file, with its instance map if there is one, and bring it to the model's size."""
+    opened = open_file(files[0], picture, files[1])
     return replace(opened, fitted=fit_in(opened, picture, fit, device))
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, open_one: Callable[[Path], Picture], paths: Sequence[Path], count: int
+    pool: ThreadPoolExecutor,
+    open_one: Callable[[tuple[Path, Path | None]], Picture],
+    paths: Sequence[tuple[Path, Path | None]],
+    count: int,
 ) -> Iterator[Future[Picture]]:
     """Open files in order, `count` of them ahead of the caller."""
     reading: deque[Future[Picture]] = deque()

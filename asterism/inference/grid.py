@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, read
-from asterism.inference.folder import FolderError, Summary, find_pictures
+from asterism.inference.folder import FolderError, Summary, find_instances, find_pictures
 from asterism.inference.images import Picture, as_stored, open_file, to_array
 from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
@@ -35,6 +35,7 @@ def draw_grid(
     labels: str | Mapping[str, Any] | None = None,
     batch_size: int = 16,
     overwrite: bool = False,
+    instances: str | os.PathLike[str] | None = None,
 ) -> Summary:
     """Write a PNG in which each row is a source and each column a target, for recipes with styles in one style.
 
@@ -49,7 +50,7 @@ def draw_grid(
             read as pictures of the target. Without any, recipes with styles show the mean style.
         truncation: as for `Translator.translate`.
         side: of a cell, in pixels; pictures are scaled to fit and never cropped.
-        fit, labels, batch_size, overwrite: as for `translate_folder`.
+        fit, labels, batch_size, overwrite, instances: as for `translate_folder`.
 
     Raises:
         ConfigError: no room for a cell.
@@ -74,18 +75,18 @@ def draw_grid(
     for path, _ in find_pictures([Path(p) for p in like], out) if like else []:
         try:
             look = translator.style(like=path, truncation=truncation, fit=fit)
-            looks.append((look, thumbnail(as_stored(read(path, picture.channels), picture), picture, side)))
+            looks.append((look, thumbnail(as_stored(read(path, picture.channels), picture.made), picture, side)))
         except PictureError as error:
             raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
     wanted = list(to) or list(translator.labels)
     targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look in [s for s, _ in looks] or [None]]
     sources = find_pictures([Path(i) for i in inputs], out)
-    summary = Summary()
+    beside, summary = find_instances(picture, instances, sources), Summary()
 
     def opened() -> Iterator[Picture]:
-        for path, _ in sources:
+        for (path, _), ids in zip(sources, beside, strict=True):
             try:
-                yield replace(open_file(path, picture), labels=own)
+                yield replace(open_file(path, picture, ids), labels=own)
             except PictureError as error:
                 summary.skipped.append((path, str(error)))
 
@@ -94,7 +95,7 @@ def draw_grid(
             append(row([None, *heads], side))
         for source, made in translator.stream(opened(), targets, fit=fit, batch_size=batch_size):
             cells = [thumbnail(to_array(y, picture), picture, side) for y in made]
-            append(row([thumbnail(source.x.permute(1, 2, 0).numpy(), picture, side), *cells], side))
+            append(row([thumbnail(source.x.permute(1, 2, 0).numpy(), picture.taken, side), *cells], side))
         if len(summary.skipped) == len(sources):
             raise FolderError(f"none of the sources can be read; the first: {sources[0][0]}: {summary.skipped[0][1]}")
     summary.written.append(out)

@@ -6,6 +6,7 @@ A caller's picture may be a path, a PIL image, an array or a tensor; what comes 
     uint8 or uint16 array      the same type, [H, W], [H, W, C] or [N, H, W, C]
     float array, in [-1, 1]    the same type, [C, H, W] or [N, C, H, W]
     tensor                     as an array, on the device it came from
+    label map (models of these) array or tensor of ids, whole numbers [H, W], or [H, W, 2] with instances; or floats [C, H, W]
     features (models of these) the same type, [F, T] or [C, F, T], in their own range; a path gives such an array, float32
     list or tuple of these     list
 """
@@ -25,7 +26,9 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.data import transforms
 from asterism.data.arrays import as_features
+from asterism.data.label_maps import as_made, ids_of, joined, read_ids, read_map
 from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
+from asterism.inference import fitting
 
 FITS = ("letterbox", "crop")
 """Ways to fit a picture of another size or shape: the whole picture with padded edges, or its centre."""
@@ -39,7 +42,8 @@ class Picture:
     """One picture at its own size.
 
     Args:
-        x: [C, H, W], stored values (uint8 or uint16 in the model's depth, of features float32) or float32 in [-1, 1].
+        x: [C, H, W], stored values (uint8 or uint16 in the model's depth, of features float32) or float32 in [-1, 1]; of a
+            label map ids.
         rebuild: makes what the caller gets from the translation, float32 [C, H, W] in [-1, 1].
         labels: what is known of it: label index -> value.
         fitted: what `fit_in` returns, where it was brought to the model's size already.
@@ -70,8 +74,12 @@ def split(images: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     return [images], lambda results: results[0]
 
 
-def open_image(image: Any, picture: PictureFormat) -> Picture:
+def open_image(image: Any, picture: PictureFormat, instances: Any = None) -> Picture:
     """Open one picture as the model takes it; files and PIL images are converted to its channel count.
+
+    Args:
+        picture: what the model makes, and takes.
+        instances: the instance map of a label map, of which it is not a channel: a file's name, PIL image or array [H, W].
 
     Raises:
         PictureError: it cannot be read, or is no picture as the head of this file describes them.
@@ -80,34 +88,46 @@ def open_image(image: Any, picture: PictureFormat) -> Picture:
         if os.path.isdir(image):
             raise PictureError(f"{os.fspath(image)} is a folder; translate_folder and `asterism translate` take folders")
         try:
-            return open_file(image, picture)
+            return open_file(image, picture, instances)
         except PictureError as error:
             raise PictureError(f"{os.fspath(image)}: {error}") from error
     if isinstance(image, Image.Image):
-        return _from_file(from_pil(image, picture.channels), picture)
+        taken, beside = picture.taken, _ids(instances)
+        return _from_file(joined(ids_of(image), beside, taken) if taken.classes else from_pil(image, taken.channels), picture)
+    if instances is not None and isinstance(image, (np.ndarray, Tensor)) and image.ndim == 2:
+        image = np.stack([np.asarray(image), np.asarray(_ids(instances))], 2)
     if picture.depth == 32 and isinstance(image, (np.ndarray, Tensor)):
         return _open_features(image, picture)
     if isinstance(image, np.ndarray) and image.dtype.kind == "f":
         x = torch.from_numpy(np.array(image, dtype=np.float32, order="C"))
-        return Picture(_checked(x, picture), lambda y: y.cpu().numpy().astype(image.dtype))
+        return Picture(_checked(x, picture.taken), lambda y: y.cpu().numpy().astype(image.dtype))
     if isinstance(image, Tensor) and image.is_floating_point():
-        return Picture(_checked(image.detach().to(torch.float32), picture), lambda y: y.to(image.device, image.dtype))
-    if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
+        return Picture(_checked(image.detach().to(torch.float32), picture.taken), lambda y: y.to(image.device, image.dtype))
+    whole = picture.taken.classes > 0  # Ids may be whole numbers of any type.
+    if isinstance(image, np.ndarray) and (image.dtype in (np.uint8, np.uint16) or (whole and image.dtype.kind in "iu")):
         return _open_stored(image, picture)
-    if isinstance(image, Tensor) and image.dtype in (torch.uint8, torch.uint16):
+    if isinstance(image, Tensor) and (image.dtype in (torch.uint8, torch.uint16) or whole):
         opened = _open_stored(image.cpu().numpy(), picture)
         return Picture(opened.x, lambda y: torch.from_numpy(opened.rebuild(y)).to(image.device))
     kind = f"{type(image).__name__}{f' of {image.dtype}' if hasattr(image, 'dtype') else ''}"
     raise PictureError(f"cannot take {kind} as a picture; give a path, a PIL image, or an array or tensor of uint8 or float")
 
 
-def open_file(path: str | os.PathLike[str], picture: PictureFormat) -> Picture:
-    """Open a picture file as the model takes it.
+def _ids(given: Any) -> np.ndarray | None:
+    """Return the ids of an instance map, whole numbers [H, W], or none."""
+    if given is None or isinstance(given, Image.Image):
+        return None if given is None else ids_of(given)
+    return read_ids(given)[0] if isinstance(given, (str, os.PathLike)) else np.asarray(given)
+
+
+def open_file(path: str | os.PathLike[str], picture: PictureFormat, instances: Any = None) -> Picture:
+    """Open a picture file as the model takes it; `instances` as for `open_image`.
 
     Raises:
         PictureError: it cannot be read or converted; the reason, without the file's name.
     """
-    return _from_file(read(path, picture.channels), picture)
+    taken = picture.taken
+    return _from_file(read_map(path, _ids(instances), taken) if taken.classes else read(path, taken.channels), picture)
 
 
 def as_stored(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
@@ -117,6 +137,8 @@ def as_stored(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
         PictureError: another depth than the model's where full scale means something else, as far as that can be seen; features
             for a model of pictures, the reverse, or features of another number of rows.
     """
+    if picture.classes:
+        return joined(array[:, :, 0], array[:, :, 1] if array.shape[2] == 2 else None, picture)
     if picture.depth == 32 or array.dtype == np.float32:
         return _check_features(array, picture)
     held = 8 * array.itemsize
@@ -152,7 +174,8 @@ def open_masks(paths: Sequence[str | os.PathLike[str]], size: Sequence[int]) -> 
             stored = to_depth(read(path, 1), 16)
         except PictureError as error:
             raise PictureError(f"mask {os.fspath(path)}: {error}") from error
-        masks.append(transforms.resize(torch.from_numpy(stored.astype(np.float32) / 65535).permute(2, 0, 1)[None], *size)[0])
+        x = torch.from_numpy(stored.astype(np.float32) / 65535).permute(2, 0, 1)[None]
+        masks.append(transforms.resize(x, size[0], size[1])[0])
     return torch.cat([masks[0], masks[-1]]).clamp(0, 1)
 
 
@@ -161,7 +184,7 @@ def fit_masks(masks: Tensor, picture: PictureFormat, fit: str, device: torch.dev
     x = masks[None].to(device)
     if x.shape[2:] == (picture.height, picture.width):
         return x
-    fitted = transforms.fit(x, picture) if fit == "crop" else transforms.letterbox(x, picture.height, picture.width)[0]
+    fitted = transforms.fit(x, picture) if fit == "crop" else fitting.letterbox(x, picture.height, picture.width)[0]
     return fitted.clamp(0, 1)
 
 
@@ -185,8 +208,8 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
         ConfigError: another word for `fit`.
         PictureError: features of more columns than the model's, all of which are to be translated.
     """
-    x = image.x[None].to(device)
-    x = x if x.is_floating_point() and picture.depth < 32 else to_float(x, picture)
+    x, taken = image.x[None].to(device), picture.taken
+    x = x if x.is_floating_point() and taken.depth < 32 else to_float(x, taken)
     height, width = x.shape[2:]
     if fit not in FITS:
         raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
@@ -200,21 +223,23 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
     if (height, width) == (picture.height, picture.width):
         return x, lambda y: y
     if fit == "crop":
-        return transforms.fit(x, picture), lambda y: transforms.paste(x, y, transforms.crop_box(height, width, picture))
-    fitted, box = transforms.letterbox(x, picture.height, picture.width)
-    return fitted, lambda y: transforms.unletterbox(y, box, height, width)
+        whole, area = as_made(x, picture), transforms.crop_box(height, width, picture)
+        return transforms.fit(x, taken), lambda y: fitting.paste(whole, y, area)
+    fitted, box = fitting.letterbox(x, picture.height, picture.width, nearest=taken.classes > 0)
+    return fitted, lambda y: fitting.unletterbox(y, box, height, width)
 
 
 def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
     """Open stored values [H, W] or [H, W, C]."""
-    if array.ndim == 2 and picture.channels == 1:
+    taken = picture.taken
+    if array.ndim == 2 and taken.channels == 1:
         opened = _open_stored(array[:, :, None], picture)
-        return Picture(opened.x, lambda y: opened.rebuild(y)[:, :, 0])
-    if array.ndim != 3 or array.shape[2] != picture.channels or 0 in array.shape:
-        raise PictureError(
-            f"{array.dtype} pictures are [H, W, {picture.channels}] for this model; this one is {list(array.shape)}"
-        )
-    return Picture(_to_tensor(array, picture), lambda y: to_depth(to_array(y, picture), 8 * array.itemsize))
+        return Picture(opened.x, lambda y: made[:, :, 0] if (made := opened.rebuild(y)).shape[2] == 1 else made)
+    if array.ndim != 3 or array.shape[2] != taken.channels or 0 in array.shape:
+        what = "label maps with instances" if taken.classes and taken.channels == 2 else f"{array.dtype} pictures"
+        raise PictureError(f"{what} are [H, W, {taken.channels}] for this model; this one is {list(array.shape)}")
+    depth = picture.depth if picture.source else 8 * array.itemsize
+    return Picture(_to_tensor(array, taken), lambda y: to_depth(to_array(y, picture), depth))
 
 
 def _open_features(given: Any, picture: PictureFormat) -> Picture:
@@ -247,7 +272,7 @@ def _check_features(array: np.ndarray, picture: PictureFormat) -> np.ndarray:
 
 
 def _from_file(array: np.ndarray, picture: PictureFormat) -> Picture:
-    return Picture(_to_tensor(array, picture), lambda y: rebuilt(y, picture))
+    return Picture(_to_tensor(array, picture.taken), lambda y: rebuilt(y, picture))
 
 
 def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
@@ -255,6 +280,12 @@ def _checked(x: Tensor, picture: PictureFormat) -> Tensor:
     if x.ndim != 3 or x.shape[0] != picture.channels or 0 in x.shape:
         raise PictureError(f"float pictures are [{picture.channels}, H, W] for this model; this one is {list(x.shape)}")
     low, high = float(x.min()), float(x.max())
+    if picture.classes:
+        if not torch.equal(x, x.round()) or low < 0 or x[0].max() >= picture.classes:
+            raise PictureError(
+                f"the ids of a label map are whole numbers from 0 to {picture.classes - 1}; correct these floats"
+            )
+        return x
     if not (low >= -1.01 and high <= 1.01):  # Not a number, too.
         raise PictureError(f"float pictures lie in [-1, 1]; this one in [{low:g}, {high:g}]: scale it, or give uint8")
     return x

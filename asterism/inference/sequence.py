@@ -71,7 +71,8 @@ def write_sequence(
         return files
     with writing(path) as partial:
         if kind == "strip":
-            cells = [thumbnail(array, picture, side or 256) for array in (first, *pictures)]
+            cells = [thumbnail(first, picture.taken, side or 256)]
+            cells += [thumbnail(array, picture, side or 256) for array in pictures]
             Image.fromarray(row(cells, side or 256)).save(partial)
         elif kind == "gif":
             drawn = [thumbnail(array, picture, side).quantize(256, dither=Image.Dither.NONE) for array in pictures]

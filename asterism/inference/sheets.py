@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from PIL import Image
 
+from asterism.data.label_maps import colours
 from asterism.data.pictures import PictureFormat
 
 MARGIN = 4
@@ -16,8 +18,10 @@ MARGIN = 4
 def to_shown(stored: np.ndarray, picture: PictureFormat) -> np.ndarray:
     """Return stored values [H, W, C] as a person is to see them, uint8 [H, W, 1 or 3]: `low` to `high` become 0 to 255.
 
-    Of two channels the first is shown, of more than three the first three.
+    Of two channels the first is shown, of more than three the first three; the classes of a label map have colours.
     """
+    if picture.classes:
+        return ((colours(picture.classes)[stored[:, :, 0].astype(np.int64)] + 1) * 127.5).round().to(torch.uint8).numpy()
     stored = np.ascontiguousarray(stored[:, :, : 3 if stored.shape[2] > 2 else 1])
     if (picture.low, picture.high, picture.depth) == (0, 255, 8):
         return stored

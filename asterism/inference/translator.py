@@ -110,6 +110,7 @@ class Translator(PlacedModel):
         strength: float = 1.0,
         source: str | Mapping[str, Any] | None = None,
         labels: str | Mapping[str, Any] | Sequence[Any] | None = None,
+        instances: Any = None,
         fit: str = "letterbox",
         batch_size: int = 16,
     ) -> Any:
@@ -129,6 +130,8 @@ class Translator(PlacedModel):
             source: the domain that the pictures' own style is read as; none reads it as the target's.
             labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
                 list with one per picture; the others are predicted by the model's class head.
+            instances: for models of label maps with instances the instance maps, one per picture in the same order; an array
+                [H, W, 2] may hold both instead.
             fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges;
                 `crop` takes its centre and pastes the result back. The result has the picture's own size.
             batch_size: pictures at once.
@@ -157,7 +160,13 @@ class Translator(PlacedModel):
             target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest), strength)
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
-        opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
+        beside = [None] * len(singles) if instances is None else split(instances)[0]
+        if len(beside) != len(singles):
+            raise ConfigError(f"{len(singles)} label maps come with {len(beside)} instance maps; give one for each")
+        opened = (
+            replace(open_image(image, self.model.picture, ids), labels=own)
+            for image, ids, own in zip(singles, beside, known, strict=True)
+        )
         rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
 
@@ -192,7 +201,8 @@ class Translator(PlacedModel):
             )
         x = None
         if like is not None:
-            x, _ = fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)
+            made = self.model.picture.made
+            x, _ = fit_in(open_image(like, made), made, fit, self.machine.device)
         own = None
         if source is not None:
             (edit, *_) = self.parse(source)

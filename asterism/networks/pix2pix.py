@@ -100,7 +100,7 @@ class Level(nn.Module):
         outer: channels that come in, and that the way back up makes unless it is the outermost.
         inner: channels at half the size.
         within: the next level; none: this is the innermost one.
-        made: of the outermost level the channels that it makes: it has no norms, and nothing beside the result. 0: of the others.
+        made: channels that the outermost level makes, which has no norms and nothing beside the result; 0 for the others.
         running: as for the generator.
     """
 

@@ -5,7 +5,7 @@ Not a translation recipe: the engine trains it like one, evaluation uses its log
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -35,7 +35,7 @@ class Classifier(Recipe):
     two_kinds = True
 
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
-        super().__init__(config, space, replace(picture, source=None))  # All as pictures of the kind that is made.
+        super().__init__(config, space, picture.made)  # Sources are shown as such.
         self.classifier = ResNet18(picture.channels, space.num_labels, config.width)
         self.abilities = Abilities(judges=True)
         self.updates = (Update("classifier", trains=("classifier",)),)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asterism.config import ConfigError
+from asterism.data.pictures import PictureFormat
 from asterism.recipes import recipe_class
 from asterism.storage.run_folder import Run
 from asterism.wording import NONE, amount, byte_size, counted, duration, number
@@ -42,6 +43,8 @@ def _facts(run: Run) -> dict[str, str]:
     found |= {f"Trained on {dataset['name']}": counted(dataset["pictures"], "picture") for dataset in info.get("data", ())}
     if picture := run.model.get("picture"):
         found["Size"] = f"{picture['width']} × {picture['height']} pixels, {counted(picture['channels'], 'channel')}"
+        if picture.get("source"):
+            found["Translated from"] = PictureFormat.from_json(picture).taken.words
     found |= _training(run)
     if "step" in info:
         found["Kept"] = f"step {info['step']:,}"

@@ -48,6 +48,7 @@ class Hosted:
             "width": picture.width,
             "height": picture.height,
             "channels": picture.channels,
+            "takes": picture.taken.words,
             "labels": list(self.translator.labels),
             "styled": self.translator.recipe.abilities.style > 0,
             "translates": self.translator.recipe.abilities.translates,
@@ -83,7 +84,7 @@ class Hosted:
     def _style(self, wanted: TranslateRequest, seed: int | None, like: bytes | None, limits: Limits) -> StyleSource | None:
         translator, reference = self.translator, None
         if like is not None:
-            reference = read_upload(like, translator.model.picture, limits, letterbox=wanted.fit == "letterbox")
+            reference = read_upload(like, translator.model.picture.made, limits, letterbox=wanted.fit == "letterbox")
         return translator.style(
             seed=seed,
             like=reference,
@@ -185,5 +186,5 @@ def warm_up(hosted: Hosted, batch_size: int) -> None:
     target = Target(hosted.translator.parse({hosted.translator.labels[0]: True}))
     known = {} if hosted.predicts_labels else {i: False for i in range(space.num_labels)}
     for count in batch_sizes(batch_size):
-        x = torch.zeros(count, picture.channels, picture.height, picture.width)
+        x = torch.zeros(count, picture.taken.channels, picture.height, picture.width)
         translate_each(hosted.translator, x, [target] * count, [known] * count)

@@ -29,7 +29,7 @@ class Limits:
     """The bounds of a service; each one is checked before what it bounds is spent.
 
     Args:
-        upload_bytes: size of one picture's file; a request may hold three, with two references.
+        upload_bytes: size of one picture's file; a request may hold four, with an instance map and two references.
         pixels: width x height of a picture, read from its header before it is decoded.
         results: pictures that one request may ask for.
         places: results that may be waiting or in work over all requests; one more is answered 503.
@@ -53,8 +53,8 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """The largest body of a request: a picture and two references, in base64, and the words around them."""
-        return 3 * (self.upload_bytes * 4 // 3) + 2**16
+        """The largest body of a request: a picture, an instance map and two references in base64, and the words."""
+        return 4 * (self.upload_bytes * 4 // 3) + 2**16
 
     @property
     def held_bytes(self) -> int:

@@ -20,7 +20,8 @@ R = TypeVar("R", bound=BaseModel)
 Format = Literal["png", "jpeg", "webp", "tiff"]
 LIKE = "Models with styles: a picture whose style is taken."
 TOWARD = "Models with styles: a picture whose style is the second one."
-FILES = ("image", "like", "toward_like")
+INSTANCES = "Models of label maps with instances: the instance map, a PNG or TIFF of the label map's size."
+FILES = ("image", "instances", "like", "toward_like")
 
 
 class Fields(BaseModel):
@@ -59,6 +60,7 @@ class JsonRequest(Fields):
     """A request as JSON; pictures are base64 text, with or without `data:...;base64,` before it."""
 
     image: str = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"contentEncoding": "base64"})
+    instances: str | None = Field(None, description=INSTANCES, json_schema_extra={"contentEncoding": "base64"})
     like: str | None = Field(None, description=LIKE, json_schema_extra={"contentEncoding": "base64"})
     toward_like: str | None = Field(None, description=TOWARD, json_schema_extra={"contentEncoding": "base64"})
 
@@ -84,6 +86,7 @@ class TranslateRequest(Fields):
     """A request that was understood. A form has these very fields, and may repeat `to`; JSON is brought to them."""
 
     image: bytes = Field(description="A PNG, JPEG, WebP or TIFF file.", json_schema_extra={"format": "binary"})
+    instances: bytes | None = Field(None, description=INSTANCES, json_schema_extra={"format": "binary"})
     like: bytes | None = Field(None, description=LIKE, json_schema_extra={"format": "binary"})
     toward_like: bytes | None = Field(None, description=TOWARD, json_schema_extra={"format": "binary"})
 

@@ -172,7 +172,8 @@ class Service:
     def _fitted(self, hosted: Hosted, wanted: TranslateRequest) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Decode the picture of a request and bring it to the model's size, as `fit_in` does."""
         picture = hosted.translator.model.picture
-        array = read_upload(wanted.image, picture, self.limits, letterbox=wanted.fit == "letterbox")
+        whole = wanted.fit == "letterbox"
+        array = read_upload(wanted.image, picture.taken, self.limits, letterbox=whole, instances=wanted.instances)
         return fit_in(open_image(array, picture), picture, wanted.fit, torch.device("cpu"))
 
     async def warm_up(self) -> None:

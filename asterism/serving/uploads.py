@@ -5,12 +5,28 @@ Four decoders are named, PNG, JPEG, WebP and TIFF; no other one sees the bytes, 
 
 from __future__ import annotations
 
+import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
-from asterism.data.pictures import PictureError, PictureFormat, decode, probe_bytes
+from asterism.data.arrays import as_picture
+from asterism.data.label_maps import MOST, ids_of, joined
+from asterism.data.pictures import (
+    Header,
+    PictureError,
+    PictureFormat,
+    convert,
+    explaining,
+    from_pil,
+    header_of,
+    header_of_array,
+    is_wide,
+    read_wide,
+)
+from asterism.data.tiff import pillow_holds, read_tiff
 from asterism.inference.images import as_stored
 from asterism.serving.limits import Limits, Refused
 
@@ -21,12 +37,15 @@ MAX_SCANS = 100
 """A progressive JPEG passes over all of its pixels once per scan; encoders write about ten."""
 
 
-def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbox: bool = True) -> np.ndarray:
+def read_upload(
+    data: bytes, picture: PictureFormat, limits: Limits, *, letterbox: bool = True, instances: bytes | None = None
+) -> np.ndarray:
     """Decode an uploaded picture as a model takes it.
 
     Args:
         data: the bytes of a PNG, JPEG, WebP or TIFF file that holds one picture.
-        picture: gives the channels and the depth to convert to.
+        picture: of what is read: gives the channels and the depth to convert to, or the classes of a label map.
+        instances: the file with the instance map of a label map that does not hold it itself.
         letterbox: the picture will be padded to the model's shape, so that the padded size counts, too.
 
     Returns:
@@ -45,13 +64,58 @@ def read_upload(data: bytes, picture: PictureFormat, limits: Limits, *, letterbo
     if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
         raise Refused(422, f"the JPEG has more than {MAX_SCANS} scans; save it again as a plain JPEG or a PNG")
     try:
-        array = as_stored(decode(data, kind, picture.channels), picture)
+        array = decode(data, kind, picture)
+        if instances is not None and (picture.classes == 0 or picture.channels == 1):
+            raise PictureError("this model takes no instance map with it")
+        if instances is not None:
+            any_ids = replace(picture, channels=1, depth=16, classes=MOST)
+            beside = read_upload(instances, any_ids, limits, letterbox=letterbox)
+            array = joined(array[:, :, 0], beside[:, :, 0], picture)
+        else:
+            array = as_stored(array, picture)
     except PictureError as error:
         raise Refused(422, f"the {kind} picture cannot be used: {_pathless(str(error))}") from error
     except MemoryError as error:
         raise Refused(413, "the picture needs more memory than there is; send a smaller one") from error
     _check_size(array.shape[1], array.shape[0], picture, limits, letterbox)
     return array
+
+
+def probe_bytes(data: bytes, kind: str) -> Header:
+    """Read the header of a picture, as `probe` does, from the bytes of a file; `kind` as for `decode`.
+
+    Raises:
+        PictureError: as `probe`.
+    """
+    with explaining(None):
+        if kind == "TIFF" and not pillow_holds(data):
+            pixels, alpha = read_tiff(data, header=True)
+            return header_of_array(as_picture(pixels), alpha)
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            return header_of(image)
+
+
+def decode(data: bytes, kind: str, picture: PictureFormat) -> np.ndarray:
+    """Read a picture [H, W, C], as `read` does, or the ids of a label map, from the bytes of a file.
+
+    Args:
+        kind: PNG, JPEG, WEBP or TIFF; no decoder of another kind sees the bytes.
+        picture: what is expected: gives the channels, or says that it is a label map.
+
+    Raises:
+        PictureError: as `read`.
+    """
+    channels = None if picture.classes else picture.channels
+    with explaining(None):
+        if kind == "TIFF" and not pillow_holds(data):
+            pixels, alpha = read_tiff(data, header=False)
+            return convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            if picture.classes:
+                return ids_of(image)[:, :, None]
+            if not is_wide(image):
+                return from_pil(image, channels)
+        return convert(read_wide(io.BytesIO(data)), channels, alpha=True)
 
 
 def _kind(data: bytes) -> str:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.data.pictures import FAST, PictureError, PictureFormat, encode, read, to_float
+from asterism.data.label_maps import as_made
+from asterism.data.pictures import FAST, PictureError, PictureFormat, encode, to_float
 from asterism.inference.apply import predict_labels
 from asterism.inference.difference import difference
-from asterism.inference.images import as_stored, fit_in, open_image
+from asterism.inference.images import fit_in, open_file, open_image
 from asterism.inference.sheets import thumbnail, to_shown
 from asterism.inference.styles import StyleSource
 from asterism.inference.translator import Translator, load
@@ -63,7 +64,7 @@ class StudioModel:
         """Read a picture file: stored values [H, W, C] of the model's depth; a PictureError does not name the file."""
         if path is None:
             raise PictureError("add a picture first")
-        return as_stored(read(path, self.picture.channels), self.picture)
+        return open_file(path, self.picture).x.permute(1, 2, 0).numpy()
 
     def labels_of(self, path: str) -> dict[str, float]:
         """Return what the model reads in a picture file: label -> True, False or a number."""
@@ -78,9 +79,14 @@ class StudioModel:
             return self.translator.translate(list(sources), target, **how)
 
     def change(self, source: np.ndarray, result: np.ndarray, fit: str) -> np.ndarray:
-        """Return what the model changed, as `difference` does; what resampling to its size blurs is no change."""
+        """Return what the model changed, as `difference` does; what resampling to its size blurs is no change.
+
+        A source of another kind is compared as `as_made` shows it.
+        """
         x, back = fit_in(open_image(source, self.picture), self.picture, fit, torch.device("cpu"))
-        return difference(back(x)[0], to_float(torch.from_numpy(result).permute(2, 0, 1)[None], self.picture)[0])
+        return difference(
+            back(as_made(x, self.picture))[0], to_float(torch.from_numpy(result).permute(2, 0, 1)[None], self.picture)[0]
+        )
 
     def saved(self, result: np.ndarray, name: str, target: Mapping[str, float]) -> Path:
         """Write a result to a file that holds all of it."""

@@ -113,7 +113,7 @@ def _connect(
         side, changed = min(LARGEST, max(picture.shape[:2])), Image.fromarray(heat_map(change))
         changed.thumbnail((side, side))
         shown = [
-            (thumbnail(picture, model.picture, side), "source"),
+            (thumbnail(picture, model.picture.taken, side), "source"),
             (thumbnail(result, model.picture, side), "labels unchanged" if unchanged else words(target)),
             (changed, "change"),
         ]
@@ -199,8 +199,9 @@ def _card(model: StudioModel) -> None:
     picture, runs_on = model.picture, model.translator.machine.reason
     sheet = model.run.held_out or next(iter(model.run.previews[-1:]), None)
     card = write_card(model.run, model.name, None, model.translator.recipe.abilities).partition("\n---\n")[2]
+    from_other = f"{picture.taken.words} to " if picture.source else ""
     card += (
-        f"\n{picture.channels} channels, {picture.depth} bits, values {picture.low:g} to {picture.high:g}; runs on {runs_on}."
+        f"\nFrom {from_other}{picture.words}; runs on {runs_on}." if from_other else f"\n{picture.words}; runs on {runs_on}."
     )
     gr.Markdown(html.escape(card, quote=False).replace("![", "["))  # A model's own words may be anybody's: they load nothing.
     if sheet is not None:

@@ -26,6 +26,7 @@ from asterism.data.pictures import (
     to_stored,
     write,
 )
+from asterism.inference import fitting
 
 RNG = np.random.default_rng(0)
 
@@ -250,17 +251,17 @@ def test_fit_takes_the_largest_area_of_the_right_shape(height: int, width: int) 
 def test_a_picture_of_the_right_size_is_untouched() -> None:
     x = torch.rand(1, 3, 16, 12)
     assert torch.equal(transforms.fit(x, PictureFormat(3, 16, 12)), x)
-    padded, box = transforms.letterbox(x, 16, 12)
-    assert torch.equal(transforms.unletterbox(padded, box, 16, 12), x)
+    padded, box = fitting.letterbox(x, 16, 12)
+    assert torch.equal(fitting.unletterbox(padded, box, 16, 12), x)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 90), (90, 40), (31, 64), (128, 128)])
 def test_a_letterboxed_picture_comes_back_in_place(height: int, width: int) -> None:
     ramp = torch.linspace(-1, 1, height)[:, None] + torch.linspace(-1, 1, width)[None, :]
     x = ramp.expand(1, 3, height, width) / 2
-    y, box = transforms.letterbox(x, 64, 64)
+    y, box = fitting.letterbox(x, 64, 64)
     assert y.shape == (1, 3, 64, 64)
-    back = transforms.unletterbox(y, box, height, width)
+    back = fitting.unletterbox(y, box, height, width)
     assert back.shape == x.shape
     assert (back - x).abs().max() < 0.05
 
@@ -268,7 +269,7 @@ def test_a_letterboxed_picture_comes_back_in_place(height: int, width: int) -> N
 def test_a_crop_is_pasted_back_where_it_was() -> None:
     x = torch.zeros(1, 1, 20, 30)
     picture = PictureFormat(1, 8, 8, crop=10)
-    pasted = transforms.paste(x, torch.ones(1, 1, 8, 8), transforms.crop_box(20, 30, picture))
+    pasted = fitting.paste(x, torch.ones(1, 1, 8, 8), transforms.crop_box(20, 30, picture))
     assert pasted.sum() == 100
     assert pasted[0, 0, 5:15, 10:20].min() == 1
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import asterism
-from asterism.data import transforms
+from asterism.inference import fitting
 from asterism.recipes.model import save_model
 from tests.helpers.recipes import SPACES, tiny
 
@@ -43,8 +43,8 @@ console.log(JSON.stringify([fitted, back(fitted)].map(({ data, height, width }) 
         ["node", "--input-type=module", "-e", code], input=given, capture_output=True, text=True, timeout=60, cwd=EXAMPLE
     )
     assert result.returncode == 0, result.stderr
-    fitted, box = transforms.letterbox(x, 32, 32)
-    expected = (fitted, transforms.unletterbox(fitted, box, *shape))
+    fitted, box = fitting.letterbox(x, 32, 32)
+    expected = (fitted, fitting.unletterbox(fitted, box, *shape))
     for made, wanted in zip(json.loads(result.stdout), expected, strict=True):
         assert (made["height"], made["width"]) == tuple(wanted.shape[2:])
         np.testing.assert_allclose(made["data"], wanted.flatten(), atol=1e-5)

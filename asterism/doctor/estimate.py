@@ -134,7 +134,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
     config = replace(config, compile="off")  # Compiling takes minutes and leaves the memory about as it is.
     loader = Loader(
         datasets.splits["train"][:1],
-        datasets.picture,
+        recipe.picture,
         data,
         batch_size=count,
         seed=config.seed,
