@@ -147,7 +147,8 @@ def prepare(
     licence = origin.get("licence") or settings.train.licence or OWN_LICENCE
     if settings.train.licence not in ("", licence):
         raise ConfigError(f"--train.licence: the run starts from weights under {licence}, and inherits that licence")
-    recipe.begin(new=state is None)
+    for note in recipe.begin(new=state is None):
+        listener.say(f"note: {note}")
     return Prepared(settings, out, datasets, recipe, state, origin, licence)
 
 

@@ -25,6 +25,7 @@ RECIPES = {
     "stargan_v2": "asterism.recipes.stargan_v2:StarGANv2",
     "cyclegan": "asterism.recipes.cyclegan:CycleGAN",
     "pix2pix": "asterism.recipes.pix2pix:Pix2Pix",
+    "pix2pixhd": "asterism.recipes.pix2pixhd:Pix2PixHD",
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",

@@ -184,7 +184,7 @@ class Recipe(nn.Module):
 
     config_type: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    averaged: ClassVar[tuple[str, ...]] = ()
+    averaged: tuple[str, ...] = ()
     streams: ClassVar[tuple[Stream, ...]] = ()
     protocol: ClassVar[str] = "stargan"
     advised_batch: ClassVar[int] = 1
@@ -237,8 +237,8 @@ class Recipe(nn.Module):
         """
         return {}
 
-    def begin(self, new: bool) -> None:
-        """Read what training needs beside data and random weights, such as a frozen network's published weights.
+    def begin(self, new: bool) -> tuple[str, ...]:
+        """Read what training needs beside data and random weights, such as a frozen network's; return what to tell a person.
 
         Args:
             new: a run's first start; else its weights are those of a checkpoint.
@@ -246,6 +246,7 @@ class Recipe(nn.Module):
         Raises:
             ConfigError: something that training needs is missing; says what, before training starts.
         """
+        return ()
 
     def enter(self, phase: str) -> None:
         """Begin a phase: `self.phase` tells methods of the recipe which one it is, in training and in the trained model."""

@@ -246,7 +246,7 @@ class StarGANv2(Recipe):
             "cycle": (config.cycle_weight, l1(x_rec, batch.x)),  # Eq. (4)
         }
 
-    def begin(self, new: bool) -> None:
+    def begin(self, new: bool) -> tuple[str, ...]:
         """Read the landmark network's weights for a new run; make sure that masks can be made."""
         if self.config.masks == "given" and not self._given:
             raise ConfigError("recipe.masks given: train from Python, asterism.train(..., masks=function)")
@@ -259,6 +259,7 @@ class StarGANv2(Recipe):
             raise ConfigError(
                 "recipe.masks face needs the landmark network: give --recipe.fan FILE (wing.ckpt), or --init a model with it"
             )
+        return ()
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
         """Make the masks of the sources, which all four updates use."""

@@ -75,7 +75,9 @@ def read_checkpoint(path: Path) -> Any:
         raise ModelError(f"there is no file {path}") from None
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code"
+            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code. If you "
+            "trust it, load it beside the code that wrote it, save its weights by "
+            f"torch.save(module.state_dict(), '{path.name}.pth'), then import that"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error

@@ -88,10 +88,7 @@ def _state(path: Path) -> dict[str, Tensor]:
     except ModelError as error:
         if not isinstance(error.__cause__, pickle.UnpicklingError):
             raise
-        raise ModelError(
-            f"{error}. DiscoGAN's code saves whole modules. If you trust the file, load it beside that code, save its weights "
-            f"by torch.save(module.state_dict(), '{path.name}.pth'), then import that"
-        ) from error
+        raise ModelError(f"{error}. DiscoGAN's code saves whole modules") from error
 
 
 def _letters(path: Path) -> str:

@@ -19,6 +19,7 @@ from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, rel
 from asterism.inference.published import attgan, cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, stgan
 from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, semistargan, stargan, stargan_v2
+from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, pix2pixhd, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -28,6 +29,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "stargan_v2": stargan_v2,
     "cyclegan": cyclegan,
     "pix2pix": pix2pix,
+    "pix2pixhd": pix2pixhd,
     "discogan": discogan,
     "dcgan": dcgan,
     "wgan": wgan,
