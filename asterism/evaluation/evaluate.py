@@ -135,7 +135,12 @@ def evaluate(
         judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, classifier or {})
         with machine.backend_flags():
             said = verdict(accuracy(judge, sets, datasets.space, batch), judge)
-    floor = EvaluationSetup(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch)
+    pixels = None
+    if model.picture.taken.classes and any(m.of_maps for protocol in asked for m, _ in protocol.measures):
+        own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, classes=classes))
+        smaller = {k: v for k, v in (classifier or {}).items() if k.startswith("train.")}
+        pixels = trained_judge(run, own, datasets.space, datasets.splits["train"], machine, smaller, "pixel_classifier")
+    floor = EvaluationSetup(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch, pixels=pixels)
     kept_so_far = f"what is measured is kept in {run}, except at most the last minute; run the same command to resume"
     with on_signal(kept_so_far), malloc.kept(), machine.backend_flags():
         for name, step, recipe in weights:
@@ -170,6 +175,7 @@ def one(
         "extractor": floor.extractor.about(),
         "data": floor.digest(protocol, settled),
         "precision": str(floor.machine.dtype).removeprefix("torch."),
+        **({"pixel_classifier": floor.pixels.digest} if floor.pixels else {}),
         "model": digest_of_weights(recipe),
     } | facts
     kept = run / "samples" / f"{PARTIAL}{digest_of(json.dumps(head, sort_keys=True), str(random))}"
@@ -200,6 +206,7 @@ class EvaluationSetup:
         compared: the extractor; none takes the classifier.
         batch: outputs at once.
         say: told what a person should know.
+        pixels: the classifier of pixels, where sources are label maps.
     """
 
     def __init__(
@@ -213,7 +220,9 @@ class EvaluationSetup:
         compared: Extractor | None,
         batch: int,
         say: Callable[[str], None] = print,
+        pixels: JudgeClassifier | None = None,
     ) -> None:
+        self.pixels = pixels
         self.space, self.judge, self.machine, self.picture, self.batch, self.say = space, judge, machine, picture, batch, say
         assert compared or judge
         self.extractor = compared or of_classifier(judge)  # type: ignore[arg-type]
@@ -260,6 +269,7 @@ class EvaluationSetup:
             classifier=self.judge,
             extractor=self.extractor,
             perceptual=self.perceptual,
+            pixels=self.pixels,
             parameters=parameters,
             batch=self.batch,
             gallery=self._gallery,
@@ -284,6 +294,8 @@ class EvaluationSetup:
             kinds: the rows that are wanted, if not all of the protocol's.
         """
         bench = self.bench(parameters)
+        if not self.pixels:
+            protocol = dataclasses.replace(protocol, measures=tuple(pair for pair in protocol.measures if not pair[0].of_maps))
         tasks = protocol.plan(self.sets, self.space, self.partners, recipe, parameters)
         wanted = protocol.kinds if kinds is None else kinds
         known: dict[str, Callable[[], System]] = {

@@ -71,6 +71,7 @@ def trained_judge(
     training: Sequence[PictureSet],
     machine: Machine,
     overrides: dict[str, Any],
+    name: str = "classifier",
 ) -> JudgeClassifier:
     """Return the classifier of a run's data, from the cache or, the first time, trained in the run's folder.
 
@@ -79,11 +80,12 @@ def trained_judge(
         space: the labels of the data.
         training: the training pictures, one set per dataset.
         overrides: dotted settings of the classifier's training, for small data.
+        name: `classifier` finds the labels of pictures, `pixel_classifier` the label maps.
 
     Raises:
         Stopped: a signal ended the training; it goes on from its checkpoint the next time.
     """
-    judge = classifier_settings(settings, sum(map(len, training)), overrides)
+    judge = classifier_settings(settings, sum(map(len, training)), overrides, name)
     layout = [(g.kind, g.labels, g.exclusive) for g in space.groups]
     ranges = [(g.low, g.high) for g in space.groups if g.kind == "number"]
     matters = json.dumps([what_matters(judge), [*layout, *ranges]], sort_keys=True)
@@ -94,11 +96,11 @@ def trained_judge(
     except ModelError as error:
         if shared.exists():
             print(f"{error}; training it again")
-    folder = run / "classifier" / key
-    for other in (run / "classifier").glob("*"):  # Of other pictures or settings.
+    folder = run / name / key
+    for other in (run / name).glob("*"):  # Of other pictures or settings.
         if other != folder:
             shutil.rmtree(other) if other.is_dir() else other.unlink()
-    print("training the judging classifier (once per dataset)")
+    print(f"training the judging {name.replace('_', ' ')} (once per dataset)")
     # Not `engine.run.run`, which would join the processes of a distributed run: this is the work of one.
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
@@ -112,14 +114,16 @@ def trained_judge(
     return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 
 
-def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, Any]) -> Settings:
-    """Return the settings of the classifier's training on a run's data."""
+def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, Any], name: str = "classifier") -> Settings:
+    """Return the settings of a classifier's training on a run's data."""
     small = max(settings.data.size) < 128  # Where half of ResNet-18's width is plenty, and a quarter of the time.
     steps = max(LEAST_STEPS, min(MOST_STEPS, math.ceil(EPOCHS * pictures / BATCH)))
     chosen: dict[str, float] = {"train.steps": steps, "train.decay_steps": steps, "train.batch_size": BATCH}
     chosen |= {"recipe.width": 32 if small else 64, "train.checkpoint_every": 200, "train.log_every": 100, "train.ema_kimg": 0}
     chosen |= {"train.keep": 1, "train.evaluate_every": 0, "data.zoom": 1.0}
-    judge = Settings.resolve("classifier", overrides=chosen | overrides)
+    if name == "pixel_classifier":  # Of a picture it learns as much as there are pixels.
+        chosen |= {"recipe.width": 16 if small else 32, "train.batch_size": BATCH // 4}
+    judge = Settings.resolve(name, overrides=chosen | overrides)
     # The same for all recipes, whose presets crop and balance as they please: one classifier judges all runs on some data.
     return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0, balance=False))
 

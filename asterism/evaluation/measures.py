@@ -22,10 +22,10 @@ from asterism.labels import LabelSpace
 from asterism.labels.space import TOLERANCE
 from asterism.metrics.kernel import kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
-from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
+from asterism.metrics.neighbours import density_coverage, precision_recall
 from asterism.metrics.perceptual import diversity
-from asterism.metrics.structure import absolute_error, psnr, squared_error, ssim
-from asterism.metrics.truth import Partners, masked_error, region
+from asterism.metrics.structure import absolute_error, psnr, ssim
+from asterism.metrics.truth import Partners
 
 
 @dataclass
@@ -35,6 +35,7 @@ class MeasureContext:
     Args:
         classifier: of the data; none where they have no labels, or nothing asks for it.
         perceptual: what diversity is measured by, where there is a classifier.
+        pixels: finds the label maps of pictures, where the sources are label maps.
         means: of the training pictures of targets.
         gallery: gives, for a set and wanted labels, the rows and features of the pictures that have just these labels.
         real: gives, for sets, a label or none, and its value, the features of the real training pictures that have it.
@@ -47,6 +48,7 @@ class MeasureContext:
     classifier: JudgeClassifier | None
     extractor: Extractor
     perceptual: Perceptual | None
+    pixels: JudgeClassifier | None
     parameters: Any
     batch: int
     gallery: dict[tuple[int, tuple[float, ...]], tuple[list[int], Tensor]]
@@ -101,6 +103,14 @@ class Outputs:
         return self.bench.extractor(self.y)
 
     @cached_property
+    def classes(self) -> tuple[Tensor, Tensor]:
+        """The class of every pixel, int64 [N K, H, W]: as found in y, and of the source."""
+        judge, pictures = self.bench.pixels, self.bench.sets[self.task.pictures]
+        assert judge is not None
+        true = pictures.sources(self.rows)[:, 0].long().repeat_interleave(self.task.outputs, 0)
+        return judge.logits(self.y).argmax(1), true
+
+    @cached_property
     def back(self) -> Tensor:
         """The cycle: y translated back to the source's labels."""
         result: Tensor = self.system.back(self.x, self.y, self.labels, self.wanted, self.dataset)
@@ -126,10 +136,11 @@ class Measure:
         better: higher or lower.
         unit: `share`, `dB` or nothing.
         meaning: one sentence.
-        of_pictures: [N K] values, or [N K, 2] whose sums are divided by one another.
+        of_pictures: [N K] values, or [N K, 2 m]: the sums of the first m over pictures are divided by those of the others.
         of_features: the number from real and generated `FeatureSet`s.
         own: measured where the target is the picture's own labels, and only there.
         kinds: rows that it makes sense for.
+        of_maps: measured only where the sources are label maps.
     """
 
     name: str
@@ -140,6 +151,7 @@ class Measure:
     of_features: Callable[[FeatureSet, FeatureSet, Any], float | None] | None = None
     own: bool = False
     kinds: tuple[str, ...] = ("translated", "generated", "nearest", "mean", "colour", "copy", "real", "random")
+    of_maps: bool = False
 
 
 class FeatureSet:
@@ -211,33 +223,6 @@ def agreement(same: Tensor, known: Tensor) -> Tensor:
     return (same * known).sum(1) / known.sum(1)
 
 
-def _region(o: Outputs) -> Tensor:
-    return region(o.x, o.truth, o.bench.parameters.region)
-
-
-def _retrieved(o: Outputs) -> Tensor:
-    values = torch.full((len(o.y),), torch.nan, dtype=torch.float64)
-    identity = o.bench.sets[o.task.pictures].set.identity
-    for i, true in enumerate(o.true_rows):
-        if true is None or identity is None:
-            continue
-        rows, features = gallery(o.bench, o.task.pictures, o.wanted[i])
-        if any(identity[row] != identity[true] for row in rows):  # Among pictures of one thing, that is always found.
-            values[i] = float(identity[rows[int(nearest(o.features[i : i + 1], features))]] == identity[true])
-    return values
-
-
-def gallery(bench: MeasureContext, number: int, wanted: Tensor) -> tuple[list[int], Tensor]:
-    """Return the rows of a set whose labels are just the wanted ones [L], and their features [m, D]."""
-    key = (number, tuple(wanted.tolist()))
-    if key not in bench.gallery:
-        pictures = bench.sets[number]
-        rows = bench.space.agree(pictures.labels, wanted).all(1).nonzero()[:, 0].tolist()
-        parts = [bench.extractor(pictures.load(rows[i : i + bench.batch])) for i in range(0, len(rows), bench.batch)]
-        bench.gallery[key] = rows, torch.cat(parts)
-    return bench.gallery[key]
-
-
 def _diversity(o: Outputs) -> Tensor:
     if o.task.outputs < 2:
         return torch.full((len(o.y),), torch.nan)
@@ -246,20 +231,6 @@ def _diversity(o: Outputs) -> Tensor:
     with torch.inference_mode():
         found = diversity(o.y.unflatten(0, (-1, o.task.outputs)).to(device), how.stages, how.weights).cpu()
     return found.repeat_interleave(o.task.outputs)
-
-
-def _to_truth(o: Outputs) -> Tensor:
-    how = o.bench.perceptual
-    if how is None or how.name != "lpips":
-        return torch.full((len(o.y),), torch.nan)
-    pairs = torch.stack([o.y, o.truth], 1).to(o.bench.judge.machine.device)
-    with torch.inference_mode():
-        return o.where_true(diversity(pairs, how.stages, how.weights).cpu())
-
-
-def _over_mean(o: Outputs) -> Tensor:
-    mean = o.bench.means.of(o.task).expand_as(o.truth)
-    return torch.stack([o.where_true(squared_error(o.y, o.truth)), o.where_true(squared_error(mean, o.truth))], 1)
 
 
 Pair = tuple[float | None, float | None]
@@ -363,49 +334,4 @@ IDENTITY = Measure(
     lambda o: absolute_error(o.y, o.x),
     own=True,
     kinds=MADE,
-)
-ERROR_RATIO = Measure(
-    "error ratio",
-    "lower",
-    "",
-    "squared error to the true picture of the edit, relative to that of the unchanged input",
-    lambda o: torch.stack([o.where_true(squared_error(o.y, o.truth)), o.where_true(squared_error(o.x, o.truth))], 1),
-)
-PSNR = Measure("psnr", "higher", "dB", "similarity to the true picture", lambda o: o.where_true(psnr(o.y, o.truth)))
-SSIM = Measure("ssim", "higher", "", "structural similarity to the true picture", lambda o: o.where_true(ssim(o.y, o.truth)))
-L1 = Measure(
-    "l1",
-    "lower",
-    "share",
-    "mean absolute error to the true picture, as a share of the range",
-    lambda o: o.where_true(absolute_error(o.y, o.truth)),
-)
-ERROR_TO_MEAN = Measure(
-    "error to mean",
-    "lower",
-    "",
-    "squared error to the true picture, relative to that of the mean training picture of the target",
-    _over_mean,
-)
-LPIPS = Measure("lpips", "lower", "", "perceptual distance to the true picture", _to_truth)
-INSIDE = Measure(
-    "error inside",
-    "lower",
-    "share",
-    "mean absolute error where the edit should change the picture, as a share of the range",
-    lambda o: o.where_true(masked_error(o.y, o.truth, _region(o))),
-)
-OUTSIDE = Measure(
-    "error outside",
-    "lower",
-    "share",
-    "mean absolute error where the edit should change nothing, as a share of the range",
-    lambda o: o.where_true(masked_error(o.y, o.truth, ~_region(o))),
-)
-RETRIEVED = Measure(
-    "retrieved",
-    "higher",
-    "share",
-    "recall at 1: of the real pictures with the wanted labels, the nearest in feature space is the true partner",
-    _retrieved,
 )

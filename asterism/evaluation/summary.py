@@ -10,9 +10,10 @@ import torch
 
 from asterism.evaluation.candidates import NAMES
 from asterism.evaluation.extractors import lpips_files
-from asterism.evaluation.measures import DIVERSITY, LPIPS, Measure, MeasureContext
+from asterism.evaluation.measures import DIVERSITY, Measure, MeasureContext
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.session import Result
+from asterism.evaluation.truth_measures import LPIPS
 from asterism.labels import LabelSpace
 
 Values = dict[str, float | None]
@@ -148,16 +149,17 @@ def _values(protocol: Protocol, parts: Sequence[Result]) -> Values:
 
 
 def _mean(measure: Measure, parts: Iterable[torch.Tensor]) -> float | None:
-    held = list(parts)
-    if not held:
+    known = list(parts)
+    if not known:
         return None
-    values = torch.cat(held)
+    values = torch.cat(known)
     values = values[~values.isnan().any(1) if values.ndim == 2 else ~values.isnan()]
     if not len(values):
         return None
     if values.ndim == 2:
-        above, below = values.sum(0).tolist()
-        return above / below if below > 0 else None
+        above, below = values.sum(0).chunk(2)
+        held = below > 0
+        return float((above[held] / below[held]).mean()) if held.any() else None
     return float(values.mean())
 
 

@@ -1,8 +1,8 @@
-"""Convolutions whose padding reflects the picture, as one layer: CycleGAN's and pix2pixHD's generators are made of them.
+"""Convolutions whose padding reflects the picture, as one layer.
 
-As two layers, the padded copy of every map is kept for the backward pass, and in float32 the convolution, which pads nothing, is
-one that `networks/cpu/winograd.py` does not know. Here the map itself is kept, which a norm in front of it may compute again,
-and is padded again in the backward pass.
+As two layers, the padded copy of every map is kept for the backward pass, and in float32 the convolution, which pads nothing,
+is one that `networks/cpu/winograd.py` does not know. Here the map itself is kept, which a norm in front of it may compute
+again, and is padded again in the backward pass.
 
 Shapes: x [N, C, H, W], w [O, C, k, k], y and g [N, O, H, W]; r = k // 2 pixels are reflected at every side.
 """

@@ -42,6 +42,7 @@ RECIPES = {
 
 JUDGES = {
     "classifier": "asterism.recipes.classifier:Classifier",
+    "pixel_classifier": "asterism.recipes.pixel_classifier:PixelClassifier",
 }
 """Recipes that evaluation trains for itself."""
 

@@ -15,11 +15,15 @@ from asterism import train
 from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.sheets import error_map
 from asterism.evaluation.summary import broken_orders
+from asterism.metrics.pixels import overlaps, pixel_accuracy
 from asterism.report import write_report
+from tests.helpers import label_maps
 from tests.helpers.discs import COLOURS, draw
-from tests.helpers.evaluating import CPU, values
+from tests.helpers.evaluating import CPU, JUDGE, values
 from tests.helpers.runs import BRIEF
 
+TINY = {"recipe.conv_dim": 4, "recipe.discriminator_conv_dim": 4, "recipe.discriminator_layers": 1}
+TINY |= {"train.steps": 1, "train.decay_steps": 0}
 COUNTS = {"train": 8, "val": 2, "test": 4}
 
 
@@ -33,8 +37,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dic
             for domain, shown in (("A", picture.convert("L").convert("RGB")), ("B", picture)):
                 (root / "data" / split / domain).mkdir(parents=True, exist_ok=True)
                 shown.save(root / "data" / split / domain / f"{split}_{i}.png")
-    tiny = {"recipe.conv_dim": 4, "recipe.discriminator_conv_dim": 4, "recipe.discriminator_layers": 1, "train.steps": 1}
-    train("pix2pix", root / "data", root / "run", overrides=BRIEF | tiny | {"train.decay_steps": 0})
+    train("pix2pix", root / "data", root / "run", overrides=BRIEF | TINY)
     return root / "data", root / "run", evaluate(root / "run", random=True, **CPU)
 
 
@@ -85,3 +88,24 @@ def test_errors_are_shown(evaluated: tuple[Path, Path, dict[str, Any]]) -> None:
     assert float(shown[1, 0, 0, 0]) == -1 and float(shown[1, 2, 1, 1]) == pytest.approx(0)
     page = write_report([run]).read_text(encoding="utf-8")
     assert all(words in page for words in ("nearest training pair", "mean picture", "mean colour"))
+
+
+def test_overlaps_of_label_maps() -> None:
+    true = torch.tensor([[[0, 0, 1], [2, 2, 2]], [[0, 0, 0], [0, 0, 0]]])
+    found = torch.tensor([[[0, 1, 1], [2, 2, 0]], [[0, 0, 0], [0, 0, 0]]])
+    assert pixel_accuracy(found, true).tolist() == pytest.approx([4 / 6, 1])
+    assert overlaps(found, true, 3).tolist() == [[1, 1, 2, 3, 2, 3], [6, 0, 0, 6, 0, 0]]
+
+
+def test_translated_label_maps_are_found_again_by_a_classifier_of_pixels(tmp_path: Path) -> None:
+    """It is nearly perfect on real pictures here, whose colours tell the class."""
+    data = label_maps.write(tmp_path / "data")
+    train("pix2pix", data, tmp_path / "run", overrides=BRIEF | TINY)
+    judge = CPU | {"classifier": JUDGE | {"train.steps": 200, "train.decay_steps": 200}}
+    records = [evaluate(tmp_path / "run", protocols=["pairs"], random=True, **judge) for _ in range(2)]
+    (record,) = records[0].values()
+    assert values(records[1]["pairs/classifier/test/last"], "real") == values(record, "real"), "the same classifier, kept"
+    real, copy, made = (values(record, kind) for kind in ("real", "copy", "translated"))
+    assert real["pixel accuracy"] > 0.95 and real["mean iou"] > 0.8
+    assert copy["mean iou"] < real["mean iou"] and made["pixel accuracy"] is not None and made["mean iou"] < real["mean iou"]
+    assert "pixel accuracy" in record["metrics"]

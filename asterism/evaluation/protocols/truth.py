@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from asterism.config import ConfigError
-from asterism.evaluation import measures as m
+from asterism.evaluation import truth_measures as m
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.tasks import Task, edits, partnered
