@@ -30,7 +30,7 @@ from asterism.inference.grid import heading
 from asterism.inference.sheets import row
 from asterism.inference.translator import Translator, load
 from asterism.recipes.settings import Settings
-from asterism.storage.run_folder import read_run
+from asterism.runs.folder import read_run
 from asterism.storage.whole import write_json, write_whole
 from asterism.training import train
 

@@ -22,7 +22,7 @@ FLOORS = (
     ("errors", "malloc", "signals", "wording"),
     ("config",),
     ("labels", "machine", "cuda_graphs", "storage", "terminal", "display"),
-    ("networks", "objectives", "data"),
+    ("networks", "objectives", "data", "runs"),
     ("recipes",),
     ("engine", "metrics", "inference"),
     ("evaluation", "export", "report", "doctor", "packing"),

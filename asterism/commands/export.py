@@ -66,7 +66,7 @@ def _to_hub(args: argparse.Namespace) -> int:
     from asterism.inference.card import hub_licence
     from asterism.inference.hub import push_to_hub, save_pretrained
     from asterism.storage.model_file import find_model
-    from asterism.storage.run_folder import read_model
+    from asterism.storage.run_files import read_model
 
     model = find_model(args.run)
     if hub_licence(str(read_model(model).get("info", {}).get("licence") or "")) == {"license": "unknown"}:

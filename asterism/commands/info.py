@@ -17,8 +17,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe a model."""
     from asterism.recipes.model import load_model
+    from asterism.runs.scores import metric_title, read_scores
     from asterism.storage.model_file import find_model
-    from asterism.storage.scores import metric_title, read_scores
     from asterism.wording import number, quantity
 
     path = find_model(args.run)

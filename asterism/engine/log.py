@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from asterism.storage.run_folder import read_log
+from asterism.storage.run_files import read_log
 from asterism.storage.whole import write_whole
 
 

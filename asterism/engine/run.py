@@ -31,7 +31,7 @@ from asterism.recipes.base import Masks, Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
 from asterism.storage.model_file import FILE_NAME, find_model
-from asterism.storage.run_folder import RunError, called, read_config, read_json, read_model
+from asterism.storage.run_files import RunError, called, read_config, read_json, read_model
 from asterism.storage.whole import write_json
 
 OWN_LICENCE = "the trainer's own; none was stated"

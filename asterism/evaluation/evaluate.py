@@ -41,8 +41,8 @@ from asterism.machine import Machine
 from asterism.metrics.truth import Partners
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.runs.scores import keep, key
 from asterism.signals import on_signal
-from asterism.storage.scores import keep, key
 from asterism.terminal import counting
 
 BATCH = 32

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asterism.evaluation.summary import ALL, over_all
-from asterism.storage.scores import metric_title
+from asterism.runs.scores import metric_title
 from asterism.wording import quantity
 
 SHOWN = 5

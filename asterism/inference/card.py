@@ -17,8 +17,8 @@ from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelGroup
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Abilities
-from asterism.storage.run_folder import Run
-from asterism.storage.scores import metric_title
+from asterism.runs.folder import Run
+from asterism.runs.scores import metric_title
 from asterism.wording import quantity
 
 HUB_LICENCES = (

@@ -14,8 +14,8 @@ from typing import Any
 
 from asterism.inference.card import write_card
 from asterism.recipes.model import load_model
+from asterism.runs.folder import Run, read_run
 from asterism.storage.model_file import FILE_NAME, HUB_NAME, ModelError, find_model, write_file
-from asterism.storage.run_folder import Run, read_run
 
 
 def save_pretrained(

@@ -9,7 +9,7 @@ from typing import Any
 
 from asterism.config import ConfigError, DataConfig, TrainConfig, build, closest, differences, split_sections, to_dict
 from asterism.recipes import known_as, origin, recipe_class
-from asterism.storage.run_folder import read_config
+from asterism.storage.run_files import read_config
 
 
 @dataclass(frozen=True)

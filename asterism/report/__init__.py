@@ -22,7 +22,8 @@ from asterism.report.configuration import configuration
 from asterism.report.picture_sheets import cases, previews
 from asterism.report.run_facts import facts
 from asterism.report.score_tables import score_tables
-from asterism.storage.run_folder import Run, RunError, read_run
+from asterism.runs.folder import Run, read_run
+from asterism.storage.run_files import RunError
 from asterism.storage.whole import write_whole
 from asterism.wording import counted, duration, number
 

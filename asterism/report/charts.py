@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from asterism.storage.run_folder import Run
+from asterism.runs.folder import Run
 
 POINTS = 400  # Points per curve; a longer log is averaged down to it.
 FEW = 40  # Up to so many points are marked one by one.

@@ -9,7 +9,7 @@ from typing import Any
 
 from asterism.config import DataConfig, TrainConfig, fields_of, to_dict
 from asterism.report.run_facts import recipe_of
-from asterism.storage.run_folder import Run
+from asterism.runs.folder import Run
 from asterism.wording import NONE
 
 MISSING = object()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asterism.storage.scores import Record, metric_title
+from asterism.runs.scores import Record, metric_title
 from asterism.wording import number
 
 

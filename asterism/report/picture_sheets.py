@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from asterism.storage.run_folder import Run, Sheet
+from asterism.runs.folder import Run, Sheet
 
 MOMENTS = 6  # Previews shown of one run, evenly chosen over it; of several runs the last of each.
 WIDEST = 2400  # Pixels; a wider sheet is reduced, or the page would be too large to pass on.

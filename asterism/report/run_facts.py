@@ -9,7 +9,7 @@ from typing import Any
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat
 from asterism.recipes import recipe_class
-from asterism.storage.run_folder import Run
+from asterism.runs.folder import Run
 from asterism.wording import NONE, amount, byte_size, counted, duration, number
 
 FIRST = ("Recipe", "Labels of", "Trained on")

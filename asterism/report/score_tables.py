@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asterism.report.heat_maps import heat_maps
-from asterism.storage.run_folder import Run
-from asterism.storage.scores import Record, metric_title, why_not_comparable
+from asterism.runs.folder import Run
+from asterism.runs.scores import Record, metric_title, why_not_comparable
 from asterism.wording import number, quantity
 
 MADE = "translated"

@@ -18,12 +18,13 @@ from asterism.inference.styles import StyleSource, Target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
 from asterism.recipes.model import load_model
+from asterism.runs.folder import Run, read_run
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.requests import TranslateRequest
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import batch_sizes
 from asterism.storage.model_file import ModelError, find_model
-from asterism.storage.run_folder import Run, RunError, read_run
+from asterism.storage.run_files import RunError
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from asterism.inference.images import fit_in, open_file, open_image
 from asterism.inference.sheets import thumbnail, to_shown
 from asterism.inference.styles import StyleSource
 from asterism.inference.translator import Translator, load
+from asterism.runs.folder import Run, read_run
 from asterism.storage.model_file import FILE_NAME, ModelError
-from asterism.storage.run_folder import Run, called, read_model, read_run
+from asterism.storage.run_files import called, read_model
 
 AT_ONCE, SAMPLES = 16, 24
 """Files of a batch that are translated together, and results of it that are shown."""

@@ -15,7 +15,7 @@ from asterism.evaluation.training import quick_evaluation
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.stargan import StarGAN
-from asterism.storage.run_folder import read_log
+from asterism.storage.run_files import read_log
 from asterism.training import train
 from tests.helpers.runs import assert_same_state, small, state
 

@@ -33,7 +33,7 @@ from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
 from asterism.signals import stop_signals
 from asterism.storage.model_file import ModelError
-from asterism.storage.run_folder import read_log
+from asterism.storage.run_files import read_log
 from tests.helpers.recipes import COUNT, SPACES, batch_of, tiny, trainer_of
 from tests.helpers.runs import assert_same_state, command, flat, small, state
 

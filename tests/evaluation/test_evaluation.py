@@ -36,7 +36,7 @@ from asterism.networks.resnet import ResNet18
 from asterism.recipes.base import Abilities
 from asterism.recipes.classifier import Classifier
 from asterism.recipes.stargan import StarGAN
-from asterism.storage.scores import read_scores, why_not_comparable
+from asterism.runs.scores import read_scores, why_not_comparable
 from tests.helpers.evaluating import CPU, JUDGE, STARGAN, TRUTH, values
 from tests.helpers.recipes import tiny
 from tests.helpers.runs import small

@@ -19,7 +19,7 @@ from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.extractors import ALEXNET, INCEPTION, LPIPS, extractor, load_lpips, perceptual
 from asterism.machine import Machine
 from asterism.metrics.alexnet import CHANNELS, LEAST_SIDE, AlexNet
-from asterism.storage.scores import read_scores, why_not_comparable
+from asterism.runs.scores import read_scores, why_not_comparable
 from tests.helpers.evaluating import CPU, values
 
 

@@ -20,7 +20,7 @@ from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes.dcgan import DCGAN
 from asterism.recipes.model import load_model
 from asterism.report import write_report
-from asterism.storage.run_folder import read_run
+from asterism.runs.folder import read_run
 from tests.helpers.evaluating import CPU, values
 
 SMALL = {

@@ -23,7 +23,7 @@ from asterism.evaluation.cache import cache_folder, read_tensor, write_tensor
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.checkpoints import chosen
 from asterism.evaluation.evaluate import evaluate
-from asterism.storage.scores import keep, read_scores, why_not_comparable
+from asterism.runs.scores import keep, read_scores, why_not_comparable
 from tests.helpers.evaluating import CPU, JUDGE, STARGAN, values
 from tests.helpers.model_files import rewrite
 

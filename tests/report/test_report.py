@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from asterism.report import write_report
 from asterism.report.charts import POINTS
 from asterism.report.picture_sheets import MOMENTS
-from asterism.storage.run_folder import RunError
+from asterism.storage.run_files import RunError
 from tests.helpers.reporting import Page, make_run, score
 
 

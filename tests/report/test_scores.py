@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from asterism.report import write_report
-from asterism.storage.scores import metric_title
+from asterism.runs.scores import metric_title
 from tests.helpers.reporting import Page, make_run, rows, score, tables
 
 

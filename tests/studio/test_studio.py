@@ -26,7 +26,7 @@ pytest.importorskip("gradio", reason="the studio needs the extra: asterism[studi
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from asterism.storage.run_folder import Run
+from asterism.runs.folder import Run
 from asterism.studio import build
 from asterism.studio.controls import AS_IT_IS, make_controls, picture_field, words
 from asterism.studio.models import StudioModel, apart, load_models

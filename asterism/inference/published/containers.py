@@ -45,7 +45,7 @@ def read_networks(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tenso
     Raises:
         ModelError: no such file, a damaged one, one that is no dict, or one whose content may run code.
     """
-    held = _open(path)
+    held = read_checkpoint(path)
     if not isinstance(held, dict):
         raise ModelError(f"{path} is not a dict of networks but {_what(held)}")
     found = {name: held[name] for name in names if _is_state_dict(held.get(name))}

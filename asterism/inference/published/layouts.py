@@ -14,12 +14,21 @@ from types import ModuleType
 import torch
 
 from asterism.config import closest
-from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, wgan
-from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, relgan, stargan, stargan_v2
-from asterism.inference.published import attgan, cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, stgan
-from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2
-from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, semistargan, stargan, stargan_v2
-from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, pix2pixhd, stargan, stargan_v2
+from asterism.inference.published import (
+    attgan,
+    cyclegan,
+    dcgan,
+    discogan,
+    ganimation,
+    pix2pix,
+    pix2pixhd,
+    relgan,
+    semistargan,
+    stargan,
+    stargan_v2,
+    stgan,
+    wgan,
+)
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asterism.recipes.settings import Settings
-from asterism.storage.run_folder import RunError, read_run
+from asterism.runs.folder import read_run
+from asterism.storage.run_files import RunError
 from tests.helpers.reporting import make_run
 
 OTHER = {"name": "stargan", "preset": None, "recipe": 5, "data": {}, "train": {}}
