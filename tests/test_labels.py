@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asterism.inference.target_words import read_target
 from asterism.labels import LabelError, LabelGroup, LabelSpace
 from asterism.objectives.classification import classification
 
@@ -88,7 +89,7 @@ def test_labels_in_words_are_read_back_as_they_were(space, seed):
     labels, _, dataset = drawn(space, 1, seed)
     named = space.named(labels[0], int(dataset))
     if named:
-        (edit,) = space.parse({name: v for name, v in named.items() if v or not space.siblings(space.index(name))})
+        (edit,) = read_target(space, {name: v for name, v in named.items() if v or not space.siblings(space.index(name))})
         assert edit.dataset == int(dataset)
         made = space.apply(edit, torch.zeros_like(labels))[0]
         torch.testing.assert_close(made, labels, rtol=1e-4, atol=1e-5)
@@ -143,12 +144,12 @@ def test_published_test_targets_switch_hair_and_flip_the_rest():
 
 
 def test_targets_from_words_keep_what_they_do_not_name():
-    (edit,) = ONE.parse("Blond_Hair, Male=no")
+    (edit,) = read_target(ONE, "Blond_Hair, Male=no")
     labels, known, dataset = ONE.apply(edit, torch.tensor([[1.0, 0, 0, 1, 1]]))
     assert labels.tolist() == [[0, 1, 0, 0, 1]]
     assert known.tolist() == [[1] * 5] and dataset.tolist() == [0]
     assert edit.name == "Blond_Hair+no-Male"
-    assert ONE.parse({"Blond_Hair": True, "Male": False}) == ONE.parse("Blond_Hair,Male=no")
+    assert read_target(ONE, {"Blond_Hair": True, "Male": False}) == read_target(ONE, "Blond_Hair,Male=no")
 
 
 def test_labels_with_commas_and_equals_signs_are_targets_too():
@@ -160,7 +161,7 @@ def test_labels_with_commas_and_equals_signs_are_targets_too():
 
 
 def test_a_target_over_two_datasets_is_two_passes_in_order():
-    happy, blond = JOINT.parse("happy,Blond_Hair")
+    happy, blond = read_target(JOINT, "happy,Blond_Hair")
     assert (happy.dataset, blond.dataset) == (1, 0)
     labels, known, dataset = JOINT.apply(happy, torch.ones(2, 10))
     assert JOINT.encode(labels, known, dataset)[0].tolist() == [0] * 5 + [0, 1, 0] + [0, 0] + [0, 1, 0]
@@ -171,7 +172,7 @@ def test_equal_names_in_two_datasets_are_qualified():
     assert space.names == ("a:x", "y", "b:x", "z")
     assert space.index("b:x") == 2 and space.index("b:z") == 3
     with pytest.raises(LabelError, match="a:x or b:x"):
-        space.parse("x")
+        read_target(space, "x")
 
 
 @pytest.mark.parametrize(
@@ -186,18 +187,18 @@ def test_equal_names_in_two_datasets_are_qualified():
 )
 def test_bad_targets_are_explained(target, message):
     with pytest.raises(LabelError, match=message):
-        ONE.parse(target)
+        read_target(ONE, target)
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_number_is_said_with_its_value_and_keeps_to_its_range():
-    (edit,) = MIXED.parse("AU12=0.8,age=40, Smiling=no")
+    (edit,) = read_target(MIXED, "AU12=0.8,age=40, Smiling=no")
     assert (dict(edit.values), edit.name) == ({2: 0.8, 3: 40, 0: False}, "AU12=0.8+age=40+no-Smiling")
     labels, known, _ = MIXED.apply(edit, torch.tensor([[1.0, 0.25, 0.0, 20.0]]))
     assert labels.tolist() == [[0, 0.25, pytest.approx(0.8), 40]] and known.tolist() == [[1] * 4]
-    assert MIXED.parse({"AU12": True, "age": "no"})[0].values == {2: 1, 3: 10}, "yes and no are the ends of the range"
+    assert read_target(MIXED, {"AU12": True, "age": "no"})[0].values == {2: 1, 3: 10}, "yes and no are the ends of the range"
     assert [MIXED.say(2, 0.9), MIXED.say(3, 12.5), MIXED.say(0, 1), MIXED.say(0, 0)] == [
         "AU12=0.9",
         "age=12.5",
@@ -206,9 +207,9 @@ def test_a_number_is_said_with_its_value_and_keeps_to_its_range():
     ]
     for words, reason in (("AU12=1.2", "from 0 to 1"), ("age=9", "from 10 to 90"), ("AU12=nan", "from 0 to 1")):
         with pytest.raises(LabelError, match=f"{words}: expected a number {reason}"):
-            MIXED.parse(words)
+            read_target(MIXED, words)
     with pytest.raises(LabelError, match="Smiling=0.5: expected yes or no"):
-        MIXED.parse("Smiling=0.5")
+        read_target(MIXED, "Smiling=0.5")
 
 
 def test_networks_see_and_say_numbers_as_shares_of_their_range():
@@ -268,9 +269,9 @@ def test_a_space_without_labels_has_codes_without_entries():
     assert EMPTY.named(labels[0]) == {} and EMPTY.single_edits(labels, 0) == [] and EMPTY.agree(labels, labels).all()
     assert classification(torch.zeros(3, 0), labels, known, EMPTY).tolist() == [0, 0, 0]
     with pytest.raises(LabelError, match="there are no labels"):
-        EMPTY.parse("Smiling")
+        read_target(EMPTY, "Smiling")
     with pytest.raises(LabelError, match="there are no labels to name"):
-        EMPTY.parse("")
+        read_target(EMPTY, "")
 
 
 def test_a_dataset_without_labels_joins_one_with_labels():
@@ -310,7 +311,7 @@ HEADS = LabelSpace(
 
 def test_a_target_ends_what_it_conflicts_with_and_nothing_else():
     with pytest.raises(LabelError, match="Bald and Bangs exclude each other: name one of them"):
-        HEADS.parse("Bald,Bangs")
+        read_target(HEADS, "Bald,Bangs")
     held = torch.tensor([[0.0, 1, 0, 1], [1, 0, 1, 0]])
     for words, wanted in (
         ("Bald", [[1, 0, 0, 1], [1, 0, 1, 0]]),
@@ -318,7 +319,7 @@ def test_a_target_ends_what_it_conflicts_with_and_nothing_else():
         ("Bangs=no", [[0, 0, 0, 1], [1, 0, 1, 0]]),  # Unlike of alternatives, none may hold.
         ("Bald,Hat", [[1, 0, 1, 1], [1, 0, 1, 0]]),
     ):
-        assert HEADS.apply(HEADS.parse(words)[0], held)[0].tolist() == wanted, words
+        assert HEADS.apply(read_target(HEADS, words)[0], held)[0].tolist() == wanted, words
     edits = dict(HEADS.single_edits(held, 0))
     assert edits["Bald"].tolist() == [[1, 0, 0, 1], [0, 0, 1, 0]]
     assert edits["Bangs"].tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]

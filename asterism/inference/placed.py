@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asterism.cuda_graphs import Recorder
 from asterism.inference.styles import StyleBook
+from asterism.inference.target_words import read_target
 from asterism.labels import Edit, LabelError
 from asterism.machine import Machine
 from asterism.recipes.model import Model
@@ -65,7 +66,7 @@ class PlacedModel:
                 f"a target is words or a dict, not {type(to).__name__}; translate to several targets one after another"
             )
         space = self.model.space
-        edits = space.parse(to)
+        edits = read_target(space, to)
         lacking, targets = self.model.unreachable, ", ".join(self.labels)
         for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
             if holds and name in lacking:

@@ -52,7 +52,7 @@ def complete(
         known: per picture what is stated (see `stated`).
         classify: gives class logits [N, L]; called only where something is not stated. None: there is no class head.
         told: what the model is told, as `Abilities.told`: of a difference the targets depend on the labels that they name,
-            and their alternatives; of a change on none.
+            their alternatives and what these end; of a change on none; where a strength slides a code (`slide`), on all.
 
     Raises:
         LabelError: something must be predicted and there is no class head; names what to state.

@@ -16,7 +16,6 @@ Shapes: N batch, L labels of all the groups, M datasets. L is 0 for datasets wit
 from __future__ import annotations
 
 import difflib
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +70,7 @@ class LabelSpace:
             twice = next(p for p, n in Counter(pairs).items() if n > 1)
             raise LabelError(f"label {twice[1]!r} stands twice in dataset {twice[0]!r}")
         self._index = {f"{d}:{label}": i for i, (d, label) in enumerate(pairs)} | {n: i for i, n in enumerate(self.names)}
-        self._dataset_of = tuple(self.datasets.index(d) for d, _ in pairs)
+        self.dataset_of = tuple(self.datasets.index(d) for d, _ in pairs)
         self._group_of = tuple(group for group in self.groups for _ in group.labels)
         self._numbers = [pair for pair in zip(self.groups, self.spans, strict=True) if pair[0].kind == "number"]
 
@@ -163,7 +162,7 @@ class LabelSpace:
 
     def known(self, dataset: Tensor) -> Tensor:
         """Return `known` [N, L] for pictures whose dataset is fully labelled, from `dataset` [N]."""
-        owner = torch.tensor(self._dataset_of, device=dataset.device)
+        owner = torch.tensor(self.dataset_of, device=dataset.device)
         return (owner[None, :] == dataset[:, None]).float()
 
     def encode(self, labels: Tensor, known: Tensor, dataset: Tensor) -> Tensor:
@@ -259,63 +258,14 @@ class LabelSpace:
         Raises:
             LabelError: unknown label, a value that is neither yes nor no, or a number outside its range.
         """
-        return {(i := self.index(name)): self._group_of[i].read(name, value) for name, value in self._named(words).items()}
+        return {(i := self.index(name)): self._group_of[i].read(name, value) for name, value in self.words_of(words).items()}
 
-    def _named(self, words: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    def words_of(self, words: str | Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is said of each label, as `values` understands it, unread."""
         if isinstance(words, Mapping):
             return words
         parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
         return dict((part, "yes") if part in self._index else _pair(part) for part in parts)
-
-    def parse(self, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:
-        """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,AU12=0.8`, or {"Blond_Hair": True}.
-
-        `Smiling=0.5`, of a label that is no number, asks for half of the change to Smiling.
-
-        Returns:
-            One edit per dataset that the target names, in the order named: no code with two mask bits was ever
-            trained, so a target over two datasets is two passes.
-
-        Raises:
-            LabelError: unknown label, a value that it cannot have, a contradiction, or a choice that is only switched off.
-        """
-        named = self._named(target)
-        strengths = {name: s for name, value in named.items() if (s := self._strength(name, value)) is not None}
-        wanted = self.values({**named, **dict.fromkeys(strengths, True)})
-        asked = {self.index(name): s for name, s in strengths.items()}
-        if not wanted:
-            valid = f"name one or more of: {', '.join(self.names)}" if self.names else "there are no labels to name"
-            raise LabelError(f"the target is empty; {valid}")
-        passes: dict[int, dict[int, float]] = {}
-        for index, value in wanted.items():
-            passes.setdefault(self._dataset_of[index], {})[index] = value
-        for values in passes.values():
-            self._check(values)
-        parts = [(d, values, {i: asked[i] for i in values if i in asked}) for d, values in passes.items()]
-        return tuple(Edit(d, values, self._file_name(values, part), part) for d, values, part in parts)
-
-    def _strength(self, name: str, value: Any) -> float | None:
-        """Return how much of a label's change is asked for; none for a number's value, and for yes and no, 1 and 0."""
-        try:
-            strength = float(value)
-        except (TypeError, ValueError):
-            return None
-        return None if self.index(name) in self.numbers or strength in (0, 1) or not math.isfinite(strength) else strength
-
-    def _file_name(self, values: Mapping[int, float], strengths: Mapping[int, float]) -> str:
-        words = (self.say(i, v) if v or i in self.numbers else f"no-{self.names[i]}" for i, v in values.items())
-        words = (f"{word}={strengths[i]:g}" if i in strengths else word for i, word in zip(values, words, strict=True))
-        return "+".join(words).replace(":", ".").replace("/", "-").replace("\\", "-").replace(" ", "_")
-
-    def _check(self, values: Mapping[int, float]) -> None:
-        for choice in (*self.alternatives, *self.conflicts):
-            on = [self.names[i] for i in choice if values.get(i)]
-            off = [self.names[i] for i in choice if values.get(i) is False]
-            if len(on) > 1:
-                raise LabelError(f"{' and '.join(on)} exclude each other: name one of them")
-            if off and not on and choice in self.alternatives:
-                others = [self.names[i] for i in choice if self.names[i] not in off]
-                raise LabelError(f"{off[0]} can only be replaced: name one of {', '.join(others)} instead")
 
     def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
