@@ -56,7 +56,7 @@ class _Reflected(torch.autograd.Function):
             return *(next(found) if want else None for want in wanted), None
         wide = _reflected(x, reach)
         if winograd.pays(x, weight, 1, reach):
-            of_wide = winograd.input_gradient(g, weight) if wanted[0] else None
+            of_wide = _full(g, weight) if wanted[0] else None
             of_w = winograd.weight_gradient(wide, g) if wanted[1] else None
             of_bias = g.sum((0, 2, 3)) if wanted[2] else None
         else:
@@ -64,6 +64,13 @@ class _Reflected(torch.autograd.Function):
                 g, wide, weight, [len(weight)], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted
             )
         return _folded(of_wide, reach) if wanted[0] else None, of_w, of_bias, None
+
+
+def _full(g: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient [N, C, H + 2, W + 2] of a 3x3 convolution's padded input; whole tiles are made, and cut."""
+    height, width = (side + 2 for side in g.shape[2:])
+    wide = F.pad(g, (2, 2 - width % -winograd.TILE, 2, 2 - height % -winograd.TILE))
+    return winograd.outputs(wide, winograd.turned(weight))[:, :, :height, :width]
 
 
 def _reflected(x: Tensor, reach: int) -> Tensor:

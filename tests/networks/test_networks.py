@@ -12,9 +12,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from asterism.engine.distributed import Processes
 from asterism.engine.optimizers import Optimizers
 from asterism.networks.cpu import convolution, normalization, winograd
-from asterism.networks.cpu.convolution import convolve, transpose
+from asterism.networks.cpu.convolution import ConvTranspose2d, convolve, transpose
 from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
 from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
+from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator
 from asterism.networks.stargan_v2 import of_domain
@@ -315,3 +316,54 @@ def test_casts_of_weights_follow_the_weights():
             weight.grad.mul_(1e6)
         optimizers.set_rates(1e3)  # Far enough for a stale cast to show.
         optimizers.step(("discriminator",), Processes())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("kernel", "outputs"), [(3, 6), (7, 6), (7, 3)])
+def test_reflected_convolutions_are_a_reflection_and_a_convolution(kernel, outputs, layout):
+    layer = ReflectedConv2d(5, outputs, kernel).double()
+    x = numbers(2, 5, 12, 9, layout=layout)
+    plain = F.conv2d(F.pad(x, (kernel // 2,) * 4, mode="reflect"), layer.weight, layer.bias)
+    agree(layer(x), plain, [x, layer.weight, layer.bias])
+
+
+def test_reflected_convolutions_take_fewer_multiplications_in_float32(monkeypatch):
+    """Of maps that are no whole number of tiles in the backward pass; rounding as in the zero-padded ones."""
+    taken = []
+    real = winograd.outputs
+    monkeypatch.setattr(winograd, "outputs", lambda *a: taken.append(1) or real(*a))
+    layer = ReflectedConv2d(128, 128, 3).to(memory_format=torch.channels_last)
+    x = numbers(2, 128, 24, 24, layout=torch.channels_last).detach().float().requires_grad_()
+    exact = layer.weight.detach().double().requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    y, plain = layer(x), F.conv2d(F.pad(wide, (1,) * 4, mode="reflect"), exact, layer.bias.detach().double())
+    g = numbers(*plain.shape, seed=2).detach()
+    found = [y, *torch.autograd.grad(y, [x, layer.weight], g.float())]
+    assert len(taken) == 2
+    for mine, truth in zip(found, [plain, *torch.autograd.grad(plain, [wide, exact], g)], strict=True):
+        assert float((mine.double() - truth).norm() / truth.norm()) < 2e-5
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("side", "kernel", "padding", "odd"), [(1, 4, 1, 0), (2, 4, 1, 0), (8, 3, 1, 1), (9, 4, 1, 0)])
+def test_transposed_convolutions_equal_the_librarys(side, kernel, padding, odd, layout):
+    layer = ConvTranspose2d(6, 5, kernel, 2, padding, output_padding=odd).double()
+    x = numbers(3, 6, side, side, layout=layout)
+    plain = F.conv_transpose2d(x, layer.weight, layer.bias, 2, padding, odd)
+    agree(layer(x), plain, [x, layer.weight, layer.bias])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (3, 2, 1), (4, 1, 1), (1, 1, 0)])
+def test_gradients_of_weights_by_products_equal_the_librarys(kernel, stride, padding, layout, monkeypatch):
+    """In float32, on processors where it is faster; here on all, and in blocks of a few rows."""
+    monkeypatch.setattr(convolution, "NARROW", True)
+    monkeypatch.setattr(convolution, "BLOCK", 20_000)
+    x, w = numbers(2, 6, 31, 24, layout=layout), numbers(8, 6, kernel, kernel, layout=layout, seed=1)
+    exact = F.conv2d(x, w, None, stride, padding)
+    g = numbers(*exact.shape, seed=2).detach()
+    narrow = [t.detach().float().requires_grad_() for t in (x, w)]
+    y = convolve(*narrow, None, stride, padding)
+    assert y.grad_fn.name() == "_ConvolutionBackward"
+    for mine, truth in zip(torch.autograd.grad(y, narrow, g.float()), torch.autograd.grad(exact, [x, w], g), strict=True):
+        assert float((mine.double() - truth).norm() / truth.norm()) < 1e-5

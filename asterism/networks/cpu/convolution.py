@@ -1,6 +1,4 @@
-"""Convolutions that are matrix products where that is faster: on CPUs, for maps of a few pixels with many channels.
-
-In float32 there are also 3x3 convolutions of larger maps with fewer multiplications (`networks/cpu/winograd.py`).
+"""Convolutions as matrix products where these are faster on CPUs; in float32 see `networks/cpu/winograd.py` as well.
 
 oneDNN, which computes PyTorch's convolutions on CPUs, works along the rows of a map. It reaches the machine's matrix rate on
 large maps and a tenth of it on maps of 2 x 2 to 8 x 8 pixels, above all for gradients of weights (docs/performance.md). There
@@ -36,38 +34,8 @@ BLOCK = 2**20
 """Values of patches that are gathered at a time for such a gradient, so that they stay in the cache."""
 
 
-class KeptWeight(nn.Module):
-    """A layer that keeps its weight as its uses take it."""
-
-    weight: nn.Parameter
-    _kept: tuple[Any, Any, Any] = (None, None, None)
-
-    def kept(self, x: Tensor, make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Return make(weight) in autocast's precision, made once for all uses between two changes of the weight.
-
-        Only by hand: a compiler sees all uses, and what is kept may not outlive a captured graph.
-        """
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
-        if not handwritten.applies(x):
-            return self.weight if make is None else make(self.weight)
-        graph = self.weight.requires_grad and not torch.is_inference_mode_enabled()
-        made_for = (self.weight._version, self.weight.data_ptr(), dtype, graph, torch.is_inference_mode_enabled())
-        weight, was_for, made = self._kept
-        if weight is not self.weight or was_for != made_for:
-            with torch.set_grad_enabled(graph):
-                made = (self.weight if make is None else make(self.weight)).to(dtype)
-            self._kept = (self.weight, made_for, made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and files of the layer hold nothing kept, since that may belong to a graph."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
-
-
-class Conv2d(KeptWeight, nn.Conv2d):
+class Conv2d(nn.Conv2d):
     """PyTorch's layer, through `convolve`, and its transpose; zero padding, no groups."""
-
-    padding: tuple[int, int]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, O, h, w]."""
@@ -86,21 +54,42 @@ class Conv2d(KeptWeight, nn.Conv2d):
         """
         return self.kept(x) if handwritten.applies(x) and _small(size, self.stride[0]) else self.weight
 
+    def kept(self, x: Tensor, make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return make(weight) in autocast's precision, made once for all uses between two changes of the weight.
 
-class ConvTranspose2d(KeptWeight, nn.ConvTranspose2d):
-    """PyTorch's layer; of small maps through `transpose`. Zero padding, no groups."""
+        Only by hand: a compiler sees all uses, and what is kept may not outlive a captured graph.
+        """
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
+        if not handwritten.applies(x):
+            return self.weight if make is None else make(self.weight)
+        graph = self.weight.requires_grad and not torch.is_inference_mode_enabled()
+        made_for = (self.weight._version, self.weight.data_ptr(), dtype, graph, torch.is_inference_mode_enabled())
+        weight, was_for, made = self._kept
+        if weight is not self.weight or was_for != made_for:
+            with torch.set_grad_enabled(graph):
+                made = (self.weight if make is None else make(self.weight)).to(dtype)
+            self._kept = (self.weight, made_for, made)
+        return made
 
     padding: tuple[int, int]
+    _kept: tuple[Any, Any, Any] = (None, None, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and files of the layer hold nothing kept, since that may belong to a graph."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """PyTorch's layer, through `transpose` where that pays; zero padding, no groups."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map [N, O, h, w] to [N, C, H, W]."""
-        stride, padding = self.stride[0], self.padding[0]
+        stride, padding = self.stride[0], int(self.padding[0])
         if not handwritten.applies(x) or not _gradient_pays(x, self.weight, x.shape[2:], stride):
             return super().forward(x, output_size)
         sides = zip(x.shape[2:], self.kernel_size, self.output_padding, strict=True)
         size = tuple((few - 1) * stride - 2 * padding + k + odd for few, k, odd in sides)
-        weight = self.kept(x) if _small(x.shape[2:], stride) else self.weight
-        y = transpose(x, weight, size, stride, padding)
+        y = transpose(x, self.weight, size, stride, padding)
         return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
 
@@ -237,20 +226,18 @@ def _fold(columns: Tensor, g: Tensor, weight: Tensor, stride: int, padding: int,
 
 def _weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
     """Return the gradient of the weights, [O, C, k, l]."""
-    shape = (g.shape[1], x.shape[1], *kernel)
     if _small(g.shape[2:], stride):
         product = _rows(g).t() @ _patches(x, kernel, stride, padding)
     elif not NARROW or x.dtype != torch.float32:  # Asked for inside the derivative of a small one.
-        return conv2d_weight(x, shape, g, stride, padding)
+        return conv2d_weight(x, (g.shape[1], x.shape[1], *kernel), g, stride, padding)
     else:
         wide = F.pad(x, (padding,) * 4)
-        product = x.new_zeros(shape[0], shape[1] * kernel[0] * kernel[1])
+        product = x.new_zeros(g.shape[1], x.shape[1] * kernel[0] * kernel[1])
         lines = max(1, BLOCK // (product.shape[1] * g.shape[3]))
         for one, of_one in zip(wide.split(1), g.split(1), strict=True):
             for i, part in enumerate(of_one.split(lines, 2)):
-                first = i * lines * stride
-                seen = one[:, :, first : first + (part.shape[2] - 1) * stride + kernel[0]]
-                product = product.addmm(_rows(part).t(), _patches(seen, kernel, stride, 0, part.shape[3]))
+                seen = one[:, :, i * lines * stride : (i * lines + part.shape[2] - 1) * stride + kernel[0]]
+                product.addmm_(_rows(part).t(), _patches(seen, kernel, stride, 0, part.shape[3]))
     return product.view(g.shape[1], *kernel, x.shape[1]).permute(0, 3, 1, 2)
 
 

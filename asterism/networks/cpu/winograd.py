@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_weight
 
 TILE = 4
 """Side of the outputs that are made at a time."""
@@ -80,16 +79,12 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        if of_weight and torch.is_grad_enabled():  # To be differentiated again.
-            of_w = conv2d_weight(x, weight.shape, g, padding=1)
-        else:
-            of_w = weight_gradient(_surrounded(x), g) if of_weight else None
+        of_w = weight_gradient(_surrounded(x), g) if of_weight else None
         return convolve(g, turned(weight)) if of_x else None, of_w, g.sum((0, 2, 3)) if of_bias else None
 
 
-def _surrounded(x: Tensor, before: int = 1, after: tuple[int, int] = (1, 1)) -> Tensor:
-    """Put zeros around maps: so many above and to the left, so many below and to the right."""
-    return F.pad(x.permute(0, 2, 3, 1), (0, 0, before, after[1], before, after[0])).permute(0, 3, 1, 2)
+def _surrounded(x: Tensor) -> Tensor:
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)
 
 
 def outputs(x: Tensor, weight: Tensor) -> Tensor:
@@ -102,13 +97,6 @@ def outputs(x: Tensor, weight: Tensor) -> Tensor:
         products = torch.bmm(_transformed(tiles, inputs), u)
         part.copy_(_by_tile(outputs, products.transpose(0, 1)).view(part.shape))
     return y.permute(0, 3, 1, 2)
-
-
-def input_gradient(g: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of x, [N, C, H + 2, W + 2], in `outputs`."""
-    height, width = (side + 2 for side in g.shape[2:])
-    wide = _surrounded(g, 2, (2 - height % -TILE, 2 - width % -TILE))
-    return outputs(wide, turned(weight))[:, :, :height, :width]
 
 
 def weight_gradient(x: Tensor, g: Tensor) -> Tensor:
