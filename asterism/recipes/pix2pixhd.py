@@ -184,13 +184,12 @@ class Pix2PixHD(Recipe):
     def _phases(self, making: list[str]) -> tuple[Phase, ...]:
         """With enhancers: where each phase ends, and what begins it with a new Adam, as the published runs do."""
         first, second = self.config.global_steps, self.config.global_steps + self.config.enhancer_steps
-        others = tuple(n for n in making if n == "encoder")
-        phases = [Phase("all")]
-        if self.config.enhancers and second > first:
-            phases = [Phase("enhancer", second, ("discriminator", *others)), Phase("all", resets=tuple(making))]
+        phases = []
         if self.config.enhancers and first:
-            phases.insert(0, Phase("global", first))
-        return tuple(phases)
+            phases.append(Phase("global", first))
+        if self.config.enhancers and second > first:
+            phases.append(Phase("enhancer", second, ("discriminator", *(n for n in making if n == "encoder"))))
+        return *phases, Phase("all", resets=tuple(making))
 
     def optimizers(self) -> dict[str, Adam]:
         """Adam with beta1 = 0.5 for all, and a rate of its own for the centres of features."""

@@ -177,6 +177,7 @@ def test_phases_follow_the_configuration():
         )
     ]
     assert names == [["all"], ["global", "enhancer", "all"], ["enhancer", "all"], ["global", "all"], ["all"]]
+    assert tiny(enhancers=1, enhancer_steps=0).phases[1].resets == ("generator", "enhancer")
 
 
 def test_two_enhancers_double_twice():
