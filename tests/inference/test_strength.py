@@ -12,7 +12,6 @@ from asterism.config import ConfigError
 from asterism.inference.folder import translate_folder
 from asterism.inference.grid import draw_grid
 from asterism.inference.interpolation import interpolate_files
-from asterism.inference.target_words import read_target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError, LabelSpace
 from asterism.recipes import RECIPES
@@ -45,14 +44,14 @@ def told(model: Translator, to: str | dict, **how) -> list[list[float]]:
 
 
 def test_a_target_reads_strengths_beside_values():
-    (edit,) = read_target(SPACE, "Glasses=0.5,Blond_Hair=1")
+    (edit,) = SPACE.parse("Glasses=0.5,Blond_Hair=1")
     assert (edit.values, edit.strengths, edit.name) == ({2: True, 1: True}, {2: 0.5}, "Glasses=0.5+Blond_Hair")
-    assert read_target(SPACE, {"Glasses": 0.5})[0].strengths == {2: 0.5}
-    assert [read_target(SPACE, f"Glasses={word}")[0].values for word in ("0", "no", "1")] == [{2: False}, {2: False}, {2: True}]
+    assert SPACE.parse({"Glasses": 0.5})[0].strengths == {2: 0.5}
+    assert [SPACE.parse(f"Glasses={word}")[0].values for word in ("0", "no", "1")] == [{2: False}, {2: False}, {2: True}]
     numbers = LabelSpace.from_text("a:binary:Male")
     for words in ("Male=much", "Male=nan"):
         with pytest.raises(LabelError, match="expected yes or no"):
-            read_target(numbers, words)
+            numbers.parse(words)
 
 
 def test_each_label_of_relgan_has_its_own_strength():
