@@ -40,6 +40,12 @@ class BatchNorm2d(nn.BatchNorm2d):
         return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum or 0.0, self.eps)
 
 
+def moved(running: Tensor, now: Tensor, share: float, weight: Tensor) -> None:
+    """Move running statistics by a share towards those of this pass, if its network trains; `weight` is the norm's."""
+    if torch.is_grad_enabled() and weight.requires_grad and not _frozen:
+        running.lerp_(now.detach().to(running.dtype), share)
+
+
 @contextlib.contextmanager
 def frozen_statistics() -> Iterator[None]:
     """Within it, no running statistics move: a pass is made again whose first time moved them."""

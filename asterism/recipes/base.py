@@ -181,7 +181,7 @@ class Recipe(nn.Module):
     protocol: ClassVar[str] = "stargan"
     advised_batch: ClassVar[int] = 1
     labelled: ClassVar[bool] = True
-    coupled: ClassVar[bool] = False
+    coupled: bool = False
     num_domains: ClassVar[int | None] = None
     calls_out: bool = False
     updates: tuple[Update, ...]

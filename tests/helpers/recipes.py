@@ -41,6 +41,9 @@ SIZE = 32
 TINY = {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 3, "critic_conv_dim": 4}
 
 
+TINY |= {"discriminator_widths": (4, 4, 8), "interpolation_channels": 4}
+
+
 TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "latent_dim": 4, "penalty_every": 1}
 
 
