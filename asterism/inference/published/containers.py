@@ -21,7 +21,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: no such file, a damaged one, or one that holds anything but tensors by name.
     """
-    held = _open(path)
+    held = read_checkpoint(path)
     if not _is_state_dict(held):
         raise ModelError(f"{path} is not a bare state dict (tensors by name) but {_what(held)}")
     return {str(key): tensor for key, tensor in held.items()}
@@ -33,7 +33,7 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     Raises:
         ModelError: no such file, a damaged one, or one of another structure.
     """
-    held = _open(path)
+    held = read_checkpoint(path)
     if not isinstance(held, dict) or not held or not all(_is_state_dict(inner) for inner in held.values()):
         raise ModelError(f"{path} is not a dict of state dicts (tensors by name, by network) but {_what(held)}")
     return {str(n): {str(key).removeprefix("module."): t for key, t in inner.items()} for n, inner in held.items()}
@@ -50,7 +50,12 @@ def with_counts(weights: Weights) -> dict[str, Tensor]:
     return result
 
 
-def _open(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
+    """Read a checkpoint of any structure, with nothing in it but tensors and plain values.
+
+    Raises:
+        ModelError: no such file, or a damaged one, or one that holds more.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
