@@ -33,6 +33,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--style", action="append", type=int, default=[], metavar="SEED", help="seed of a style, one column each"
     )
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
+    parser.add_argument(
+        "--strength",
+        action="append",
+        type=float,
+        default=[],
+        metavar="S",
+        help="how much of the change, one column each: 0 is none, 1 all of it; Aster, RelGAN",
+    )
     parser.add_argument("--side", type=int, default=128, metavar="N", help="side of a cell in pixels [128]")
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
@@ -57,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         styles=args.style,
         like=args.like,
         truncation=args.truncation,
+        strengths=args.strength,
         side=args.side,
         fit=args.fit,
         labels=args.labels,

@@ -1,4 +1,4 @@
-"""`asterism interpolate`: translate pictures in styles between given styles."""
+"""`asterism interpolate`: translate pictures in styles between given styles, or by strengths from 0 on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "translate pictures in styles between given styles"
+ABOUT = "translate pictures in styles between given styles, or in growing strength"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncation", type=float, default=1.0, metavar="PSI", help="1: the styles; 0: the domain's mean style"
     )
-    parser.add_argument("--strength", type=float, default=1.0, help="1: the styles; 0: the source's own, a reconstruction")
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="1: the styles; 0: the source's own, a reconstruction. Models that are told a strength: from 0 to this one [1]",
+    )
     parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain of the source")
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
@@ -63,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     looks = [
         translator.style(**({"seed": given} if isinstance(given, int) else {"like": given}), **shared) for given in args.styles
     ]
+    grows = translator.recipe.abilities.by_strength and not args.styles and args.steps > 0
     summary = interpolate_files(
         translator,
         args.images,
@@ -71,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         kind=args.format,
         steps=args.steps,
+        strengths=[args.strength * step / args.steps for step in range(args.steps + 1)] if grows else (),
         side=args.side,
         fps=args.fps,
         fit=args.fit,

@@ -8,6 +8,7 @@ Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,7 +42,9 @@ def translate_each(placed: PlacedModel, x: Tensor, targets: Sequence[Target], kn
 
 
 def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Tensor, masks: tuple[Tensor, ...] = ()) -> Tensor:
-    """Run the passes of each picture's target: over two datasets two passes, in its order, and one if told the change.
+    """Run the passes of each picture's target: over two datasets two passes, in its order.
+
+    A model that is told the change takes one for all labels that change by the same strength.
 
     Args:
         x: [N, C, h, w] on the device.
@@ -51,12 +54,14 @@ def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Te
     """
     space, recipe = placed.model.space, placed.recipe
     at_once = recipe.abilities.told == "change"
-    for number in range(1 if at_once else max(len(target.edits) for target in targets)):
-        rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
-        those = [targets[i] for i in rows]
+    plans = {id(target): _by_strength(target) if at_once else _by_dataset(target) for target in targets}
+    for number in range(max(map(len, plans.values()))):
+        rows = [i for i, target in enumerate(targets) if number < len(plans[id(target)])]
+        those = [plans[id(targets[i])][number] for i in rows]
         source = labels if len(rows) == len(x) else labels[rows]
-        wanted = _changes(space, those, x) if at_once else _batch(space, [target.edits[number] for target in those], source)
-        strength = torch.tensor([[target.strength] for target in those], device=x.device)
+        wanted = _changes(space, those, x) if at_once else _batch(space, [target.edits[0] for target in those], source)
+        strength = torch.tensor([_strengths(space, target) for target in those], device=x.device)
+        strength = strength[:, :1] if at_once else strength
         told = recipe.condition(wanted, source, strength)
         own = x if len(rows) == len(x) else x[rows]
         s = _styles(placed, own, those, told) if recipe.abilities.style else None
@@ -92,6 +97,32 @@ def own_labels(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known:
         rows = [source_labels.complete(space, [own], [to], None, told) for own, to in zip(known, edits, strict=True)]
         return torch.cat(rows).to(x.device)
     return source_labels.complete(space, known, edits, classify, told).to(x.device)
+
+
+def _by_dataset(target: Target) -> list[Target]:
+    return [replace(target, edits=(edit,)) for edit in target.edits]
+
+
+def _by_strength(target: Target) -> list[Target]:
+    """Divide a target into targets whose labels change by one strength each."""
+    strengths = dict.fromkeys(edit.strengths.get(i, 1.0) for edit in target.edits for i in edit.values)
+    result = []
+    for strength in strengths:
+        parts = [
+            (edit, {i: v for i, v in edit.values.items() if edit.strengths.get(i, 1.0) == strength}) for edit in target.edits
+        ]
+        edits = tuple(replace(edit, values=values, strengths={}) for edit, values in parts if values)
+        result.append(replace(target, edits=edits, strength=target.strength * strength))
+    return result
+
+
+def _strengths(space: LabelSpace, target: Target) -> list[float]:
+    """Return by how much each label [L] is to change; alternatives go by the one that is named."""
+    result = [target.strength] * space.num_labels
+    for index, strength in ((i, s) for edit in target.edits for i, s in edit.strengths.items()):
+        for i in space.siblings(index) or (index,):
+            result[i] = target.strength * strength
+    return result
 
 
 def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:

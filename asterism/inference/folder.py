@@ -44,15 +44,18 @@ class Summary:
         written: the files written, in order.
         skipped: the pictures left out since they are broken, with the reason.
         clipped: the pictures with more than `CLIPPED` of their values beyond the model's range, with the share.
+        beyond: what the user should know of the strength.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     clipped: list[tuple[Path, float]] = field(default_factory=list)
+    beyond: str = ""
 
     def __str__(self) -> str:
         """Say it in words, a line for every picture left out, and one for all that were clipped."""
         broken = [f"left out: {path}: {reason}" for path, reason in self.skipped]
+        broken += [self.beyond] if self.beyond else []
         if self.clipped:
             worst = sorted(self.clipped, key=lambda found: -found[1])
             broken.append(
@@ -135,7 +138,7 @@ def translate_folder(
     check_results([path for path, _ in sources], expected, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
 
-    summary = Summary()
+    summary = Summary(beyond=beyond_learnt(targets))
     inside: deque[int] = deque()  # Which pictures the translator holds, in its order.
     threads = min(8, os.cpu_count() or 1)
     bar = Progress(
@@ -179,6 +182,11 @@ def translate_folder(
             _finish(writing, summary)
         bar.update(task, completed=len(sources))
     return summary
+
+
+def beyond_learnt(targets: Sequence[Target]) -> str:
+    """Return what the user should know of the targets' strengths; empty where all were learnt."""
+    return next((target.beyond for target in targets if target.beyond), "")
 
 
 def find_pictures(inputs: Sequence[Path], out: Path) -> list[tuple[Path, str]]:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, read
-from asterism.inference.folder import FolderError, Summary, find_pictures
+from asterism.inference.folder import FolderError, Summary, beyond_learnt, find_pictures
 from asterism.inference.images import Picture, as_stored, open_file, to_array
 from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
@@ -30,6 +30,7 @@ def draw_grid(
     styles: Sequence[int] = (),
     like: Sequence[str | os.PathLike[str]] = (),
     truncation: float = 1.0,
+    strengths: Sequence[float] = (),
     side: int = 128,
     fit: str = "letterbox",
     labels: str | Mapping[str, Any] | None = None,
@@ -48,13 +49,14 @@ def draw_grid(
         styles, like: seeds, then reference pictures and folders of them: a column each, in every target; references are
             read as pictures of the target. Without any, recipes with styles show the mean style.
         truncation: as for `Translator.translate`.
+        strengths: for recipes that are told a strength: a column each, in every target.
         side: of a cell, in pixels; pictures are scaled to fit and never cropped.
         fit, labels, batch_size, overwrite: as for `translate_folder`.
 
     Raises:
         ConfigError: no room for a cell.
         FolderError: no such input, another ending than .png, or a file that is there already.
-        ModelError: a recipe that does not translate, or styles for one without.
+        ModelError: a recipe that does not translate, styles for one without, or strengths for one that is told none.
         PictureError: a reference that cannot be read.
         LabelError: as for `translate_folder`.
     """
@@ -68,19 +70,23 @@ def draw_grid(
         raise ConfigError(f"a cell of {side} pixels is too small; 16 or more")
     picture = translator.model.picture
     (own,) = stated(translator.model.space, labels, 1)
-    looks: list[tuple[Any, Image.Image]] = []
+    translator.check_strengths(strengths)
+    looks: list[tuple[Any, float, Image.Image]] = []
+    for strength in strengths:
+        looks.append((None, strength, heading(f"strength {strength:g}", side)))
     for seed in styles:
-        looks.append((translator.style(seed=seed, truncation=truncation), heading(f"seed {seed}", side)))
+        looks.append((translator.style(seed=seed, truncation=truncation), 1.0, heading(f"seed {seed}", side)))
     for path, _ in find_pictures([Path(p) for p in like], out) if like else []:
         try:
             look = translator.style(like=path, truncation=truncation, fit=fit)
-            looks.append((look, thumbnail(as_stored(read(path, picture.channels), picture), picture, side)))
+            looks.append((look, 1.0, thumbnail(as_stored(read(path, picture.channels), picture), picture, side)))
         except PictureError as error:
             raise PictureError(f"reference {path}: {str(error).removeprefix(f'{path}: ')}") from error
     wanted = list(to) or list(translator.labels)
-    targets = [Target(edits, look) for edits in map(translator.parse, wanted) for look in [s for s, _ in looks] or [None]]
+    looked = [(look, strength) for look, strength, _ in looks] or [(None, 1.0)]
+    targets = [Target(edits, look, strength) for edits in map(translator.parse, wanted) for look, strength in looked]
     sources = find_pictures([Path(i) for i in inputs], out)
-    summary = Summary()
+    summary = Summary(beyond=beyond_learnt(targets))
 
     def opened() -> Iterator[Picture]:
         for path, _ in sources:
@@ -90,7 +96,7 @@ def draw_grid(
                 summary.skipped.append((path, str(error)))
 
     with png_rows(out, (1 + len(targets)) * (side + 2 * MARGIN)) as append:
-        for heads in _headings(wanted, [head for _, head in looks], side):
+        for heads in _headings(wanted, [head for *_, head in looks], side):
             append(row([None, *heads], side))
         for source, made in translator.stream(opened(), targets, fit=fit, batch_size=batch_size):
             cells = [thumbnail(to_array(y, picture), picture, side) for y in made]

@@ -1,4 +1,4 @@
-"""Translate pictures in styles between given styles, as strips, GIFs, videos or frames."""
+"""Translate pictures in styles between given styles, or in growing strength, as strips, GIFs, videos or frames."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError
-from asterism.inference.folder import Summary, check_results, find_pictures
+from asterism.inference.folder import Summary, beyond_learnt, check_results, find_pictures
 from asterism.inference.images import open_file, to_array
 from asterism.inference.sequence import ENDINGS, check_kind, write_sequence
 from asterism.inference.source_labels import stated
-from asterism.inference.styles import StyleSource, line
+from asterism.inference.styles import StyleSource, Target, line
 from asterism.inference.translator import Translator
 
 
@@ -27,6 +27,7 @@ def interpolate_files(
     *,
     kind: str = "strip",
     steps: int = 8,
+    strengths: Sequence[float] = (),
     side: int | None = None,
     fps: float = 12,
     fit: str = "letterbox",
@@ -34,17 +35,18 @@ def interpolate_files(
     batch_size: int = 16,
     overwrite: bool = False,
 ) -> Summary:
-    """Write, for every picture, its translations on the way through some styles, one picture after the other.
+    """Write, for every picture, its translations on the way through some styles, or strengths, one after the other.
 
-    Writes `<path below the input folder, without suffix>__<target>-styles` with the kind's ending.
+    Writes `<path below the input folder, without suffix>__<target>-styles`, or `-strengths`, with the kind's ending.
 
     Args:
         inputs: picture files and folders; folders are searched through.
         to: the target, as for `Translator.translate`.
-        looks: two or more, in order, from `Translator.style` and `between`.
+        looks: two or more, in order, from `Translator.style` and `between`; none with strengths.
         out: folder for the results.
         kind: `strip` (a PNG row, the source first), `gif`, `mp4`, or `frames` (a folder of pictures).
         steps: from each style to the next.
+        strengths: for recipes that are told a strength: one picture each, in order.
         side: longest side of what is drawn, in pixels; none: the picture's own, for a strip 256.
         fps: frames per second, of gif and mp4.
         fit, labels, batch_size, overwrite: as for `translate_folder`.
@@ -54,25 +56,30 @@ def interpolate_files(
         FolderError, LabelError, ModelError: as for `translate_folder`.
     """
     check_kind(kind)
-    if len(looks) < 2 or steps < 1:
+    translator.check_strengths(strengths)
+    if not strengths and (len(looks) < 2 or steps < 1):
         raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(looks)} and {steps}")
     if fps <= 0 or (side is not None and side < 1):
         raise ConfigError(f"frames per second and side are positive; given {fps} and {side}")
     out, picture = Path(out), translator.model.picture
-    edits, way = translator.parse(to), line(looks, steps)
+    edits, way = translator.parse(to), [] if strengths else line(looks, steps)
+    targets = [Target(edits, None, strength) for strength in strengths]
     (own,) = stated(translator.model.space, labels, 1)
     sources = find_pictures([Path(i) for i in inputs], out)
     target = "+".join(edit.name for edit in edits)
-    results = [out / f"{name}__{target}-styles{ENDINGS[kind]}" for _, name in sources]
+    results = [out / f"{name}__{target}-{'strengths' if strengths else 'styles'}{ENDINGS[kind]}" for _, name in sources]
     check_results([path for path, _ in sources], [[path] for path in results], out, overwrite)
-    summary = Summary()
+    summary = Summary(beyond=beyond_learnt(targets))
     for (path, _), result in zip(sources, results, strict=True):
         try:
             opened = replace(open_file(path, picture), labels=own)
         except PictureError as error:
             summary.skipped.append((path, str(error)))
             continue
-        made = translator.in_each(opened, edits, way, fit=fit, batch_size=batch_size)
+        if strengths:
+            made = (y for _, row in translator.stream([opened], targets, fit=fit) for y in row)
+        else:
+            made = translator.in_each(opened, edits, way, fit=fit, batch_size=batch_size)
         frames = (to_array(y, picture) for y in made)
         source = opened.x.permute(1, 2, 0).numpy()
         summary.written += write_sequence(result, frames, picture, kind, side=side, fps=fps, first=source)

@@ -72,6 +72,13 @@ class PlacedModel:
                 raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
             if name not in (*self.labels, *lacking):
                 raise LabelError(f"{name} is not one of the domains that {self.model.name} has learned: {targets}")
+        asked = [(space.names[i], s) for edit in edits for i, s in edit.strengths.items()]
+        if asked and not self.recipe.abilities.by_strength:
+            (name, strength), *_ = asked
+            raise LabelError(
+                f"{name}={strength:g}: recipe {self.model.name} is told whether a label holds, and no strength: say {name} or "
+                f"{name}=no"
+            )
         return edits
 
     def render(self, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:

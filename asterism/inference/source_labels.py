@@ -51,8 +51,8 @@ def complete(
     Args:
         known: per picture what is stated (see `stated`).
         classify: gives class logits [N, L]; called only where something is not stated. None: there is no class head.
-        told: what the model is told, as `Abilities.told`: of a difference the targets depend on all labels of their
-            datasets, of a change on none.
+        told: what the model is told, as `Abilities.told`: of a difference the targets depend on the labels that they name,
+            and their alternatives; of a change on none.
 
     Raises:
         LabelError: something must be predicted and there is no class head; names what to state.
@@ -65,21 +65,22 @@ def complete(
         return held
     if classify is None:
         names = ", ".join(space.names[i] for i in unstated)
+        instead = "" if told == "difference" else "name them in the target too, or "
         raise LabelError(
-            f"this model has no discriminator and cannot predict the source's {names}: "
-            f"name them in the target too, or give the source's (--labels, labels=), such as {space.say(unstated[0], 0)}"
+            f"this model has no class head and cannot predict the source's {names}: "
+            f"{instead}give the source's (--labels, labels=), such as {space.say(unstated[0], 0)}"
         )
     logits = classify().float().cpu().masked_fill(mask & (held == 0), -torch.inf)
     return torch.where(mask, held, space.decide(logits))
 
 
 def _needed(space: LabelSpace, edit: Edit, told: str) -> set[int]:
-    """Return the labels of the edit's dataset that it leaves as they are, or all of them, or none."""
-    span = space.dataset_span(edit.dataset)
+    """Return the labels of the edit's dataset that it leaves as they are, or those that it changes, or none."""
     if told == "change":
         return set()
     if told == "difference":
-        return set(range(span.start, span.stop))
+        return set(_settle(space, edit.values))
+    span = space.dataset_span(edit.dataset)
     return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
 
 

@@ -55,6 +55,13 @@ class Target:
     style: StyleSource | None = None
     strength: float = 1.0
 
+    @property
+    def beyond(self) -> str:
+        """What the user should know of a strength that no model has learnt; empty for 0 to 1."""
+        asked = {self.strength, *(self.strength * s for edit in self.edits for s in edit.strengths.values())}
+        worst = max(asked, key=lambda s: max(s - 1, -s))
+        return "" if 0 <= worst <= 1 else f"strength {worst:g} is beyond 0 to 1, which was learnt: look at the result"
+
 
 @dataclass(frozen=True)
 class Style:

@@ -8,6 +8,7 @@ model.translate(batch, to={"Blond_Hair": True, "Eyeglasses": False})  # float [N
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -125,7 +126,8 @@ class Translator(PlacedModel):
                 Without `like` and `style` these take the mean style of the domain.
             truncation: draws the style towards the domain's mean: 1 leaves it, 0 is the mean.
             strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction of it. For recipes
-                that are told a difference or a change: how much of it is made, 0 none, above 1 more than was learnt.
+                that are told a difference or a change: how much of it is made, 0 none; beyond 0 to 1 it warns. There a
+                label can have a strength of its own, `Smiling=0.5,Blond_Hair`, which this one multiplies.
             source: the domain that the pictures' own style is read as; none reads it as the target's.
             labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
                 list with one per picture; the others are predicted by the model's class head.
@@ -155,6 +157,8 @@ class Translator(PlacedModel):
             target = Target(self.parse(to), style)
         else:
             target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest), strength)
+            if self.recipe.abilities.by_strength and target.beyond:
+                warnings.warn(target.beyond, stacklevel=2)
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
@@ -278,11 +282,21 @@ class Translator(PlacedModel):
         assert made is not None
         return made
 
+    def check_strengths(self, strengths: Sequence[float]) -> None:
+        """Refuse strengths where the recipe is told none.
+
+        Raises:
+            ModelError: says so.
+        """
+        if strengths and not self.recipe.abilities.by_strength:
+            raise ModelError(f"recipe {self.model.name} is told what to change and no strength: leave out the strengths")
+
     def _check_styled(self) -> None:
         if not self.recipe.abilities.style:
             raise ModelError(
-                f"recipe {self.model.name} has no styles: style, like, truncation, strength and source "
-                "have no effect, and there is nothing to interpolate"
+                f"recipe {self.model.name} has no styles: style, like, truncation"
+                f"{'' if self.recipe.abilities.by_strength else ', strength'} and source have no effect, and there is nothing to "
+                "interpolate"
             )
 
     def stream(

@@ -129,7 +129,9 @@ class Hosted:
             targets = [Target(translator.parse(to), style, wanted.strength) for to in wanted.to]
             (known,) = source_labels.stated(space, wanted.labels, 1)
             if not self.predicts_labels:
-                source_labels.complete(space, [known], [target.edits for target in targets], None)
+                source_labels.complete(
+                    space, [known], [target.edits for target in targets], None, translator.recipe.abilities.told
+                )
         except (LabelError, ConfigError, ModelError) as error:
             raise Refused(422, str(error)) from error
         return targets, known

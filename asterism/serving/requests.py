@@ -43,10 +43,11 @@ class Fields(BaseModel):
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
     strength: float = Field(
         1.0,
-        ge=0,
+        ge=-2,
         le=2,
         allow_inf_nan=False,
-        description="1: the style, or the whole change; 0: the picture's own; above 1: more.",
+        description="1: the style, or the whole change; 0: the picture's own. Of a change, beyond 0 to 1 is more than was "
+        "learnt. A label of `to` may have its own: `Smiling=0.5`.",
     )
     source: str | None = Field(None, alias="from", max_length=200, description="With strength: the domain of the picture.")
     toward: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a second style.")

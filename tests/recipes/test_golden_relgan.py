@@ -48,9 +48,7 @@ def batch_of(golden: dict[str, Tensor], **draws: Tensor) -> Batch:
     for name in ("v_ab", "v_ac", "v_cb"):
         assert torch.equal(getattr(made, name), golden[name]), "v is the target's labels less the source's"
     pictures = {f"x{end}": golden[f"img_{key}"] for key, end in (("a", ""), ("b", "_b"), ("c", "_c"))}
-    return made.extend(
-        **{name: x.contiguous(memory_format=torch.channels_last) for name, x in pictures.items()}, **draws
-    )
+    return made.extend(**{name: x.contiguous(memory_format=torch.channels_last) for name, x in pictures.items()}, **draws)
 
 
 def recipe_for_labels() -> RelGAN:
@@ -242,7 +240,9 @@ def test_the_keras_step_in_its_inference_phase():
     # The recording is float32, and this gradient changes by 0.3 % where a few activations within 3e-6 of 0 change their sign.
     theirs = in_keras("generator", moved)
     whole = [key for key in theirs if f"g_grad_sum.{key}" in golden]
-    mine, recorded = (torch.cat([of(key).flatten() for key in whole]) for of in (theirs.get, lambda k: golden[f"g_grad_sum.{k}"]))
+    mine, recorded = (
+        torch.cat([of(key).flatten() for key in whole]) for of in (theirs.get, lambda k: golden[f"g_grad_sum.{k}"])
+    )
     assert len(whole) == 89 and float((mine - recorded).norm()) <= 5e-3 * float(recorded.norm())
     for key in theirs.keys() - set(whole):
         assert float(theirs[key].norm()) == pytest.approx(golden[f"g_grad_sum3.{key}"][1].item(), rel=1e-2), key
