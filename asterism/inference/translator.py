@@ -293,10 +293,10 @@ class Translator(PlacedModel):
 
     def _check_styled(self) -> None:
         if not self.recipe.abilities.style:
+            strength = "" if self.recipe.abilities.by_strength else ", strength"
             raise ModelError(
-                f"recipe {self.model.name} has no styles: style, like, truncation"
-                f"{'' if self.recipe.abilities.by_strength else ', strength'} and source have no effect, and there is nothing to "
-                "interpolate"
+                f"recipe {self.model.name} has no styles: style, like, truncation{strength} and source "
+                "have no effect, and there is nothing to interpolate"
             )
 
     def stream(

@@ -86,14 +86,21 @@ class RelGAN(Recipe):
         },
         "small": {  # A laptop's CPU: narrower, larger steps.
             "recipe": {
-                "conv_dim": 24,
+                "conv_dim": 16,
                 "num_blocks": 3,
                 "discriminator_widths": (32, 64, 128, 256),
                 "generator_lr": 5e-4,
-                "discriminator_lr": 5e-4,
+                "discriminator_lr": 1e-3,
             },
             "data": {"size": 64},
-            "train": {"steps": 2000, "decay_steps": 1000, "ema_kimg": 2, "checkpoint_every": 500, "preview_every": 500},
+            "train": {
+                "batch_size": 8,
+                "steps": 3000,
+                "decay_steps": 1500,
+                "ema_kimg": 2,
+                "checkpoint_every": 500,
+                "preview_every": 500,
+            },
         },
     }
 
