@@ -37,7 +37,8 @@ FLAGS = {
     "interpolate": "--to --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
     "generate": "--count --seeds --to --out --sheet --format --batch-size --overwrite --device --precision",
-    "grid": "--to --like --style --truncation --side --labels --fit --batch-size --overwrite --out --device --precision",
+    "grid": "--to --like --style --truncation --strength --side --labels --fit --batch-size --overwrite --out --device "
+    "--precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
     "--precision",
     "report": "--out",
