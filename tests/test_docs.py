@@ -182,7 +182,8 @@ def test_training_commands_start(
     """With --dry-run, on small data of the kind that they name, by networks that are narrowed and nothing else."""
     narrow = {key: value for key, value in TINY.items() if key in fields_of(recipe_class(known_as(words[1])).config_type)}
     narrow.pop("discriminator_layers", None)  # Depth and the pictures' size have to fit, as the command has them.
-    words = [*words, *(f"--recipe.{key}={value}" for key, value in narrow.items())]
+    said = {key: ",".join(map(str, value)) if isinstance(value, tuple) else value for key, value in narrow.items()}
+    words = [*words, *(f"--recipe.{key}={value}" for key, value in said.items())]
     words += ["--train.batch_size=2", "--train.device=cpu", "--dry-run"]
     args = parse(words)
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)

@@ -29,12 +29,17 @@ def run(args: argparse.Namespace) -> int:
     recipe = recipe_class(known_as(args.recipe))
     print(f"{_about(recipe)}\n\npresets:")
     for preset, sections in recipe.presets.items():
-        values = " ".join(f"--{section}.{key} {value}" for section, v in sections.items() for key, value in v.items())
+        values = " ".join(f"--{section}.{key} {_word(value)}" for section, v in sections.items() for key, value in v.items())
         print(
             textwrap.fill(values, width(), initial_indent=f"  {preset:14} ", subsequent_indent=" " * 17, break_on_hyphens=False)
         )
     print(f"\nkeys:\n{describe_keys(recipe=recipe.config_type)}")
     return 0
+
+
+def _word(value: object) -> str:
+    """Return a value as the command line takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _told(name: str) -> Iterator[str]:
