@@ -290,7 +290,7 @@ class Recipe(nn.Module):
         Args:
             target: `labels` and `known` [N, L], `dataset` [N] of the wanted domains.
             source: labels [N, L] of the pictures, for recipes that are told the difference.
-            strength: of the difference or the change: 1 is the whole of it, 0 none.
+            strength: of the difference, also of each label [N, L], or of the change: 1 is the whole of it, 0 none.
         """
         told = self.abilities.told
         if told == "code":

@@ -142,6 +142,8 @@ def test_how_strongly_labels_change() -> None:
         for strength in (0.5, 1.5):
             answer = post(web, coded(picture), to="Glasses,happy", strength=str(strength))
             assert close(opened(answer.content), faces.translate(picture, "Glasses,happy", strength=strength))
+        answer = post(web, coded(picture), to="Glasses=0.5,happy")
+        assert close(opened(answer.content), faces.translate(picture, {"Glasses": 0.5, "happy": True}))
         assert post(web, coded(picture), to="Glasses", strength="3").status_code == 422
         answer = post(web, coded(picture), to="Glasses", strength="0")
         assert close(opened(answer.content), faces.translate(picture, "Glasses", strength=0))
