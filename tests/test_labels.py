@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asterism.inference.target_words import read_target
 from asterism.inference.card import described
+from asterism.inference.target_words import read_target
 from asterism.labels import LabelError, LabelGroup, LabelSpace
 from asterism.objectives.classification import classification
 
