@@ -5,17 +5,44 @@ Shapes: N batch, C channels, h x w pixels of the model, L labels, S style size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from asterism.cuda_graphs import Recorder
 from asterism.inference.styles import StyleBook
-from asterism.labels import Edit, LabelError
+from asterism.labels import Edit, LabelError, LabelSpace
 from asterism.machine import Machine
 from asterism.recipes.model import Model
 from asterism.recipes.render import translate
+
+
+def parse(space: LabelSpace, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
+    """Read a target as `LabelSpace.parse` does, in which labels that are no numbers may have strengths: `Smiling=0.5`.
+
+    0 and 1 are no and yes, as ever.
+    """
+    pairs = space.pairs(to)
+    asked = {name: s for name, said in pairs.items() if (s := _strength(said)) and space.index(name) not in space.numbers}
+    strengths = {space.index(name): s for name, s in asked.items()}
+    edits = []
+    for edit in space.parse({**pairs, **dict.fromkeys(asked, True)}):
+        own = {i: strengths[i] for i in edit.values if i in strengths}
+        words = (space.file_name({i: v}) + (f"={own[i]:g}" if i in own else "") for i, v in edit.values.items())
+        edits.append(replace(edit, name="+".join(words), strengths=own))
+    return tuple(edits)
+
+
+def _strength(said: object) -> float | None:
+    """Return a number other than 0 and 1; none for anything else that is said of a label."""
+    try:
+        number = float(str(said))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number not in (0, 1) else None
 
 
 class PlacedModel:
@@ -54,7 +81,7 @@ class PlacedModel:
         return tuple(name for name in names if name not in lacking)
 
     def parse(self, to: str | Mapping[str, Any]) -> tuple[Edit, ...]:
-        """Read a target: one edit, and one pass of the model, per dataset that it names.
+        """Read a target: one edit, and one pass of the model, per dataset that it names; `Smiling=0.5` is half of the change.
 
         Raises:
             LabelError: an unknown label or a contradiction, a label that is none of the domains of a recipe that is told
@@ -65,7 +92,7 @@ class PlacedModel:
                 f"a target is words or a dict, not {type(to).__name__}; translate to several targets one after another"
             )
         space = self.model.space
-        edits = space.parse(to)
+        edits = parse(space, to)
         lacking, targets = self.model.unreachable, ", ".join(self.labels)
         for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
             if holds and name in lacking:

@@ -16,7 +16,6 @@ Shapes: N batch, L labels of all the groups, M datasets. L is 0 for datasets wit
 from __future__ import annotations
 
 import difflib
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ class Edit:
         dataset: index of the dataset whose labels are set.
         values: label index -> whether it is to hold, or the wanted number.
         name: the words, fit for a file name.
-        strengths: label index -> how much of its change is asked for; labels without are changed as a whole.
+        strengths: label index -> how much of its change is asked for; of the others all of it.
     """
 
     dataset: int
@@ -261,9 +260,10 @@ class LabelSpace:
         Raises:
             LabelError: unknown label, a value that is neither yes nor no, or a number outside its range.
         """
-        return {(i := self.index(name)): self._group_of[i].read(name, value) for name, value in self._named(words).items()}
+        return {(i := self.index(name)): self._group_of[i].read(name, value) for name, value in self.pairs(words).items()}
 
-    def _named(self, words: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    def pairs(self, words: str | Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return words as label name -> what is said of it, unread."""
         if isinstance(words, Mapping):
             return words
         parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
@@ -272,8 +272,6 @@ class LabelSpace:
     def parse(self, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:
         """Read a target: `Blond_Hair`, `Eyeglasses=no`, `Blond_Hair,AU12=0.8`, or {"Blond_Hair": True}.
 
-        `Smiling=0.5`, of a label that is no number, asks for half of the change to Smiling.
-
         Returns:
             One edit per dataset that the target names, in the order named: no code with two mask bits was ever
             trained, so a target over two datasets is two passes.
@@ -281,10 +279,7 @@ class LabelSpace:
         Raises:
             LabelError: unknown label, a value that it cannot have, a contradiction, or a choice that is only switched off.
         """
-        named = self._named(target)
-        strengths = {name: s for name, value in named.items() if (s := self._strength(name, value)) is not None}
-        wanted = self.values({**named, **dict.fromkeys(strengths, True)})
-        asked = {self.index(name): s for name, s in strengths.items()}
+        wanted = self.values(target)
         if not wanted:
             valid = f"name one or more of: {', '.join(self.names)}" if self.names else "there are no labels to name"
             raise LabelError(f"the target is empty; {valid}")
@@ -293,20 +288,11 @@ class LabelSpace:
             passes.setdefault(self._dataset_of[index], {})[index] = value
         for values in passes.values():
             self._check(values)
-        parts = [(d, values, {i: asked[i] for i in values if i in asked}) for d, values in passes.items()]
-        return tuple(Edit(d, values, self._file_name(values, part), part) for d, values, part in parts)
+        return tuple(Edit(d, values, self.file_name(values)) for d, values in passes.items())
 
-    def _strength(self, name: str, value: Any) -> float | None:
-        """Return how much of a label's change is asked for; none for a number's value, and for yes and no, 1 and 0."""
-        try:
-            strength = float(value)
-        except (TypeError, ValueError):
-            return None
-        return None if self.index(name) in self.numbers or strength in (0, 1) or not math.isfinite(strength) else strength
-
-    def _file_name(self, values: Mapping[int, float], strengths: Mapping[int, float]) -> str:
+    def file_name(self, values: Mapping[int, float]) -> str:
+        """Return label values in words that fit a file name."""
         words = (self.say(i, v) if v or i in self.numbers else f"no-{self.names[i]}" for i, v in values.items())
-        words = (f"{word}={strengths[i]:g}" if i in strengths else word for i, word in zip(values, words, strict=True))
         return "+".join(words).replace(":", ".").replace("/", "-").replace("\\", "-").replace(" ", "_")
 
     def _check(self, values: Mapping[int, float]) -> None:
