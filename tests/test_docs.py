@@ -136,6 +136,7 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
     """Draw small data where a command says that its data are: a table with the labels that it names, else folders."""
     side = max(settings.data.crop, 32)
     wanted = [*settings.data.labels.split(","), *re.split("[,;]", settings.data.exclusive)]
+    wanted.append(getattr(settings.recipe, "attribute", ""))
     labels = list(dict.fromkeys(filter(None, wanted)))
     numbers = number_ranges(settings.data.numbers)
     colours = list(COLOURS.values())
@@ -148,6 +149,8 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
                     np.save(path / f"{path.stem}_{domain}" / f"{i}.npy", mel)
                     continue
                 picture = draw(rng, colours[i % 3]).resize((side, side))
+                if settings.data.classes and domain == "first":  # Label maps, and pictures of them.
+                    picture = picture.convert("L").point(lambda value: value % settings.data.classes)
                 if settings.data.value_range:  # Of a scanner: 12 bits, grey.
                     picture = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 16)
                 picture.save(path / f"{path.stem}_{domain}" / f"{i}.png")

@@ -12,8 +12,9 @@ from asterism.config import ConfigError
 from asterism.inference.folder import translate_folder
 from asterism.inference.grid import draw_grid
 from asterism.inference.interpolation import interpolate_files
+from asterism.inference.target_words import read_target
 from asterism.inference.translator import Translator
-from asterism.labels import LabelError, LabelSpace
+from asterism.labels import LabelError, LabelGroup, LabelSpace
 from asterism.recipes import RECIPES
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError
@@ -44,14 +45,15 @@ def told(model: Translator, to: str | dict, **how) -> list[list[float]]:
 
 
 def test_a_target_reads_strengths_beside_values():
-    (edit,) = SPACE.parse("Glasses=0.5,Blond_Hair=1")
+    (edit,) = read_target(SPACE, "Glasses=0.5,Blond_Hair=1")
     assert (edit.values, edit.strengths, edit.name) == ({2: True, 1: True}, {2: 0.5}, "Glasses=0.5+Blond_Hair")
-    assert SPACE.parse({"Glasses": 0.5})[0].strengths == {2: 0.5}
-    assert [SPACE.parse(f"Glasses={word}")[0].values for word in ("0", "no", "1")] == [{2: False}, {2: False}, {2: True}]
-    numbers = LabelSpace.from_text("a:binary:Male")
+    assert read_target(SPACE, {"Glasses": 0.5})[0].strengths == {2: 0.5}
+    assert [read_target(SPACE, f"Glasses={word}")[0].values for word in ("0", "no", "1")] == [{2: False}, {2: False}, {2: True}]
+    numbers = LabelSpace([LabelGroup("a", ("Male",), "binary"), LabelGroup("a", ("AU12",), "number", low=0, high=2)])
+    assert read_target(numbers, "AU12=0.5,Male=0.5")[0].strengths == {0: 0.5}, "a number is given its value"
     for words in ("Male=much", "Male=nan"):
         with pytest.raises(LabelError, match="expected yes or no"):
-            numbers.parse(words)
+            read_target(numbers, words)
 
 
 def test_each_label_of_relgan_has_its_own_strength():
