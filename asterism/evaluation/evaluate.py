@@ -171,11 +171,10 @@ def one(
     head: dict[str, Any] = {
         "protocol": protocol.name,
         "version": protocol.version,
-        "parameters": dataclasses.asdict(settled) | floor.about_diversity(),
+        "parameters": dataclasses.asdict(settled) | floor.about_networks(),
         "extractor": floor.extractor.about(),
         "data": floor.digest(protocol, settled),
         "precision": str(floor.machine.dtype).removeprefix("torch."),
-        **({"pixel_classifier": floor.pixels.digest} if floor.pixels else {}),
         "model": digest_of_weights(recipe),
     } | facts
     kept = run / "samples" / f"{PARTIAL}{digest_of(json.dumps(head, sort_keys=True), str(random))}"
@@ -232,9 +231,10 @@ class EvaluationSetup:
         self._training: dict[tuple[int, int], Pictures] = {}
         self._real: dict[tuple[int, int], RealFeatures] = {}
 
-    def about_diversity(self) -> dict[str, str]:
-        """Return what a record's parameters say of the network that diversity is measured by."""
-        return {"diversity": f"{self.perceptual.name} {self.perceptual.digest}"} if self.perceptual else {}
+    def about_networks(self) -> dict[str, str]:
+        """Return what a record's parameters say of the networks that diversity and label maps are measured by."""
+        said = {"diversity": f"{self.perceptual.name} {self.perceptual.digest}"} if self.perceptual else {}
+        return said | ({"pixel_classifier": self.pixels.digest} if self.pixels else {})
 
     def digest(self, protocol: Protocol, parameters: Parameters) -> str:
         """Return a hash of all that is measured: held-out pictures, what pairs them, and training pictures to compare with.

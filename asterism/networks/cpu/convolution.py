@@ -30,8 +30,7 @@ FEW_OUTPUTS = 4
 NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2"
 """Without AVX-512, oneDNN makes float32 gradients of channels-last weights at a sixth to four fifths of a product's rate."""
 
-BLOCK = 2**20
-"""Values of patches that are gathered at a time for such a gradient, so that they stay in the cache."""
+BLOCK = 2**20  # Values of patches that are gathered at a time for such a gradient, so that they stay in the cache.
 
 
 class Conv2d(nn.Conv2d):
@@ -168,8 +167,7 @@ class _Transpose(torch.autograd.Function):
 
 def _gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
     """Whether the gradient of the weights, at outputs of this size, is faster as a product; the others imply it."""
-    plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return _small(size, stride) or (NARROW and plain and weight.shape[1] > FEW_OUTPUTS)
+    return _small(size, stride) or (NARROW and x.dtype == torch.float32 and weight.shape[1] > FEW_OUTPUTS)
 
 
 def _small(size: tuple[int, ...], stride: int) -> bool:
