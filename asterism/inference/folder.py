@@ -149,8 +149,8 @@ def translate_folder(
     instance_maps = find_instances(picture, instances, sources)
     if attention:
         targets += [replace(target, attention=True) for target in targets]
-    beside = (figures if changes is not None else []), (maps if attention else [])
-    expected = [sum(rows, []) for rows in zip(results, *filter(None, beside), strict=True)]
+    written = [results, *([figures] if changes is not None else []), *([maps] if attention else [])]
+    expected = [[path for paths in rows for path in paths] for rows in zip(*written, strict=True)]
     check_results([path for path, _ in sources], expected, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
 
