@@ -41,6 +41,8 @@ def choose_format(
             )
         return _one_format(collections, headers, config)
     (sources, source_headers), (made, made_headers) = (_part(collections[0], headers[0], first, side) for side in (True, False))
+    if not sources.files or not made.files:  # None of a domain can be read.
+        return _one_format(collections, headers, config)
     if config.classes or config.channels is None:
         maps = label_format(sources, config.classes, config.size, config.crop)
         if maps is not None:
@@ -66,7 +68,7 @@ def _packed(collections: Sequence[Collection], kinds: PictureFormat, config: Dat
     classes = kinds.taken.classes
     if not two_kinds or len(collections) > 1 or config.classes not in (None, classes):
         raise DataError(
-            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run does not "
+            f"{collections[0].root} was packed as pairs from {kinds.taken.words} to {kinds.made.words}, which this run cannot "
             "take: pack the files again with other --data.classes or --data.channels"
         )
     (low, high), own = config.value_range or (kinds.low, kinds.high), config.source_range or (kinds.taken.low, kinds.taken.high)

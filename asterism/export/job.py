@@ -99,6 +99,9 @@ def export(
     folder = model_path.parent if Path(run).exists() else None
     main = Path(out) if out else (folder or Path()) / "export" / f"model.{precision}{kind.suffix}"
     model = load_model(model_path)
+    taken = model.picture.taken
+    if precision == "float16" and taken.classes and (taken.channels == 2 or taken.classes > 2048):
+        raise ModelError("float16 does not tell so many ids apart: take --precision float32 or int8")
     if main.is_dir():
         raise ModelError(f"{main} is a folder; --out names the file, such as {main / f'model{kind.suffix}'}")
     graphs = graphs_of(model, precision)

@@ -14,6 +14,7 @@ from asterism.engine.listener import Silent
 from asterism.engine.pools import Pools
 from asterism.engine.step import step_generator
 from asterism.engine.trainer import Trainer
+from asterism.export.samples import make_pictures
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
 from asterism.networks.sizes import SizeError
@@ -47,16 +48,17 @@ TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "l
 COUNT = 6
 
 
-def tiny(name: str, space: LabelSpace, channels: int = 3, **settings):
+def tiny(name: str, space: LabelSpace, channels: int = 3, source: PictureFormat | None = None, **settings):
     """Build a recipe as small as its configuration allows: every width and depth that it has is lowered."""
     recipe = recipe_class(name)
     known = {f.name for f in dataclasses.fields(recipe.config_type)}
     config = recipe.config_type(**{k: v for k, v in TINY.items() if k in known}, **settings)
     torch.manual_seed(0)
     try:
-        return recipe(config, space, PictureFormat(channels, SIZE, SIZE))
+        return recipe(config, space, PictureFormat(channels, SIZE, SIZE, source=source))
     except SizeError:  # Too small for it.
-        return recipe(config, space, PictureFormat(channels, 2 * SIZE, 2 * SIZE))
+        double = source and dataclasses.replace(source, height=2 * SIZE, width=2 * SIZE)
+        return recipe(config, space, PictureFormat(channels, 2 * SIZE, 2 * SIZE, source=double))
 
 
 def takes(name: str, space: LabelSpace) -> bool:
@@ -91,7 +93,11 @@ def whole_batch(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> 
         whole = whole.extend(**{f"labels_{stream.name}": labels, f"known_{stream.name}": space.known(where)})
     names = ["x", *(f"x_{stream.name}" for stream in recipe.streams)]
     shape = (count, recipe.picture.channels, recipe.picture.height, recipe.picture.width)
-    return whole, {name: torch.rand(shape, generator=rng) * 2 - 1 for name in names}
+    pictures = {name: torch.rand(shape, generator=rng) * 2 - 1 for name in names}
+    if recipe.picture.source:  # Samples are of the first domain, and sources.
+        whole = whole.extend(labels=torch.eye(space.num_labels)[:1].expand(count, -1))
+        pictures["x"] = make_pictures(count, recipe.picture, seed)
+    return whole, pictures
 
 
 def batch_of(recipe, dataset: int = 0, seed: int = 1, count: int = COUNT) -> Batch:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from asterism.data.pictures import PictureFormat
 from asterism.inference.published.containers import Weights
 from asterism.labels import LabelSpace
 
@@ -21,6 +22,7 @@ class Found:
         channels: C.
         networks: by network, its file and its parameters in our layout.
         licence: of the authors' weights, where it is known.
+        source: the pictures that are translated, where they are of another kind than those that are made.
     """
 
     config: Mapping[str, object]
@@ -29,3 +31,4 @@ class Found:
     channels: int
     networks: Mapping[str, tuple[Path, Weights]]
     licence: str = ""
+    source: PictureFormat | None = None

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -71,7 +72,8 @@ def import_published(
     preset = "published" if "published" in recipe_class(name).presets else None
     settings = Settings.resolve(name, preset=preset, overrides=overrides)
     with torch.random.fork_rng(devices=[]):
-        recipe = recipe_class(name)(settings.recipe, found.space, PictureFormat(found.channels, *found.size))
+        picture = replace(PictureFormat(found.channels, *found.size), source=found.source)
+        recipe = recipe_class(name)(settings.recipe, found.space, picture)
     for network, (path, weights) in found.networks.items():
         _check(path, weights, recipe.networks[network])
     weights = {f"{network}.{key}": t for network, (_, given) in found.networks.items() for key, t in given.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from asterism.data.pictures import PictureFormat
 from asterism.inference.published.containers import Weights, read_state_dict, with_counts
 from asterism.inference.published.found import Found
 from asterism.labels import LabelGroup, LabelSpace
@@ -49,9 +50,8 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         raise ModelError("there is no generator among the files: give the G file, and the D file as well if there is one")
     path, weights = networks["generator"]
     first, last = weights["model.model.0.weight"], weights.get("model.model.3.weight", torch.empty(0))
-    if last.ndim != 4 or first.shape[1] != last.shape[1]:
-        made = f"makes pictures of {last.shape[1]} channels from {first.shape[1]}" if last.ndim == 4 else "is incomplete"
-        raise ModelError(f"{path} {made}; expected a U-Net's, with as many channels out as in")
+    if last.ndim != 4:
+        raise ModelError(f"{path} is incomplete; expected a U-Net's, with its last layer model.model.3")
     halvings = 1
     while f"{INNER}{'.model.3' * (halvings - 1)}.model.1.weight" in weights:
         halvings += 1
@@ -61,7 +61,9 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         config |= _read_discriminator(networks["discriminator"][1])
     else:  # It is built and never used; it must only take the size.
         config["discriminator_layers"] = min(3, (min(size) // 3).bit_length() - 1)
-    return Found(config, space, size, first.shape[1], networks)
+    taken, made = first.shape[1], last.shape[1]
+    source = None if taken == made else PictureFormat(taken, *size)
+    return Found(config, space, size, made, networks, source=source)
 
 
 def write(model: Model) -> dict[str, dict[str, Tensor]]:
