@@ -71,7 +71,7 @@ def draw_grid(
     (own,) = stated(translator.model.space, labels, 1)
     looks: list[tuple[Any, Image.Image]] = []
     for seed in styles:
-        looks.append((translator.style(seed=seed, truncation=truncation), _words(f"seed {seed}", side)))
+        looks.append((translator.style(seed=seed, truncation=truncation), heading(f"seed {seed}", side)))
     for path, _ in find_pictures([Path(p) for p in like], out) if like else []:
         try:
             look = translator.style(like=path, truncation=truncation, fit=fit)
@@ -108,12 +108,12 @@ def _headings(
     """Yield the rows on top: the targets unless there is one in many looks, and the looks if there are any."""
     if len(targets) > 1 or not looks:
         names = [to if isinstance(to, str) else ", ".join(f"{k}={v}" for k, v in to.items()) for to in targets]
-        yield [_words(name, side) for name in names for _ in range(max(1, len(looks)))]
+        yield [heading(name, side) for name in names for _ in range(max(1, len(looks)))]
     if looks:
         yield [head for _ in targets for head in looks]
 
 
-def _words(text: str, side: int) -> Image.Image:
+def heading(text: str, side: int) -> Image.Image:
     """Write a heading over a column, in letters as large as fit."""
     size = max(10, side // 8)
     while size > 6 and ImageFont.load_default(size=size).getlength(text) > side:

@@ -1,6 +1,6 @@
-"""The networks of DCGAN (arXiv:1511.06434), with the kernels, names and shapes of its PyTorch descendants.
+"""The networks of DCGAN (arXiv:1511.06434), with the kernels, names and shapes of its PyTorch descendants, WGAN's too.
 
-Those take pictures of 64 px. Other sizes have as many blocks as the side has powers of two beyond 4, and widths that go on
+DCGAN's take pictures of 64 px. Other sizes have as many blocks as the side has powers of two beyond 4, and widths that go on
 doubling towards the smallest map.
 
 Shapes: N batch, C picture channels, Z latent size, S side of the pictures, n = log2(S / 4) doublings.
@@ -25,14 +25,22 @@ class Generator(nn.Module):
         size: S.
         latent_dim: Z.
         width: channels before the last convolution; they double towards the smallest map, which has width * 2**(n - 1).
+        extra: further convolutions, 3 x 3, before the last one.
+        norm: with batch norms.
     """
 
-    def __init__(self, channels: int, size: int, latent_dim: int = 100, width: int = 64) -> None:
+    def __init__(
+        self, channels: int, size: int, latent_dim: int = 100, width: int = 64, extra: int = 0, *, norm: bool = True
+    ) -> None:
         super().__init__()
         widths = [width << depth for depth in reversed(range(_doublings(size)))]
-        layers: list[nn.Module] = [*_block(nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False))]
+        convolutions: list[nn.ConvTranspose2d | nn.Conv2d] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False)]
         for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
-            layers += _block(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
+            convolutions.append(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
+        convolutions += [Conv2d(width, width, 3, 1, 1, bias=False) for _ in range(extra)]
+        layers: list[nn.Module] = []
+        for convolution in convolutions:
+            layers += [convolution, *([BatchNorm2d(convolution.out_channels)] if norm else []), nn.ReLU()]
         self.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
         self.apply(initialize)
 
@@ -48,19 +56,22 @@ class Discriminator(nn.Module):
         channels: C of the pictures.
         size: S.
         width: channels after the first convolution; they double with every halving, up to width * 2**(n - 1).
+        extra: further convolutions, 3 x 3, after the first one.
     """
 
-    def __init__(self, channels: int, size: int, width: int = 64) -> None:
+    def __init__(self, channels: int, size: int, width: int = 64, extra: int = 0) -> None:
         super().__init__()
         widths = [width << depth for depth in range(_doublings(size))]
         layers: list[nn.Module] = [Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE)]
+        for _ in range(extra):
+            layers += [Conv2d(width, width, 3, 1, 1, bias=False), BatchNorm2d(width), nn.LeakyReLU(SLOPE)]
         for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
             layers += [Conv2d(narrow, wide, 4, 2, 1, bias=False), BatchNorm2d(wide), nn.LeakyReLU(SLOPE)]
         self.main = nn.Sequential(*layers, Conv2d(widths[-1], 1, 4, 1, 0, bias=False))
         self.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return raw logits [N] of pictures [N, C, S, S] in [-1, 1]."""
+        """Return raw logits, or a critic's scores, [N] of pictures [N, C, S, S] in [-1, 1]."""
         return self.main(x).flatten()  # [N, 1, 1, 1] before.
 
 
@@ -83,7 +94,3 @@ def check_size(size: tuple[int, int]) -> None:
 
 def _doublings(size: int) -> int:
     return size.bit_length() - 3
-
-
-def _block(convolution: nn.ConvTranspose2d) -> list[nn.Module]:
-    return [convolution, BatchNorm2d(convolution.out_channels), nn.ReLU()]

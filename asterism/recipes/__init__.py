@@ -27,6 +27,8 @@ RECIPES = {
     "pix2pix": "asterism.recipes.pix2pix:Pix2Pix",
     "discogan": "asterism.recipes.discogan:DiscoGAN",
     "dcgan": "asterism.recipes.dcgan:DCGAN",
+    "wgan": "asterism.recipes.wgan:WGAN",
+    "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
     "aster": "asterism.recipes.aster:Aster",
 }
 

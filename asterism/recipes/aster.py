@@ -30,10 +30,13 @@ from asterism.objectives.adversarial import logistic_fake, logistic_real
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import r1
-from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Terms, Update
+from asterism.recipes.base import Abilities, Adam, Phase, Recipe, Slot, Terms, Update
 
 REFERENCE_PIXELS = 32 * 32
 """Of the pictures that `penalty_weight` is stated for: gradients shrink as pixels become more."""
+
+MEET = 200
+"""Steps after the coarse ones in which the new discriminator gets to know the edits, and the generator waits for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class Config:
     """Aster's choices."""
 
     width: int = option(64, "Channels of both networks' first convolution.", low=1)
+    coarse: int = option(0, "First steps, on pictures of half the side, each at about a quarter of the cost.", low=0)
     same: float = option(0.15, "Share of the samples that are to stay as they are.", low=0)
     more: float = option(0.4, "Chance of each further label, or set of alternatives, to be changed beside the first.", low=0)
     hide: float = option(0.5, "Share of the edits that are told nothing of the labels that stay.", low=0)
@@ -85,15 +89,22 @@ class Aster(Recipe):
         self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
         self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, judges=True)
+        self.phases = (Phase("whole"),)
+        if config.coarse:
+            half = (size[0] // 2, size[1] // 2)
+            check_size(half, halvings)
+            self.coarse_discriminator = Discriminator(picture.channels, space.num_labels, half, config.width)
+            self.phases = (Phase("coarse", config.coarse), Phase("meet", config.coarse + MEET), *self.phases)
+        self.enter("whole")
         self.updates = (
-            Update("discriminator", trains=("discriminator",)),
-            Update("generator", trains=("generator",), shares=True),
-        )
-        self.gamma = config.penalty_weight * picture.height * picture.width / REFERENCE_PIXELS
+            Update("coarse_discriminator", trains=("coarse_discriminator",), during=("coarse",), terms="discriminator"),
+            Update("discriminator", trains=("discriminator",), during=("meet", "whole")),
+            Update("generator", trains=("generator",), shares=True, during=("coarse", "whole")),
+        )[0 if config.coarse else 1 :]
 
     def optimizers(self) -> dict[str, Adam]:
         """Adam without momentum, as usual where a zero-centred penalty holds the discriminator."""
-        rates = {"generator": self.config.generator_lr, "discriminator": self.config.discriminator_lr}
+        rates = {name: self.config.discriminator_lr for name in self.networks} | {"generator": self.config.generator_lr}
         return {name: Adam(rate, betas=(0.0, 0.99)) for name, rate in rates.items()}
 
     def condition(self, target: Batch, source: Tensor | None = None, strength: float | Tensor = 1.0) -> Tensor:
@@ -120,7 +131,10 @@ class Aster(Recipe):
         """Draw which labels change, and to what; what the code tells of the others; and where the penalty is taken."""
         count, units, own = len(batch), self.units, batch.known > 0
         may = torch.stack([own[:, unit].all(1) for unit in units], 1)  # [N, U]
-        first = torch.where(may, torch.rand(may.shape, generator=rng), -1.0).argmax(1)
+        # Each value that could be asked for is as likely as any other (the keys of arXiv:1012.0256, Section 3).
+        values = torch.tensor([max(2, len(unit)) for unit in units])
+        chance = torch.nan_to_num(may * values / (may * values).sum(1, keepdim=True))  # [N, U]: to come first.
+        first = torch.where(may, torch.rand(may.shape, generator=rng) ** (1 / values), -1.0).argmax(1)
         taken = F.one_hot(first, len(units)).bool() | (torch.rand(may.shape, generator=rng) < self.config.more)
         changed = torch.rand(count, 1, generator=rng) >= self.config.same
         taken &= may & changed
@@ -138,7 +152,10 @@ class Aster(Recipe):
             take[:, unit] = here[:, None].to(take.dtype)
         told = torch.where(torch.rand(count, 1, generator=rng) < self.config.hide, take, batch.known)
         told = torch.where(take.any(1, keepdim=True), told, batch.known)  # Where nothing changes, all of it is told.
-        often = (1 - self.config.same) * (1 / may.sum(1, keepdim=True).clamp(1) * (1 - self.config.more) + self.config.more)
+        often = torch.zeros_like(take)  # [N, L]: how often a label is asked to change.
+        for place, unit in enumerate(units):
+            share = chance[:, place] + (1 - chance[:, place]) * self.config.more
+            often[:, unit] = (1 - self.config.same) * share[:, None].to(often.dtype)
         kept = self.config.kept_weight
         return {
             "c_trg": self.code(labels, told),
@@ -158,6 +175,15 @@ class Aster(Recipe):
             absent[:, list(choice)] = 0
         return torch.stack([absent, shares], 1) * weights[:, None]
 
+    def observe(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the pictures of half the side in coarse steps."""
+        return {"x": F.avg_pool2d(batch.x, 2)} if self.phase == "coarse" else {}
+
+    @property
+    def judging(self) -> Discriminator:
+        """The discriminator of the present phase."""
+        return self.coarse_discriminator if self.phase == "coarse" else self.discriminator
+
     def share(self, batch: Batch) -> dict[str, Tensor]:
         """The edits, which both updates begin with."""
         return {"x_fake": batch.x_fake if "x_fake" in batch else self.generator(batch.x, batch.c_trg)}
@@ -167,11 +193,11 @@ class Aster(Recipe):
         config = self.config
         with torch.no_grad():
             x_fake = self.share(batch)["x_fake"].detach().to(batch.x.dtype)
-        both = self.discriminator(torch.cat([batch.x, x_fake]))
+        both = self.judging(torch.cat([batch.x, x_fake]))
         real, fake = (Verdict(*(part.chunk(2)[i] for part in both)) for i in range(2))
         at_fake = batch.at_fake
         weights = torch.where(at_fake[:, :, 0], batch.weights_fake, batch.weights_real)
-        gradient = self.discriminator.score_gradient(torch.where(at_fake, x_fake, batch.x), weights)
+        gradient = self.judging.score_gradient(torch.where(at_fake, x_fake, batch.x), weights)
         return {
             "real": (config.judge_weight, (logistic_real(real.judge) * batch.weights_real).sum((1, 2))),
             "fake": (config.judge_weight, (logistic_fake(fake.judge) * batch.weights_fake).sum((1, 2))),
@@ -181,14 +207,14 @@ class Aster(Recipe):
             "fake_patch": (config.patch_weight, logistic_fake(fake.patch).mean(1)),
             # For use only: the generator never hears of it.
             "class": (1.0, classification(real.classes, batch.labels, batch.known, self.space)),
-            "penalty": (self.gamma, r1(gradient)),
+            "penalty": (config.penalty_weight * gradient[0, 0].numel() / REFERENCE_PIXELS, r1(gradient)),
         }
 
     def generator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """Be taken for real with the labels that were asked for, and change little; nothing where nothing was asked."""
         config = self.config
         x_fake = self.share(batch)["x_fake"]
-        said = self.discriminator(x_fake.to(batch.x.dtype))
+        said = self.judging(x_fake.to(batch.x.dtype))
         change = l1(x_fake, batch.x)
         changed = batch.take.amax(1)
         return {
@@ -202,18 +228,24 @@ class Aster(Recipe):
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return x and the change that G makes of it, scaled by the strength: at 1, G(x, c)."""
         c, strength = told[:, :-1], told[:, -1, None, None, None]
-        return x + strength * (self.generator(x, c) - x)
+        if self.phase != "coarse":
+            return x + strength * (self.generator(x, c) - x)
+        step = self.abilities.side_multiple
+        small = F.interpolate(x, [max(step, side // (2 * step) * step) for side in x.shape[2:]], mode="area")
+        return x + strength * F.interpolate(self.generator(small, c) - small, x.shape[2:], mode="bilinear")
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
-        return self.discriminator(x).classes
+        return self.judging(F.avg_pool2d(x, 2) if self.phase == "coarse" else x).classes
 
     def label_slots(self) -> list[Slot]:
         """The code's first layer reads the labels; the heads write two logits, and one, of each."""
         count, slots = self.space.num_labels, self.slots_along("generator.code.0.weight", 1)
         for place, index in enumerate(self.space.numbers):
             slots.append(Slot("generator.code.0.weight", self.space.names[index], 1, count + place))
-        for parameter in ("judge.weight", "local.weight", "local.bias"):
-            for start in (0, count):
-                slots += self.slots_along(f"discriminator.{parameter}", 0, start)
-        return slots + self.slots_along("discriminator.classes.weight", 0)
+        for network in (name for name in self.networks if name != "generator"):
+            for parameter in ("judge.weight", "local.weight", "local.bias"):
+                for start in (0, count):
+                    slots += self.slots_along(f"{network}.{parameter}", 0, start)
+            slots += self.slots_along(f"{network}.classes.weight", 0)
+        return slots

@@ -115,7 +115,8 @@ def test_a_generator_of_real_pictures_keeps_every_order(run: Path, memory: None,
         return model
 
     monkeypatch.setattr(checkpoints, "load_model", marked)
-    record = evaluate(run, parameters={"pictures": 96}, **CPU)[RECORD]
+    # By fixed features: those of a classifier trained for seconds differ from processor to processor.
+    (record,) = evaluate(run, features=f"{__name__}:Means", parameters={"pictures": 96}, **CPU).values()
     assert broken_orders(record) == []
     best, worst = values(record, "generated"), values(record, "random")
     assert best["precision"] == 1.0 and best["fid"] < 0.5 * worst["fid"]

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
+from asterism.engine.step import phase_at
 from asterism.inference.translator import Translator
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.networks.aster import Discriminator, Generator
 from asterism.networks.sizes import SizeError
-from asterism.recipes.aster import Aster, Config
+from asterism.recipes.aster import MEET, Aster, Config
 from asterism.recipes.model import Model
 
 FACES = LabelGroup(
@@ -84,9 +85,9 @@ def test_a_step_changes_whole_units_and_tells_the_generator_only_of_labels_it_kn
     hidden = ~(told & kept)[edits & kept.any(1)].any(1)
     assert abs(float(hidden.float().mean()) - 0.5) < 0.03
     assert abs(float((~edits).float().mean()) - 0.2) < 0.02
-    # Every known unit comes first as often as any other, and each further one at the chance of `more`.
-    expected = 0.8 * (1 / 3 + 2 / 3 * 0.3)
-    for unit in UNITS:
+    # Every value comes first as often as any other, and each further unit at the chance of `more`.
+    for unit, values in zip(UNITS, (3, 2, 2), strict=True):
+        expected = 0.8 * (values / 7 + (1 - values / 7) * 0.3)
         assert abs(float(changed[1000:, unit[0]].float().mean()) - expected) < 0.03
 
 
@@ -120,8 +121,9 @@ def test_the_losses_are_the_formulas():
     x = torch.rand(6, 3, 32, 32, dtype=torch.float64) * 2 - 1
     made = prepared(recipe, faces(6)).to("cpu", torch.float64).extend(x=x)
     y = recipe.generator(x, made.c_trg).detach()
-    real, fake, gamma = recipe.discriminator(x), recipe.discriminator(y), 0.2
-    terms = {name: value for name, (_, value) in recipe.discriminator_terms(made, torch.zeros(())).items()}
+    real, fake = recipe.discriminator(x), recipe.discriminator(y)
+    table = recipe.discriminator_terms(made, torch.zeros(()))
+    terms = {name: value for name, (_, value) in table.items()}
     own = recipe.generator_terms(made, torch.zeros(()))
     asked = (made.c_trg > 0).double()
     for n in range(6):
@@ -137,7 +139,40 @@ def test_the_losses_are_the_formulas():
     torch.testing.assert_close(terms["real_patch"], F.softplus(-real.patch).mean(1))
     torch.testing.assert_close(terms["fake_local"], (F.softplus(fake.local).mean(-1) * made.weights_fake).sum((1, 2)))
     torch.testing.assert_close(own["keep"][1] + own["same"][1], (y - x).abs().mean((1, 2, 3)))
-    assert recipe.gamma == gamma
+    assert table["penalty"][0] == 0.2  # At 32 x 32 pixels.
+
+
+def test_coarse_steps_see_half_the_side_and_have_a_discriminator_of_their_own():
+    torch.manual_seed(0)
+    recipe = Aster(Config(width=4, coarse=5), SPACE, PictureFormat(3, 64, 64)).double()
+    x = torch.rand(4, 3, 64, 64, dtype=torch.float64) * 2 - 1
+    happens = {}
+    for step in (0, 4, 5, 5 + MEET - 1, 5 + MEET):
+        recipe.enter(phase_at(recipe, step).name)
+        happens[step] = [update.name for update in recipe.updates if update.due(step, recipe.phase)]
+        seen = prepared(recipe, faces(4)).to("cpu", torch.float64).extend(x=x)
+        seen = seen.extend(**recipe.observe(seen))
+        assert seen.x.shape[2:] == ((32, 32) if step < 5 else (64, 64))
+        weight, penalty = recipe.discriminator_terms(seen, torch.zeros(()))["penalty"]
+        assert weight == (0.2 if step < 5 else 0.8)
+        grown = torch.autograd.grad(penalty.sum(), list(recipe.judging.trunk.parameters()), allow_unused=True)
+        assert any(g is not None and g.abs().sum() > 0 for g in grown)
+    coarse, meets, whole = ["coarse_discriminator", "generator"], ["discriminator"], ["discriminator", "generator"]
+    assert list(happens.values()) == [coarse, coarse, meets, meets, whole]
+    # A model saved early translates pictures of any side that the whole one takes, and knows its own labels.
+    told = recipe.condition(faces(4))
+    recipe.enter("coarse")
+    odd = F.pad(x, (0, 8))
+    assert recipe.translate(odd, told.double()).shape == odd.shape and recipe.classify(x).shape == (4, SPACE.num_labels)
+    flat = F.interpolate(
+        recipe.generator(F.avg_pool2d(x, 2), told[:, :-1].double()) - F.avg_pool2d(x, 2), (64, 64), mode="bilinear"
+    )
+    torch.testing.assert_close(recipe.translate(x, told.double()), x + flat)
+
+
+def test_coarse_steps_need_pictures_whose_half_is_large_enough():
+    with pytest.raises(SizeError, match="32x32"):
+        Aster(Config(width=4, coarse=5), SPACE, PictureFormat(3, 32, 32))
 
 
 def test_small_changes_become_none():
