@@ -278,6 +278,14 @@ def test_a_map_that_cannot_be_read_is_named_and_does_not_make_pictures_of_the_ot
         opened(root)
 
 
+def test_a_domain_of_which_nothing_can_be_read_is_named(tmp_path: Path) -> None:
+    root = write_maps(tmp_path)
+    for path in root.glob("*/B/*"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no training picture has the label B"):
+        opened(root)
+
+
 def test_a_folder_called_label_must_hold_label_maps(tmp_path: Path) -> None:
     root = write_instances(tmp_path)
     shutil.rmtree(root / "train_inst")
