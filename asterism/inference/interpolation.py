@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError
@@ -76,6 +78,7 @@ def interpolate_files(
         except PictureError as error:
             summary.skipped.append((path, str(error)))
             continue
+        made: Iterator[Tensor]
         if strengths:
             made = (y for _, row in translator.stream([opened], targets, fit=fit) for y in row)
         else:
