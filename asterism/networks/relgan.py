@@ -108,12 +108,12 @@ class Generator(nn.Module):
         The sum over kernel positions of the squared off-diagonal elements of W^T W (arXiv:1809.11096, Eq. 3, as the port
         computes it).
         """
-        total = self.conv_in[0].weight.new_zeros(())
+        found = []
         for kernel in (p for p in self.parameters() if p.ndim == 4 and p.shape[3] > 1):
             w = kernel.flatten(2).permute(2, 0, 1)  # [positions, rows, columns]
             product = w.transpose(1, 2) @ w
-            total = total + (product - torch.diag_embed(product.diagonal(dim1=1, dim2=2))).square().sum()
-        return total
+            found.append((product - torch.diag_embed(product.diagonal(dim1=1, dim2=2))).square().sum())
+        return torch.stack(found).sum()
 
 
 class ResidualBlock(nn.Module):

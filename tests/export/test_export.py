@@ -75,6 +75,9 @@ def test_an_onnx_file_translates_as_the_translator_does(
         asked = torch.eye(model.space.num_labels)[:3]
         how, own = "change", model.recipe.condition(Batch(labels=asked, known=asked, dataset=torch.zeros(3).long()))
         arguments = {"told": own}
+    elif model.recipe.abilities.told == "difference":
+        how, own = "difference", torch.eye(model.space.num_labels)[:3] / 2
+        arguments = {"told": own}
     elif model.recipe.abilities.told == "domain":
         how, own = "domain", torch.tensor([0, 1, 1])
         arguments = {"told": own}
