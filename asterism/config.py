@@ -62,6 +62,7 @@ class DataConfig:
     )
     labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
     exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
+    conflicts: str = option("", "Labels that exclude each other, of which a picture may have none: A|B, or A|B,C|D,....")
     numbers: str = option(
         "", "Columns that hold numbers from 0 to 1, or in a range of their own: A,B or A:0:5. An empty cell is unknown."
     )

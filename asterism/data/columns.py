@@ -50,7 +50,8 @@ def read_labels(
         values = np.array([[VALUES[cell.lower()] for cell in columns[name]] for name in binary], np.float32).T
         filled = _filled(columns, binary)
         exclusive = _exclusive(binary, values, filled, config, notes)
-        groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive))
+        conflicts = _sets("conflicts", config.conflicts.split(","), "|", binary)
+        groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive, conflicts=conflicts))
         labels.append(values)
         known.append(filled)
     for name in (n for n in chosen if n not in binary):
@@ -152,12 +153,17 @@ def _exclusive(
         inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
         notes.extend(f"exactly one of {', '.join(found)} holds in every row: each excludes the others" for found in inferred)
         return inferred
+    return _sets("exclusive", config.exclusive.split(";"), ",", names)
+
+
+def _sets(option: str, parts: list[str], between: str, names: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Read sets of labels that an option names; sets of other tables are left out."""
     sets = []
-    for part in config.exclusive.split(";"):
-        wanted = tuple(word.strip() for word in part.split(",") if word.strip())
+    for part in parts:
+        wanted = tuple(word.strip() for word in part.split(between) if word.strip())
         absent = [name for name in wanted if name not in names]
         if absent and len(absent) < len(wanted):
-            raise DataError(f"--data.exclusive {part}: {absent[0]} is not a label: {closest(absent[0], names)}")
+            raise DataError(f"--data.{option} {part}: {absent[0]} is not a label: {closest(absent[0], names)}")
         if wanted and not absent:
             sets.append(wanted)
     return tuple(sets)

@@ -169,7 +169,8 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
     if bare and labels_needed:
         raise DataError(bare[0])
     numbers = ",".join(number_ranges(config.numbers))
-    for option, text in (("labels", config.labels), ("exclusive", config.exclusive.replace(";", ",")), ("numbers", numbers)):
+    sets = (("exclusive", config.exclusive.replace(";", ",")), ("conflicts", config.conflicts.replace("|", ",")))
+    for option, text in (("labels", config.labels), *sets, ("numbers", numbers)):
         valid = {name for c in collections for name in c.columns}
         for name in (word.strip() for word in text.split(",")):
             if name and name not in valid:

@@ -232,7 +232,7 @@ class EvaluationSetup:
         """
         parts = [pictures.digest for pictures in self.sets]
         parts += [digest_of(*(pictures.set.identity or ())) for pictures in self.sets]
-        parts.append(str((layout(self.space), self.space.alternatives)))
+        parts.append(str((layout(self.space), self.space.alternatives, *self.space.conflicts)))
         if protocol.compares:
             datasets = dict.fromkeys(pictures.set.dataset for pictures in self.sets)
             parts += [self._training_pictures(d, parameters.real_pictures).digest for d in datasets]
@@ -355,4 +355,9 @@ def edited(data: LabelSpace, model: LabelSpace) -> LabelSpace:
     A model that names no such labels in a group, as imported ones may, takes them from the data.
     """
     groups = zip(data.groups, model.groups, strict=True)
-    return LabelSpace(dataclasses.replace(ours, exclusive=theirs.exclusive or ours.exclusive) for ours, theirs in groups)
+    return LabelSpace(
+        dataclasses.replace(
+            ours, exclusive=theirs.exclusive or ours.exclusive, conflicts=theirs.conflicts or ours.conflicts
+        )
+        for ours, theirs in groups
+    )

@@ -181,7 +181,7 @@ def _failed(o: Outputs) -> Tensor:
 def _preserved(o: Outputs) -> Tensor:
     assert o.task.index is not None
     kept, index = o.known.clone(), o.task.index
-    kept[:, [index, *o.bench.space.siblings(index)]] = 0
+    kept[:, [index, *o.bench.space.cleared(index)]] = 0
     values = agreement(o.bench.space.agree(o.decided, o.labels), kept).double()
     if o.system.kind != "real":
         return values

@@ -86,7 +86,8 @@ def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:
 def own_labels(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = placed.classifier(x), placed.model.space
-    told = placed.recipe.abilities.told
+    can = placed.recipe.abilities
+    told = "difference" if can.slides and any(target.strength != 1 for target in targets) else can.told
     edits = [target.edits for target in targets]
     if classify is None:  # What one target needs must not be asked of another's picture.
         rows = [source_labels.complete(space, [own], [to], None, told) for own, to in zip(known, edits, strict=True)]
@@ -111,7 +112,7 @@ def _changes(space: LabelSpace, targets: Sequence[Target], x: Tensor) -> Batch:
     for row, target in enumerate(targets):
         for edit in target.edits:
             for index, value in edit.values.items():
-                known[row, [index, *(space.siblings(index) if value else ())]] = 1
+                known[row, [index, *(space.cleared(index) if value else ())]] = 1
                 labels[row, index] = float(value)
     dataset = torch.tensor([target.edits[0].dataset for target in targets], device=x.device)
     return Batch(labels=labels, known=known, dataset=dataset)

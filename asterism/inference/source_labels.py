@@ -80,7 +80,8 @@ def _needed(space: LabelSpace, edit: Edit, told: str) -> set[int]:
         return set()
     if told == "difference":
         return set(range(span.start, span.stop))
-    return set(range(span.start, span.stop)) - _settle(space, edit.values).keys()
+    ended = {i for index, value in edit.values.items() if value for i in space.cleared(index)}
+    return set(range(span.start, span.stop)) - _settle(space, edit.values).keys() - ended
 
 
 def _settle(space: LabelSpace, values: Mapping[int, float]) -> dict[int, float]:

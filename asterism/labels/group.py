@@ -14,6 +14,9 @@ from asterism.errors import AsterismError
 ROUNDING = 1e-6
 """By which share of its range a number may lie outside: float32 cannot hold most ends of a range exactly."""
 
+CONFLICTS = (("Bald", "Bangs"), ("Receding_Hairline", "Bangs"), ("Straight_Hair", "Wavy_Hair"))
+"""Of CelebA's attributes, in STGAN's published test (arXiv:1904.09709)."""
+
 _WORDS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False, "-1": False}
 
 
@@ -31,6 +34,7 @@ class LabelGroup:
         kind: `binary`: any may hold; `one_of`: exactly one holds; `number`: each has a value from `low` to `high`.
         exclusive: sub-groups of a binary group of which exactly one label holds.
         low, high: the range of numbers; 0 and 1 for the other kinds.
+        conflicts: sets of labels of a binary group: a target that sets one ends the others. Pictures may have none, or several.
     """
 
     dataset: str
@@ -39,20 +43,21 @@ class LabelGroup:
     exclusive: tuple[tuple[str, ...], ...] = ()
     low: float = 0.0
     high: float = 1.0
+    conflicts: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in ("binary", "one_of", "number"):
             raise LabelError(f"the kind of a label group is 'binary', 'one_of' or 'number', not {self.kind!r}")
         if not self.labels and self.kind != "binary":
             raise LabelError(f"dataset {self.dataset!r} has a {self.kind} label group without labels")
-        if self.kind != "binary" and self.exclusive:
+        if self.kind != "binary" and (self.exclusive or self.conflicts):
             raise LabelError(f"exclusive sets belong to binary groups, not to the {self.kind} group of {self.dataset!r}")
         if self.kind != "number" and (self.low, self.high) != (0, 1):
             raise LabelError(f"a range belongs to numbers, not to the {self.kind} labels of {self.dataset!r}")
         if not -math.inf < self.low < self.high < math.inf:
             raise LabelError(f"the range of {self.labels[0]} is {self.low:g} to {self.high:g}; expected the lower number first")
         listed = [name for names in self.exclusive for name in names]
-        for name in listed:
+        for name in (*listed, *(name for names in self.conflicts for name in names)):
             if name not in self.labels:
                 raise LabelError(f"exclusive label {name!r} is not a label of {self.dataset!r}: {closest(name, self.labels)}")
         for sequence, what in ((self.labels, "label"), (listed, "exclusive label")):
@@ -99,26 +104,29 @@ class LabelGroup:
             return f"one of {names}"
         sets = [f"one of {', '.join(chosen)}" for chosen in self.exclusive]
         single = [label for label in self.labels if not any(label in chosen for chosen in self.exclusive)]
-        return "; ".join([*sets, *([f"any of {', '.join(single)}"] if single else [])]) or "no labels"
+        sets += [f"any of {', '.join(single)}"] if single else []
+        return "; ".join(sets + [f"not {' with '.join(names)}" for names in self.conflicts]) or "no labels"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values that `from_json` takes back; only numbers have a range."""
         sets = [list(names) for names in self.exclusive]
         held = {"dataset": self.dataset, "labels": list(self.labels), "kind": self.kind, "exclusive": sets}
+        held |= {"conflicts": [list(names) for names in self.conflicts]} if self.conflicts else {}
         return held | ({"low": self.low, "high": self.high} if self.kind == "number" else {})
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> LabelGroup:
         """Rebuild a label group from `to_json`'s values."""
-        sets, ends = tuple(map(tuple, held["exclusive"])), (held.get("low", 0.0), held.get("high", 1.0))
-        return cls(held["dataset"], tuple(held["labels"]), held["kind"], sets, *ends)
+        sets, conflicts = (tuple(map(tuple, held.get(key, ()))) for key in ("exclusive", "conflicts"))
+        ends = held.get("low", 0.0), held.get("high", 1.0)
+        return cls(held["dataset"], tuple(held["labels"]), held["kind"], sets, *ends, conflicts)
 
 
 def groups_from_text(text: str, dataset: str) -> list[LabelGroup]:
     """Read label groups from words: `A,B,C` (binary, of `dataset`) or `celeba:binary:A,B;rafd:one_of:C,D`.
 
-    Hair colours as CelebA names them (Black_, Blond_, Brown_, Gray_Hair) form an exclusive sub-group, the rule that the
-    published test uses.
+    Hair colours as CelebA names them (Black_, Blond_, Brown_, Gray_Hair) form an exclusive sub-group, and no hair goes with
+    bangs: the rules that the published tests use.
 
     Raises:
         LabelError: a part that has neither form.
@@ -132,5 +140,6 @@ def groups_from_text(text: str, dataset: str) -> list[LabelGroup]:
             raise LabelError(f"cannot read {part!r}: expected A,B,C or dataset:binary:A,B or dataset:one_of:C,D")
         hair = tuple(label for label in labels if label in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"))
         exclusive = (hair,) if kind == "binary" and len(hair) > 1 else ()
-        groups.append(LabelGroup(name.strip(), labels, kind.strip(), exclusive))  # type: ignore[arg-type]
+        conflicts = tuple(names for names in CONFLICTS if kind == "binary" and set(names) <= set(labels))
+        groups.append(LabelGroup(name.strip(), labels, kind.strip(), exclusive, conflicts=conflicts))  # type: ignore[arg-type]
     return groups

@@ -127,6 +127,12 @@ class LabelSpace:
             sets += [tuple(span.start + group.labels.index(name) for name in names) for names in choices]
         return tuple(sets)
 
+    @cached_property
+    def conflicts(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of label indices of which a target sets one at most, in order."""
+        pairs = zip(self.groups, self.spans, strict=True)
+        return tuple(tuple(s.start + g.labels.index(name) for name in names) for g, s in pairs for names in g.conflicts)
+
     def domains(self, dataset: int) -> tuple[int, ...]:
         """The labels of a dataset that recipes with styles take for its domains: its first set of alternatives, if any."""
         span = self.dataset_span(dataset)
@@ -145,6 +151,10 @@ class LabelSpace:
     def siblings(self, index: int) -> tuple[int, ...]:
         """The set of alternatives that a label is one of, itself among them; empty for labels that exclude no other."""
         return next((s for s in self.alternatives if index in s), ())
+
+    def cleared(self, index: int) -> tuple[int, ...]:
+        """The labels that a target which sets this one ends: its alternatives and what it conflicts with; perhaps itself."""
+        return (*self.siblings(index), *(i for names in self.conflicts if index in names for i in names))
 
     # -- codes -----------------------------------------------------------------------------------------------------
 
@@ -289,51 +299,49 @@ class LabelSpace:
         return "+".join(words).replace(":", ".").replace("/", "-").replace("\\", "-").replace(" ", "_")
 
     def _check(self, values: Mapping[int, float]) -> None:
-        for choice in self.alternatives:
+        for choice in (*self.alternatives, *self.conflicts):
             on = [self.names[i] for i in choice if values.get(i)]
             off = [self.names[i] for i in choice if values.get(i) is False]
             if len(on) > 1:
                 raise LabelError(f"{' and '.join(on)} exclude each other: name one of them")
-            if off and not on:
+            if off and not on and choice in self.alternatives:
                 others = [self.names[i] for i in choice if self.names[i] not in off]
                 raise LabelError(f"{off[0]} can only be replaced: name one of {', '.join(others)} instead")
 
     def complete(self, edit: Edit) -> bool:
         """Say whether the edit alone fixes every label of its dataset, so that the source's labels are not needed."""
         span = self.dataset_span(edit.dataset)
-        fixed = {i for i in edit.values} | {j for i, on in edit.values.items() if on for j in self.siblings(i)}
+        fixed = {i for i in edit.values} | {j for i, on in edit.values.items() if on for j in self.cleared(i)}
         return all(i in fixed for i in range(span.start, span.stop))
 
     def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
 
-        Labels that the edit does not name keep the source's value; setting one of several alternatives clears the others.
+        Labels that the edit does not name keep the source's value; but see `cleared`.
         """
         dataset = torch.full((len(labels),), edit.dataset, dtype=torch.long, device=labels.device)
         known = self.known(dataset)
         result = labels * known
         for index, value in edit.values.items():
             if value:
-                result[:, list(self.siblings(index))] = 0.0
+                result[:, list(self.cleared(index))] = 0.0
             result[:, index] = float(value)
         return result, known, dataset
 
     def single_edits(self, labels: Tensor, dataset: int) -> list[tuple[str, Tensor]]:
         """Return the published list of test targets: each label of `dataset` in turn, as (name, labels [N, L]).
 
-        A label with alternatives is set and the others are cleared; any other binary label is flipped, and a number is set
-        to the end of its range that is further away.
+        A label with alternatives is set; any other binary label is flipped, and a number is set to the end of its range that
+        is further away. What a label that is set ends (`cleared`) is cleared.
         """
         span, upper = self.dataset_span(dataset), self.upper(labels)
         targets = []
         for index in range(span.start, span.stop):
             result = labels.clone()
-            siblings, (low, high) = self.siblings(index), self.ranges[index]
-            if siblings:
-                result[:, list(siblings)] = 0.0
-                result[:, index] = 1.0
-            else:
-                result[:, index] = torch.where(upper[:, index], low, high).to(result)
+            low, high = self.ranges[index]
+            begins = ~upper[:, index] | bool(self.siblings(index))
+            result[:, list(self.cleared(index))] *= ~begins[:, None]
+            result[:, index] = torch.where(begins, high, low).to(result)
             targets.append((self.names[index], result))
         return targets
 
@@ -352,6 +360,8 @@ class LabelSpace:
         for choice in self.alternatives:
             picked = torch.randint(len(choice), (count,), generator=rng)
             labels[:, list(choice)] = torch.nn.functional.one_hot(picked, len(choice)).float()
+        for names in self.conflicts:  # Of those that would hold, one does.
+            labels[:, list(names)] *= drawn[:, list(names)] == drawn[:, list(names)].amin(1, keepdim=True)
         return labels * self.known(dataset.cpu())
 
     # -- files -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ RECIPES = {
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
+    "stgan": "asterism.recipes.stgan:STGAN",
+    "attgan": "asterism.recipes.attgan:AttGAN",
     "aster": "asterism.recipes.aster:Aster",
 }
 

@@ -45,6 +45,7 @@ class Abilities:
         told: what `translate` and `generate` are told of the target, as `condition` makes it: the whole `code` c, float
             [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; the `change`
             that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
+        slides: a strength slides the code from the picture's own labels to the target's, and on.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
         style: S, the length of the styles s that `translate` takes; they come from `draw_style` and `mean_style`.
         reads_style: styles come from `read_style` too, from pictures; else they are noise, which no picture shows.
@@ -57,6 +58,7 @@ class Abilities:
     translates: bool = False
     generates: bool = False
     told: Literal["code", "domain", "difference", "change", "none"] = "none"
+    slides: bool = False
     latent: int = 0
     style: int = 0
     reads_style: bool = False
@@ -68,7 +70,7 @@ class Abilities:
     @property
     def by_strength(self) -> bool:
         """Whether it can be told how strongly labels are to change."""
-        return self.told in ("difference", "change")
+        return self.slides or self.told in ("difference", "change")
 
     @property
     def makes_pictures(self) -> bool:
@@ -289,12 +291,16 @@ class Recipe(nn.Module):
 
         Args:
             target: `labels` and `known` [N, L], `dataset` [N] of the wanted domains.
-            source: labels [N, L] of the pictures, for recipes that are told the difference.
+            source: labels [N, L] of the pictures, for recipes that are told the difference, and where a strength is not 1.
             strength: of the difference or the change: 1 is the whole of it, 0 none.
         """
         told = self.abilities.told
         if told == "code":
-            return self.space.encode(target.labels, target.known, target.dataset)
+            c = self.space.encode(target.labels, target.known, target.dataset)
+            if not self.abilities.slides or source is None:
+                return c
+            own = self.space.encode(source, target.known, target.dataset)
+            return own + strength * (c - own)
         if told == "domain":
             return self.space.domain(target.labels)
         if told == "difference":

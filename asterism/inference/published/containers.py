@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,19 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     return {str(n): {str(key).removeprefix("module."): t for key, t in inner.items()} for n, inner in held.items()}
 
 
+def read_networks(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Read those state dicts of a checkpoint that have these names, whatever else it holds; `module.` is taken off their keys.
+
+    Raises:
+        ModelError: no such file, a damaged one, one that is no dict, or one whose content may run code.
+    """
+    held = _open(path)
+    if not isinstance(held, dict):
+        raise ModelError(f"{path} is not a dict of networks but {_what(held)}")
+    found = {name: held[name] for name in names if _is_state_dict(held.get(name))}
+    return {name: {str(key).removeprefix("module."): t for key, t in inner.items()} for name, inner in found.items()}
+
+
 def with_counts(weights: Weights) -> dict[str, Tensor]:
     """Add the counts of batches of batch norms, which files of PyTorch 0.3 lack; nothing reads them."""
     result: dict[str, Tensor] = {}
@@ -57,7 +70,8 @@ def _open(path: Path) -> Any:
         raise ModelError(f"there is no file {path}") from None
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code"
+            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code; if you trust "
+            "it, load it where it was made and save the state dicts alone"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error

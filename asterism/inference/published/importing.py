@@ -68,6 +68,8 @@ def import_published(
     excluding = dict.fromkeys(",".join(names) for group in found.space.groups for names in group.exclusive)
     # Of all columns that a table may have, for evaluation.
     overrides |= {"data.labels": ",".join(binary), "data.exclusive": ";".join(excluding)}
+    conflicts = dict.fromkeys("|".join(names) for group in found.space.groups for names in group.conflicts)
+    overrides |= {"data.conflicts": ",".join(conflicts)} if conflicts else {}
     preset = "published" if "published" in recipe_class(name).presets else None
     settings = Settings.resolve(name, preset=preset, overrides=overrides)
     with torch.random.fork_rng(devices=[]):
