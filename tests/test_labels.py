@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -87,7 +89,7 @@ def test_labels_in_words_are_read_back_as_they_were(space, seed):
     named = space.named(labels[0], int(dataset))
     if named:
         (edit,) = space.parse({name: v for name, v in named.items() if v or not space.siblings(space.index(name))})
-        assert space.complete(edit) and edit.dataset == int(dataset)
+        assert edit.dataset == int(dataset)
         made = space.apply(edit, torch.zeros_like(labels))[0]
         torch.testing.assert_close(made, labels, rtol=1e-4, atol=1e-5)
 
@@ -162,12 +164,6 @@ def test_a_target_over_two_datasets_is_two_passes_in_order():
     assert (happy.dataset, blond.dataset) == (1, 0)
     labels, known, dataset = JOINT.apply(happy, torch.ones(2, 10))
     assert JOINT.encode(labels, known, dataset)[0].tolist() == [0] * 5 + [0, 1, 0] + [0, 0] + [0, 1, 0]
-
-
-def test_a_complete_target_does_not_need_the_sources_labels():
-    assert JOINT.complete(JOINT.parse("happy")[0])
-    assert not JOINT.complete(JOINT.parse("Blond_Hair")[0])
-    assert JOINT.complete(JOINT.parse("Blond_Hair,Male,Young=no")[0])
 
 
 def test_equal_names_in_two_datasets_are_qualified():
@@ -305,3 +301,43 @@ def test_label_spaces_from_words():
     assert LabelSpace.from_text("A,B").groups[0].labels == ("A", "B")
     with pytest.raises(LabelError, match="cannot read"):
         LabelSpace.from_text("celeba:A,B")
+
+
+HEADS = LabelSpace(
+    [LabelGroup("heads", ("Bald", "Bangs", "Hat", "Male"), "binary", conflicts=(("Bald", "Bangs"), ("Bangs", "Hat")))]
+)
+
+
+def test_a_target_ends_what_it_conflicts_with_and_nothing_else():
+    with pytest.raises(LabelError, match="Bald and Bangs exclude each other: name one of them"):
+        HEADS.parse("Bald,Bangs")
+    held = torch.tensor([[0.0, 1, 0, 1], [1, 0, 1, 0]])
+    for words, wanted in (
+        ("Bald", [[1, 0, 0, 1], [1, 0, 1, 0]]),
+        ("Bangs", [[0, 1, 0, 1], [0, 1, 0, 0]]),
+        ("Bangs=no", [[0, 0, 0, 1], [1, 0, 1, 0]]),  # Unlike of alternatives, none may hold.
+        ("Bald,Hat", [[1, 0, 1, 1], [1, 0, 1, 0]]),
+    ):
+        assert HEADS.apply(HEADS.parse(words)[0], held)[0].tolist() == wanted, words
+    edits = dict(HEADS.single_edits(held, 0))
+    assert edits["Bald"].tolist() == [[1, 0, 0, 1], [0, 0, 1, 0]]
+    assert edits["Bangs"].tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
+    assert edits["Male"].tolist() == [[0, 1, 0, 0], [1, 0, 1, 1]]
+
+
+def test_uniform_targets_hold_no_conflict():
+    drawn = HEADS.sample_uniform(torch.zeros(400, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert not (drawn[:, 0] * drawn[:, 1]).any() and not (drawn[:, 1] * drawn[:, 2]).any()
+    assert (drawn.sum(0) > 60).all() and (drawn[:, :2].sum(1) == 0).any() and (drawn[:, 0] * drawn[:, 2]).any()
+
+
+def test_conflicts_are_kept_said_and_checked():
+    assert LabelSpace.from_json(json.loads(json.dumps(HEADS.to_json()))) == HEADS
+    assert HEADS.groups[0].describe() == "any of Bald, Bangs, Hat, Male; not Bald with Bangs; not Bangs with Hat"
+    assert LabelSpace.from_text("Bald,Bangs,Male").groups[0].conflicts == (("Bald", "Bangs"),)
+    with pytest.raises(LabelError, match="'Bang' is not a label of 'heads': did you mean Bangs"):
+        LabelGroup("heads", ("Bald", "Bangs"), "binary", conflicts=(("Bald", "Bang"),))
+    with pytest.raises(LabelError, match="belong to binary groups"):
+        LabelGroup("heads", ("Bald", "Bangs"), "one_of", conflicts=(("Bald", "Bangs"),))
+    with pytest.raises(LabelError, match="'Blond' of 'heads' is one of an exclusive set, and conflicts"):
+        LabelGroup("heads", ("Blond", "Dark", "Bald"), "binary", (("Blond", "Dark"),), conflicts=(("Bald", "Blond"),))

@@ -356,8 +356,6 @@ def edited(data: LabelSpace, model: LabelSpace) -> LabelSpace:
     """
     groups = zip(data.groups, model.groups, strict=True)
     return LabelSpace(
-        dataclasses.replace(
-            ours, exclusive=theirs.exclusive or ours.exclusive, conflicts=theirs.conflicts or ours.conflicts
-        )
+        dataclasses.replace(ours, exclusive=theirs.exclusive or ours.exclusive, conflicts=theirs.conflicts or ours.conflicts)
         for ours, theirs in groups
     )

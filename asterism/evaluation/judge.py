@@ -132,7 +132,9 @@ def what_matters(judge: Settings) -> dict[str, Any]:
     matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
-        fixed = [field for field in fixed if field not in ("labels", "exclusive", "conflicts", "numbers", "unlabelled", "pairs")]
+        fixed = [
+            field for field in fixed if field not in ("labels", "exclusive", "conflicts", "numbers", "unlabelled", "pairs")
+        ]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
     return matters
 

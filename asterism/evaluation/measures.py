@@ -18,6 +18,7 @@ from asterism.evaluation.judge import JudgeClassifier
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.tasks import Task
 from asterism.labels import LabelSpace
+from asterism.labels.space import TOLERANCE
 from asterism.metrics.kernel import kernel_distance
 from asterism.metrics.moments import Moments, frechet_distance
 from asterism.metrics.neighbours import density_coverage, nearest, precision_recall
@@ -89,7 +90,7 @@ class Outputs:
         """By how much the classifier favours the wanted value of the edited label, [N K]; above 0 where it finds it."""
         index = self.task.index
         assert index is not None
-        return self.bench.judge.recipe.space.margin(self.logits, self.wanted, index)
+        return margin(self.bench.judge.recipe.space, self.logits, self.wanted, index)
 
     @cached_property
     def features(self) -> Tensor:
@@ -187,6 +188,19 @@ def _preserved(o: Outputs) -> Tensor:
         return values
     # Another picture of the target, as several outputs are, was never to keep the labels of the source.
     return o.where_true(values) if o.task.outputs == 1 else torch.full_like(values, torch.nan)
+
+
+def margin(space: LabelSpace, logits: Tensor, wanted: Tensor, index: int) -> Tensor:
+    """Return by how much logits [N, L] favour the wanted value of a label over its rivals: [N], above 0 where they do.
+
+    The rivals of an alternative are the others, that of another label its absence, and those of a number the values
+    that do not agree with it.
+    """
+    if index in space.numbers:
+        return TOLERANCE - (logits[:, index].clamp(0, 1) - space.shares(wanted)[:, index]).abs()
+    others = [i for i in space.siblings(index) if i != index]
+    favour = logits[:, index] - (logits[:, others].amax(1) if others else 0.0)
+    return torch.where(wanted[:, index] > 0, favour, -favour)
 
 
 def agreement(same: Tensor, known: Tensor) -> Tensor:

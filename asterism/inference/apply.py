@@ -86,13 +86,18 @@ def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:
 def own_labels(placed: PlacedModel, x: Tensor, targets: Sequence[Target], known: Sequence[Mapping[int, float]]) -> Tensor:
     """Return the labels [N, L] of x as far as each one's target depends on them."""
     classify, space = placed.classifier(x), placed.model.space
-    can = placed.recipe.abilities
-    told = "difference" if can.slides and any(target.strength != 1 for target in targets) else can.told
+    told = told_of(placed, targets)
     edits = [target.edits for target in targets]
     if classify is None:  # What one target needs must not be asked of another's picture.
         rows = [source_labels.complete(space, [own], [to], None, told) for own, to in zip(known, edits, strict=True)]
         return torch.cat(rows).to(x.device)
     return source_labels.complete(space, known, edits, classify, told).to(x.device)
+
+
+def told_of(placed: PlacedModel, targets: Sequence[Target]) -> str:
+    """Say what targets depend on, as `Abilities.told`: a code that a strength slides depends on all of the source's labels."""
+    can = placed.recipe.abilities
+    return "difference" if can.slides and any(target.strength != 1 for target in targets) else can.told
 
 
 def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:

@@ -20,7 +20,7 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
-from asterism.inference.apply import passes
+from asterism.inference.apply import passes, told_of
 from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.placed import PlacedModel
@@ -315,7 +315,7 @@ class Translator(PlacedModel):
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():
                 masks = [fit_masks(m, self.model.picture, fit, self.machine.device) for m in given]
                 both = torch.cat(masks).to(x).split(1, dim=1) if masks else ()
-                told, edits = self.recipe.abilities.told, [target.edits for target in targets]
+                told, edits = told_of(self, targets), [target.edits for target in targets]
                 labels = source_labels.complete(self.model.space, known, edits, self.classifier(x), told).to(x)
                 results = [passes(self, x, [target] * len(batch), labels, tuple(both)) for target in targets]
             for row, (picture, (_, back)) in enumerate(zip(batch, fitted, strict=True)):

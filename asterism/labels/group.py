@@ -57,7 +57,11 @@ class LabelGroup:
         if not -math.inf < self.low < self.high < math.inf:
             raise LabelError(f"the range of {self.labels[0]} is {self.low:g} to {self.high:g}; expected the lower number first")
         listed = [name for names in self.exclusive for name in names]
-        for name in (*listed, *(name for names in self.conflicts for name in names)):
+        for name in (*listed, *(conflicting := [name for names in self.conflicts for name in names])):
+            if name in listed and name in conflicting:
+                raise LabelError(
+                    f"{name!r} of {self.dataset!r} is one of an exclusive set, and conflicts: expected one of both"
+                )
             if name not in self.labels:
                 raise LabelError(f"exclusive label {name!r} is not a label of {self.dataset!r}: {closest(name, self.labels)}")
         for sequence, what in ((self.labels, "label"), (listed, "exclusive label")):

@@ -226,18 +226,6 @@ class LabelSpace:
         """Say which labels [N, L] hold or, of numbers, lie in the upper half of their range: bool [N, L]."""
         return self.shares(labels) >= 0.5
 
-    def margin(self, logits: Tensor, wanted: Tensor, index: int) -> Tensor:
-        """Return by how much logits [N, L] favour the wanted value of a label over its rivals: [N], above 0 where they do.
-
-        The rivals of an alternative are the others, that of another label its absence, and those of a number the values
-        that do not agree with it.
-        """
-        if index in self.numbers:
-            return TOLERANCE - (logits[:, index].clamp(0, 1) - self.shares(wanted)[:, index]).abs()
-        others = [i for i in self.siblings(index) if i != index]
-        favour = logits[:, index] - (logits[:, others].amax(1) if others else 0.0)
-        return torch.where(wanted[:, index] > 0, favour, -favour)
-
     # -- targets ---------------------------------------------------------------------------------------------------
 
     def index(self, name: str) -> int:
@@ -308,16 +296,10 @@ class LabelSpace:
                 others = [self.names[i] for i in choice if self.names[i] not in off]
                 raise LabelError(f"{off[0]} can only be replaced: name one of {', '.join(others)} instead")
 
-    def complete(self, edit: Edit) -> bool:
-        """Say whether the edit alone fixes every label of its dataset, so that the source's labels are not needed."""
-        span = self.dataset_span(edit.dataset)
-        fixed = {i for i in edit.values} | {j for i, on in edit.values.items() if on for j in self.cleared(i)}
-        return all(i in fixed for i in range(span.start, span.stop))
-
     def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
 
-        Labels that the edit does not name keep the source's value; but see `cleared`.
+        Labels that the edit does not name keep the source's value, or are `cleared` by one that it sets.
         """
         dataset = torch.full((len(labels),), edit.dataset, dtype=torch.long, device=labels.device)
         known = self.known(dataset)

@@ -121,7 +121,7 @@ class Generator(nn.Module):
 
     def decode(self, features: list[Tensor], c: Tensor) -> Tensor:
         """Return the pictures that features and codes c [N, L] make."""
-        skipped = features[-2 :: -1][: self.skips]  # From the innermost.
+        skipped = features[-2::-1][: self.skips]  # From the innermost.
         if self.stu:
             skipped = self.transfer(features[-1], skipped, c)
         y = beside(features[-1], c)
@@ -170,7 +170,7 @@ class SelectiveTransferUnit(nn.Module):
         self.reset_gate, self.update_gate, self.hidden = (Conv2d(2 * channels, channels, 3, 1, 1) for _ in range(3))
 
     def forward(self, f: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what passes, and the state for the next unit, both like f [N, W_i, h, w]; the state comes in at half its size."""
+        """Return what passes, and the next unit's state, both like f [N, W_i, h, w]; the state comes in at half that size."""
         s = self.upsample(state)
         both = torch.cat([f, s], 1)
         s_new = torch.sigmoid(self.reset_gate(both)) * s
@@ -190,6 +190,7 @@ class Discriminator(nn.Module):
         layers: n, halvings.
         fc_dim: width of the hidden layer of each head.
         constants: slopes and epsilons.
+        exact: see `InstanceNorm2d`.
     """
 
     def __init__(
@@ -201,6 +202,7 @@ class Discriminator(nn.Module):
         layers: int = 5,
         fc_dim: int = 1024,
         constants: Constants = OFFICIAL,
+        exact: bool = True,
     ) -> None:
         super().__init__()
         widths = [channels, *(min(width << level, WIDEST) for level in range(layers))]
@@ -208,7 +210,7 @@ class Discriminator(nn.Module):
             *(
                 Layer(
                     Conv2d(entering, leaving, 4, 2, 1, bias=False),
-                    nn.InstanceNorm2d(leaving, constants.instance_eps, affine=True),
+                    InstanceNorm2d(leaving, constants.instance_eps, exact),
                     nn.LeakyReLU(constants.slope),
                 )
                 for entering, leaving in zip(widths[:-1], widths[1:], strict=True)
@@ -227,6 +229,31 @@ class Discriminator(nn.Module):
         """Return raw scores [N] and raw class logits [N, L] of pictures [N, C, H, W] in [-1, 1]."""
         h = self.conv(x).flatten(1)
         return self.fc_adv(h).flatten(), self.fc_cls(h)
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """PyTorch's layer with scale and shift, or one whose gradient differentiates as TensorFlow's does.
+
+    TensorFlow's `tf.nn.moments` takes the mean within the variance for a constant. That changes no gradient, since deviations
+    from a mean add up to zero, but it changes the gradient of a gradient, which a penalty needs.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+        exact: False: as TensorFlow's.
+    """
+
+    def __init__(self, channels: int, eps: float, exact: bool) -> None:
+        super().__init__(channels, eps, affine=True)
+        self.exact = exact
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the same shape."""
+        if self.exact:
+            return super().forward(x)
+        mean = x.mean((2, 3), keepdim=True)
+        variance = (x - mean.detach()).square().mean((2, 3), keepdim=True)
+        return (x - mean) * (variance + self.eps).rsqrt() * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 def beside(h: Tensor, c: Tensor) -> Tensor:

@@ -11,14 +11,15 @@ Networks and terms are those of the authors' TensorFlow code, compared with its 
 in training, and has other units, decoder and discriminator; none of that is here. What differs from the authors' code,
 beyond the engine's doing: the learning rate falls linearly over the second half, where theirs falls to a tenth at once, and
 the running statistics of the generator's batch norms move in its own updates alone, by a tenth each time, where theirs move
-by a thousandth, in the discriminator's updates too.
+by a thousandth, in the discriminator's updates too. TensorFlow takes the mean within the variance of an instance norm for a
+constant, so the gradient of their penalty lacks a part; `published` does without it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -51,6 +52,9 @@ class Config:
     target_weight: float = option(10.0, "Weight of the generator's classification term, lambda_2.", low=0)
     reconstruction_weight: float = option(100.0, "Weight of the reconstruction term, lambda_3.", low=0)
     penalty_weight: float = option(10.0, "Weight of the gradient penalty, lambda.", low=0)
+    penalty_gradient: Literal["exact", "published"] = option(
+        "exact", "The penalty's own gradient, or TensorFlow's, which takes means within the variances of norms for constants."
+    )
     critic_steps: int = option(5, "Discriminator updates per generator update, each on a batch of its own.", low=1)
     generator_lr: float = option(2e-4, "Learning rate of the generator.", low=0)
     discriminator_lr: float = option(2e-4, "Learning rate of the discriminator.", low=0)
@@ -79,7 +83,11 @@ class STGAN(Recipe):
             "data": {"size": 384, **_CELEBA},
             "train": _TRAIN,
         },
-        "published": {"data": {"flip": False}, "train": {**_TRAIN, "ema_kimg": 0}},
+        "published": {
+            "recipe": {"penalty_gradient": "published"},
+            "data": {"flip": False},
+            "train": {**_TRAIN, "ema_kimg": 0},
+        },
         "small": {  # A laptop's CPU; the bottleneck is 4 x 4, as the paper's at 128 pixels.
             "recipe": {
                 "conv_dim": 16,
@@ -117,6 +125,7 @@ class STGAN(Recipe):
             config.discriminator_conv_dim,
             config.discriminator_layers,
             config.discriminator_fc_dim,
+            exact=config.penalty_gradient == "exact",
         )
         self.abilities = Abilities(translates=True, told="difference", side_multiple=1 << config.num_layers, judges=True)
         count = config.critic_steps
@@ -180,7 +189,7 @@ class STGAN(Recipe):
         return self.discriminator(x)[1]
 
     def label_slots(self) -> list[Slot]:
-        """Transposed convolutions of decoder and units read the difference, behind the features; the class head writes logits."""
+        """Transposed convolutions of decoder and units read the difference behind the features; the class head has logits."""
         slots, config = list[Slot](), self.config
         for name, inner, layers in (
             ("dec_layers.{}.layers.0.weight", config.num_injections, self.generator.dec_layers),

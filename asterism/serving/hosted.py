@@ -13,7 +13,7 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.inference import source_labels
-from asterism.inference.apply import translate_each
+from asterism.inference.apply import told_of, translate_each
 from asterism.inference.styles import StyleSource, Target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
@@ -129,7 +129,7 @@ class Hosted:
             targets = [Target(translator.parse(to), style, wanted.strength) for to in wanted.to]
             (known,) = source_labels.stated(space, wanted.labels, 1)
             if not self.predicts_labels:
-                source_labels.complete(space, [known], [target.edits for target in targets], None)
+                source_labels.complete(space, [known], [target.edits for target in targets], None, told_of(translator, targets))
         except (LabelError, ConfigError, ModelError) as error:
             raise Refused(422, str(error)) from error
         return targets, known

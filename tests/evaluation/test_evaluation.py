@@ -24,7 +24,7 @@ from asterism.data.pictures import write
 from asterism.evaluation import judge as judging
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.evaluate import differing, evaluate
-from asterism.evaluation.measures import agreement
+from asterism.evaluation.measures import agreement, margin
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols import PROTOCOLS
 from asterism.evaluation.summary import broken_orders, set_names
@@ -169,9 +169,9 @@ def test_the_margin_says_how_certain_the_classifier_is_of_the_wanted_value() -> 
         [LabelGroup("a", ("x", "y", "z"), "binary", (("x", "y"),)), LabelGroup("a", ("n",), "number", low=0, high=5)]
     )
     logits, wanted = torch.cat([logits, torch.tensor([[0.5], [0.5]])], 1), torch.cat([wanted, torch.tensor([[2.25], [4.0]])], 1)
-    torch.testing.assert_close(space.margin(logits, wanted, 0), torch.tensor([2.0, -4.0]))  # Of two that exclude each other.
-    torch.testing.assert_close(space.margin(logits, wanted, 2), torch.tensor([2.0, 2.0]))  # A label that is to be absent.
-    torch.testing.assert_close(space.margin(logits, wanted, 3), torch.tensor([0.05, -0.2]))  # Within a tenth of the range.
+    torch.testing.assert_close(margin(space, logits, wanted, 0), torch.tensor([2.0, -4.0]))  # Of two that exclude each other.
+    torch.testing.assert_close(margin(space, logits, wanted, 2), torch.tensor([2.0, 2.0]))  # A label that is to be absent.
+    torch.testing.assert_close(margin(space, logits, wanted, 3), torch.tensor([0.05, -0.2]))  # Within a tenth of the range.
 
 
 def test_a_classifier_that_is_bad_on_real_pictures_voids_the_scores(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,9 @@ TINY = {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discrimina
 TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "latent_dim": 4, "penalty_every": 1}
 
 
+TINY |= {"num_layers": 3, "discriminator_fc_dim": 8}
+
+
 COUNT = 6
 
 

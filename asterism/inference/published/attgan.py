@@ -37,7 +37,9 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     if all(map(is_checkpoint, files)):
         constants, (generator, discriminator) = "official", read_tensorflow(files, size)
     elif len(files) > 1:
-        raise ModelError(f"{path} and {files[1]}: an AttGAN is one .pth file, or one checkpoint of TensorFlow; give one of them")
+        raise ModelError(
+            f"{path} and {files[1]}: an AttGAN is one .pth file, or one checkpoint of TensorFlow; give one of them"
+        )
     else:
         held = read_networks(path, ("G", "D"))
         if "enc_layers.0.layers.0.weight" not in held.get("G", {}):
@@ -47,7 +49,8 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         raise ModelError(f"{path} has selective transfer units: import it as stgan")
     config, space, size, channels = inferred(path, generator, discriminator, space, size)
     networks = {"generator": (path, generator)} | ({"discriminator": (path, discriminator)} if discriminator else {})
-    return Found({**config, "constants": constants}, space, size, channels, networks)
+    penalty = {"official": "published", "pytorch": "exact"}[constants]
+    return Found({**config, "constants": constants, "penalty_gradient": penalty}, space, size, channels, networks)
 
 
 def write(model: Model) -> dict[str, dict[str, dict[str, Tensor]]]:

@@ -12,8 +12,8 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from asterism.inference.published.containers import Weights, with_counts
@@ -49,8 +49,8 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     for path in files:
         if not is_checkpoint(path):
             raise ModelError(
-                f"{path} is no checkpoint of TensorFlow with its .index file beside it. Files of the PyTorch port, G_N.pth.tar, "
-                "hold another network than the paper's: import the authors' checkpoint"
+                f"{path} is no checkpoint of TensorFlow with its .index file beside it. Files of the PyTorch port, "
+                "G_N.pth.tar, hold another network than the paper's: import the authors' checkpoint"
             )
     generator, discriminator = read_networks(files, size)
     if not any(key.startswith("stu.") for key in generator):
@@ -61,6 +61,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     states = [len(generator[f"stu.{i}.upsample.weight"]) for i in range(1, config["num_skips"])]
     outputs = [generator[f"stu.{i}.upsample.bias"].shape[0] for i in range(config["num_skips"])]
     config["num_state_injections"] = sum(wide > out for wide, out in zip(states, outputs, strict=False))
+    config["penalty_gradient"] = "published"
     networks = {"generator": (files[0], kept)} | ({"discriminator": (files[0], discriminator)} if discriminator else {})
     return Found(config, space, size, channels, networks)
 
@@ -96,7 +97,7 @@ def read_networks(files: Sequence[Path], size: tuple[int, int] | None) -> tuple[
 
 def inferred(
     path: Path, generator: Weights, discriminator: Weights, space: LabelSpace | None, size: tuple[int, int] | None
-) -> tuple[dict[str, int], LabelSpace, tuple[int, int], int]:
+) -> tuple[dict[str, Any], LabelSpace, tuple[int, int], int]:
     """Return the configuration, labels, size and channels that networks in our layout were built with.
 
     Raises:
@@ -114,7 +115,7 @@ def inferred(
     if space is None or space.num_labels != labels:
         said = f"{space.num_labels} were given" if space else "its file does not name them"
         raise ModelError(f"{path} is told {labels} labels; {said}: name them in the order of training, --labels A,B,C")
-    config = {"conv_dim": widths[0], "num_layers": layers, "num_skips": 0, "num_injections": 0}
+    config: dict[str, Any] = {"conv_dim": widths[0], "num_layers": layers, "num_skips": 0, "num_injections": 0}
     for place in range(1, layers):
         beside = entering[place] - leaving[place - 1]
         skip = widths[layers - 1 - place] if beside >= widths[layers - 1 - place] else 0
@@ -136,7 +137,9 @@ def inferred(
 
 def key_of(name: str) -> str | None:
     """Return our name of a parameter of the authors' code, such as Genc/Conv_1/BatchNorm/gamma; none where there is none."""
-    found = re.fullmatch(r"(Genc|Gdec|Gstu|D)/([a-zA-Z]\w*?)(?:_(\d+))?/(?:(BatchNorm|InstanceNorm|fully_connected)/)?(\w+)", name)
+    found = re.fullmatch(
+        r"(Genc|Gdec|Gstu|D)/([a-zA-Z]\w*?)(?:_(\d+))?/(?:(BatchNorm|InstanceNorm|fully_connected)/)?(\w+)", name
+    )
     if found is None or found[5] not in LEAVES:
         return None
     part, layer, place, leaf = found[1], found[2], int(found[3] or 0), LEAVES[found[5]]
