@@ -121,7 +121,11 @@ def test_a_training_step_agrees(case):
 
 
 def check_step(recipe, trainer, golden, letter: str, network: str, official: bool) -> None:
-    """Gradients (Adam's first moment holds half of them, beta1 being 0.5) and weights after the step."""
+    """Gradients (Adam's first moment holds half of them, beta1 being 0.5) and weights after the step.
+
+    The generator's come through a discriminator whose step, the sign of its gradient, was rounded where that is near zero.
+    """
+    limit = 5e-4 if network == "generator" else 5e-5
     moments = trainer.optimizers.state_dict()["adam"][network]["state"]
     state = dict(recipe.networks[network].named_parameters())
     gradients = {key: 2 * moments[index]["exp_avg"].detach() for index, key in enumerate(state)}
@@ -138,12 +142,12 @@ def check_step(recipe, trainer, golden, letter: str, network: str, official: boo
         if kind.endswith("grad3"):
             # Sum, norm, first element; sum and first element are those of any layout but a dense layer's of maps.
             mine = torch.stack([gradient.sum(), gradient.norm(), gradient.flatten()[0]])
-            close(mine, theirs, 1e-4, 1e-4 * float(gradient.norm()) + 1e-7 * largest)
+            close(mine, theirs, 2 * limit, 2 * limit * float(gradient.norm()) + 1e-7 * largest)
             continue
         maps = (side, side) if ".0.layers.0" in key and key.startswith("fc_") else (1, 1)
         theirs = in_our_layout(theirs, maps) if official else theirs
         if kind.endswith("grad"):
-            close(gradient, theirs, 0, 5e-5 * float(theirs.abs().max()) + 1e-7 * largest)
+            close(gradient, theirs, 0, limit * float(theirs.abs().max()) + 1e-7 * largest)
         else:
             steady = gradient.abs() > 1e-3 * float(gradient.abs().max())  # Rounding decides the signs of the others.
             close(state[key][steady], theirs[steady], 2e-6, 2e-7)

@@ -7,6 +7,7 @@ decide the recipe's `constants`.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
             f"{path} and {files[1]}: an AttGAN is one .pth file, or one checkpoint of TensorFlow; give one of them"
         )
     else:
-        held = read_networks(path, ("G", "D"))
+        held = _networks(path)
         if "enc_layers.0.layers.0.weight" not in held.get("G", {}):
             raise ModelError(f"{path} holds no generator of AttGAN: expected a dict whose G has enc_layers.0.layers.0.weight")
         constants, generator, discriminator = "pytorch", with_counts(held["G"]), held.get("D", {})
@@ -51,6 +52,18 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     networks = {"generator": (path, generator)} | ({"discriminator": (path, discriminator)} if discriminator else {})
     penalty = {"official": "published", "pytorch": "exact"}[constants]
     return Found({**config, "constants": constants, "penalty_gradient": penalty}, space, size, channels, networks)
+
+
+def _networks(path: Path) -> dict[str, dict[str, Tensor]]:
+    try:
+        return read_networks(path, ("G", "D"))
+    except ModelError as error:
+        if not isinstance(error.__cause__, pickle.UnpicklingError):
+            raise
+        raise ModelError(
+            f"{error}. If you trust the file, load it where it was made, save what AttGAN needs of it by "
+            "torch.save({'G': held['G']}, 'weights.pth'), then import that"
+        ) from error
 
 
 def write(model: Model) -> dict[str, dict[str, dict[str, Tensor]]]:

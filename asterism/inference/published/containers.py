@@ -70,8 +70,7 @@ def _open(path: Path) -> Any:
         raise ModelError(f"there is no file {path}") from None
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code; if you trust "
-            "it, load it where it was made and save the state dicts alone"
+            f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error

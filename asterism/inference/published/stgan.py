@@ -1,9 +1,9 @@
 """STGAN's published checkpoints: TensorFlow's `Epoch_(E)_(KofN).ckpt`, `.index` and `.data-00000-of-00001`.
 
-One file holds both networks, the optimisers' moments (left out) and neither labels nor size; `setting.txt`, beside the folder of
-checkpoints, has both. Kernels are stored as (height, width, in, out), those of transposed convolutions as (height, width, out,
-in), and dense layers read their maps as (height, width, channel). The files of the PyTorch port (STGAN-pytorch, `G_N.pth.tar`)
-hold another network than the paper's and are refused.
+One checkpoint holds both networks, the optimisers' moments (left out) and neither labels nor size; `setting.txt`, beside the
+folder of checkpoints, has both. Kernels are stored as (height, width, in, out), those of transposed convolutions as (height,
+width, out, in), and dense layers read their maps as (height, width, channel). The files of the PyTorch port (STGAN-pytorch,
+`G_N.pth.tar`) hold another network than the paper's and are refused.
 """
 
 from __future__ import annotations
