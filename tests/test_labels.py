@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asterism.inference.card import described
 from asterism.labels import LabelError, LabelGroup, LabelSpace
 from asterism.objectives.classification import classification
 
@@ -333,7 +334,7 @@ def test_uniform_targets_hold_no_conflict():
 
 def test_conflicts_are_kept_said_and_checked():
     assert LabelSpace.from_json(json.loads(json.dumps(HEADS.to_json()))) == HEADS
-    assert HEADS.groups[0].describe() == "any of Bald, Bangs, Hat, Male; not Bald with Bangs; not Bangs with Hat"
+    assert described(HEADS.groups[0]) == "any of Bald, Bangs, Hat, Male; not Bald with Bangs; not Bangs with Hat"
     assert LabelSpace.from_text("Bald,Bangs,Male").groups[0].conflicts == (("Bald", "Bangs"),)
     with pytest.raises(LabelError, match="'Bang' is not a label of 'heads': did you mean Bangs"):
         LabelGroup("heads", ("Bald", "Bangs"), "binary", conflicts=(("Bald", "Bang"),))

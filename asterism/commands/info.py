@@ -16,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Describe a model."""
+    from asterism.inference.card import described
     from asterism.recipes.model import load_model
     from asterism.storage.model_file import find_model
     from asterism.storage.scores import metric_title, read_scores
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     lines += [("use", line) for line in uses(model, args.run)]
     can = model.recipe.abilities
     for group in model.space.groups if can.told != "none" or can.translates or can.judges else ():  # Else it knows none.
-        lines.append(("labels", f"{group.dataset}: {group.describe()}"))
+        lines.append(("labels", f"{group.dataset}: {described(group)}"))
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]

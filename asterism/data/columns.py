@@ -149,7 +149,8 @@ def _exclusive(
 ) -> tuple[tuple[str, ...], ...]:
     """Return the sets of labels that exclude each other: the configured ones that this table has, or else inferred ones."""
     if not config.exclusive:
-        whole = [i for i in range(len(names)) if known[:, i].all()]
+        stated = {word.strip() for word in config.conflicts.replace("|", ",").split(",")}  # Of these, none may hold.
+        whole = [i for i, name in enumerate(names) if known[:, i].all() and name not in stated]
         inferred = tuple(tuple(names[whole[i]] for i in found) for found in exclusive_sets(values[:, whole].astype(bool)))
         notes.extend(f"exactly one of {', '.join(found)} holds in every row: each excludes the others" for found in inferred)
         return inferred

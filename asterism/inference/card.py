@@ -88,7 +88,7 @@ def _about(run: Run, can: Abilities) -> str:
         return f"Makes {what} from noise. Recipe: {paper}."
     said = [
         f"Translates {what} between domains. One model knows all of them. Recipe: {paper}.",
-        *(f"{group.dataset}: {group.describe()}" for group in map(LabelGroup.from_json, run.model["labels"])),
+        *(f"{group.dataset}: {described(group)}" for group in map(LabelGroup.from_json, run.model["labels"])),
     ]
     return "\n".join([said[0], "", *(f"- {line}" for line in said[1:])])
 
@@ -201,3 +201,16 @@ def _caption(run: Run) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def described(group: LabelGroup) -> str:
+    """Say what the labels are: `one of angry, happy`, `one of dark, fair; any of glasses`, `numbers from 0 to 1: AU12`."""
+    names = ", ".join(group.labels)
+    if group.kind == "number":
+        return f"numbers from {group.low:g} to {group.high:g}: {names}"
+    if group.kind == "one_of":
+        return f"one of {names}"
+    sets = [f"one of {', '.join(chosen)}" for chosen in group.exclusive]
+    single = [label for label in group.labels if not any(label in chosen for chosen in group.exclusive)]
+    sets += [f"any of {', '.join(single)}"] if single else []
+    return "; ".join(sets + [f"not {' with '.join(names)}" for names in group.conflicts]) or "no labels"

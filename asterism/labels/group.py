@@ -99,18 +99,6 @@ class LabelGroup:
             return f"{name}={value:g}"
         return name if value else f"{name}=no"
 
-    def describe(self) -> str:
-        """Say what the labels are: `one of angry, happy`, `one of dark, fair; any of glasses`, `numbers from 0 to 1: AU12`."""
-        names = ", ".join(self.labels)
-        if self.kind == "number":
-            return f"numbers from {self.low:g} to {self.high:g}: {names}"
-        if self.kind == "one_of":
-            return f"one of {names}"
-        sets = [f"one of {', '.join(chosen)}" for chosen in self.exclusive]
-        single = [label for label in self.labels if not any(label in chosen for chosen in self.exclusive)]
-        sets += [f"any of {', '.join(single)}"] if single else []
-        return "; ".join(sets + [f"not {' with '.join(names)}" for names in self.conflicts]) or "no labels"
-
     def to_json(self) -> dict[str, Any]:
         """Return JSON values that `from_json` takes back; only numbers have a range."""
         sets = [list(names) for names in self.exclusive]

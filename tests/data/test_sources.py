@@ -296,8 +296,9 @@ def test_a_text_column_that_is_no_label_is_refused(tmp_path: Path) -> None:
 
 def test_labels_that_conflict_are_named(tmp_path: Path) -> None:
     table(tmp_path, COLOURS.replace("Black", "Bald").replace("Blond", "Bangs"))
-    found = read(tmp_path, conflicts="Bald|Bangs, Red|Bangs", exclusive=";").groups[0]
-    assert (found.conflicts, found.exclusive) == ((("Bald", "Bangs"), ("Red", "Bangs")), ())
+    assert read(tmp_path).groups[0].exclusive == (("Bald", "Bangs", "Red"),)
+    found = read(tmp_path, conflicts="Bald|Bangs, Red|Bangs").groups[0]
+    assert (found.conflicts, found.exclusive) == ((("Bald", "Bangs"), ("Red", "Bangs")), ()), "what is stated is not inferred"
     with pytest.raises(DataError, match=r"--data.conflicts Bald\|Bang: Bang is not a label: did you mean Bangs"):
         read(tmp_path, conflicts="Bald|Bang")
     with pytest.raises(DataError, match="--data.conflicts Bold: no table has such a column"):
