@@ -78,6 +78,9 @@ def test_an_onnx_file_translates_as_the_translator_does(
     elif model.recipe.abilities.told == "domain":
         how, own = "domain", torch.tensor([0, 1, 1])
         arguments = {"told": own}
+    elif model.recipe.abilities.told == "difference":
+        how, own = "difference", torch.eye(model.space.num_labels)[:3]
+        arguments = {"told": own}
     else:
         how, own = "code", torch.eye(model.space.code_size)[:3]
         own[:, len(model.space.names)] = 1  # The first dataset's mask bit.
