@@ -65,14 +65,33 @@ class PictureSet:
         """Say which pictures are known to have this value of a label: bool [M]."""
         return self.space.holds(self.labels, self.known, index, value)
 
-    def of_one_domain(self) -> PictureSet:
+    def domain_of_each(self, label: str = "") -> np.ndarray:
+        """Return which of a label's two values each picture has, or which of the first set of alternatives: int64 [M].
+
+        It is -1 where no label is known, or where that one is not.
+        """
+        if label:
+            index = self.space.index(label)
+            return torch.where(self.known[:, index] > 0, self.labels[:, index], -1).long().numpy()
+        choice = list(self.alternatives[0]) if self.alternatives else [0]
+        return torch.where(self.known.any(1), self.labels[:, choice].argmax(1), -1).numpy()
+
+    def of_one_domain(self, label: str = "") -> PictureSet:
         """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
 
         A cell may be empty, and in a table nothing keeps two of its labels, or none, from holding.
 
+        Args:
+            label: return those instead of which this label's value is known.
+
         Raises:
-            DataError: the dataset has no such set, or no such picture.
+            DataError: the dataset has no such set, or no such picture; or all its pictures have one value of the label.
         """
+        if label:
+            values = self.domain_of_each(label)
+            if len(np.unique(values[values >= 0])) < 2:
+                raise DataError(f"{self.name} needs training pictures both with and without {label}, by which domains are told")
+            return self.take(np.flatnonzero(values >= 0).tolist())
         domains = list(self.alternatives[0]) if self.alternatives else []
         rows = (self.labels[:, domains].sum(1) == 1).nonzero()[:, 0].tolist()
         if not rows:

@@ -86,7 +86,7 @@ class Loader:
         assert all(len(s) for s in sets), "every dataset needs training pictures"
         kinds = {stream.of for stream in streams}
         if kinds & {"domain", "other_domain", "partner"}:
-            sets = [s.of_one_domain() for s in sets]
+            sets = [s.of_one_domain(streams[0].label) for s in sets]
         if "same_identity" in kinds and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
         if any(stream.of == "partner" for stream in streams):
@@ -169,13 +169,6 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
 
-def _domains(pictures: PictureSet) -> Array:
-    """Return each picture's domain, int64 [M]: which of the dataset's first set of alternatives it has, if there is one."""
-    if not pictures.alternatives:
-        return np.zeros(len(pictures), np.int64)
-    return pictures.labels[:, list(pictures.alternatives[0])].argmax(1).numpy()
-
-
 def _choose_workers(sets: Sequence[PictureSet]) -> int:
     """Decode in processes beside a GPU; packed pictures are only copied."""
     packed = all(s.pack is not None for s in sets)
@@ -221,7 +214,9 @@ class _Steps:
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
-        self.partners = [StreamSampler(streams, _domains(s), s.identity, seed, s.dataset) for s in sets] if streams else []
+        self.partners = [
+            StreamSampler(streams, s.domain_of_each(stream.label), s.identity, seed, s.dataset) for stream in streams[:1] for s in sets
+        ]
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
         self.kept: list[Array] = []

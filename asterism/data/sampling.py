@@ -65,13 +65,16 @@ class Stream:
         name: the batch holds `x_<name>`, `labels_<name>` and `known_<name>`.
         of: which pictures it is drawn from: those of a `domain` that is itself drawn, each as often as any other; of an
             `other_domain` than the sample's own; of the `same_identity` as the sample, without the sample where there are
-            more; its `partner`s, of that identity in another domain; `any`; or those that an earlier stream so named drew from.
+            more; its `partner`s, of that identity in another domain; `labelled` ones; `any`; or those that an earlier stream so
+            named drew from.
         aligned: cropped and mirrored as the sample is, not by draws of its own.
+        label: whose values are the domains meant; none: those of the dataset, its first set of alternatives.
     """
 
     name: str
     of: str
     aligned: bool = False
+    label: str = ""
 
 
 class StreamSampler:
@@ -79,7 +82,7 @@ class StreamSampler:
 
     Args:
         streams: in order; those that name an earlier stream draw from its pictures, in the same draw.
-        domains: int64 [M], the domain of each picture.
+        domains: int64 [M], the domain of each picture; -1 where no label is known.
         identities: what shows the same thing, of each picture; for streams of the same identity, and of partners.
         seed, dataset: what is drawn from.
     """
@@ -131,8 +134,8 @@ class StreamSampler:
             return same[same != own] if len(same) > 1 else same
         if of == "partner":
             return self.partners_of(own)
-        assert of == "any", f"no stream {of!r}"
-        return np.arange(len(self.domains))
+        assert of in ("any", "labelled"), f"no stream {of!r}"
+        return np.flatnonzero(self.domains >= (0 if of == "labelled" else -1))
 
 
 def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: float) -> Array:

@@ -125,9 +125,11 @@ def prepare(
         ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy.
         CheckpointError: none of the run's checkpoints can be read.
     """
-    listener = listener or Silent()
+    listener, kind = listener or Silent(), recipe_class(settings.name)
+    if settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled:
+        raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
     with listener.waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data, recipe_class(settings.name).labelled)
+        datasets = open_data(settings.data, kind.labelled)
     recipe = build(settings, datasets)
     if masks is not None:
         recipe.mask_by(masks)
@@ -171,7 +173,7 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         settings.data,
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,
-        streams=recipe_class(settings.name).streams,
+        streams=recipe.streams,
         rank=processes.rank,
         world=processes.world,
         device=machine.device if machine.device.type == "cuda" else None,

@@ -17,3 +17,8 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
         [N], at least float32, >= 0; at most 2 for pictures in [-1, 1].
     """
     return (at_least_float32(x) - at_least_float32(y)).abs().flatten(1).mean(1)
+
+
+def squared(x: Tensor, y: Tensor) -> Tensor:
+    """Mean squared difference over all elements of a sample: mean(x - y)^2, at least float32 [N]; arguments as for `l1`."""
+    return (at_least_float32(x) - at_least_float32(y)).square().flatten(1).mean(1)

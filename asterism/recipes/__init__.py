@@ -29,6 +29,7 @@ RECIPES = {
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
+    "semistargan": "asterism.recipes.semistargan:SemiStarGAN",
     "aster": "asterism.recipes.aster:Aster",
 }
 

@@ -65,6 +65,7 @@ class Aster(Recipe):
 
     config_type = Config
     averaged = ("generator",)
+    unlabelled = True
     advised_batch = 8
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {"data": {"size": 128}, "train": {"steps": 60000, "decay_steps": 30000, "ema_kimg": 5}},

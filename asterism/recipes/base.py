@@ -157,7 +157,8 @@ class Recipe(nn.Module):
             `known_<name>`.
         protocol: the evaluation protocol that suits it best.
         advised_batch: the engine warns below this batch size.
-        labelled: False: it learns from pictures without labels too.
+        labelled: False: it needs no labels at all.
+        unlabelled: it learns from pictures without labels beside labelled ones (`data.unlabelled`).
         coupled: True: samples of a batch meet each other (batch norm, batch statistics), so a batch cannot be split into
             micro-batches.
         num_domains: the only number of domains that it takes; none: any.
@@ -181,6 +182,7 @@ class Recipe(nn.Module):
     protocol: ClassVar[str] = "stargan"
     advised_batch: ClassVar[int] = 1
     labelled: ClassVar[bool] = True
+    unlabelled: ClassVar[bool] = False
     coupled: ClassVar[bool] = False
     num_domains: ClassVar[int | None] = None
     calls_out: bool = False

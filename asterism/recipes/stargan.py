@@ -64,6 +64,7 @@ class StarGAN(Recipe):
 
     config_type = Config
     averaged = ("generator",)
+    unlabelled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba": {
             "recipe": {"penalty_patches": "sum"},
