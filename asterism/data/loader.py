@@ -214,9 +214,8 @@ class _Steps:
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         self.samplers = [Sampler(len(s), seed, s.dataset, w) for s, w in zip(sets, weights, strict=True)]
-        self.partners = [
-            StreamSampler(streams, s.domain_of_each(stream.label), s.identity, seed, s.dataset) for stream in streams[:1] for s in sets
-        ]
+        domains = [s.domain_of_each(streams[0].label) for s in sets] if streams else []
+        self.partners = [StreamSampler(streams, d, s.identity, seed, s.dataset) for d, s in zip(domains, sets, strict=False)]
         self.shapes = [(picture.channels, *(s.size or (picture.height, picture.width))) for s in sets]
         sizes = [len(s) * math.prod(shape) * picture.depth // 8 for s, shape in zip(sets, self.shapes, strict=True)]
         self.kept: list[Array] = []

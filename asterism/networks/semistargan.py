@@ -1,4 +1,4 @@
-"""The networks of SemiStarGAN (ACCV 2018): StarGAN's generator, drawn otherwise, and the Y model, a discriminator in two branches.
+"""The networks of SemiStarGAN (ACCV 2018): how StarGAN's generator starts, and the Y model, a discriminator of two branches.
 
 Shapes: N batch, C picture channels, L labels, P patches, K passes.
 """
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.networks.layers import BatchNorm2d, Conv2d
+from asterism.networks.noise import hashed, noisy
 from asterism.networks.sizes import check_multiples_of_4
 
 SLOPE = 0.2
@@ -61,12 +62,12 @@ class YModel(nn.Module):
         Args:
             seed: int64 [N], of each picture's noise and dropout in this pass; none: no noise and no dropout.
         """
-        h = self.shared(noisy(x, seed))
+        h = self.shared(noisy(x, seed, NOISE))
         return self.patches(h).flatten(1), self._classes(h, seed)
 
     def classify(self, x: Tensor, seed: Tensor | None = None) -> Tensor:
         """Return the class logits [N, L] alone."""
-        return self._classes(self.shared(noisy(x, seed)), seed)
+        return self._classes(self.shared(noisy(x, seed, NOISE)), seed)
 
     def _classes(self, h: Tensor, seed: Tensor | None) -> Tensor:
         for number, layers in enumerate(self.classes, start=1):
@@ -83,7 +84,7 @@ class YModel(nn.Module):
         """
         convolutions = []
         with torch.no_grad():
-            h = noisy(x, seed)
+            h = noisy(x, seed, NOISE)
             for layer in (*self.shared, *self.patches[:-1]):
                 size, h = h.shape[2:], layer(h)
                 if isinstance(layer, Conv2d):
@@ -94,28 +95,6 @@ class YModel(nn.Module):
         for convolution, gain, size in reversed(convolutions):
             g = convolution.transpose(g * gain, size)
         return g
-
-
-def noisy(x: Tensor, seed: Tensor | None) -> Tensor:
-    """Return pictures [N, C, H, W] with normal noise added, a function of each one's seed, int64 [N]; none adds none."""
-    if seed is None:
-        return x
-    uniform = hashed(seed, 0, x[0].numel()).to(x.dtype).view(x.shape)
-    return x + NOISE * 2**0.5 * torch.erfinv(2 * uniform - 1)
-
-
-def hashed(seed: Tensor, stream: int, count: int) -> Tensor:
-    """Return numbers in (0, 1), float32 [N, count], as good as uniform, by hashing seed, stream and place.
-
-    A function of the sample's own seed, int64 [N]: so a pass is one of the weights and the batch, and no larger tensor is
-    drawn on the CPU. The mixing is SplitMix64's (Steele, Lea and Flood 2014), in whole numbers that wrap.
-    """
-    place = torch.arange(count, device=seed.device) * 4 + stream
-    z = seed[:, None] * -0x61C8864680B583EB + place * 0x2545F4914F6CDD1D
-    z = (z ^ (z >> 30 & (1 << 34) - 1)) * -0x40A7B892E31B1A47
-    z = (z ^ (z >> 27 & (1 << 37) - 1)) * -0x6B2FB644ECCEEE15
-    z = z ^ (z >> 31 & (1 << 33) - 1)
-    return ((z >> 41 & (1 << 23) - 1).to(torch.float32) + 0.5) / (1 << 23)
 
 
 def initialize(module: nn.Module) -> None:

@@ -29,6 +29,8 @@ RECIPES = {
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
+    "diat": "asterism.recipes.diat:DIAT",
+    "icgan": "asterism.recipes.icgan:IcGAN",
     "semistargan": "asterism.recipes.semistargan:SemiStarGAN",
     "aster": "asterism.recipes.aster:Aster",
 }

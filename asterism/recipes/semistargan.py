@@ -57,7 +57,7 @@ class Config:
     ramp_steps: int = option(66_667, "Steps in which that weight rises; a third of all.", unit="steps", low=1)
     pseudo_after: int = option(
         30_000,
-        "Steps before cycles of unlabelled pictures count; in each third of them the identity term has 1, 1/2, 0 of its weight.",
+        "Steps before cycles of unlabelled pictures count; in thirds of them the identity term has 1, 1/2, 0 of its weight.",
         unit="steps",
         low=1,
     )
@@ -191,7 +191,7 @@ class SemiStarGAN(Recipe):
         }
 
     def generator_terms(self, batch: Batch, progress: Tensor) -> Terms:
-        """The generator's objective; in the first phase only labelled pictures have a cycle, and those left as they are count."""
+        """The generator's objective; in the first phase only labelled pictures have a cycle, and the identity counts."""
         config, judge = self.config, self.discriminator
         x_fake_lab, x_fake = self.share(batch).values()
         both = torch.cat([x_fake_lab, x_fake])

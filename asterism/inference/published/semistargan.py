@@ -44,7 +44,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     needed = ("main.0.weight", "main.3.weight"), ("shared.0.weight", "head.weight")
     for (name, found), keys in zip(networks.items(), needed, strict=True):
         if not all(key in found for key in keys):
-            raise ModelError(f"{prefixes[0]} is not SemiStarGAN's: it has no {name}; it holds {', '.join(list(weights)[:3])}, ...")
+            raise ModelError(f"{prefixes[0]} is not SemiStarGAN's: no {name}; it holds {', '.join(list(weights)[:3])}, ...")
     generator, discriminator = networks.values()
     last = next(reversed(generator.values()))
     code, channels = generator["main.0.weight"].shape[1] - last.shape[0], last.shape[0]
