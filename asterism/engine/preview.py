@@ -80,7 +80,7 @@ class Previews:
             for name, wanted in recipe.space.single_edits(labels, index):
                 told = recipe.condition(whole_target(recipe.space, wanted, dataset), labels)
                 if not recipe.abilities.style:
-                    if recipe.abilities.told == "domain" and name not in shown:
+                    if name not in (shown if recipe.abilities.told == "domain" else recipe.abilities.targets or (name,)):
                         continue
                     columns.append(translate(recipe, self.x, told))
                     names.append(name)

@@ -70,6 +70,10 @@ class PlacedModel:
         for name, holds in ((space.names[i], holds) for edit in edits for i, holds in edit.values.items()):
             if holds and name in lacking:
                 raise LabelError(f"the model has no network that translates to {name}; it translates to {targets}")
+            if not holds and name in self.recipe.abilities.targets and not space.siblings(space.index(name)):
+                raise LabelError(
+                    f"{self.model.name} gives pictures {name} and cannot take it from them; it translates to {targets}"
+                )
             if name not in (*self.labels, *lacking):
                 raise LabelError(f"{name} is not one of the domains that {self.model.name} has learned: {targets}")
         return edits

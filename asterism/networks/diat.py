@@ -95,14 +95,11 @@ class VGG(nn.Module):
     """The convolutions of a network of VGG's kind (arXiv:1409.1556), never trained: 3x3, ReLU, and pooling between.
 
     Names are torchvision's, `features.<n>.weight` and `.bias`, with n counting convolutions, ReLUs and poolings: how many there
-    are, and where the poolings, follows from the numbers. Weights are no part of checkpoints and model files.
-
-    Args:
-        weights: of `read_weights`.
+    are, and where the poolings, follows from the numbers. Weights are no part of checkpoints and model files; `load` takes them.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take weights of `read_weights`."""
         self.numbers = sorted({int(key.split(".")[1]) for key in weights})
         for key, tensor in weights.items():
             self.register_buffer(key.replace(".", "_"), tensor, persistent=False)
@@ -114,10 +111,8 @@ class VGG(nn.Module):
             if n - before > 2:  # A pooling lies between.
                 found.append(x)
                 x = F.max_pool2d(x, 2)
-            x, before = (
-                F.relu(F.conv2d(x, self.get_buffer(f"features_{n}_weight"), self.get_buffer(f"features_{n}_bias"), 1, 1)),
-                n,
-            )
+            weight, bias = (self.get_buffer(f"features_{n}_{part}") for part in ("weight", "bias"))
+            x, before = F.relu(F.conv2d(x, weight, bias, padding=1)), n
         return [*found, x]
 
 

@@ -99,9 +99,10 @@ class DIAT(Recipe):
         self.generator = Generator(picture.channels, config.conv_dim, config.num_blocks, config.mask)
         self.discriminator = Discriminator(picture.channels, size, config.discriminator_conv_dim, config.discriminator_layers)
         self.denoiser = Denoiser(picture.channels)
-        self.vgg: VGG | None = None
-        prepares = ("denoiser",)
-        if not config.features:
+        prepares: tuple[str, ...] = ("denoiser",)
+        if config.features:
+            self.vgg = VGG()
+        else:
             self.classifier = ResNet18(picture.channels, space.num_labels, config.classifier_width)
             prepares = ("denoiser", "classifier")
         self.streams = (Stream("other", of="other_domain", label=name),)
@@ -123,7 +124,7 @@ class DIAT(Recipe):
         """Read the network that keeps the person, if it is in a file."""
         if self.config.features:
             try:
-                self.vgg = VGG(read_weights(self.config.features))
+                self.vgg.load(read_weights(self.config.features))
             except (OSError, ValueError) as error:
                 raise ConfigError(f"recipe.features {self.config.features}: {error}") from error
 
@@ -185,7 +186,7 @@ class DIAT(Recipe):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the features, each [N, ...], by which the person is kept."""
-        return self.vgg(x) if self.vgg is not None else self.classifier.stages(x)
+        return self.vgg(x) if self.config.features else self.classifier.stages(x)
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return x with the attribute; there is one target to be told."""

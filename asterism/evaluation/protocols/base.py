@@ -87,7 +87,7 @@ class Protocol:
     ) -> list[Task]:
         """Return the tasks; of a recipe that does not translate to all domains those whose target it has."""
         found, targets = self.tasks(sets, space, partners, recipe, parameters), recipe.abilities.targets
-        return [t for t in found if not targets or (t.index is not None and space.names[t.index] in targets)]
+        return [t for t in found if not targets or (t.index is not None and space.say(t.index, t.value) in targets)]
 
     @property
     def compares(self) -> bool:
