@@ -95,7 +95,7 @@ class VGG(nn.Module):
     """The convolutions of a network of VGG's kind (arXiv:1409.1556), never trained: 3x3, ReLU, and pooling between.
 
     Names are torchvision's, `features.<n>.weight` and `.bias`, with n counting convolutions, ReLUs and poolings: how many there
-    are, and where the poolings, follows from the numbers. Weights are no part of checkpoints and model files; `load` takes them.
+    are, and where the poolings, the numbers say. Weights are no part of checkpoints or model files: `load` takes them.
     """
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
