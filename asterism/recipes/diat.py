@@ -189,8 +189,9 @@ class DIAT(Recipe):
         return self.vgg(x) if self.config.features else self.classifier.stages(x)
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-        """Return x with the attribute; there is one target to be told."""
-        return self.generator(x)[0]
+        """Return x with the attribute where the code has it, else x: no other label is a target."""
+        wanted = told[:, self.index, None, None, None] > 0.5
+        return torch.where(wanted, self.generator(x)[0], x)
 
     def label_slots(self) -> list[Slot]:
         """The classifier's head writes the logits."""

@@ -129,9 +129,12 @@ class IcGAN(Recipe):
         c = self.space.encode(labels, known, dataset)
         return torch.cat([2 * c[:, : known.shape[1]] - known, c[:, known.shape[1] :]], 1)
 
-    def condition(self, target: Batch, source: Tensor | None = None, strength: float | Tensor = 1.0) -> Tensor:
-        """Return what is told of a target, [N, n]."""
-        return self.signed(target.labels, target.known, target.dataset)
+    def signed_code(self, c: Tensor) -> Tensor:
+        """Return what is told of a code [N, n] of a target, all of whose dataset's labels are known: the mask says whose."""
+        count, datasets = self.space.num_labels, range(self.space.num_datasets)
+        owners = [d for d in datasets for _ in range(count)[self.space.dataset_span(d)]]
+        known = c[:, count:][:, owners] if len(datasets) > 1 else torch.ones_like(c)
+        return torch.cat([2 * c[:, :count] - known, c[:, count:]], 1)
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw the latents, and labels of other pictures: such as are not a picture's own, and those of generated pictures."""
@@ -174,11 +177,11 @@ class IcGAN(Recipe):
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return G(E_z(x), y): the picture made anew, with the labels that are told."""
-        return self.generator(self.latent_encoder(x), told)
+        return self.generator(self.latent_encoder(x), self.signed_code(told))
 
     def generate(self, z: Tensor, told: Tensor) -> Tensor:
         """Return G(z, y)."""
-        return self.generator(z, told)
+        return self.generator(z, self.signed_code(told))
 
     def classify(self, x: Tensor) -> Tensor:
         """Return E_y(x) [N, L], above 0 where a label holds; of a number its share of its range."""

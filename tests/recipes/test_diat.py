@@ -67,6 +67,15 @@ def test_the_first_version_has_no_mask() -> None:
     assert "mask" not in tables(recipe, batch)["generator"] and recipe.generator.mask is None
 
 
+def test_a_picture_is_left_alone_where_the_code_does_not_name_the_attribute() -> None:
+    recipe, batch = built()
+    code = torch.eye(3).double()[[0, 2, 1, 2, 2, 0]]
+    y = recipe.translate(batch.x, code)
+    asked = code[:, 2] > 0
+    assert torch.equal(y[~asked], batch.x[~asked]) and torch.equal(y[asked], recipe.generator(batch.x)[0][asked])
+    assert (y != batch.x).flatten(1).any(1).equal(asked)
+
+
 def test_a_trained_classifier_rests_with_its_running_statistics() -> None:
     recipe, _ = built()
     recipe.train()

@@ -53,14 +53,20 @@ def test_what_is_told_of_labels() -> None:
     labels, known = torch.tensor([[1.0, 0, 0, 0, 0, 0]]), torch.tensor([[1.0, 1, 0, 0, 0, 0]])
     told = recipe.signed(labels, known, torch.tensor([0]))
     assert told.tolist() == [[1, -1, 0, 0, 0, 0, 1, 0]]
+    for key in ("joint", "table", "numbers"):
+        recipe = tiny("icgan", SPACES[key], **SMALL)
+        for dataset in range(recipe.space.num_datasets):
+            batch = batch_of(recipe, dataset)  # Of a target all labels are known, and its code says the same.
+            assert torch.equal(recipe.signed_code(recipe.condition(batch)), batch.y)
 
 
 def test_a_translation_is_made_of_what_the_encoder_reads() -> None:
     recipe = tiny("icgan", SPACES["numbers"], **SMALL).eval()
     batch = batch_of(recipe)
     with torch.no_grad():
-        y = recipe.signed(batch.labels, batch.known, batch.dataset)
-        assert torch.equal(recipe.translate(batch.x, y), recipe.generate(recipe.latent_encoder(batch.x), y))
+        code, z = recipe.condition(batch), recipe.latent_encoder(batch.x)
+        assert torch.equal(recipe.translate(batch.x, code), recipe.generate(z, code))
+        assert torch.equal(recipe.generate(z, code), recipe.generator(z, batch.y))
         read, logits = recipe.label_encoder(batch.x), recipe.classify(batch.x)
     assert torch.equal(logits[:, :2], read[:, :2]) and torch.equal(logits[:, 2:], (read[:, 2:] + 1) / 2), "numbers are shares"
 
