@@ -73,8 +73,8 @@ class PictureSet:
         if label:
             index = self.space.index(label)
             return torch.where(self.known[:, index] > 0, self.labels[:, index], -1).long().numpy()
-        choice = list(self.alternatives[0]) if self.alternatives else [0]
-        return torch.where(self.known.any(1), self.labels[:, choice].argmax(1), -1).numpy()
+        held = self.labels[:, list(self.alternatives[0])].argmax(1) if self.alternatives else torch.tensor(0)
+        return torch.where(self.known.any(1), held, -1).numpy()
 
     def of_one_domain(self, label: str = "") -> PictureSet:
         """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
