@@ -178,7 +178,7 @@ class Recipe(nn.Module):
     config_type: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     averaged: ClassVar[tuple[str, ...]] = ()
-    streams: ClassVar[tuple[Stream, ...]] = ()
+    streams: tuple[Stream, ...] = ()
     protocol: ClassVar[str] = "stargan"
     advised_batch: ClassVar[int] = 1
     labelled: ClassVar[bool] = True

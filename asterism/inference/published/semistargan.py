@@ -91,7 +91,7 @@ def names_of(recipe: Recipe, network: str) -> dict[str, str]:
 def _generator(blocks: int) -> dict[str, str]:
     down = [(3 * i, f"gen_ds_conv{i + 1}/Conv", f"in1_{i + 1}") for i in range(3)]
     up = [(9 + blocks + 3 * i, f"g_us_dconv{i + 1}/Conv2d_transpose", f"g_d{i + 1}_in") for i in range(2)]
-    names = {}
+    names: dict[str, str] = {}
     for place, kernel, norm in down:
         names |= _normed(f"main.{place}", f"main.{place + 1}", kernel, norm, ("scale", "offset"))
     for block in range(blocks):
