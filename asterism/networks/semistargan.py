@@ -85,7 +85,7 @@ class YModel(nn.Module):
         convolutions = []
         with torch.no_grad():
             h = noisy(x, seed, NOISE)
-            for layer in (*self.shared, *self.patches[:-1]):
+            for layer in (*self.shared, *list(self.patches)[:-1]):
                 size, h = h.shape[2:], layer(h)
                 if isinstance(layer, Conv2d):
                     convolutions.append((layer, torch.where(h > 0, h.new_ones(()), h.new_full((), SLOPE)), size))
