@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def _block(file: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
         place += own + length
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Yield number and value of the fields of a protocol buffer."""
     place = 0
     while place < len(message):
