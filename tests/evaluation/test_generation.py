@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from asterism.runs.folder import read_run
 from torch import Tensor, nn
 
 from asterism import train
@@ -20,7 +21,6 @@ from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes.dcgan import DCGAN
 from asterism.recipes.model import load_model
 from asterism.report import write_report
-from asterism.runs.folder import read_run
 from tests.helpers.evaluating import CPU, values
 
 SMALL = {
