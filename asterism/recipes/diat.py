@@ -47,7 +47,7 @@ class Config:
     mask_share: float = option(0.3, "Share of the picture that the mask may take for nothing.", low=0, high=1)
     discriminator_conv_dim: int = option(64, "Channels after the discriminator's first convolution.", low=1)
     discriminator_layers: int = option(6, "Halving convolutions of the discriminator.", low=1)
-    features: str = option("", "File of a VGG-like network whose features keep the person; none trains a classifier.")
+    feature_network: str = option("", "File of a VGG-like network whose features keep the person; none trains a classifier.")
     classifier_width: int = option(32, "Channels of that classifier's first stage.", low=1)
     prepare_steps: int = option(10_000, "Steps in which classifier and denoiser are trained.", unit="steps", low=1)
     noise: float = option(0.1, "Standard deviation of the noise that the denoiser learns to take off.", low=0)
@@ -92,15 +92,15 @@ class DIAT(Recipe):
         name = space.names[self.index]
         if self.index in space.numbers:
             raise ConfigError(f"recipe.attribute {name}: DIAT gives pictures a label that they have or have not, and no number")
-        if config.features and picture.channels != 3:
-            raise ConfigError(f"recipe.features: the network sees RGB pictures; these have {picture.channels} channels")
+        if config.feature_network and picture.channels != 3:
+            raise ConfigError(f"recipe.feature_network: the network sees RGB pictures; these have {picture.channels} channels")
         size = (picture.height, picture.width)
         check_size(size, config.discriminator_layers)
         self.generator = Generator(picture.channels, config.conv_dim, config.num_blocks, config.mask)
         self.discriminator = Discriminator(picture.channels, size, config.discriminator_conv_dim, config.discriminator_layers)
         self.denoiser = Denoiser(picture.channels)
         prepares: tuple[str, ...] = ("denoiser",)
-        if config.features:
+        if config.feature_network:
             self.vgg = VGG()
         else:
             self.classifier = ResNet18(picture.channels, space.num_labels, config.classifier_width)
@@ -122,11 +122,11 @@ class DIAT(Recipe):
 
     def begin(self, new: bool) -> None:
         """Read the network that keeps the person, if it is in a file."""
-        if self.config.features:
+        if self.config.feature_network:
             try:
-                self.vgg.load(read_weights(self.config.features))
+                self.vgg.load(read_weights(self.config.feature_network))
             except (OSError, ValueError) as error:
-                raise ConfigError(f"recipe.features {self.config.features}: {error}") from error
+                raise ConfigError(f"recipe.feature_network {self.config.feature_network}: {error}") from error
 
     def enter(self, phase: str) -> None:
         """Begin a phase; once trained, the classifier is used with its running statistics."""
@@ -152,7 +152,7 @@ class DIAT(Recipe):
         """What is trained before the adversaries, each for itself."""
         restored = self.denoiser(noisy(batch.x, batch.seeds, self.config.noise))
         terms: Terms = {"denoise": (1.0, squared(restored, batch.x))}
-        if not self.config.features:
+        if not self.config.feature_network:
             terms["class"] = (1.0, classification(self.classifier(batch.x), batch.labels, batch.known, self.space))
         return terms
 
@@ -186,7 +186,7 @@ class DIAT(Recipe):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the features, each [N, ...], by which the person is kept."""
-        return self.vgg(x) if self.config.features else self.classifier.stages(x)
+        return self.vgg(x) if self.config.feature_network else self.classifier.stages(x)
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return x with the attribute where the code has it, else x: no other label is a target."""
@@ -195,6 +195,6 @@ class DIAT(Recipe):
 
     def label_slots(self) -> list[Slot]:
         """The classifier's head writes the logits."""
-        if self.config.features:
+        if self.config.feature_network:
             return []
         return [*self.slots_along("classifier.head.weight", 0), *self.slots_along("classifier.head.bias", 0)]

@@ -137,7 +137,7 @@ def vgg_file(path: Path) -> Path:
 
 
 def test_a_network_in_a_file_keeps_the_person_and_stays_out_of_the_model(tmp_path: Path) -> None:
-    recipe = tiny("diat", SPACES["table"], features=str(vgg_file(tmp_path / "vgg.pth")))
+    recipe = tiny("diat", SPACES["table"], feature_network=str(vgg_file(tmp_path / "vgg.pth")))
     recipe.begin(new=True)
     assert "classifier" not in recipe.networks and not [key for key in recipe.state_dict() if key.startswith("vgg")]
     state = torch.load(tmp_path / "vgg.pth", weights_only=True)
@@ -150,13 +150,13 @@ def test_a_network_in_a_file_keeps_the_person_and_stays_out_of_the_model(tmp_pat
         h = F.relu(F.conv2d(h, state[f"features.{number}.weight"], state[f"features.{number}.bias"], padding=1))
         if number in (2, 7):
             maps.append(h)
-    found = recipe.features(x)
+    found = recipe.feature_network(x)
     assert len(found) == 2 and all(torch.equal(a, b) for a, b in zip(found, maps, strict=True))
     assert torch.isfinite(tables(recipe, batch_of(recipe))["generator"]["identity"][1]).all()
     save_model(tmp_path / "m.safetensors", recipe, "diat", recipe.state_dict(), info={})
     (tmp_path / "vgg.pth").unlink()
     assert load_model(tmp_path / "m.safetensors").recipe.config == recipe.config, "use needs no such file"
-    with pytest.raises(ConfigError, match=r"recipe.features .*vgg.pth: .*No such file"):
+    with pytest.raises(ConfigError, match=r"recipe.feature_network .*vgg.pth: .*No such file"):
         recipe.begin(new=False)
     torch.save({"head.weight": torch.ones(2)}, tmp_path / "vgg.pth")
     with pytest.raises(ConfigError, match="no features.0.weight"):
