@@ -150,7 +150,7 @@ def test_a_network_in_a_file_keeps_the_person_and_stays_out_of_the_model(tmp_pat
         h = F.relu(F.conv2d(h, state[f"features.{number}.weight"], state[f"features.{number}.bias"], padding=1))
         if number in (2, 7):
             maps.append(h)
-    found = recipe.feature_network(x)
+    found = recipe.features(x)
     assert len(found) == 2 and all(torch.equal(a, b) for a, b in zip(found, maps, strict=True))
     assert torch.isfinite(tables(recipe, batch_of(recipe))["generator"]["identity"][1]).all()
     save_model(tmp_path / "m.safetensors", recipe, "diat", recipe.state_dict(), info={})
