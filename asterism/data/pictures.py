@@ -124,11 +124,11 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     with _explaining(path):
         array = open_array(path)
         if array is not None:
-            return _convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
+            return convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
         with Image.open(path) as image:
             if not _is_wide(image):
                 return from_pil(image, channels)
-        return _convert(_read_wide(path), channels, alpha=True)
+        return convert(_read_wide(path), channels, alpha=True)
 
 
 def probe_bytes(data: bytes, kind: str) -> Header:
@@ -158,11 +158,11 @@ def decode(data: bytes, kind: str, channels: int | None = None) -> np.ndarray:
     with _explaining(None):
         if kind == "TIFF" and not pillow_holds(data):
             pixels, alpha = read_tiff(data, header=False)
-            return _convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
+            return convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             if not _is_wide(image):
                 return from_pil(image, channels)
-        return _convert(_read_wide(io.BytesIO(data)), channels, alpha=True)
+        return convert(_read_wide(io.BytesIO(data)), channels, alpha=True)
 
 
 def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6) -> None:
@@ -200,7 +200,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] and array.dtype == np.uint16 and (suffix != ".png" or array.shape[2] != 1):
         raise PictureError(f"{suffix} does not hold 16 bits with {array.shape[2]} channels; write .tif or .npy")
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
-        array = _convert(array, array.shape[2] - 1, alpha=True)
+        array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
         to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression)
     elif suffix == ".npy":
@@ -229,7 +229,7 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
     array = np.array(image)
     if mode == "I;16":
         array = array.astype(np.uint16)  # From either byte order.
-    return _convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
+    return convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
 
 
 def _header(image: Image.Image) -> Header:
@@ -341,7 +341,7 @@ def to_stored(x: Tensor, picture: PictureFormat) -> Tensor:
     return values.to(torch.uint8) if picture.depth == 8 else values.to(torch.int32).to(torch.uint16)
 
 
-def _convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:
+def convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarray:
     """Convert [H, W, C] to another number of channels; `alpha` says that the last of 2 or 4 channels is opacity."""
     header = _header_of(array, alpha)
     held, opaque = header.channels, header.alpha

@@ -49,20 +49,46 @@ def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Te
         labels: of the pictures [N, L], as far as the targets depend on them.
         masks: [N, 1, h, w] each, for models that take masks; empty: the model finds its own.
     """
-    space, recipe = placed.model.space, placed.recipe
-    at_once = recipe.abilities.told == "change"
-    for number in range(1 if at_once else max(len(target.edits) for target in targets)):
+    for number in range(_passes(placed, targets)):
         rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
-        those = [targets[i] for i in rows]
-        source = labels if len(rows) == len(x) else labels[rows]
-        wanted = _changes(space, those, x) if at_once else _batch(space, [target.edits[number] for target in those], source)
-        strength = torch.tensor([[target.strength] for target in those], device=x.device)
-        told = recipe.condition(wanted, source, strength)
-        own = x if len(rows) == len(x) else x[rows]
-        s = _styles(placed, own, those, told) if recipe.abilities.style else None
+        every = len(rows) == len(x)
+        own = x if every else x[rows]
+        told, s = _told(placed, number, own, [targets[i] for i in rows], labels if every else labels[rows])
         y = placed.render(own, told, s, tuple(mask[rows] for mask in masks))
-        x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
+        x = y if every else x.index_copy(0, torch.tensor(rows, device=x.device), y)
     return x
+
+
+def steps(placed: PlacedModel, x: Tensor, target: Target, labels: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+    """Return what each pass of a target is told, and its style, for what is translated in parts that must not differ in them.
+
+    Args:
+        x: [1, C, h, w] on the device: the picture, at the model's size.
+        labels: of the picture [1, L], as far as the target depends on them.
+    """
+    made: list[tuple[Tensor, Tensor | None]] = []
+    for number in range(_passes(placed, [target])):
+        x = placed.render(x, *made[-1]) if made else x
+        made.append(_told(placed, number, x, [target], labels))
+    return made
+
+
+def _passes(placed: PlacedModel, targets: Sequence[Target]) -> int:
+    return 1 if placed.recipe.abilities.told == "change" else max(len(target.edits) for target in targets)
+
+
+def _told(
+    placed: PlacedModel, number: int, x: Tensor, targets: Sequence[Target], labels: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return what pass `number` is told of the target of each picture of x, and the styles where the recipe has them."""
+    space, recipe = placed.model.space, placed.recipe
+    if recipe.abilities.told == "change":
+        wanted = _changes(space, targets, x)
+    else:
+        wanted = _batch(space, [target.edits[number] for target in targets], labels)
+    strength = torch.tensor([[target.strength] for target in targets], device=x.device)
+    told = recipe.condition(wanted, labels, strength)
+    return told, _styles(placed, x, targets, told) if recipe.abilities.style else None
 
 
 def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:

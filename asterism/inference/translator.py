@@ -25,6 +25,8 @@ from asterism.inference.generator import generate
 from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
+from asterism.inference.tiles import Source, whole
+from asterism.inference.tiling import Tiling
 from asterism.labels import Edit
 from asterism.recipes.base import Masks
 from asterism.recipes.model import load_model
@@ -111,6 +113,8 @@ class Translator(PlacedModel):
         source: str | Mapping[str, Any] | None = None,
         labels: str | Mapping[str, Any] | Sequence[Any] | None = None,
         fit: str = "letterbox",
+        tile: int | None = None,
+        overlap: int | None = None,
         batch_size: int = 16,
     ) -> Any:
         """Translate pictures to a target.
@@ -130,8 +134,11 @@ class Translator(PlacedModel):
             labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
                 list with one per picture; the others are predicted by the model's class head.
             fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges;
-                `crop` takes its centre and pastes the result back. The result has the picture's own size.
-            batch_size: pictures at once.
+                `crop` takes its centre and pastes the result back; `full` translates every pixel at its own resolution,
+                whole where network and memory allow it, else in overlapping tiles that are blended. The result has the
+                picture's own size.
+            tile, overlap: with fit `full`: side of the tiles, and what neighbours share, in pixels; none chooses.
+            batch_size: pictures, or tiles, at once.
 
         Returns:
             What came in: PIL images for paths and PIL images, else arrays or tensors of the same type, shape and range;
@@ -141,7 +148,7 @@ class Translator(PlacedModel):
             LabelError: an unknown label, a contradiction, or labels that must be stated because the model file holds no
                 class head.
             PictureError: a picture that cannot be read or taken.
-            ConfigError: a batch size below 1.
+            ConfigError: a batch size below 1, or tiles that the model does not take.
             ModelError: a recipe that does not translate, or a style for one without styles.
         """
         self.model.require("translates")
@@ -158,7 +165,7 @@ class Translator(PlacedModel):
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
-        rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
+        rows = self.stream(opened, [target], fit=fit, tiling=Tiling(tile, overlap), batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
 
     def generate(self, count: int | None = None, *, seeds: Any = None, to: Any = None, batch_size: int = 16) -> list[Any]:
@@ -192,6 +199,7 @@ class Translator(PlacedModel):
             )
         x = None
         if like is not None:
+            fit = "letterbox" if fit == "full" else fit  # A style is read from a picture at the model's size.
             x, _ = fit_in(open_image(like, self.model.picture), self.model.picture, fit, self.machine.device)
         own = None
         if source is not None:
@@ -263,7 +271,7 @@ class Translator(PlacedModel):
         self._check_styled()
         _check_batch_size(batch_size)
         remaining = iter(looks)
-        while chunk := list(islice(remaining, batch_size)):
+        while chunk := list(islice(remaining, 1 if fit == "full" else batch_size)):
             target = Target(edits, Each(chunk))
             for _, (y,) in self.stream([picture] * len(chunk), [target], fit=fit, batch_size=len(chunk)):
                 yield y
@@ -286,14 +294,29 @@ class Translator(PlacedModel):
             )
 
     def stream(
-        self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
+        self,
+        pictures: Iterable[Picture],
+        targets: Sequence[Target],
+        *,
+        fit: str = "letterbox",
+        tiling: Tiling | None = None,
+        batch_size: int = 16,
     ) -> Iterator[tuple[Picture, list[Tensor]]]:
         """Translate pictures as they arrive, each to every target.
 
+        Args:
+            tiling: with fit `full`, what is wanted of the tiles.
+
         Yields:
             Each picture with its translations, one per target: float32 [C, H, W] in [-1, 1] at the picture's own size,
-            on the translator's device.
+            on the translator's device, with fit `full` on the CPU.
         """
+        if fit == "full":
+            _check_batch_size(batch_size)
+            yield from (
+                (picture, whole(self, Source.of(picture), targets, tiling or Tiling(), batch_size)) for picture in pictures
+            )
+            return
         for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
             yield picture, [back(y)[0] for y in rows]
 
