@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asterism import malloc
 from asterism.data.arrays import STORED
 from asterism.data.pictures import FAST, PictureError, PictureFormat, to_float, write
 from asterism.data.value_range import CLIPPED, beyond
@@ -71,12 +71,12 @@ def translate_full(
         summary.kept += [result for i, result in enumerate(results[index]) if i not in wanted]
         if not wanted:
             continue
-        with ExitStack() as stack, malloc.kept():
+        with ExitStack() as stack:
             try:
                 source, rows, share = _open(stack, path, translator.model.picture, bool(figures))
                 if masks:
                     given = open_masks(masks[index], (source.height, source.width))
-                    source = replace(source, masks=lambda top, bottom, given=given: given[:, top:bottom])
+                    source = replace(source, masks=partial(_rows, given))
                 source = replace(source, labels=labels)
                 prepared = prepare(translator, source, [targets[i] for i in wanted])
                 chosen = plan(translator, source.height, source.width, tiling, *prepared[0][0])
@@ -120,7 +120,7 @@ def _write(
     """Translate a picture to one target and write the result, and the figure of its changes where one is wanted."""
     picture, made = translator.model.picture, list[Tensor]()
     telling: Any = (
-        counting(f"{path.name}, rows of tiles") if progress and not chosen.whole else nullcontext(lambda done, total: None)
+        counting(f"{path.name}, rows of tiles") if progress and not chosen.whole else nullcontext(_silent)
     )
     with telling as tell:
 
@@ -153,6 +153,14 @@ def _write(
                 summary.written.append(drawn)
         except OSError as error:
             raise unwritable(path, error) from error
+
+
+def _rows(x: Tensor, top: int, bottom: int) -> Tensor:
+    return x[:, top:bottom]
+
+
+def _silent(done: int, total: int) -> None:
+    pass
 
 
 def _figure(x: Tensor, y: Tensor, picture: PictureFormat, changes: float) -> Any:

@@ -82,7 +82,7 @@ class TiffRows:
             if (tag := page.tags.get(code)) is not None
         ]
         self.resolution = (page.resolution, page.resolutionunit) if 282 in page.tags and 283 in page.tags else None
-        self._tables = page.tags.valueof(347)
+        self._plain, self._order, self._tables = _is_plain(page), page.parent.byteorder, page.tags.valueof(347)
         self._packed_by_pillow = page.compression if page.compression in (_LZW, _JPEG) else None
         if self._packed_by_pillow:
             page.compression = tifffile.COMPRESSION.NONE  # `decode` gets what Pillow has unpacked.
@@ -121,26 +121,30 @@ class TiffRows:
                 channel = number * page.samplesperpixel + plane * contiguous
                 for line in range(top // deep, -(-bottom // deep)):
                     for column in range(across):
-                        segment = self._segment_of(one, (plane * down + line) * across + column)
                         start, left = line * deep, column * wide
                         first, last = max(top, start), min(bottom, start + deep, self.height)
-                        part = segment[first - start : last - start, : self.width - left]
+                        index = (plane * down + line) * across + column
+                        part = self._rows_of(one, index, first - start, last - start)[:, : self.width - left]
                         rows[first - top : last - top, left : left + wide, channel : channel + contiguous] = part
         return rows
 
-    def _segment_of(self, page: Any, index: int) -> np.ndarray:
-        """Return a strip or tile [h, w, samples]."""
-        offset, count = page.dataoffsets[index], page.databytecounts[index]
+    def _rows_of(self, page: Any, index: int, first: int, last: int) -> np.ndarray:
+        """Return some rows of a strip or tile, [last - first, w, samples]."""
+        offset, count, handle = page.dataoffsets[index], page.databytecounts[index], page.parent.filehandle
         _, _, shape = self._page.decode(None, index)
+        row_bytes = shape[2] * shape[3] * self._page.dtype.itemsize
         if not count:  # GDAL leaves out tiles without data.
-            return np.full(shape[1:], self._page.nodata, self._page.dtype)
-        handle = page.parent.filehandle
-        handle.seek(offset)
-        packed = handle.read(count)
+            return np.full((last - first, *shape[2:]), self._page.nodata, self._page.dtype)
         try:
+            if self._plain:
+                handle.seek(offset + first * row_bytes)
+                stored = np.frombuffer(handle.read((last - first) * row_bytes), self._page.dtype.newbyteorder(self._order))
+                return stored.reshape(last - first, *shape[2:])
+            handle.seek(offset)
+            packed = handle.read(count)
             if self._packed_by_pillow:
-                packed = self._unpacked(packed, shape[1], shape[2] * shape[3] * self._page.dtype.itemsize, shape[3])
-            return self._page.decode(packed, index)[0][0]
+                packed = self._unpacked(packed, shape[1], row_bytes, shape[3])
+            return self._page.decode(packed, index)[0][0][first:last]
         except Exception as error:
             raise PictureError(f"strip or tile {index:,} of it cannot be unpacked: {error}") from error
 
@@ -193,9 +197,14 @@ def _whole_only(series: Any, page: Any) -> str:
         return "its fourth channel is premultiplied or unnamed"
     if int(page.compression) not in codecs or (page.compression == _JPEG and page.dtype != np.uint8):
         return f"its compression is {name}"
-    if math.prod(_segment(page)) * page.samplesperpixel * page.dtype.itemsize > LARGE_SEGMENT:
+    if not _is_plain(page) and math.prod(_segment(page)) * page.samplesperpixel * page.dtype.itemsize > LARGE_SEGMENT:
         return "it is one large strip"
     return ""
+
+
+def _is_plain(page: Any) -> bool:
+    """Say whether its rows lie in the file as they are, so that some of a strip can be read."""
+    return page.compression == tifffile.COMPRESSION.NONE and page.predictor == 1 and page.fillorder == 1
 
 
 _BY_TIFFFILE = (1, 8, 32946, 32773, 34925, 50000)  # None, deflate by two names, PackBits, LZMA, Zstandard.
