@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="pictures of other sizes: scaled and padded, their centre, or full resolution, whole or in tiles [letterbox]",
     )
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="with --fit full: side of the tiles [whole, or 512]")
-    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="with --fit full: what tiles share [a quarter of a tile]")
+    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="with --fit full: what tiles share [a quarter]")
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     there = parser.add_mutually_exclusive_group()

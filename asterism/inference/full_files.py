@@ -119,9 +119,7 @@ def _write(
 ) -> None:
     """Translate a picture to one target and write the result, and the figure of its changes where one is wanted."""
     picture, made = translator.model.picture, list[Tensor]()
-    telling: Any = (
-        counting(f"{path.name}, rows of tiles") if progress and not chosen.whole else nullcontext(_silent)
-    )
+    telling: Any = counting(f"{path.name}, rows of tiles") if progress and not chosen.whole else nullcontext(_silent)
     with telling as tell:
 
         def stored() -> Iterator[np.ndarray]:

@@ -17,6 +17,9 @@ from asterism.wording import byte_size
 SIDE = 512
 """Least side of tiles where the network takes any: large ones share less of their area with others and shift less."""
 
+OVERLAP = 64
+"""Least pixels that neighbours share, unless that is over half of a tile: networks see the edges of small tiles as well."""
+
 SHARE = 0.5
 """Of the free memory, what the estimate may use: libraries need room beside what the network's tensors hold."""
 
@@ -30,7 +33,7 @@ class Tiling:
 
     Args:
         side: of a tile, in pixels, rounded up to what the network takes; none chooses between whole and tiles.
-        overlap: of neighbours, in pixels; none takes a quarter of the side.
+        overlap: of neighbours, in pixels; none takes a quarter of the side or `OVERLAP`, but no more than half of the side.
     """
 
     side: int | None = None
@@ -122,7 +125,7 @@ def _within(large: tuple[int, ...], side: int, multiple: int) -> tuple[int, int]
 
 def _spread(height: int, width: int, tile: tuple[int, ...], multiple: int, overlap: int | None, reason: str) -> Plan:
     least = min([side for side, length in zip(tile, (height, width), strict=True) if length > side], default=min(tile))
-    shared = up(least // 4 if overlap is None else overlap, multiple)
+    shared = up(max(OVERLAP, least // 4) if overlap is None else overlap, multiple)
     several = height > tile[0] or width > tile[1]
     if overlap is not None and (overlap < 0 or (several and overlap > least // 2)):
         raise ConfigError(f"tiles of {tile[1]} x {tile[0]} overlap by {overlap}; expected 0 to {least // 2} pixels")

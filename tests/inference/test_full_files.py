@@ -143,7 +143,7 @@ def test_a_stopped_job_goes_on_with_what_is_missing(tmp_path: Path, monkeypatch:
     def stopping(*arguments: Any) -> np.ndarray:
         nonlocal calls
         calls += 1
-        if calls == 9:  # A picture has six rows of tiles.
+        if calls == 11:  # A picture has eight rows of tiles.
             raise KeyboardInterrupt
         return usual(*arguments)
 
@@ -194,7 +194,7 @@ def test_what_is_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
     summary = translate_folder(plain(), [tmp_path], ["Smiling"], tmp_path / "out", fit="full", tile=32, progress=True)
     said = capsys.readouterr().err
     assert (
-        said.count("a.png: 101 x 70 pixels, in 12 tiles of 32 x 32 that overlap by 8: as asked for") == 1
+        said.count("a.png: 101 x 70 pixels, in 24 tiles of 32 x 32 that overlap by 16: as asked for") == 1
         and "b.png" not in said
     )
     assert "tiles differed by 0.00% of the value range" in str(summary)

@@ -183,7 +183,7 @@ def test_labels_are_read_once_from_the_whole_picture() -> None:
     model.recipe.asked.clear()
     model.translate(picture, "Male", fit="full")
     assert model.recipe.classified == 2
-    assert [row for call in range(len(model.recipe.asked)) for row in asked(model, call)] == letterboxed * 25
+    assert [row for call in range(len(model.recipe.asked)) for row in asked(model, call)] == letterboxed * 49
 
 
 def test_bad_tiles_are_refused() -> None:
