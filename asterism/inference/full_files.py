@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def translate_full(
         FolderError: a result that cannot be written, or a picture too large for a figure.
         As for `tiles.prepare` and `tiling.plan`.
     """
+    job = _Job(translator, summary, batch_size, progress, changes)
     said: Any = None
     for index, path in enumerate(sources):
         wanted = [i for i, result in enumerate(results[index]) if not (skip_existing and result.exists())]
@@ -84,19 +85,7 @@ def translate_full(
                     print(f"{path.name}: {chosen}", file=sys.stderr, flush=True)
                 for i, passes in zip(wanted, prepared, strict=True):
                     drawn = figures[index][i] if figures else None
-                    _write(
-                        translator,
-                        source,
-                        chosen,
-                        passes,
-                        results[index][i],
-                        rows,
-                        batch_size,
-                        summary,
-                        progress,
-                        drawn,
-                        changes,
-                    )
+                    _write(job, source, chosen, passes, results[index][i], rows, drawn)
             except PictureError as error:
                 summary.skipped.append((path, str(error)))
                 continue
@@ -104,32 +93,33 @@ def translate_full(
                 summary.clipped.append((path, share()))
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What all results have in common; as for `translate_full`."""
+
+    translator: Translator
+    summary: Summary
+    batch_size: int
+    progress: bool
+    changes: float
+
+
 def _write(
-    translator: Translator,
-    source: Source,
-    chosen: Plan,
-    passes: Steps,
-    path: Path,
-    like: TiffRows | None,
-    batch_size: int,
-    summary: Summary,
-    progress: bool,
-    drawn: Path | None,
-    changes: float,
+    job: _Job, source: Source, chosen: Plan, passes: Steps, path: Path, like: TiffRows | None, drawn: Path | None
 ) -> None:
     """Translate a picture to one target and write the result, and the figure of its changes where one is wanted."""
-    picture, made = translator.model.picture, list[Tensor]()
-    telling: Any = counting(f"{path.name}, rows of tiles") if progress and not chosen.whole else nullcontext(_silent)
+    picture, made = job.translator.model.picture, list[Tensor]()
+    telling: Any = counting(f"{path.name}, rows of tiles") if job.progress and not chosen.whole else nullcontext(_silent)
     with telling as tell:
 
         def stored() -> Iterator[np.ndarray]:
             for y in translate_rows(
-                translator,
+                job.translator,
                 source,
                 chosen,
                 passes,
-                batch_size=batch_size,
-                seams=summary.seams,
+                batch_size=job.batch_size,
+                seams=job.summary.seams,
                 tell=lambda done: tell(done, len(chosen.tops)),
             ):
                 if drawn is not None:
@@ -144,11 +134,11 @@ def _write(
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write(path, np.concatenate(list(stored())), compression=FAST)
-            summary.written.append(path)
+            job.summary.written.append(path)
             if drawn is not None:
                 x = source.read(0, source.height)
-                write(drawn, np.asarray(_figure(x, torch.cat(made, 1), picture, changes)))
-                summary.written.append(drawn)
+                write(drawn, np.asarray(_figure(x, torch.cat(made, 1), picture, job.changes)))
+                job.summary.written.append(drawn)
         except OSError as error:
             raise unwritable(path, error) from error
 
