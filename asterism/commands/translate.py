@@ -22,11 +22,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
-        "--fit", choices=("letterbox", "crop"), default="letterbox", help="how to fit pictures of other shapes [letterbox]"
+        "--fit",
+        choices=("letterbox", "crop", "full"),
+        default="letterbox",
+        help="pictures of other sizes: scaled and padded, their centre, or full resolution, whole or in tiles [letterbox]",
     )
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help="with --fit full: side of the tiles [whole, or 512]")
+    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="with --fit full: what tiles share [a quarter]")
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace results that are there")
+    there.add_argument("--skip-existing", action="store_true", help="make only the results that are not there")
     parser.add_argument("--style", type=int, metavar="SEED", help="recipes with styles: the seed of a style")
     parser.add_argument("--count", type=int, metavar="N", help="with --style: use N seeds, starting at SEED [1]")
     parser.add_argument(
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         format=args.format,
         batch_size=args.batch_size,
         overwrite=args.overwrite,
+        skip_existing=args.skip_existing,
         progress=True,
         styles=() if args.style is None else range(args.style, args.style + (args.count or 1)),
         like=() if args.table else args.like,
@@ -98,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         instances=args.instances,
         changes=None if args.diff is None else args.diff / 100,
         attention=args.mask,
+        tile=args.tile,
+        overlap=args.overlap,
     )
     print(summary)
-    return 0 if summary.written else 1
+    return 0 if summary.written or summary.kept else 1

@@ -99,7 +99,7 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
     steps = 1000 * datasets.space.num_datasets * -(-batch_size // micro)
     state = sum(parameters.values()) * BYTES_PER_PARAMETER
-    room = memory.available(machine.device)
+    room = machine.available()
     needed = state + (kept.again if config.checkpoint_activations else kept.plain)
     advice = what_fits(config, state, kept, micro, room, divides=not recipe.coupled)
     return Estimate(seconds * steps, config.steps, needed, parameters, machine.reason, room, advice)

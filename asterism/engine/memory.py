@@ -6,7 +6,6 @@ import contextlib
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,17 +19,6 @@ NOTHING_FITS = (
     "no setting that keeps the step unchanged makes it fit: choose a smaller --train.batch_size, a smaller --data.size or "
     "narrower networks (asterism list RECIPE shows the widths), or free memory"
 )
-
-
-def available(device: torch.device) -> int | None:
-    """Return the bytes that a device has free, those that PyTorch holds unused included; none where nothing tells."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def recompute_activations(recipe: Recipe, again: bool) -> None:

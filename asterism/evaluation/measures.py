@@ -107,7 +107,7 @@ class Outputs:
         """The class of every pixel, int64 [N K, H, W]: as found in y, and of the source."""
         judge, pictures = self.bench.pixels, self.bench.sets[self.task.pictures]
         assert judge is not None
-        true = pictures.sources(self.rows)[:, 0].long().repeat_interleave(self.task.outputs, 0)
+        true = pictures.taken(self.rows)[:, 0].long().repeat_interleave(self.task.outputs, 0)
         return judge.logits(self.y).argmax(1), true
 
     @cached_property

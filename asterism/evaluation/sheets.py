@@ -90,8 +90,8 @@ def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[st
     if not complete:
         return sheet, names, "one source a row, then its translations"
     truth = torch.stack(true, 1)
-    rows = torch.stack([sheet, truth, error_map(sheet, truth)], 1).flatten(0, 1)
-    return rows, names, f"each source with its translations, below the true pictures, below these {ERRORS}"
+    drawn = torch.stack([sheet, truth, error_map(sheet, truth)], 1).flatten(0, 1)
+    return drawn, names, f"each source with its translations, below the true pictures, below these {ERRORS}"
 
 
 ERRORS = f"the errors from white, none, to black, {FULL_ERROR:.0%} of the range or more"

@@ -56,26 +56,51 @@ def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Te
         [N, C, h, w]: translations in [-1, 1], or in [0, 1], alike in all channels, the attention, for targets that show it:
         of several passes, how much of a pixel any of them paints anew.
     """
-    space, recipe = placed.model.space, placed.recipe
     shown = [target.attention for target in targets]
     kept = torch.ones_like(x)
-    at_once = recipe.abilities.told == "change"
-    plans = {id(target): _by_strength(target) if at_once else _by_dataset(target) for target in targets}
-    for number in range(max(map(len, plans.values()))):
-        rows = [i for i, target in enumerate(targets) if number < len(plans[id(target)])]
-        those = [plans[id(targets[i])][number] for i in rows]
-        source = labels if len(rows) == len(x) else labels[rows]
-        wanted = _changes(space, those, x) if at_once else _batch(space, [target.edits[0] for target in those], source)
-        strength = torch.tensor([_strengths(space, target) for target in those], device=x.device)
-        strength = strength[:, :1] if at_once else strength
-        told = recipe.condition(wanted, source, strength)
-        own = x if len(rows) == len(x) else x[rows]
-        s = _styles(placed, own, those, told) if recipe.abilities.style else None
+    parts = {id(target): _parts(placed, target) for target in targets}
+    for number in range(max(map(len, parts.values()))):
+        rows = [i for i, target in enumerate(targets) if number < len(parts[id(target)])]
+        every = len(rows) == len(x)
+        own = x if every else x[rows]
+        told, s = _told(placed, own, [parts[id(targets[i])][number] for i in rows], labels if every else labels[rows])
         if any(shown):
-            kept[rows] *= 1 - recipe.attend(own, told)
+            kept[rows] *= 1 - placed.recipe.attend(own, told)
         y = placed.render(own, told, s, tuple(mask[rows] for mask in masks))
-        x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
+        x = y if every else x.index_copy(0, torch.tensor(rows, device=x.device), y)
     return torch.where(torch.tensor(shown, device=x.device)[:, None, None, None], 1 - kept, x) if any(shown) else x
+
+
+def steps(placed: PlacedModel, x: Tensor, target: Target, labels: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+    """Return what each pass of a target is told, and its style, for what is translated in parts that must not differ in them.
+
+    Args:
+        x: [1, C, h, w] on the device: the picture, at the model's size.
+        labels: of the picture [1, L], as far as the target depends on them.
+    """
+    made: list[tuple[Tensor, Tensor | None]] = []
+    for part in _parts(placed, target):
+        x = placed.render(x, *made[-1]) if made else x
+        made.append(_told(placed, x, [part], labels))
+    return made
+
+
+def _parts(placed: PlacedModel, target: Target) -> list[Target]:
+    """Divide a target into what each pass of the model is told."""
+    return _by_strength(target) if placed.recipe.abilities.told == "change" else _by_dataset(target)
+
+
+def _told(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return what a pass is told of the target of each picture of x, one edit each, and the styles where there are any."""
+    space, recipe = placed.model.space, placed.recipe
+    if recipe.abilities.told == "change":
+        wanted = _changes(space, targets, x)
+        strength = torch.tensor([[target.strength] for target in targets], device=x.device)
+    else:
+        wanted = _batch(space, [target.edits[0] for target in targets], labels)
+        strength = torch.tensor([_strengths(space, target) for target in targets], device=x.device)
+    told = recipe.condition(wanted, labels, strength)
+    return told, _styles(placed, x, targets, told) if recipe.abilities.style else None
 
 
 def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,45 +24,17 @@ from asterism.data.listing import some
 from asterism.data.pairs import name_of_pair
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
-from asterism.errors import AsterismError
 from asterism.inference.difference import difference, figure
+from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
+from asterism.inference.outcome import FolderError as FolderError
+from asterism.inference.outcome import Summary as Summary
+from asterism.inference.outcome import unwritable
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
+from asterism.inference.tiling import Tiling
 from asterism.inference.translator import Translator
 from asterism.labels import Edit
-
-
-class FolderError(AsterismError, ValueError):
-    """Inputs that cannot be found or outputs that cannot be written; the message says which and what to do."""
-
-
-@dataclass
-class Summary:
-    """What `translate_folder` did.
-
-    Args:
-        written: the files written, in order.
-        skipped: the pictures left out since they are broken, with the reason.
-        clipped: the pictures with more than `CLIPPED` of their values beyond the model's range, with the share.
-        beyond: what the user should know of the strength.
-    """
-
-    written: list[Path] = field(default_factory=list)
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-    clipped: list[tuple[Path, float]] = field(default_factory=list)
-    beyond: str = ""
-
-    def __str__(self) -> str:
-        """Say it in words, a line for every picture left out, and one for all that were clipped."""
-        broken = [f"left out: {path}: {reason}" for path, reason in self.skipped]
-        broken += [self.beyond] if self.beyond else []
-        if self.clipped:
-            worst = sorted(self.clipped, key=lambda found: -found[1])
-            broken.append(
-                some([f"{path} {share:.0%}" for path, share in worst], "sources clipped to the value range of the model's data")
-            )
-        return "\n".join([*broken, f"files written: {len(self.written)}; sources left out: {len(self.skipped)}"])
 
 
 def translate_folder(
@@ -77,6 +48,7 @@ def translate_folder(
     batch_size: int = 16,
     format: str | None = None,
     overwrite: bool = False,
+    skip_existing: bool = False,
     progress: bool = False,
     styles: Sequence[int] = (),
     like: Sequence[str | os.PathLike[str]] = (),
@@ -87,6 +59,8 @@ def translate_folder(
     instances: str | os.PathLike[str] | None = None,
     changes: float | None = None,
     attention: bool = False,
+    tile: int | None = None,
+    overlap: int | None = None,
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
 
@@ -97,12 +71,14 @@ def translate_folder(
         inputs: picture files and folders; folders are searched through.
         to: the targets; each in the forms that `Translator.translate` takes, or parsed.
         out: folder for the results; or, where one picture is translated to one target, the result's file.
-        fit, batch_size: as for `Translator.translate`.
+        fit, tile, overlap, batch_size: as for `Translator.translate`. With fit `full`, TIFFs are read and written some rows at
+            a time, and their results are TIFFs with their georeference unless `format` says otherwise.
         labels: what all the pictures have in common, as for `Translator.translate`.
         format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, .tif for what PNG cannot hold, or .npy for
             features.
         overwrite: replace files that are there.
-        progress: draw a progress bar, on a terminal.
+        skip_existing: leave files that are there as they are, and make those that are missing.
+        progress: draw a progress bar, on a terminal; with fit `full`, say how each picture is translated.
         styles, like: for recipes with styles: seeds and reference pictures; every target comes in each of them, written to
             `..._<target>-style7.png` and `..._<target>-like-<reference>.png`.
         truncation, strength, source: as for `Translator.translate`.
@@ -138,8 +114,12 @@ def translate_folder(
     sources = find_pictures([Path(i) for i in inputs], out)
     alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
     alone = alone and out.resolve() != sources[0][0].resolve()  # A result never takes its source's place.
-    suffix = suffix_for(picture, out.suffix if alone else format)
-    results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
+    usual = suffix_for(picture, out.suffix if alone else format)
+    own_kind = fit == "full" and not alone and format is None and picture.depth < 32
+    suffixes = [".tif" if own_kind and path.suffix.lower() in TIFF else usual for path, _ in sources]
+    results = [
+        [out / f"{name}__{target}{suffix}" for target in names] for (_, name), suffix in zip(sources, suffixes, strict=True)
+    ]
     figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
     maps = [[out / f"{name}__{target}-mask.png" for target in names] for _, name in sources]
     if alone:
@@ -151,10 +131,39 @@ def translate_folder(
         targets += [replace(target, attention=True) for target in targets]
     written = [results, *([figures] if changes is not None else []), *([maps] if attention else [])]
     expected = [[path for paths in rows for path in paths] for rows in zip(*written, strict=True)]
-    check_results([path for path, _ in sources], expected, out, overwrite)
+    check_results([path for path, _ in sources], expected, out, overwrite or skip_existing)
     (own,) = stated(translator.model.space, labels, 1)
 
     summary = Summary(beyond=beyond_learnt(targets))
+    if fit == "full":
+        if attention or picture.source:
+            what = "draws no attention" if attention else "takes pictures of the kind that the model makes"
+            raise ConfigError(f"fit full {what}: take fit letterbox or crop")
+        translate_full(
+            translator,
+            [path for path, _ in sources],
+            results,
+            targets,
+            own,
+            Tiling(tile, overlap),
+            summary,
+            masks=masked,
+            figures=figures if changes is not None else (),
+            changes=changes or 1.0,
+            batch_size=batch_size,
+            skip_existing=skip_existing,
+            progress=progress,
+        )
+        return summary
+    if tile is not None or overlap is not None:
+        raise ConfigError(f"tiles are for fit full: pictures are brought to the model's size by fit {fit}")
+    there = {path for paths in results for path in paths if skip_existing and path.exists()}
+    missing = [i for i, paths in enumerate(results) if not there.issuperset(paths)]
+    sources, results, figures, maps, instance_maps = (  # type: ignore[assignment]
+        [held[i] for i in missing] for held in (sources, results, figures, maps, instance_maps)
+    )
+    masked = [masked[i] for i in missing] if masked else []
+    summary.kept += sorted(there)
     inside: deque[int] = deque()  # Which pictures the translator holds, in its order.
     threads = min(8, os.cpu_count() or 1)
     bar = Progress(
@@ -188,7 +197,8 @@ def translate_folder(
         ):
             index = inside.popleft()
             for path, y in zip(results[index], translations, strict=False):
-                writing.append((path, pool.submit(_write, path, y, back, picture)))
+                if path not in there:
+                    writing.append((path, pool.submit(_write, path, y, back, picture)))
             for path, y in zip(maps[index] if attention else [], translations[len(names) :], strict=True):
                 writing.append((path, pool.submit(_write_attention, path, y, back)))
             if changes is not None:
@@ -309,7 +319,9 @@ def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], ou
     there = [str(path) for paths in results for path in paths if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
-        raise FolderError(f"{', '.join(there[:3])}{more} would be replaced: give another --out, or say --overwrite")
+        raise FolderError(
+            f"{', '.join(there[:3])}{more} would be replaced: give another --out, or say --overwrite or --skip-existing"
+        )
 
 
 def _open(files: tuple[Path, Path | None], picture: PictureFormat, fit: str, device: torch.device) -> Picture:
@@ -383,8 +395,5 @@ def _finish(writing: deque[tuple[Path, Future[None]]], summary: Summary) -> None
     try:
         future.result()
     except OSError as error:
-        full = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise FolderError(
-            f"cannot write {path}: {error.strerror}{full}; the existing files are complete, and --overwrite replaces them"
-        ) from error
+        raise unwritable(path, error) from error
     summary.written.append(path)

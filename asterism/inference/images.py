@@ -30,8 +30,8 @@ from asterism.data.label_maps import as_made, ids_of, joined, read_ids, read_map
 from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
 from asterism.inference import fitting
 
-FITS = ("letterbox", "crop")
-"""Ways to fit a picture of another size or shape: the whole picture with padded edges, or its centre."""
+FITS = ("letterbox", "crop", "full")
+"""Ways to fit a picture of another size or shape: all of it with padded edges, its centre, or its own resolution in tiles."""
 
 DARK = 2**14
 """16-bit pictures below this maximum are treated as 12- or 14-bit ones that were not scaled to the full range."""
@@ -120,6 +120,21 @@ def _ids(given: Any) -> np.ndarray | None:
     return read_ids(given)[0] if isinstance(given, (str, os.PathLike)) else np.asarray(given)
 
 
+def open_all(
+    images: Sequence[Any], picture: PictureFormat, known: Sequence[Mapping[int, float]], instances: Any = None
+) -> Iterator[Picture]:
+    """Open pictures as they are needed, with what is known of their labels and, beside label maps, their instance maps.
+
+    Raises:
+        ConfigError: another number of instance maps than of label maps.
+    """
+    beside = [None] * len(images) if instances is None else split(instances)[0]
+    if len(beside) != len(images):
+        raise ConfigError(f"{len(images)} label maps come with {len(beside)} instance maps; give one for each")
+    pairs = zip(images, beside, known, strict=True)
+    return (replace(open_image(image, picture, ids), labels=labels) for image, ids, labels in pairs)
+
+
 def open_file(path: str | os.PathLike[str], picture: PictureFormat, instances: Any = None) -> Picture:
     """Open a picture file as the model takes it; `instances` as for `open_image`.
 
@@ -198,8 +213,9 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
 
     Args:
         fit: `letterbox`: all of it, padded by its edges to the model's shape; `crop`: the centre that training saw,
-            pasted back later. A picture that has the model's size is left as it is. Features are never resized: they are
-            padded where they have fewer columns, and of more only the centre can be translated.
+            pasted back later; `full`: it stays as it is, and whoever translates it takes it in tiles (`inference.tiles`). A
+            picture that has the model's size is left as it is. Features are never resized: they are padded where they have
+            fewer columns, and of more only the centre can be translated, or tiles.
 
     Returns:
         x float32 [1, C, h, w], and the way back: from a translation of that size to one of the picture's own.
@@ -215,12 +231,12 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
         raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
     if picture.depth == 32 and width > picture.width and fit == "letterbox":
         raise PictureError(
-            f"it has {width} columns, and this model takes {picture.width}: cut it into pieces, or translate its centre "
+            f"it has {width} columns, and this model takes {picture.width}: translate all of them with fit full, or its centre "
             "with fit crop"
         )
-    if picture.depth == 32 and width < picture.width:
+    if picture.depth == 32 and width < picture.width and fit == "crop":
         fit = "letterbox"
-    if (height, width) == (picture.height, picture.width):
+    if fit == "full" or (height, width) == (picture.height, picture.width):
         return x, lambda y: y
     if fit == "crop":
         whole, area = as_made(x, picture), transforms.crop_box(height, width, picture)

@@ -23,9 +23,11 @@ from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes, told_of
 from asterism.inference.generator import generate
-from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_image, split
+from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_all, open_image, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
+from asterism.inference.tiles import Source, whole
+from asterism.inference.tiling import Tiling
 from asterism.labels import Edit
 from asterism.recipes.base import Masks
 from asterism.recipes.model import load_model
@@ -113,6 +115,8 @@ class Translator(PlacedModel):
         labels: str | Mapping[str, Any] | Sequence[Any] | None = None,
         instances: Any = None,
         fit: str = "letterbox",
+        tile: int | None = None,
+        overlap: int | None = None,
         batch_size: int = 16,
     ) -> Any:
         """Translate pictures to a target.
@@ -135,8 +139,11 @@ class Translator(PlacedModel):
             instances: for models of label maps with instances the instance maps, one per picture in the same order; an array
                 [H, W, 2] may hold both instead.
             fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges;
-                `crop` takes its centre and pastes the result back. The result has the picture's own size.
-            batch_size: pictures at once.
+                `crop` takes its centre and pastes the result back; `full` translates every pixel at its own resolution,
+                whole where network and memory allow it, else in overlapping tiles that are blended. The result has the
+                picture's own size.
+            tile, overlap: with fit `full`: side of the tiles, and what neighbours share, in pixels; none chooses.
+            batch_size: pictures, or tiles, at once.
 
         Returns:
             What came in: PIL images for paths and PIL images, else arrays or tensors of the same type, shape and range;
@@ -146,7 +153,7 @@ class Translator(PlacedModel):
             LabelError: an unknown label, a contradiction, or labels that must be stated because the model file holds no
                 class head.
             PictureError: a picture that cannot be read or taken.
-            ConfigError: a batch size below 1.
+            ConfigError: a batch size below 1, or tiles that the model does not take.
             ModelError: a recipe that does not translate, or a style for one without styles.
         """
         self.model.require("translates")
@@ -164,14 +171,8 @@ class Translator(PlacedModel):
                 warnings.warn(target.beyond, stacklevel=2)
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
-        beside = [None] * len(singles) if instances is None else split(instances)[0]
-        if len(beside) != len(singles):
-            raise ConfigError(f"{len(singles)} label maps come with {len(beside)} instance maps; give one for each")
-        opened = (
-            replace(open_image(image, self.model.picture, ids), labels=own)
-            for image, ids, own in zip(singles, beside, known, strict=True)
-        )
-        rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
+        opened = open_all(singles, self.model.picture, known, instances)
+        rows = self.stream(opened, [target], fit=fit, tiling=Tiling(tile, overlap), batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
 
     def attention(
@@ -196,7 +197,7 @@ class Translator(PlacedModel):
         self.model.require("attends")
         singles, join = split(images)
         known = source_labels.stated(self.model.space, labels, len(singles))
-        opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
+        opened = open_all(singles, self.model.picture, known)
         target = Target(self.parse(to), None, strength, attention=True)
         rows = self.batches(opened, [target], fit=fit, batch_size=batch_size)
         maps = [attention_back(back)(y)[0, 0].clamp(0, 1) for _, (y,), back in rows]
@@ -234,6 +235,7 @@ class Translator(PlacedModel):
         x = None
         if like is not None:
             made = self.model.picture.made
+            fit = "letterbox" if fit == "full" else fit  # A style is read from a picture at the model's size.
             x, _ = fit_in(open_image(like, made), made, fit, self.machine.device)
         own = None
         if source is not None:
@@ -305,7 +307,7 @@ class Translator(PlacedModel):
         self._check_styled()
         _check_batch_size(batch_size)
         remaining = iter(looks)
-        while chunk := list(islice(remaining, batch_size)):
+        while chunk := list(islice(remaining, 1 if fit == "full" else batch_size)):
             target = Target(edits, Each(chunk))
             for _, (y,) in self.stream([picture] * len(chunk), [target], fit=fit, batch_size=len(chunk)):
                 yield y
@@ -338,14 +340,29 @@ class Translator(PlacedModel):
             )
 
     def stream(
-        self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
+        self,
+        pictures: Iterable[Picture],
+        targets: Sequence[Target],
+        *,
+        fit: str = "letterbox",
+        tiling: Tiling | None = None,
+        batch_size: int = 16,
     ) -> Iterator[tuple[Picture, list[Tensor]]]:
         """Translate pictures as they arrive, each to every target.
 
+        Args:
+            tiling: with fit `full`, what is wanted of the tiles.
+
         Yields:
             Each picture with its translations, one per target: float32 [C, H, W] in [-1, 1] at the picture's own size,
-            on the translator's device.
+            on the translator's device, with fit `full` on the CPU.
         """
+        if fit == "full":
+            _check_batch_size(batch_size)
+            yield from (
+                (picture, whole(self, Source.of(picture), targets, tiling or Tiling(), batch_size)) for picture in pictures
+            )
+            return
         for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
             yield picture, [back(y)[0] for y in rows]
 

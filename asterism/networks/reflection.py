@@ -63,7 +63,7 @@ class _Reflected(torch.autograd.Function):
             of_wide, of_w, of_bias = torch.ops.aten.convolution_backward(
                 g, wide, weight, [len(weight)], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted
             )
-        return _folded(of_wide, reach) if wanted[0] else None, of_w, of_bias, None
+        return None if of_wide is None else _folded(of_wide, reach), of_w, of_bias, None
 
 
 def _full(g: Tensor, weight: Tensor) -> Tensor:

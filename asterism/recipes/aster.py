@@ -89,7 +89,8 @@ class Aster(Recipe):
         code = space.num_labels + len(space.numbers)
         self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
-        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, attends=True, judges=True)
+        self.step = 2 << halvings
+        self.abilities = Abilities(translates=True, told="change", side_multiple=self.step, attends=True, judges=True)
         self.phases = (Phase("whole"),)
         if config.coarse:
             half = (size[0] // 2, size[1] // 2)
@@ -231,8 +232,7 @@ class Aster(Recipe):
         c, strength = told[:, :-1], told[:, -1, None, None, None]
         if self.phase != "coarse":
             return x + strength * (self.generator(x, c) - x)
-        step = self.abilities.side_multiple
-        small = F.interpolate(x, [max(step, side // (2 * step) * step) for side in x.shape[2:]], mode="area")
+        small = F.interpolate(x, [max(self.step, side // (2 * self.step) * self.step) for side in x.shape[2:]], mode="area")
         return x + strength * F.interpolate(self.generator(small, c) - small, x.shape[2:], mode="bilinear")
 
     def attend(self, x: Tensor, told: Tensor) -> Tensor:

@@ -120,13 +120,14 @@ class DIAT(Recipe):
         usual = Adam(self.config.prepare_lr, betas=(0.9, 0.999))
         return rates | {name: usual for name in ("denoiser", "classifier") if name in self.networks}
 
-    def begin(self, new: bool) -> None:
+    def begin(self, new: bool) -> tuple[str, ...]:
         """Read the network that keeps the person, if it is in a file."""
         if self.config.feature_network:
             try:
                 self.vgg.load(read_weights(self.config.feature_network))
             except (OSError, ValueError) as error:
                 raise ConfigError(f"recipe.feature_network {self.config.feature_network}: {error}") from error
+        return ()
 
     def enter(self, phase: str) -> None:
         """Begin a phase; once trained, the classifier is used with its running statistics."""

@@ -1,0 +1,72 @@
+"""What a network needs to translate a picture: the bytes of its tensors, counted, so that large pictures can be planned."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from asterism.inference.placed import PlacedModel
+from asterism.recipes.render import translate
+
+LEAST = 128
+"""Side of the smaller of two pictures that are measured: below it, what a network keeps of its weights counts for more."""
+
+_known: weakref.WeakKeyDictionary[PlacedModel, float] = weakref.WeakKeyDictionary()
+
+
+def bytes_per_pixel(placed: PlacedModel, told: Tensor, s: Tensor | None) -> float:
+    """Return what each pixel more costs a model, at the peak; by translating two pictures, once.
+
+    Args:
+        told, s: of one picture's target, as `Recipe.translate` takes them.
+    """
+    if placed not in _known:
+        multiple = placed.recipe.abilities.side_multiple or 1
+        sides = [max(LEAST, side) // multiple * multiple for side in (placed.model.picture.height, placed.model.picture.width)]
+        small, large = (_peak(placed, told, s, [times * side for side in sides]) for times in (1, 2))
+        _known[placed] = (large - small) / (3 * sides[0] * sides[1])
+    return _known[placed]
+
+
+def _peak(placed: PlacedModel, told: Tensor, s: Tensor | None, sides: list[int]) -> int:
+    machine = placed.machine
+    x = machine.take(told.new_zeros((1, placed.model.picture.channels, *sides)))
+    with torch.no_grad(), machine.backend_flags(), machine.autocast(), _Ledger() as ledger:
+        translate(placed.recipe, x, told, s)
+    return ledger.peak + x.nbytes
+
+
+class _Ledger(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made while it is entered.
+
+    Attributes:
+        peak: the most at a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do what is asked for, and note the storages of the results."""
+        made = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for tensor in (t for t in tree_leaves(made) if isinstance(t, Tensor)):
+            storage = tensor.untyped_storage()
+            if storage._cdata in given or storage._cdata in self._seen:
+                continue
+            self._seen.add(storage._cdata)
+            self.held += storage.nbytes()
+            weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        self.peak = max(self.peak, self.held)
+        return made
+
+    def _freed(self, number: int, size: int) -> None:
+        self._seen.discard(number)
+        self.held -= size

@@ -1,0 +1,59 @@
+"""What a job over many files did, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asterism.data.listing import some
+from asterism.errors import AsterismError
+from asterism.inference.tiles import Seams
+
+
+class FolderError(AsterismError, ValueError):
+    """Inputs that cannot be found or outputs that cannot be written; the message says which and what to do."""
+
+
+@dataclass
+class Summary:
+    """What `translate_folder` did.
+
+    Args:
+        written: the files written, in order.
+        kept: results that were there and were left as they are.
+        skipped: the pictures left out since they are broken, with the reason.
+        clipped: the pictures with more than `CLIPPED` of their values beyond the model's range, with the share.
+        beyond: what the user should know of the strength.
+        seams: how far neighbouring tiles were apart, where pictures were translated in tiles.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    clipped: list[tuple[Path, float]] = field(default_factory=list)
+    beyond: str = ""
+    seams: Seams = field(default_factory=Seams)
+
+    def __str__(self) -> str:
+        """Say it in words, a line for every picture left out, and one for all that were clipped."""
+        lines = [f"left out: {path}: {reason}" for path, reason in self.skipped]
+        lines += [self.beyond] if self.beyond else []
+        if self.clipped:
+            worst = sorted(self.clipped, key=lambda found: -found[1])
+            lines.append(
+                some([f"{path} {share:.0%}" for path, share in worst], "sources clipped to the value range of the model's data")
+            )
+        if self.seams.count:
+            lines.append(f"tiles differed by {self.seams.mean:.2%} of the value range, on average, where they were blended")
+        kept = f"; already there: {len(self.kept)}" if self.kept else ""
+        return "\n".join([*lines, f"files written: {len(self.written)}{kept}; sources left out: {len(self.skipped)}"])
+
+
+def unwritable(path: Path, error: OSError) -> FolderError:
+    """Return what to say of a result that could not be written."""
+    full = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return FolderError(
+        f"cannot write {path}: {error.strerror}{full}; the existing files are complete, --skip-existing makes those that are "
+        "missing, and --overwrite replaces all"
+    )
