@@ -8,7 +8,7 @@ import torch
 from asterism.config import ConfigError
 from asterism.recipes import stargan
 from asterism.recipes.settings import Settings
-from bench import agreement, gpu, memory, quality, rows
+from bench import agreement, gpu, memory, quality, rows, strength
 from bench.agreement import Differences, DisagreementError, check, exceeded
 from bench.arithmetic import needed
 from bench.cases import Case
@@ -153,3 +153,12 @@ def test_quality_trains_both_paths_by_the_same_settings():
     resolved = Settings.resolve("stargan", ["data"], "small", plain)
     assert resolved.train.precision == "float32" and resolved.train.seed == 2 and resolved.data.size == (32, 32)
     assert quality.PATHS["fast"] == {}
+
+
+def test_a_probability_rises_where_no_step_falls_by_more_than_the_slack():
+    rising = torch.tensor([[0.1, 0.2, 0.9, 0.999], [0.1, 0.2, 0.18, 0.9], [0.5, 0.5, 0.499, 0.51], [0.9, 0.9, 0.9, 0.9]])
+    assert strength.rises(rising).tolist() == [True, False, True, False]
+    logits = torch.tensor([[0.0, 0.0, 2.0]])
+    on = torch.tensor([False])
+    assert float(strength.wanted_probability(logits, (0, 1), 0, on)) == pytest.approx(0.5)
+    assert float(strength.wanted_probability(logits, (), 2, on)) == pytest.approx(1 - torch.tensor(2.0).sigmoid().item())
