@@ -86,7 +86,7 @@ class Trainer(Steps):
         self.listener = listener
         self.evaluation: Evaluation | None = None
         self.best = Best()
-        self.exhausted = False
+        self.exhausted, self.remark = False, ""
         self.signal: int | None = None
         self.waited = 0.0
         self.saved_at = -1
@@ -218,6 +218,9 @@ class Trainer(Steps):
             self.log.seconds += elapsed
             self.log.write(line | {"seconds": round(self.log.seconds, 3)})
         self.listener.show(line, (self.config.steps - self.step) * elapsed / steps)
+        if (remark := self.recipe.remark(terms)) and remark != self.remark:  # Once, not with every line.
+            self.listener.say(f"step {self.step}: {remark}")
+        self.remark = remark
         self.started, self.logged_at, self.waited = now, self.step, 0.0
         if worst >= self.config.max_skipped:
             bad = [name for name, value in terms.items() if value != value or abs(value) == float("inf")]

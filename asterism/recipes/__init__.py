@@ -30,6 +30,7 @@ RECIPES = {
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
     "aster": "asterism.recipes.aster:Aster",
+    "ganimation": "asterism.recipes.ganimation:GANimation",
 }
 
 JUDGES = {

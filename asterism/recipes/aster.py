@@ -88,7 +88,7 @@ class Aster(Recipe):
         code = space.num_labels + len(space.numbers)
         self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
-        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, judges=True)
+        self.abilities = Abilities(translates=True, told="change", side_multiple=2 << halvings, attends=True, judges=True)
         self.phases = (Phase("whole"),)
         if config.coarse:
             half = (size[0] // 2, size[1] // 2)
@@ -230,9 +230,20 @@ class Aster(Recipe):
         c, strength = told[:, :-1], told[:, -1, None, None, None]
         if self.phase != "coarse":
             return x + strength * (self.generator(x, c) - x)
-        step = self.abilities.side_multiple
-        small = F.interpolate(x, [max(step, side // (2 * step) * step) for side in x.shape[2:]], mode="area")
+        small = self._coarse(x)
         return x + strength * F.interpolate(self.generator(small, c) - small, x.shape[2:], mode="bilinear")
+
+    def attend(self, x: Tensor, told: Tensor) -> Tensor:
+        """Return the opacity of the layer of colour, scaled by the strength."""
+        seen = self._coarse(x) if self.phase == "coarse" else x
+        opacity = F.interpolate(self.generator.change(seen, told[:, :-1])[1], x.shape[2:], mode="bilinear")
+        return (told[:, -1, None, None, None] * opacity).clamp(0, 1)
+
+    def _coarse(self, x: Tensor) -> Tensor:
+        """Return pictures at half their side, or the nearest that the generator takes."""
+        step = self.abilities.side_multiple
+        assert step is not None
+        return F.interpolate(x, [max(step, side // (2 * step) * step) for side in x.shape[2:]], mode="area")
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""

@@ -51,6 +51,7 @@ class Abilities:
         targets: the only domains that it translates to, by name; empty: all.
         masks: names of the masks [N, 1, h, w] that `translate` takes.
         side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
+        attends: it has `attend`, from a picture to the share of each of its pixels that a translation paints anew.
         judges: it has `classify`, from a picture to the logits of its labels.
     """
 
@@ -63,6 +64,7 @@ class Abilities:
     targets: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     side_multiple: int | None = None
+    attends: bool = False
     judges: bool = False
 
     @property
@@ -260,6 +262,10 @@ class Recipe(nn.Module):
         """
         raise NotImplementedError
 
+    def remark(self, terms: Mapping[str, float]) -> str:
+        """Return what a person should know of the means that the log shows, by `<update>/<term>`; mostly nothing."""
+        return ""
+
     def label_slots(self) -> list[Slot]:
         """Return which slices of parameters belong to labels; parameters without slots do not depend on them.
 
@@ -314,6 +320,10 @@ class Recipe(nn.Module):
         Returns:
             float32 [N, C, H, W], raw: the caller clamps to [-1, 1].
         """
+        raise NotImplementedError
+
+    def attend(self, x: Tensor, told: Tensor) -> Tensor:
+        """Return how much of each pixel `translate` paints anew, [N, 1, H, W], 0 for none to 1; arguments as there."""
         raise NotImplementedError
 
     def generate(self, z: Tensor, told: Tensor) -> Tensor:
