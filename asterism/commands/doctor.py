@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def expected_cost(settings: Settings, datasets: Datasets) -> tuple[list[str], dict[str, object]]:
     """Estimate a run's cost, in words and as JSON values."""
     from asterism.display import Display
-    from asterism.engine.estimate import estimate
+    from asterism.doctor.estimate import estimate
 
     with Display().waiting("timing a few steps"):
         cost = estimate(settings, datasets)

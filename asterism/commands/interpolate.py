@@ -1,4 +1,4 @@
-"""`asterism interpolate`: translate pictures in styles between given styles."""
+"""`asterism interpolate`: translate pictures in styles between given styles, or as a table says frame by frame."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from pathlib import Path
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "translate pictures in styles between given styles"
+ABOUT = "translate pictures in styles between given styles, or to a film's numbers"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures or folders")
-    parser.add_argument("--to", required=True, metavar="TARGET", help="the target, as for translate")
+    parser.add_argument("--to", metavar="TARGET", help="the target, as for translate")
+    parser.add_argument(
+        "--table", type=Path, metavar="CSV", help="instead of --to and styles: the labels and numbers of a frame in each row"
+    )
     parser.add_argument(
         "--style",
         dest="styles",
@@ -55,10 +58,20 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translate pictures along a line of styles."""
-    from asterism.inference.interpolation import interpolate_files
+    from asterism.inference import told_by_table
+    from asterism.inference.interpolation import film_files, interpolate_files
     from asterism.inference.translator import load
 
+    if bool(args.to) == bool(args.table) or (args.table and args.styles):
+        args.parser.error("give --to TARGET with two or more styles, or --table CSV without")
     translator = load(args.run, device=args.device, precision=args.precision)
+    drawing = {"kind": args.format, "side": args.side, "fps": args.fps, "fit": args.fit, "labels": args.labels}
+    drawing |= {"batch_size": args.batch_size, "overwrite": args.overwrite}
+    if args.table:
+        frames = told_by_table.frames(translator, args.table)
+        summary = film_files(translator, args.images, frames, args.table.stem, args.out, **drawing)
+        print(summary)
+        return 0 if summary.written else 1
     shared = {"truncation": args.truncation, "strength": args.strength, "source": args.source, "fit": args.fit}
     looks = [
         translator.style(**({"seed": given} if isinstance(given, int) else {"like": given}), **shared) for given in args.styles
@@ -69,14 +82,8 @@ def run(args: argparse.Namespace) -> int:
         args.to,
         [look for look in looks if look],
         args.out,
-        kind=args.format,
         steps=args.steps,
-        side=args.side,
-        fps=args.fps,
-        fit=args.fit,
-        labels=args.labels,
-        batch_size=args.batch_size,
-        overwrite=args.overwrite,
+        **drawing,
     )
     print(summary)
     return 0 if summary.written else 1

@@ -15,7 +15,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures or folders")
     parser.add_argument(
-        "--to", action="append", required=True, metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy; repeat for several"
+        "--to", action="append", metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy, AU12=0.8; repeat for several"
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder for the results; for a single result also its file name"
@@ -34,8 +34,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PICTURE",
-        help="recipes with styles: take the style of PICTURE; repeatable",
+        help="recipes with styles: take the style of PICTURE; with --table: take its labels; repeatable",
     )
+    parser.add_argument("--table", type=Path, metavar="CSV", help="instead of --to: says the labels of each --like PICTURE")
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
     parser.add_argument("--strength", type=float, default=1.0, help="1: the style, or the whole change; 0: the source's own")
     parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
@@ -47,6 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="models with masked skips: folder of masks named like the pictures",
     )
+    parser.add_argument("--mask", action="store_true", help="also write where the model paints, if it has an attention")
     parser.add_argument(
         "--diff",
         nargs="?",
@@ -60,16 +62,20 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translate pictures."""
+    from asterism.inference import told_by_table
     from asterism.inference.folder import translate_folder
     from asterism.inference.translator import load
 
     if args.count is not None and (args.style is None or args.count < 1):
         args.parser.error("--count requires --style SEED and must be at least 1")
+    if bool(args.to) == bool(args.table) or (args.table and not args.like):
+        args.parser.error("give a target, --to TARGET, or a picture whose labels a table knows, --like PICTURE --table CSV")
     translator = load(args.run, device=args.device, precision=args.precision)
+    told = [told_by_table.like(translator, args.table, Path(picture)) for picture in args.like] if args.table else args.to
     summary = translate_folder(
         translator,
         args.images,
-        args.to,
+        told,
         args.out,
         labels=args.labels,
         fit=args.fit,
@@ -78,12 +84,13 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         progress=True,
         styles=() if args.style is None else range(args.style, args.style + (args.count or 1)),
-        like=args.like,
+        like=() if args.table else args.like,
         truncation=args.truncation,
         strength=args.strength,
         source=args.source,
         masks=args.masks,
         changes=None if args.diff is None else args.diff / 100,
+        attention=args.mask,
     )
     print(summary)
     return 0 if summary.written else 1

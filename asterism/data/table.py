@@ -19,6 +19,7 @@ from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.columns import CELEBA_LIST, label_columns, no_label_columns, read_labels
 from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
+from asterism.data.openface import as_numbers
 from asterism.data.pairs import ordered
 from asterism.data.pictures import SUFFIXES
 
@@ -30,7 +31,7 @@ PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table by column, and which column names the pictures."""
+    """The cells of a table by column, and which column names the pictures; empty where none does."""
 
     path: Path
     file_column: str
@@ -39,7 +40,7 @@ class Table:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the pictures."""
-        return self.columns[self.file_column]
+        return self.columns.get(self.file_column, ())
 
 
 def is_table(path: Path) -> bool:
@@ -61,7 +62,9 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     tables = find_tables(path)
     if len(tables) > 1:
         raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
-    table, notes = _read(tables[0]), list[str]()
+    table, notes = open_table(tables[0]), list[str]()
+    if not table.file_column:
+        raise DataError(f"{table.path} has no column of file names; call it 'file' (found: {', '.join(table.columns)})")
     root = tables[0].parent
     listing = packed or list_pictures(root)
     present = set(listing.pictures)
@@ -174,14 +177,21 @@ def _looks_like_table(path: Path) -> bool:
     return first.strip().isdigit() and bool(second.split()) and len(third.split()) == len(second.split()) + 1
 
 
-def _read(path: Path) -> Table:
+def open_table(path: Path) -> Table:
+    """Read the cells of a table; intensities of OpenFace become numbers from 0 to 1.
+
+    Raises:
+        DataError: it is not there, malformed, or empty.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no table {path}")
     try:
         table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_celeba(path)
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table ({error}); is a quotation mark open?") from error
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text in UTF-8; expected a .csv with a header, or a .txt in CelebA's format") from None
-    if not table.files:
+    if not any(table.columns.values()):
         raise DataError(f"{path} has no rows; expected one per picture")
     return table
 
@@ -221,12 +231,10 @@ def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    named = [name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted]
+    columns = as_numbers(path, dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True)))
+    named = [name for wanted in FILE_COLUMNS for name in columns if name.lower() == wanted]
     named += [name for name, cells in columns.items() if cells and _is_picture(cells[0])]
-    if not named:
-        raise DataError(f"{path} has no column of file names; call it 'file' (found: {', '.join(header)})")
-    return Table(path, named[0], columns)
+    return Table(path, named[0] if named else "", columns)
 
 
 def _delimiter(header: str) -> str:

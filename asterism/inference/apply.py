@@ -48,8 +48,14 @@ def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Te
         targets: of each picture.
         labels: of the pictures [N, L], as far as the targets depend on them.
         masks: [N, 1, h, w] each, for models that take masks; empty: the model finds its own.
+
+    Returns:
+        [N, C, h, w]: translations in [-1, 1], or in [0, 1], alike in all channels, the attention, for targets that show it:
+        of several passes, how much of a pixel any of them paints anew.
     """
     space, recipe = placed.model.space, placed.recipe
+    shown = [target.attention for target in targets]
+    kept = torch.ones_like(x)
     at_once = recipe.abilities.told == "change"
     for number in range(1 if at_once else max(len(target.edits) for target in targets)):
         rows = [i for i, target in enumerate(targets) if number < len(target.edits)]
@@ -60,9 +66,11 @@ def passes(placed: PlacedModel, x: Tensor, targets: Sequence[Target], labels: Te
         told = recipe.condition(wanted, source, strength)
         own = x if len(rows) == len(x) else x[rows]
         s = _styles(placed, own, those, told) if recipe.abilities.style else None
+        if any(shown):
+            kept[rows] *= 1 - recipe.attend(own, told)
         y = placed.render(own, told, s, tuple(mask[rows] for mask in masks))
         x = y if len(rows) == len(x) else x.index_copy(0, torch.tensor(rows, device=x.device), y)
-    return x
+    return torch.where(torch.tensor(shown, device=x.device)[:, None, None, None], 1 - kept, x) if any(shown) else x
 
 
 def predict_labels(placed: PlacedModel, x: Tensor) -> Tensor:

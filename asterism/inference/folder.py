@@ -26,10 +26,11 @@ from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, 
 from asterism.data.value_range import CLIPPED, beyond
 from asterism.errors import AsterismError
 from asterism.inference.difference import difference, figure
-from asterism.inference.images import Picture, fit_in, open_file, open_masks, to_array
+from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
+from asterism.labels import Edit
 
 
 class FolderError(AsterismError, ValueError):
@@ -64,7 +65,7 @@ class Summary:
 def translate_folder(
     translator: Translator,
     inputs: Sequence[str | os.PathLike[str]],
-    to: Sequence[str | Mapping[str, Any]],
+    to: Sequence[str | Mapping[str, Any] | tuple[Edit, ...]],
     out: str | os.PathLike[str],
     *,
     fit: str = "letterbox",
@@ -80,6 +81,7 @@ def translate_folder(
     source: str | None = None,
     masks: Sequence[str | os.PathLike[str]] = (),
     changes: float | None = None,
+    attention: bool = False,
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
 
@@ -88,7 +90,7 @@ def translate_folder(
 
     Args:
         inputs: picture files and folders; folders are searched through.
-        to: the targets; each in the forms that `Translator.translate` takes.
+        to: the targets; each in the forms that `Translator.translate` takes, or parsed.
         out: folder for the results; or, where one picture is translated to one target, the result's file.
         fit, batch_size: as for `Translator.translate`.
         labels: what all the pictures have in common, as for `Translator.translate`.
@@ -103,6 +105,7 @@ def translate_folder(
             coarsest skip and one for the others.
         changes: also write `..._<target>-changes.png`, a figure of what the translation changes; the change, as a share of
             the value range, that it draws in full colour.
+        attention: also write `..._<target>-mask.png`, how much of each pixel is painted anew, from black to white.
 
     Raises:
         FolderError: no such input, no picture in it, two results of one name, results that are there already, or a disk
@@ -114,12 +117,14 @@ def translate_folder(
             f"the change in full colour is {changes:.0%} of the value range; expected more than 0 and at most 100 %"
         )
     translator.model.require("translates")
+    if attention:
+        translator.model.require("attends")
     out, picture = Path(out), translator.model.picture
     shared: dict[str, Any] = {"truncation": truncation, "strength": strength, "source": source, "fit": fit}
     looks = [(f"-style{seed}", translator.style(seed=seed, **shared)) for seed in styles]
     looks += [(f"-like-{Path(reference).stem}", translator.style(like=reference, **shared)) for reference in like]
     looks = looks or [("", translator.style(**shared))]
-    parsed = [translator.parse(target) for target in to]
+    parsed = [target if isinstance(target, tuple) else translator.parse(target) for target in to]
     targets = [Target(edits, look, strength) for edits in parsed for _, look in looks]
     names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
     sources = find_pictures([Path(i) for i in inputs], out)
@@ -128,10 +133,15 @@ def translate_folder(
     suffix = suffix_for(picture, out.suffix if alone else format)
     results = [[out / f"{name}__{target}{suffix}" for target in names] for _, name in sources]
     figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
+    maps = [[out / f"{name}__{target}-mask.png" for target in names] for _, name in sources]
     if alone:
-        results, figures, out = [[out]], [[out.with_name(f"{out.stem}-changes.png")]], out.parent
+        figures, maps = [[out.with_name(f"{out.stem}-changes.png")]], [[out.with_name(f"{out.stem}-mask.png")]]
+        results, out = [[out]], out.parent
     masked = _find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
-    expected = results if changes is None else [rows + drawn for rows, drawn in zip(results, figures, strict=True)]
+    if attention:
+        targets += [replace(target, attention=True) for target in targets]
+    beside = (figures if changes is not None else []), (maps if attention else [])
+    expected = [sum(rows, []) for rows in zip(results, *filter(None, beside), strict=True)]
     check_results([path for path, _ in sources], expected, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
 
@@ -166,10 +176,12 @@ def translate_folder(
             translator.batches(opened(), targets, fit=fit, batch_size=batch_size), 1
         ):
             index = inside.popleft()
-            for path, y in zip(results[index], translations, strict=True):
+            for path, y in zip(results[index], translations, strict=False):
                 writing.append((path, pool.submit(_write, path, y, back, picture)))
+            for path, y in zip(maps[index] if attention else [], translations[len(names) :], strict=True):
+                writing.append((path, pool.submit(_write_attention, path, y, back)))
             if changes is not None:
-                for path, y in zip(figures[index], translations, strict=True):
+                for path, y in zip(figures[index], translations, strict=False):
                     drawing = pool.submit(_write_changes, path, opened_source, y, back, picture, fit, changes)
                     writing.append((path, drawing))
             while len(writing) > 4 * threads:
@@ -278,6 +290,12 @@ def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: Pic
     """Bring a translation back to its picture's size, encode and write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, to_array(back(y)[0], picture), compression=FAST)
+
+
+def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:
+    """Bring an attention to its picture's size and write it as a grey picture of 8 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, (255 * attention_back(back)(y)[0, :1].clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy())
 
 
 def _write_changes(

@@ -205,6 +205,14 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
     return fitted, lambda y: transforms.unletterbox(y, box, height, width)
 
 
+def attention_back(back: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the way back of an attention, [1, C, h, w] in [0, 1], to a picture's own size: 0 where the model saw nothing.
+
+    Ways back are linear, and what they add to zeros is the source around the part that was translated.
+    """
+    return lambda y: back(y) - back(torch.zeros_like(y))
+
+
 def _open_stored(array: np.ndarray, picture: PictureFormat) -> Picture:
     """Open stored values [H, W] or [H, W, C]."""
     if array.ndim == 2 and picture.channels == 1:

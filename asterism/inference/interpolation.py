@@ -1,21 +1,25 @@
-"""Translate pictures in styles between given styles, as strips, GIFs, videos or frames."""
+"""Translate pictures in styles between given styles, or to one target after the other: strips, GIFs, videos or frames."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError
+from asterism.inference.apply import translate_each
 from asterism.inference.folder import Summary, check_results, find_pictures
-from asterism.inference.images import open_file, to_array
+from asterism.inference.images import Picture, fit_in, open_file, to_array
 from asterism.inference.sequence import ENDINGS, check_kind, write_sequence
 from asterism.inference.source_labels import stated
-from asterism.inference.styles import StyleSource, line
+from asterism.inference.styles import StyleSource, Target, line
 from asterism.inference.translator import Translator
+from asterism.labels import Edit
 
 
 def interpolate_files(
@@ -53,17 +57,77 @@ def interpolate_files(
         ConfigError: fewer than two styles, no step, an unknown kind, or a video without the extra that writes it.
         FolderError, LabelError, ModelError: as for `translate_folder`.
     """
-    check_kind(kind)
     if len(looks) < 2 or steps < 1:
         raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(looks)} and {steps}")
+    edits, way = translator.parse(to), line(looks, steps)
+    return _write_each(
+        translator,
+        inputs,
+        out,
+        "+".join(edit.name for edit in edits) + "-styles",
+        lambda opened: translator.in_each(opened, edits, way, fit=fit, batch_size=batch_size),
+        kind=kind,
+        side=side,
+        fps=fps,
+        labels=labels,
+        overwrite=overwrite,
+    )
+
+
+def film_files(
+    translator: Translator,
+    inputs: Sequence[str | os.PathLike[str]],
+    frames: Sequence[tuple[Edit, ...]],
+    name: str,
+    out: str | os.PathLike[str],
+    *,
+    kind: str = "gif",
+    side: int | None = None,
+    fps: float = 12,
+    fit: str = "letterbox",
+    labels: str | Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+    overwrite: bool = False,
+) -> Summary:
+    """Write, for every picture, its translations to one target after the other; arguments as for `interpolate_files`.
+
+    Args:
+        frames: the targets, as `Translator.parse` returns them.
+        name: of the film: results are called `<path below the input folder, without suffix>__<name>`.
+    """
+
+    def film(opened: Picture) -> Iterator[Tensor]:
+        x, back = fit_in(opened, translator.model.picture, fit, translator.machine.device)
+        for first in range(0, len(frames), batch_size):
+            targets = [Target(edits) for edits in frames[first : first + batch_size]]
+            count = len(targets)
+            made = translate_each(translator, x.expand(count, -1, -1, -1), targets, [opened.labels] * count)
+            yield from (back(y[None])[0] for y in made)
+
+    return _write_each(translator, inputs, out, name, film, kind=kind, side=side, fps=fps, labels=labels, overwrite=overwrite)
+
+
+def _write_each(
+    translator: Translator,
+    inputs: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    name: str,
+    make: Callable[[Picture], Iterator[Tensor]],
+    *,
+    kind: str,
+    side: int | None,
+    fps: float,
+    labels: str | Mapping[str, Any] | None,
+    overwrite: bool,
+) -> Summary:
+    """Write the sequence that `make` makes of every picture."""
+    check_kind(kind)
     if fps <= 0 or (side is not None and side < 1):
         raise ConfigError(f"frames per second and side are positive; given {fps} and {side}")
     out, picture = Path(out), translator.model.picture
-    edits, way = translator.parse(to), line(looks, steps)
     (own,) = stated(translator.model.space, labels, 1)
     sources = find_pictures([Path(i) for i in inputs], out)
-    target = "+".join(edit.name for edit in edits)
-    results = [out / f"{name}__{target}-styles{ENDINGS[kind]}" for _, name in sources]
+    results = [out / f"{source}__{name}{ENDINGS[kind]}" for _, source in sources]
     check_results([path for path, _ in sources], [[path] for path in results], out, overwrite)
     summary = Summary()
     for (path, _), result in zip(sources, results, strict=True):
@@ -72,8 +136,7 @@ def interpolate_files(
         except PictureError as error:
             summary.skipped.append((path, str(error)))
             continue
-        made = translator.in_each(opened, edits, way, fit=fit, batch_size=batch_size)
-        frames = (to_array(y, picture) for y in made)
+        frames = (to_array(y, picture) for y in make(opened))
         source = opened.x.permute(1, 2, 0).numpy()
         summary.written += write_sequence(result, frames, picture, kind, side=side, fps=fps, first=source)
     return summary

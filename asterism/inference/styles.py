@@ -49,11 +49,13 @@ class Target:
         edits: one per pass of the model.
         style: how the result is to look, for recipes with styles; none takes the mean style.
         strength: of the difference between target and source, for recipes that are told it: 0 changes nothing.
+        attention: instead of the result: how much of each pixel is painted anew, 0 to 1, for recipes that attend.
     """
 
     edits: tuple[Edit, ...]
     style: StyleSource | None = None
     strength: float = 1.0
+    attention: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes
 from asterism.inference.generator import generate
-from asterism.inference.images import Picture, fit_in, fit_masks, open_image, split
+from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_image, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
 from asterism.labels import Edit
@@ -160,6 +160,34 @@ class Translator(PlacedModel):
         opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
         rows = self.stream(opened, [target], fit=fit, batch_size=batch_size)
         return join([picture.rebuild(y) for picture, (y,) in rows])
+
+    def attention(
+        self,
+        images: Any,
+        to: str | Mapping[str, Any],
+        *,
+        strength: float = 1.0,
+        labels: str | Mapping[str, Any] | Sequence[Any] | None = None,
+        fit: str = "letterbox",
+        batch_size: int = 16,
+    ) -> Any:
+        """Show how much of each pixel a translation paints anew, for recipes that attend; arguments as for `translate`.
+
+        Returns:
+            Arrays float32 [H, W] from 0 to 1, of each picture's own size; a list for a list.
+
+        Raises:
+            ModelError: a recipe without attention.
+            As for `translate`.
+        """
+        self.model.require("attends")
+        singles, join = split(images)
+        known = source_labels.stated(self.model.space, labels, len(singles))
+        opened = (replace(open_image(i, self.model.picture), labels=own) for i, own in zip(singles, known, strict=True))
+        target = Target(self.parse(to), None, strength, attention=True)
+        rows = self.batches(opened, [target], fit=fit, batch_size=batch_size)
+        maps = [attention_back(back)(y)[0, 0].clamp(0, 1) for _, (y,), back in rows]
+        return join(maps if isinstance(images, Tensor) else [a.cpu().numpy() for a in maps])
 
     def generate(self, count: int | None = None, *, seeds: Any = None, to: Any = None, batch_size: int = 16) -> list[Any]:
         """Make pictures of latents, for recipes that generate; as `asterism.inference.generator.generate`."""

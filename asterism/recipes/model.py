@@ -41,11 +41,15 @@ class Model:
     info: Mapping[str, Any]
     missing: tuple[str, ...] = ()
 
-    def require(self, ability: Literal["translates", "generates"]) -> None:
+    def require(self, ability: Literal["translates", "generates", "attends"]) -> None:
         """Raise ModelError unless the recipe has an ability; says what to use instead."""
         can = self.recipe.abilities
         if getattr(can, ability):
             return
+        if ability == "attends":
+            raise ModelError(
+                f"this model of {self.name} has no attention to show; a map of the changes (--diff) shows any model's"
+            )
         if not can.makes_pictures:
             raise ModelError(f"this model of {self.name} judges pictures: it neither translates nor generates any")
         if can.generates:

@@ -32,9 +32,9 @@ FLAGS = {
     "doctor": "--recipe --preset --json",
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --device --dry-run",
-    "translate": "--to --out --labels --fit --format --batch-size --overwrite --style --count --like --truncation --strength "
-    "--from --masks --diff --device --precision",
-    "interpolate": "--to --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
+    "translate": "--to --out --labels --fit --format --batch-size --overwrite --style --count --like --table --truncation "
+    "--strength --from --masks --mask --diff --device --precision",
+    "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
     "generate": "--count --seeds --to --out --sheet --format --batch-size --overwrite --device --precision",
     "grid": "--to --like --style --truncation --side --labels --fit --batch-size --overwrite --out --device --precision",

@@ -11,9 +11,9 @@ import torch
 from asterism import malloc
 from asterism.config import TrainConfig
 from asterism.data.dataset import open_data
+from asterism.doctor.estimate import Kept, estimate, what_fits
 from asterism.engine import memory
 from asterism.engine.compilation import CompiledTerms
-from asterism.engine.estimate import Kept, estimate, what_fits
 from asterism.engine.trainer import TrainingError
 from asterism.recipes import RECIPES
 from asterism.recipes.settings import Settings

@@ -29,6 +29,7 @@ def those(condition) -> list[str]:
 TRANSLATING = those(lambda recipe: recipe.abilities.translates)
 GENERATING = those(lambda recipe: recipe.abilities.generates)
 JUDGING = those(lambda recipe: recipe.abilities.judges)
+ATTENDING = those(lambda recipe: recipe.abilities.attends)
 STYLED = those(lambda recipe: recipe.abilities.style)
 SHARING = those(lambda recipe: any(update.shares for update in recipe.updates))
 TOLD = those(lambda recipe: recipe.label_slots())
@@ -55,6 +56,7 @@ def test_a_recipe_says_what_it_can(name):
     can = recipe.abilities
     assert can.makes_pictures
     methods = {"translate": can.translates, "generate": can.generates, "classify": can.judges, "read_style": can.reads_style}
+    methods["attend"] = can.attends
     for method, said in methods.items():
         assert (getattr(type(recipe), method) is not getattr(Recipe, method)) == said, method
     assert bool(can.latent) == (can.generates or type(recipe).draw_style is not Recipe.draw_style)
@@ -167,6 +169,17 @@ def test_translate_takes_the_sizes_that_it_says(name):
         x = torch.rand(1, 3, SIZE + multiple, SIZE + 2 * multiple) * 2 - 1
         with torch.no_grad():
             assert translate(recipe, x, target_of(recipe, batch_of(recipe))[:1]).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ATTENDING)
+def test_an_attention_is_a_share_of_every_pixel(name):
+    for key in (key for key in SPACES if takes(name, SPACES[key])):
+        recipe = tiny(name, SPACES[key]).eval()
+        batch = batch_of(recipe)
+        with torch.no_grad():
+            a = recipe.attend(batch.x, target_of(recipe, batch))
+        assert a.shape == (COUNT, 1, *batch.x.shape[2:]) and a.dtype == torch.float32
+        assert 0 <= a.min() < a.max() <= 1
 
 
 @pytest.mark.parametrize("name", STYLED)

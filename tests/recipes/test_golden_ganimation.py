@@ -150,7 +150,6 @@ def test_the_three_steps_agree(case):
         for key, theirs in named.items():
             assert table[key][0] * said[key] == pytest.approx(golden[theirs].item(), rel=5e-6), key
         (network,) = update.trains
-        parameters = dict(recipe.networks[network].named_parameters())
         lr = trainer.optimizers.settings[network].lr
         for key, parameter in recipe.networks[network].named_parameters():
             slack = torch.zeros_like(parameter)
@@ -159,7 +158,7 @@ def test_the_three_steps_agree(case):
                 check(gradients[key], golden, f"{of_gradients}.{key}", slack + 1e-8 * largest, 5e-5)
                 # Where rounding decides the sign, and with it Adam's first step; the penalty's is the second.
                 unsteady = (mine <= 5e-5 * mine.max()) & (update.name != "penalty")
-                assert unsteady.float().mean() < 0.1, key
+                assert unsteady.float().mean() < 0.2, key
                 slack = torch.where(unsteady, 2.1, 0.02) * lr
             else:  # The penalty has no part in the head of numbers, which rests.
                 assert (update.name, key) == ("penalty", "conv2.weight")
@@ -172,7 +171,9 @@ def test_the_generators_loss_is_the_published_sum(case):
     trainer.optimizers.set_rates(1.0)
     for update in recipe.updates[:2]:
         trainer.apply(update, batch, len(batch), torch.zeros(()))
-    total = sum(weight * float(value.detach().mean()) for weight, value in recipe.generator_terms(batch, torch.zeros(())).values())
+    total = sum(
+        weight * float(value.detach().mean()) for weight, value in recipe.generator_terms(batch, torch.zeros(())).values()
+    )
     assert total == pytest.approx(golden["g_total"].item(), rel=5e-6)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from asterism.config import closest
 from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, wgan
+from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
@@ -27,6 +28,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "discogan": discogan,
     "dcgan": dcgan,
     "wgan": wgan,
+    "ganimation": ganimation,
 }
 
 

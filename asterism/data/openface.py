@@ -1,0 +1,44 @@
+"""OpenFace's tables (github.com/TadasBaltrusaitis/OpenFace): intensities of a face's action units, from 0 to 5."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+UNIT = re.compile(r"AU\d\d")
+INTENSITY = re.compile(r"(AU\d\d)_r")
+DERIVED = re.compile(r"AU\d\d_c|success")
+"""Columns that say once more, as yes or no, what the intensities say."""
+
+HIGHEST = 5.0
+
+Columns = dict[str, tuple[str, ...]]
+
+
+def as_numbers(path: Path, columns: Columns) -> Columns:
+    """Return a table's columns with intensities `AU12_r` as numbers `AU12` from 0 to 1; other tables' as they are.
+
+    As GANimation (arXiv:1807.09251) takes them, intensities are divided by 5; what lies beyond is clipped, and where the face
+    was not tracked they are unknown. The rows of a video name no pictures: these are the faces that OpenFace writes beside the
+    table.
+    """
+    if not any(map(INTENSITY.fullmatch, columns)):
+        return columns
+    result = {}
+    for name, cells in columns.items():
+        if unit := INTENSITY.fullmatch(name):
+            tracked = columns.get("success", ("1",) * len(cells))
+            result[unit[1]] = tuple(_share(cell) if seen != "0" else "" for cell, seen in zip(cells, tracked, strict=True))
+        elif not DERIVED.fullmatch(name):
+            result[name] = cells
+    if "frame" in columns:
+        faces = tuple(f"{path.stem}_aligned/frame_det_00_{frame:0>6}.bmp" for frame in columns["frame"])
+        return {"file": faces} | result
+    return result
+
+
+def _share(cell: str) -> str:
+    try:
+        return f"{min(max(float(cell) / HIGHEST, 0.0), 1.0):g}"
+    except ValueError:
+        return cell  # Empty, or no number, which is told where it is read.
