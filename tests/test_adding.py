@@ -149,6 +149,7 @@ def logged(trainer: Trainer) -> set[str]:
 def test_every_section_has_its_test() -> None:
     assert list(FRAGMENTS) == [
         "Abilities",
+        "A remark on the log",
         "Streams",
         "Phases",
         "Optimisers, clipping and clamping",
@@ -171,6 +172,13 @@ def test_abilities_are_those_of_the_example(recipe: str, monkeypatch: pytest.Mon
         for field in re.findall(r"`(\w+)`", row)
     }
     assert fields == {field.name for field in dataclasses.fields(base.Abilities)}
+
+
+def test_a_remark_is_of_the_terms_that_the_log_shows(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = step("A remark on the log", monkeypatch)
+    terms = trainer.statistics.drain(trainer.processes)
+    assert "discriminator/fake" in terms and trainer.recipe.remark(terms) == ""
+    assert "lower the rate" in trainer.recipe.remark(terms | {"discriminator/fake": -101.0})
 
 
 def test_streams_reach_the_batch(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:

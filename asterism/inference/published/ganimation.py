@@ -1,9 +1,9 @@
 """GANimation's published checkpoints: `net_epoch_{E}_id_G.pth` and `net_epoch_{E}_id_D.pth`, each a bare state dict.
 
 Their parameters have the names and shapes of ours. Where no labels are given the numbers are OpenFace's 17 action units, in its
-order; where no D file says otherwise the pictures are 128 x 128, the only size of the published code. Files written by PyTorch
-0.3 also hold running statistics of G's instance norms, which were gathered and never meant to be used: they are dropped. Files of
-optimisers, `opt_epoch_...`, are not read.
+order; where no D file says otherwise the pictures are 128 x 128, the only size of the published code. Files of PyTorch 0.3 also
+hold running statistics of G's instance norms, which were gathered and never meant to be used: they are dropped. Optimisers'
+files, `opt_epoch_...`, are not read.
 """
 
 from __future__ import annotations
