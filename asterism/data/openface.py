@@ -15,12 +15,15 @@ HIGHEST = 5.0
 Columns = dict[str, tuple[str, ...]]
 
 
-def as_numbers(path: Path, columns: Columns) -> Columns:
+def as_numbers(path: Path, columns: Columns, frames: bool) -> Columns:
     """Return a table's columns with intensities `AU12_r` as numbers `AU12` from 0 to 1; other tables' as they are.
 
     As GANimation (arXiv:1807.09251) takes them, intensities are divided by 5; what lies beyond is clipped, and where the face
-    was not tracked they are unknown. The rows of a video name no pictures: these are the faces that OpenFace writes beside the
-    table.
+    was not tracked they are unknown.
+
+    Args:
+        frames: no column names pictures: those of a video's frames, in a column `file`, are the faces that OpenFace writes
+            beside the table.
     """
     if not any(map(INTENSITY.fullmatch, columns)):
         return columns
@@ -31,7 +34,7 @@ def as_numbers(path: Path, columns: Columns) -> Columns:
             result[unit[1]] = tuple(_share(cell) if seen != "0" else "" for cell, seen in zip(cells, tracked, strict=True))
         elif not DERIVED.fullmatch(name):
             result[name] = cells
-    if "frame" in columns:
+    if frames and "frame" in columns:
         faces = tuple(f"{path.stem}_aligned/frame_det_00_{frame:0>6}.bmp" for frame in columns["frame"])
         return {"file": faces} | result
     return result

@@ -40,7 +40,7 @@ class Table:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the pictures."""
-        return self.columns.get(self.file_column, ())
+        return self.columns[self.file_column] if self.file_column else ()
 
 
 def is_table(path: Path) -> bool:
@@ -231,10 +231,11 @@ def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
-    columns = as_numbers(path, dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True)))
-    named = [name for wanted in FILE_COLUMNS for name in columns if name.lower() == wanted]
+    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+    named = [name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted]
     named += [name for name, cells in columns.items() if cells and _is_picture(cells[0])]
-    return Table(path, named[0] if named else "", columns)
+    columns = as_numbers(path, columns, frames=not named)
+    return Table(path, named[0] if named else "file" if "file" in columns else "", columns)
 
 
 def _delimiter(header: str) -> str:

@@ -5,7 +5,6 @@ The table is a CSV as for training: a column for each label, and one with the na
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -51,12 +50,7 @@ def frames(placed: PlacedModel, path: Path) -> list[Target]:
         DataError, LabelError: as for reading tables and targets.
     """
     table = open_table(path)
-    return list(_targets(placed, table))
-
-
-def _targets(placed: PlacedModel, table: Table) -> Iterator[Target]:
-    for row in range(len(next(iter(table.columns.values())))):
-        yield _target(placed, table, row)
+    return [_target(placed, table, row) for row in range(len(next(iter(table.columns.values()))))]
 
 
 def _target(placed: PlacedModel, table: Table, row: int) -> Target:

@@ -68,6 +68,7 @@ class GANimation(Recipe):
 
     config_type = Config
     averaged = ("generator",)
+    advised_batch = 4
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {"train": {"batch_size": 25, "epochs": 30, "decay_epochs": 10, "ema_kimg": 0}},
         "small": {  # Widths and rates of StarGAN's small preset.

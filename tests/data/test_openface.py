@@ -37,6 +37,8 @@ def test_intensities_in_any_table_that_names_its_pictures(tmp_path: Path) -> Non
     (collection,) = collect(config(table(tmp_path, "AU06_r,AU06_c,Smiling", "5,1,1", "1,0,0")))
     assert {group.labels: group.kind for group in collection.groups} == {("Smiling",): "binary", ("AU06",): "number"}
     assert collection.labels.tolist() == [[1, 1], [0, pytest.approx(0.2)]]
+    (beside,) = collect(config(table(tmp_path / "cut", "frame,AU06_r", "7,5", "9,1")))
+    assert beside.files == ["0.png", "1.png"], "frames that have pictures of their own"
     (named,) = collect(config(tmp_path, labels="Smiling"))
     assert [group.labels for group in named.groups] == [("Smiling",)], "labels that are named are all there are"
 
