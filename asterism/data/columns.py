@@ -1,9 +1,8 @@
 """Label groups from the cells of a table: binary labels, alternatives in a text column, and numbers.
 
-Label columns are the numbers that `config.numbers` names, or else columns called like action units (`AU12`), and, in this order
-of preference, those that `config.labels` names; the text column `domain`; the attributes of a CelebA list beside a CSV; every
-column of 1/-1 or 1/0. The binary ones form one group, each text column a `one_of` group, the numbers of one range a group. An
-empty cell is an unknown value.
+Label columns are the numbers that `config.numbers` names and, in this order of preference, those that `config.labels` names;
+the text column `domain`; the attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one
+group, each text column a `one_of` group, the numbers of one range a group. An empty cell is an unknown value.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy as np
 from asterism.config import DataConfig, closest
 from asterism.data.exclusive import exclusive_sets
 from asterism.data.listing import DataError, some
-from asterism.data.openface import UNIT
 from asterism.labels import LabelGroup
 
 CELEBA_LIST = "list_attr_celeba.txt"
@@ -42,8 +40,7 @@ def read_labels(
     Raises:
         DataError: a cell without a number where one should be, or a column that is no label.
     """
-    units = "" if config.labels else ",".join(name for name in columns if UNIT.fullmatch(name))
-    ranges = {name: ends for name, ends in number_ranges(config.numbers or units).items() if name in columns}
+    ranges = {name: ends for name, ends in number_ranges(config.numbers).items() if name in columns}
     others = {name: cells for name, cells in columns.items() if name not in ranges}
     named = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
     chosen = [name for name in named if name in others] if named else label_columns(path, others, notes)

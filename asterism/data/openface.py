@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-UNIT = re.compile(r"AU\d\d")
 INTENSITY = re.compile(r"(AU\d\d)_r")
 DERIVED = re.compile(r"AU\d\d_c|success")
 """Columns that say once more, as yes or no, what the intensities say."""
@@ -15,8 +14,8 @@ HIGHEST = 5.0
 Columns = dict[str, tuple[str, ...]]
 
 
-def as_numbers(path: Path, columns: Columns, frames: bool) -> Columns:
-    """Return a table's columns with intensities `AU12_r` as numbers `AU12` from 0 to 1; other tables' as they are.
+def as_numbers(path: Path, columns: Columns, frames: bool) -> tuple[Columns, tuple[str, ...]]:
+    """Return a table's columns with intensities `AU12_r` as numbers `AU12` from 0 to 1, and which these are.
 
     As GANimation (arXiv:1807.09251) takes them, intensities are divided by 5; what lies beyond is clipped, and where the face
     was not tracked they are unknown.
@@ -25,8 +24,9 @@ def as_numbers(path: Path, columns: Columns, frames: bool) -> Columns:
         frames: no column names pictures: those of a video's frames, in a column `file`, are the faces that OpenFace writes
             beside the table.
     """
-    if not any(map(INTENSITY.fullmatch, columns)):
-        return columns
+    units = tuple(found[1] for found in map(INTENSITY.fullmatch, columns) if found)
+    if not units:
+        return columns, ()
     result = {}
     for name, cells in columns.items():
         if unit := INTENSITY.fullmatch(name):
@@ -36,8 +36,8 @@ def as_numbers(path: Path, columns: Columns, frames: bool) -> Columns:
             result[name] = cells
     if frames and "frame" in columns:
         faces = tuple(f"{path.stem}_aligned/frame_det_00_{frame:0>6}.bmp" for frame in columns["frame"])
-        return {"file": faces} | result
-    return result
+        return {"file": faces} | result, units
+    return result, units
 
 
 def _share(cell: str) -> str:

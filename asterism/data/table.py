@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -31,11 +31,17 @@ PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table by column, and which column names the pictures; empty where none does."""
+    """The cells of a table by column.
+
+    Args:
+        file_column: names the pictures; empty where none does.
+        units: columns of OpenFace's intensities, as numbers.
+    """
 
     path: Path
     file_column: str
     columns: dict[str, tuple[str, ...]]
+    units: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -65,6 +71,8 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     table, notes = open_table(tables[0]), list[str]()
     if not table.file_column:
         raise DataError(f"{table.path} has no column of file names; call it 'file' (found: {', '.join(table.columns)})")
+    if not (config.labels or config.numbers):
+        config = replace(config, numbers=",".join(table.units))
     root = tables[0].parent
     listing = packed or list_pictures(root)
     present = set(listing.pictures)
@@ -234,8 +242,8 @@ def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
     columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
     named = [name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted]
     named += [name for name, cells in columns.items() if cells and _is_picture(cells[0])]
-    columns = as_numbers(path, columns, frames=not named)
-    return Table(path, named[0] if named else "file" if "file" in columns else "", columns)
+    columns, units = as_numbers(path, columns, frames=not named)
+    return Table(path, named[0] if named else "file" if "file" in columns else "", columns, units)
 
 
 def _delimiter(header: str) -> str:
