@@ -140,8 +140,8 @@ def translate_folder(
     masked = _find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
     if attention:
         targets += [replace(target, attention=True) for target in targets]
-    beside = (figures if changes is not None else []), (maps if attention else [])
-    expected = [sum(rows, []) for rows in zip(results, *filter(None, beside), strict=True)]
+    written = [results, *([figures] if changes is not None else []), *([maps] if attention else [])]
+    expected = [[path for paths in rows for path in paths] for rows in zip(*written, strict=True)]
     check_results([path for path, _ in sources], expected, out, overwrite)
     (own,) = stated(translator.model.space, labels, 1)
 

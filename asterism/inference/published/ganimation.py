@@ -45,15 +45,15 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         networks[name] = path, {key: t for key, t in weights.items() if key.rpartition(".")[2] not in STATISTICS}
     if "generator" not in networks:
         raise ModelError("there is no generator among the files: give the G file, and the D file as well if there is one")
-    path, weights = networks["generator"]
-    first, colours = (_kernel(path, weights, key) for key in ("main.0.weight", "img_reg.0.weight"))
+    path, generator = networks["generator"]
+    first, colours = (_kernel(path, generator, key) for key in ("main.0.weight", "img_reg.0.weight"))
     channels = colours.shape[0]
     if first.shape[1] - channels != space.code_size:
         raise ModelError(
             f"{path} takes {first.shape[1] - channels} numbers, and these are {space.code_size}: {', '.join(space.names)}; "
             "name all that it was trained on, in that order: --labels faces:number:A,B"
         )
-    blocks = sum(1 for key in weights if re.fullmatch(r"main\.\d+\.main\.0\.weight", key))
+    blocks = sum(1 for key in generator if re.fullmatch(r"main\.\d+\.main\.0\.weight", key))
     config = {"conv_dim": first.shape[0], "num_blocks": blocks}
     if "discriminator" in networks:
         read, made = _read_discriminator(*networks["discriminator"], space)
