@@ -133,10 +133,7 @@ class Aster(Recipe):
         """Draw which labels change, and to what; what the code tells of the others; and where the penalty is taken."""
         count, units, own = len(batch), self.units, batch.known > 0
         may = torch.stack([own[:, unit].all(1) for unit in units], 1)  # [N, U]
-        # Each value that could be asked for is as likely as any other (the keys of arXiv:1012.0256, Section 3).
-        values = torch.tensor([max(2, len(unit)) for unit in units])
-        chance = torch.nan_to_num(may * values / (may * values).sum(1, keepdim=True))  # [N, U]: to come first.
-        first = torch.where(may, torch.rand(may.shape, generator=rng) ** (1 / values), -1.0).argmax(1)
+        first = torch.where(may, torch.rand(may.shape, generator=rng), -1.0).argmax(1)
         taken = F.one_hot(first, len(units)).bool() | (torch.rand(may.shape, generator=rng) < self.config.more)
         changed = torch.rand(count, 1, generator=rng) >= self.config.same
         taken &= may & changed
@@ -154,10 +151,7 @@ class Aster(Recipe):
             take[:, unit] = here[:, None].to(take.dtype)
         told = torch.where(torch.rand(count, 1, generator=rng) < self.config.hide, take, batch.known)
         told = torch.where(take.any(1, keepdim=True), told, batch.known)  # Where nothing changes, all of it is told.
-        often = torch.zeros_like(take)  # [N, L]: how often a label is asked to change.
-        for place, unit in enumerate(units):
-            share = chance[:, place] + (1 - chance[:, place]) * self.config.more
-            often[:, unit] = (1 - self.config.same) * share[:, None].to(often.dtype)
+        often = (1 - self.config.same) * (1 / may.sum(1, keepdim=True).clamp(1) * (1 - self.config.more) + self.config.more)
         kept = self.config.kept_weight
         return {
             "c_trg": self.code(labels, told),
