@@ -21,6 +21,7 @@ from asterism.cli import main
 from asterism.config import ConfigError, DataConfig
 from asterism.data import sources
 from asterism.data.dataset import open_data
+from asterism.data.pictures import PictureFormat
 from asterism.engine.trainer import Trainer
 from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.protocols import PROTOCOLS
@@ -150,6 +151,7 @@ def test_every_section_has_its_test() -> None:
     assert list(FRAGMENTS) == [
         "Abilities",
         "Streams",
+        "Sources of another kind",
         "Phases",
         "Optimisers, clipping and clamping",
         "Pools",
@@ -176,6 +178,13 @@ def test_abilities_are_those_of_the_example(recipe: str, monkeypatch: pytest.Mon
 def test_streams_reach_the_batch(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = batch_of(step("Streams", monkeypatch).recipe)
     assert batch.x_ref.shape == batch.x_pair.shape == batch.x.shape and batch.labels_ref.shape == batch.known_ref.shape
+
+
+def test_sources_of_another_kind_become_what_networks_see(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PictureFormat(2, 32, 32, 0, 4, 16, classes=5)
+    made = tiny(with_fragment("Sources of another kind", monkeypatch), SPACES["two"], source=source)
+    batch = batch_of(made)
+    assert made.two_kinds and made.seen(batch.x).shape[1] == source.planes == 6 and batch.x_pair.shape[1] == 3
 
 
 def test_a_phase_holds_an_update_back(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:

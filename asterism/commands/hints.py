@@ -12,5 +12,6 @@ def uses(model: Model, run: object, target: str = "TARGET") -> list[str]:
     """Return the commands that make pictures with a model; none for one that only judges."""
     can = model.recipe.abilities
     told = f" --to {target}" if can.told != "none" else ""
-    lines = [f"asterism translate {run} PICTURE{told} --out DIR"] * can.translates
+    beside = " --instances DIR" if model.picture.taken.classes and model.picture.taken.channels == 2 else ""
+    lines = [f"asterism translate {run} PICTURE{told}{beside} --out DIR"] * can.translates
     return lines + [f"asterism generate {run} --count 16{told} --sheet FILE.png"] * can.generates

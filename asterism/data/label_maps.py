@@ -21,7 +21,7 @@ from asterism.data.listing import DataError, some
 from asterism.data.pictures import PictureError, PictureFormat, explaining
 
 FEW = 64
-"""Pictures of fewer different values than these may be label maps where that is not said: see `find_classes`."""
+"""Pictures of fewer different values than these may be label maps where that is not said: see `label_format`."""
 
 MOST = 2**16
 """Class ids are below this."""
@@ -30,33 +30,38 @@ _HOLDS_IDS = "a label map holds one id per pixel, in a palette or grey picture"
 _SINGLE = ("L", "P", "I", "I;16", "I;16B", "I;16L", "1")
 
 
+class NoIdsError(PictureError):
+    """A picture whose values cannot be ids, whoever drew it."""
+
+
 def read_ids(path: str | os.PathLike[str]) -> tuple[np.ndarray, bytes]:
     """Return the ids that a palette or grey picture holds, whole numbers [H, W], and the palette, empty if there is none.
 
     Raises:
-        PictureError: it cannot be read, or its values are no ids: several channels, transparency, JPEG.
+        PictureError: it cannot be read.
+        NoIdsError: it can, and its values are no ids: several channels, transparency, JPEG.
     """
     file, half = divided(path)
     with explaining(file):
         if half is not None:
-            raise PictureError(f"it is half of a picture; {_HOLDS_IDS} of its own")
+            raise NoIdsError(f"it is half of a picture; {_HOLDS_IDS} of its own")
         array = open_array(file)
         if array is None:
             with Image.open(file) as image:
                 return ids_of(image), bytes(image.getpalette() or ()) if image.mode == "P" else b""
         if array[0].shape[2] > 1 or array[0].dtype.kind == "f":
-            raise PictureError(f"it holds {array[0].dtype} of {array[0].shape[2]} channels; {_HOLDS_IDS}")
+            raise NoIdsError(f"it holds {array[0].dtype} of {array[0].shape[2]} channels; {_HOLDS_IDS}")
         return np.array(array[0][:, :, 0]), b""
 
 
 def ids_of(image: Image.Image) -> np.ndarray:
     """Return the ids of an opened picture, as `read_ids` does."""
     if image.format == "JPEG":
-        raise PictureError("it is a JPEG, which blends ids where classes meet into ids of other classes; save it as PNG")
+        raise NoIdsError("it is a JPEG, which blends ids where classes meet into ids of other classes; save it as PNG")
     if image.has_transparency_data:
-        raise PictureError("it has transparency (alpha), which no class has; save it without")
+        raise NoIdsError("it has transparency (alpha), which no class has; save it without")
     if image.mode not in _SINGLE:
-        raise PictureError(f"it has {len(image.getbands())} channels ({image.mode}); {_HOLDS_IDS}")
+        raise NoIdsError(f"it has {len(image.getbands())} channels ({image.mode}); {_HOLDS_IDS}")
     ids = np.array(image).astype(np.uint8 if image.mode in ("L", "P", "1") else np.int64)
     if ids.min() < 0:
         raise PictureError(f"it holds {ids.min()}; ids are whole numbers from 0 on")
@@ -118,12 +123,13 @@ def label_format(
     if lacking:
         raise DataError(f"{collection.root}: {some(lacking, 'label maps without an instance map of the same name')}; add these")
     said = bool(wanted or beside or collection.groups[0].labels[0].lower() == "label")
-    used, alike = np.zeros(0, bool), None
+    used, alike, broken = np.zeros(0, bool), None, ""
     for file, held in _surveyed(collection):
         if isinstance(held, PictureError):
-            if not said:
+            if not said and isinstance(held, NoIdsError):
                 return None
-            raise DataError(f"{collection.root / file} cannot be a label map: {held}")
+            broken = broken or f"{collection.root / file} cannot be a label map: {held}; --data.classes 0 reads pictures"
+            continue
         here, palette = held
         alike = palette if alike is None else alike
         shared = min(len(alike), len(palette))
@@ -139,6 +145,8 @@ def label_format(
             )
     if not said and used.sum() < 3:  # A drawing in black and white, more likely.
         return None
+    if broken:
+        raise DataError(broken)
     classes = len(used) if wanted is None else wanted
     depth = 16 if classes > 256 or beside else 8
     picture = PictureFormat(2 if beside else 1, *size, 0.0, classes - 1.0, depth, crop, classes)

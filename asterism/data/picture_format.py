@@ -41,6 +41,8 @@ def choose_format(
             )
         return _one_format(collections, headers, config)
     (sources, source_headers), (made, made_headers) = (_part(collections[0], headers[0], first, side) for side in (True, False))
+    if not sources.files or not made.files:  # None of a domain can be read.
+        return _one_format(collections, headers, config)
     if config.classes or config.channels is None:
         maps = label_format(sources, config.classes, config.size, config.crop)
         if maps is not None:

@@ -179,6 +179,7 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
 
 
 def header_of(image: Image.Image) -> Header:
+    """Return what a Pillow picture says of itself, before it is decoded."""
     width, height = image.size if _orientation(image) < 5 else image.size[::-1]
     mode = _mode(image)
     if mode == "I;16":
@@ -187,6 +188,7 @@ def header_of(image: Image.Image) -> Header:
 
 
 def header_of_array(pixels: np.ndarray, alpha: bool) -> Header:
+    """Return the header of pixels [H, W, C]; `alpha` says that the last of 2 or 4 channels is opacity."""
     height, width, channels = pixels.shape
     return Header(width, height, channels, 8 * pixels.dtype.itemsize, alpha and channels in (2, 4))
 

@@ -58,7 +58,7 @@ class Generator:
         if task.own:
             return self.back(x, x, wanted, wanted, pictures.set.dataset)
         if self.recipe.picture.source:
-            x = pictures.sources(rows)
+            x = pictures.taken(rows)
         x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
         return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 

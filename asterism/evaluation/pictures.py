@@ -78,8 +78,8 @@ class Pictures:
         """Return pictures as float32 [len(rows), C, H, W] in [-1, 1], all of the kind that is made."""
         return to_float(torch.cat([self._decode(int(row)) for row in rows]), self.picture)
 
-    def sources(self, rows: Sequence[int]) -> Tensor:
-        """Return pictures as they are translated, where that is another kind than is made: float32 [len(rows), C, H, W]."""
+    def taken(self, rows: Sequence[int]) -> Tensor:
+        """Return sources as networks take them, which may be of another kind than is made: float32 [len(rows), C, H, W]."""
         taken = self.picture.taken
         return to_float(torch.from_numpy(np.stack([read_picture(self.set, row, taken, fitted=True) for row in rows])), taken)
 

@@ -16,6 +16,7 @@ from asterism.data.pictures import write
 from asterism.data.sheets import grid
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.measures import MeasureContext
+from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.session import Result
 from asterism.metrics.structure import RANGE
 
@@ -69,15 +70,18 @@ def _held_out(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[st
     pictures, partners = bench.sets[0], bench.partners[0]
     identity = pictures.set.identity or [""] * len(pictures)
     seen: dict[str | int, int] = {}
-    for row in _shuffled(len(pictures)):
+    for row in _sources(pictures, system):
         seen.setdefault(identity[row] or row, row)
     rows = list(seen.values())[:ROWS]
     x, labels = pictures.load(rows), pictures.labels[rows]
-    names, made, true = ["source"], [x], [x]
+    names, made, true, taken = ["source"], [x], [x], pictures.taken(rows)
+    targets = system.recipe.abilities.targets
     complete = pictures.set.identity is not None
     for name, wanted in bench.space.single_edits(labels, pictures.set.dataset):
+        if targets and name not in targets:
+            continue
         names.append(name)
-        made.append(system.translate(x, labels, wanted, pictures.set.dataset))
+        made.append(system.translate(taken, labels, wanted, pictures.set.dataset))
         found = [row for row in partners.find(rows, wanted) if row is not None]
         complete = complete and len(found) == len(rows)
         if complete:
@@ -156,18 +160,26 @@ def _styles(bench: MeasureContext, system: Generator, results: Sequence[Result])
 def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[str], str]:
     """Return sources x references, one reference of each domain: the column's domain in the style of its reference."""
     pictures = bench.sets[0]
-    held = _one_of_each(bench)
+    targets = system.recipe.abilities.targets
+    held = {row: name for row, name in _one_of_each(bench).items() if not targets or name in targets}
     references, names = pictures.load(list(held)), list(held.values())
     labels = pictures.labels[list(held)]
-    sources = [row for row in _shuffled(len(pictures)) if row not in held] or list(held)
-    x = pictures.load(sources[:ROWS])
+    sources = ([row for row in _sources(pictures, system) if row not in held] or list(held))[:ROWS]
+    x, taken = pictures.load(sources), pictures.taken(sources)
     styles = system.read(references, labels, pictures.set.dataset)
     blank = torch.ones_like(x[:1])
     rows = [torch.cat([blank, references])]
-    for source, row in zip(x, sources, strict=False):
+    for shown, source, row in zip(x, taken, sources, strict=True):
         many, own = source.expand(len(references), *source.shape), pictures.labels[row].expand_as(labels)
-        rows.append(torch.cat([source[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
+        rows.append(torch.cat([shown[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
+
+
+def _sources(pictures: Pictures, system: Generator) -> list[int]:
+    """Return the rows of pictures that the recipe translates, shuffled: none that is of its only target already."""
+    space, targets = system.recipe.space, system.recipe.abilities.targets
+    there = pictures.labels[:, [space.index(name) for name in targets]].sum(1)
+    return [row for row in _shuffled(len(pictures)) if there[row] == 0]
 
 
 def _one_of_each(bench: MeasureContext) -> dict[int, str]:

@@ -7,10 +7,9 @@
     style_encoder   image, domain -> style
     masks           image -> masks, where the translator also takes `mask_face` and `mask_core` and finds them itself
 
-Shapes: image float32 [N, C, H, W] in [-1, 1], of a label map ids; code float32 [N, n], labels and mask bits; style float32
-[N, S]; latent
-float32 [N, Z], standard normal; domain int64 [N]; logits float32 [N, L], raw; masks float32 [N, 2, h, w] in [0, 1], face and
-core. In every precision these are the types: a float16 graph converts on its way in and out.
+Shapes: image float32 [N, C, H, W] in [-1, 1], or ids of label maps; code float32 [N, n], labels and mask bits; style float32
+[N, S]; latent float32 [N, Z], standard normal; domain int64 [N]; logits float32 [N, L], raw; masks float32 [N, 2, h, w] in
+[0, 1], face and core. In every precision these are the types: a float16 graph converts on its way in and out.
 """
 
 from __future__ import annotations

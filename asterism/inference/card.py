@@ -119,7 +119,10 @@ def _use(run: Run, name: str, can: Abilities) -> str:
         lines = ["first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")']
         said = "The same seed always gives the same picture."
     elif target is not None:
-        lines = [f'model.translate("picture.jpg", to={json.dumps(target, ensure_ascii=False)}).save("translated.png")']
+        taken = PictureFormat.from_json(run.model["picture"]).taken
+        given = '"map.png"' if taken.classes else '"picture.jpg"'
+        given += ', instances="instances.png"' if taken.classes and taken.channels == 2 else ""
+        lines = [f'model.translate({given}, to={json.dumps(target, ensure_ascii=False)}).save("translated.png")']
     return "\n".join(["```python", *head, *lines, "```", "", said])
 
 

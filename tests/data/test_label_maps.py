@@ -156,12 +156,12 @@ def test_a_pack_gives_the_same_maps(tmp_path: Path) -> None:
 
 
 def test_pix2pixhds_folders_and_names_are_read(tmp_path: Path) -> None:
-    data = opened(write_instances(tmp_path))
-    assert data.space.names == ("label", "img") or list(data.space.names) == ["label", "img"]
+    data = opened(write_instances(tmp_path), size=SIDE)
+    assert list(data.space.names) == ["label", "img"]
     assert (data.picture.taken.channels, data.picture.taken.depth, data.picture.taken.planes) == (2, 16, 6)
     (train,) = data.splits["train"]
     row = train.is_source.index(True)
-    x = load_rows(train, [row], PictureFormat(2, SIDE, SIDE, 0, 4, 16, classes=5))[0].int().numpy()
+    x = load_rows(train, [row], data.picture.taken)[0].int().numpy()
     number = int(train.paths[row].name.partition("_")[0][1:])
     assert np.array_equal(x[0], ids(number)) and set(np.unique(x[1])) - {7} <= set(range(33_000, 33_005))
     assert "label maps of 5 classes with instances" in examine(config(tmp_path)).datasets[0].notes[-1]
@@ -184,7 +184,7 @@ def test_a_table_may_name_instance_maps(tmp_path: Path) -> None:
 def test_ids_of_32_bits_become_others_that_tell_instances_apart(tmp_path: Path) -> None:
     root = write_instances(tmp_path)
     for path in root.glob("*_inst/*"):
-        wide = np.array(Image.open(path)).astype(np.int32) * 70_000
+        wide = np.array(Image.open(path)).astype(np.int32) * 50_000
         Image.fromarray(wide, "I").save(path.with_suffix(".tif"))
         path.unlink()
     data = opened(root)
@@ -272,6 +272,20 @@ def test_what_is_no_label_map_is_refused_by_name(what: str, tmp_path: Path) -> N
     assert "0." in str(raised.value) and len(str(raised.value)) < 400
 
 
+def test_a_map_that_cannot_be_read_is_named_and_does_not_make_pictures_of_the_others(tmp_path: Path) -> None:
+    root = edit(write_maps(tmp_path), lambda path: path.write_bytes(path.read_bytes()[:90]))
+    with pytest.raises(DataError, match=r"0\.png cannot be a label map"):
+        opened(root)
+
+
+def test_a_domain_of_which_nothing_can_be_read_is_named(tmp_path: Path) -> None:
+    root = write_maps(tmp_path)
+    for path in root.glob("*/B/*"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no training picture has the label B"):
+        opened(root)
+
+
 def test_a_folder_called_label_must_hold_label_maps(tmp_path: Path) -> None:
     root = write_instances(tmp_path)
     shutil.rmtree(root / "train_inst")
@@ -302,6 +316,8 @@ def test_maps_are_sources_and_the_direction_is_that_of_the_data(tmp_path: Path) 
     root = write_maps(tmp_path)
     with pytest.raises(DataError, match="has 3 channels"):
         opened(root, pairs="BtoA", classes=5)
-    resolved = Settings.resolve("pix2pix", [str(root)], overrides={"recipe.direction": "BtoA", "data.size": 16})
+    resolved = Settings.resolve(
+        "pix2pix", [str(root)], overrides={"recipe.direction": "BtoA", "recipe.discriminator_layers": 1}
+    )
     with pytest.raises(ConfigError, match="turn the domains round with --data.pairs BtoA"):
         build_recipe(resolved, opened(root))

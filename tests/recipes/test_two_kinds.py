@@ -128,7 +128,7 @@ def test_instances_come_beside_a_map_or_in_it(translators: dict[str, Translator]
 
 def test_what_a_model_of_maps_cannot_take_is_said(translators: dict[str, Translator], tmp_path: Path) -> None:
     model = translators["maps"]
-    with pytest.raises(PictureError, match=r"holds the id 9; expected 0 to 4, of 5 classes"):
+    with pytest.raises(PictureError, match=r"holds the id 9; expected 0 to 4, the ids of 5 classes"):
         model.translate(np.full((SIDE, SIDE), 9, np.uint8), to="B")
     with pytest.raises(PictureError, match=r"photo\.jpg: it is a JPEG"):
         model.translate(put(palette(ids(0)).convert("RGB"), tmp_path / "photo.jpg"), to="B")
@@ -144,7 +144,7 @@ def test_folders_of_maps_are_translated_and_drawn(
         translators["instances"], [data / "train_label"], ["img"], tmp_path / "out", instances=data / "train_inst"
     )
     assert len(summary.written) == 8 and not summary.skipped and Image.open(summary.written[0]).mode == "RGB"
-    with pytest.raises(FolderError, match="lacks the instance maps of some label maps: 8"):
+    with pytest.raises(FolderError, match="holds no instance map for label maps: 8"):
         translate_folder(
             translators["instances"], [data / "train_label"], ["img"], tmp_path / "no", instances=data / "test_inst"
         )
