@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.layers import Conv2d, ConvTranspose2d, InstanceNorm2d
+from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.sizes import check_multiples_of_4
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.2
 """Negative slope of the discriminator's leaky ReLUs."""

@@ -3,7 +3,6 @@
 from asterism.networks.batch_norm import BatchNorm2d as BatchNorm2d
 from asterism.networks.batch_norm import moved as moved
 from asterism.networks.cpu.convolution import Conv2d as Conv2d
-from asterism.networks.cpu.convolution import ConvTranspose2d as ConvTranspose2d
 from asterism.networks.cpu.normalization import InstanceNorm2d as InstanceNorm2d
 from asterism.networks.cpu.normalization import instance_norm as instance_norm
 from asterism.networks.cpu.resampling import DoublingConv2d as DoublingConv2d

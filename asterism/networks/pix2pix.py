@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.layers import BatchNorm2d, Conv2d, ConvTranspose2d, instance_norm
+from asterism.networks.layers import BatchNorm2d, Conv2d, instance_norm
 from asterism.networks.sizes import SizeError, check_multiples_of_4
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLUs."""

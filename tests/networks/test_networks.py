@@ -13,13 +13,14 @@ from asterism.data.pictures import PictureFormat
 from asterism.engine.distributed import Processes
 from asterism.engine.optimizers import Optimizers
 from asterism.networks.cpu import convolution, normalization, winograd
-from asterism.networks.cpu.convolution import ConvTranspose2d, convolve, transpose
+from asterism.networks.cpu.convolution import convolve, transpose
 from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
 from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
 from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator
 from asterism.networks.stargan_v2 import of_domain
+from asterism.networks.transposed import ConvTranspose2d
 from asterism.recipes import JUDGES, RECIPES
 from tests.helpers.recipes import SIZE, SPACES, some_space, tiny
 

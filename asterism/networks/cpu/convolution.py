@@ -78,20 +78,6 @@ class Conv2d(nn.Conv2d):
         return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
 
-class ConvTranspose2d(nn.ConvTranspose2d):
-    """PyTorch's layer, through `transpose` where that pays; zero padding, no groups."""
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Map [N, O, h, w] to [N, C, H, W]."""
-        stride, padding = self.stride[0], int(self.padding[0])
-        if not handwritten.applies(x) or not _gradient_pays(x, self.weight, x.shape[2:], stride):
-            return super().forward(x, output_size)
-        sides = zip(x.shape[2:], self.kernel_size, self.output_padding, strict=True)
-        size = tuple((few - 1) * stride - 2 * padding + k + odd for few, k, odd in sides)
-        y = transpose(x, self.weight, size, stride, padding)
-        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
-
-
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> Tensor:
     """Return conv2d(x, weight, bias) with zero padding."""
     if not handwritten.applies(x):
@@ -100,7 +86,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
         return _by_rows(x, weight, bias, padding)
     if winograd.pays(x, weight, stride, padding):
         return winograd.convolve(x, weight, bias)
-    if not _gradient_pays(x, weight, _output_size(x.shape[2:], weight, stride, padding), stride):
+    if not gradient_pays(x, weight, _output_size(x.shape[2:], weight, stride, padding), stride):
         return F.conv2d(x, weight, bias, stride, padding)
     x, weight, bias = cast(x, weight, bias)
     return _Convolution.apply(x, weight, bias, stride, padding)
@@ -110,7 +96,7 @@ def transpose(g: Tensor, weight: Tensor, size: tuple[int, ...], stride: int = 1,
     """Return the transpose of `convolve`, applied to g: the gradient of x, whose height and width are `size`."""
     if handwritten.applies(g) and winograd.pays(g, weight, stride, padding):
         return winograd.convolve(g, winograd.turned(weight))
-    if handwritten.applies(g) and _gradient_pays(g, weight, g.shape[2:], stride):
+    if handwritten.applies(g) and gradient_pays(g, weight, g.shape[2:], stride):
         g, weight, _ = cast(g, weight, None)
         return _Transpose.apply(g, weight, stride, padding, tuple(size))
     return _library_transpose(g, weight, stride, padding, size)
@@ -165,7 +151,7 @@ class _Transpose(torch.autograd.Function):
 # -- choices by shape, as measured -------------------------------------------------------------------------------------
 
 
-def _gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
+def gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
     """Whether the gradient of the weights, at outputs of this size, is faster as a product; the others imply it."""
     return _small(size, stride) or (NARROW and x.dtype == torch.float32 and weight.shape[1] > FEW_OUTPUTS)
 
