@@ -44,7 +44,9 @@ def small_judge(monkeypatch: pytest.MonkeyPatch) -> None:
 
     usual = judge.classifier_settings
     small = {"recipe.width": 8, "recipe.lr": 3e-3, "train.steps": 60, "train.decay_steps": 60}
-    monkeypatch.setattr(judge, "classifier_settings", lambda settings, count, own: usual(settings, count, small | own))
+    monkeypatch.setattr(
+        judge, "classifier_settings", lambda settings, count, own, name: usual(settings, count, small | own, name)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from asterism.config import TrainConfig
-from asterism.networks.batch_norm import frozen_statistics
+from asterism.networks.batch_norm import FrozenStatistics
 from asterism.recipes.base import Recipe
 
 NOTHING_FITS = (
@@ -42,7 +42,7 @@ def _recomputed(forward: Callable[..., Any], *arguments: Any, **named: Any) -> A
         *arguments,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (contextlib.nullcontext(), frozen_statistics()),  # Of the first pass, and of the repeated one.
+        context_fn=lambda: (contextlib.nullcontext(), FrozenStatistics()),  # Of the first pass, and of the repeated one.
         **named,
     )
 

@@ -6,9 +6,6 @@ one, in passes without gradients, and twice where activations are computed again
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,12 +43,18 @@ def moved(running: Tensor, now: Tensor, share: float, weight: Tensor) -> None:
         running.lerp_(now.detach().to(running.dtype), share)
 
 
-@contextlib.contextmanager
-def frozen_statistics() -> Iterator[None]:
-    """Within it, no running statistics move: a pass is made again whose first time moved them."""
-    global _frozen
-    before, _frozen = _frozen, True
-    try:
-        yield
-    finally:
-        _frozen = before
+class FrozenStatistics:
+    """Within it, no running statistics move: a pass is made again whose first time moved them.
+
+    It may be entered again, as PyTorch does where a pass is made more than twice, for the gradient of a gradient.
+    """
+
+    def __enter__(self) -> None:
+        """Hold them."""
+        global _frozen
+        self.before, _frozen = _frozen, True
+
+    def __exit__(self, *error: object) -> None:
+        """Let them go."""
+        global _frozen
+        _frozen = self.before

@@ -33,12 +33,12 @@ FLAGS = {
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --device --dry-run",
     "translate": "--to --out --labels --fit --tile --overlap --format --batch-size --overwrite --skip-existing --style --count "
-    "--like --table --truncation --strength --from --masks --mask --diff --device --precision",
+    "--like --table --truncation --strength --from --masks --mask --instances --diff --device --precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
     "generate": "--count --seeds --to --out --sheet --format --batch-size --overwrite --device --precision",
-    "grid": "--to --like --style --truncation --strength --side --labels --fit --batch-size --overwrite --out --device "
-    "--precision",
+    "grid": "--to --like --style --truncation --strength --side --labels --fit --instances --batch-size --overwrite --out "
+    "--device --precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
     "--precision",
     "report": "--out",
