@@ -14,8 +14,7 @@ from types import ModuleType
 import torch
 
 from asterism.config import closest
-from asterism.inference.published import cyclegan, dcgan, discogan, pix2pix, stargan, stargan_v2, wgan
-from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2
+from asterism.inference.published import cyclegan, dcgan, discogan, ganimation, pix2pix, stargan, stargan_v2, wgan
 from asterism.recipes.model import Model
 from asterism.storage.model_file import ModelError, write_file
 
