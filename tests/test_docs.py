@@ -163,7 +163,9 @@ def make_data(path: Path, settings: Settings, rng: random.Random) -> None:
     rows = []
     for i in range(24):
         draw(rng, colours[i % 3]).resize((side, side)).save(path / f"{i}.png")
-        values = {label: i % max(2, len(labels)) == k for k, label in enumerate(labels)}  # Sets that exclude each other hold one.
+        values = {
+            label: i % max(2, len(labels)) == k for k, label in enumerate(labels)
+        }  # Sets that exclude each other hold one.
         said = [low + (high - low) * i / 24 for low, high in numbers.values()]
         rows.append(",".join([f"{i}.png", *(str(int(on)) for on in values.values()), *map(str, said)]))
     (path / "manifest.csv").write_text("\n".join([",".join(["file", *labels, *numbers]), *rows]))

@@ -59,7 +59,7 @@ def tiny(name: str, space: LabelSpace, channels: int = 3, source: PictureFormat 
     """Build a recipe as small as its configuration allows: every width and depth that it has is lowered."""
     recipe = recipe_class(name)
     known = {f.name for f in dataclasses.fields(recipe.config_type)}
-    config = recipe.config_type(**{k: v for k, v in TINY.items() if k in known}, **settings)
+    config = recipe.config_type(**{k: v for k, v in TINY.items() if k in known} | settings)
     torch.manual_seed(0)
     try:
         return recipe(config, space, PictureFormat(channels, SIZE, SIZE, source=source))
