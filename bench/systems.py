@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from asterism.runs.folder import read_run
 from PIL import Image
 
 from asterism.evaluation.evaluate import evaluate
@@ -31,6 +30,7 @@ from asterism.inference.grid import heading
 from asterism.inference.sheets import row
 from asterism.inference.translator import Translator, load
 from asterism.recipes.settings import Settings
+from asterism.runs.folder import read_run
 from asterism.storage.whole import write_json, write_whole
 from asterism.training import train
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from asterism.runs.folder import read_run
 from torch import Tensor, nn
 
 from asterism import train
@@ -21,6 +20,7 @@ from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes.dcgan import DCGAN
 from asterism.recipes.model import load_model
 from asterism.report import write_report
+from asterism.runs.folder import read_run
 from tests.helpers.evaluating import CPU, values
 
 SMALL = {

@@ -24,9 +24,9 @@ from tests.helpers.translators import GROUPS, translator
 pytest.importorskip("gradio", reason="the studio needs the extra: asterism[studio]")
 
 import gradio as gr
-from asterism.runs.folder import Run
 from gradio.data_classes import ImageData
 
+from asterism.runs.folder import Run
 from asterism.studio import build
 from asterism.studio.controls import AS_IT_IS, make_controls, picture_field, words
 from asterism.studio.models import StudioModel, apart, load_models
