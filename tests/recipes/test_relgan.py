@@ -155,7 +155,7 @@ def test_a_change_by_nothing_is_told_as_zeros_whatever_the_target():
 
 
 def test_training_brings_the_change_by_nothing_to_none():
-    """Sixty steps of the generator: G(x, 0) comes nearer to x."""
+    """A few steps of the generator: G(x, 0) comes nearer to x."""
     recipe = tiny(batch_statistics=False, generator_lr=2e-2)
     trainer, batch = trainer_of(recipe), batch_of(recipe, count=4)
 
@@ -164,9 +164,9 @@ def test_training_brings_the_change_by_nothing_to_none():
             return float((recipe.generator(batch.x, 0 * batch.v_ab) - batch.x).abs().mean())
 
     before = change()
-    for _ in range(60):
+    for _ in range(25):
         trainer.apply(recipe.updates[1], batch, 4, torch.zeros(()))
-    assert change() < 0.8 * before
+    assert change() < 0.85 * before
 
 
 def test_sizes_that_the_networks_cannot_take_are_refused():
