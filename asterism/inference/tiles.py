@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -22,11 +23,16 @@ from asterism.inference import source_labels
 from asterism.inference.apply import steps
 from asterism.inference.fitting import letterbox
 from asterism.inference.images import Picture, fit_in
+from asterism.inference.norms import SharedNorms
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Target
-from asterism.inference.tiling import SIDE, Plan, Tiling, plan
+from asterism.inference.tiling import SIDE, Plan, Tiling, plan, up
+from asterism.recipes.render import translate
 
 log = logging.getLogger(__name__)
+
+PIECES = 4
+"""Along each axis, of a picture in tiles: pieces whose statistics all tiles share."""
 
 Steps = Sequence[tuple[Tensor, Tensor | None]]
 """What each pass of the model is told, and its style; of `apply.steps`."""
@@ -155,12 +161,13 @@ def translate_rows(
     height, width = chosen.height, chosen.width
     ramp, half, seams = _ramp(chosen.overlap), chosen.overlap // 4, seams or Seams()
     count = max(1, min(batch_size, SIDE * SIDE // (chosen.tile[0] * chosen.tile[1])))
+    norms = _norms(placed, source, chosen, passes)
     done, tail = 0, torch.empty(0)
     for number, top in enumerate(chosen.tops):
         bottom = top + chosen.tile[0]
         x = _padded(_floats(placed, source.read(top, min(bottom, height))), chosen)
         masks = None if source.masks is None else _padded(source.masks(top, min(bottom, height)), chosen)
-        band = _band(placed, x, masks, chosen, passes, count, seams)
+        band = _band(placed, x, masks, chosen, passes, count, seams, norms)
         if number:
             # Blended rows end the rows that were kept of the tiles above and begin those of these tiles.
             kept = slice(done - top, done - top + tail.shape[1])
@@ -174,7 +181,14 @@ def translate_rows(
 
 
 def _band(
-    placed: PlacedModel, x: Tensor, masks: Tensor | None, chosen: Plan, passes: Steps, count: int, seams: Seams
+    placed: PlacedModel,
+    x: Tensor,
+    masks: Tensor | None,
+    chosen: Plan,
+    passes: Steps,
+    count: int,
+    seams: Seams,
+    norms: SharedNorms | None,
 ) -> Tensor:
     """Translate a row of tiles and join them: [C, h, W], W as padded, of x and masks of that width."""
     machine, width, half, ramp = placed.machine, chosen.tile[1], chosen.overlap // 4, _ramp(chosen.overlap)
@@ -183,10 +197,12 @@ def _band(
         lefts = chosen.lefts[first : first + count]
         y = machine.take(torch.stack([x[:, :, left : left + width] for left in lefts]))
         cut = () if masks is None else torch.stack([masks[:, :, left : left + width] for left in lefts]).to(y).split(1, dim=1)
-        with torch.no_grad(), machine.backend_flags(), machine.autocast():
+        with torch.no_grad(), machine.backend_flags(), machine.autocast(), norms.of(len(lefts)) if norms else nullcontext():
             for told, s in passes:
                 several = None if s is None else s.repeat_interleave(len(lefts), 0)
-                y = placed.render(y, told.repeat_interleave(len(lefts), 0), several, tuple(cut))
+                every = told.repeat_interleave(len(lefts), 0)
+                # A recording of a GPU's work would hold the statistics of one picture.
+                y = translate(placed.recipe, y, every, several) if norms else placed.render(y, every, several, tuple(cut))
         y = y.cpu()
         if not first:
             band = y.new_empty(y.shape[1], y.shape[2], x.shape[2])
@@ -199,6 +215,30 @@ def _band(
                 start += 2 * half
             band[:, :, start : left + width] = tile[:, :, start - left :]
     return band
+
+
+def _norms(placed: PlacedModel, source: Source, chosen: Plan, passes: Steps) -> SharedNorms | None:
+    """Return the statistics that all tiles share, of PIECES x PIECES pieces of the picture, each half as long as a tile.
+
+    None where the picture is whole, the network has no such norms, or takes no sheet of pieces.
+    """
+    multiple = placed.recipe.abilities.side_multiple
+    if chosen.whole or multiple is None or placed.model.picture.depth == 32:
+        return None
+    machine, norms = placed.machine, SharedNorms()
+    high, wide = (up(side // 2, multiple) for side in chosen.tile)
+    tops, lefts = (
+        [int((length - side) * (i + 0.5) / PIECES) // multiple * multiple for i in range(PIECES)] if length > side else [0]
+        for length, side in ((source.height, high), (source.width, wide))
+    )
+    bands = [_floats(placed, source.read(top, min(top + high, source.height))) for top in tops]
+    sheet = torch.cat([torch.cat([band[:, :, left : left + wide] for left in lefts], 2) for band in bands], 1)
+    spare = [-length % multiple for length in sheet.shape[1:]]
+    x = machine.take(functional.pad(sheet[None], (0, spare[1], 0, spare[0]), mode="replicate"))
+    with torch.no_grad(), machine.backend_flags(), machine.autocast(), norms:
+        for told, s in passes:
+            x = translate(placed.recipe, x, told, s)
+    return norms if norms.found else None
 
 
 def _middle(places: Sequence[int], number: int, side: int) -> int:

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat
-from asterism.inference.tiles import Seams, Source, prepare, translate_rows
+from asterism.inference import tiles
+from asterism.inference.tiles import PIECES, Seams, Source, prepare, translate_rows
 from asterism.inference.tiling import Plan, Tiling, places, plan
 from asterism.inference.translator import Translator
 from asterism.labels import LabelGroup, LabelSpace
 from asterism.machine import Machine
+from asterism.networks.cpu import handwritten
+from asterism.networks.layers import InstanceNorm2d
 from asterism.recipes.base import Abilities, Recipe
 from asterism.recipes.model import Model
 from tests.helpers.negative import FACES, asked, negative
@@ -94,7 +97,7 @@ def test_tiles_of_a_convolutional_network_show_no_seam(height: int, width: int) 
     assert model.recipe.sizes == {tuple(max(16, side + side % 2) for side in (height, width))}
     tiled = model.translate(x, "Smiling", fit="full", tile=72, overlap=36)  # A quarter of it is 9.
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-6)
-    assert max(height, width) <= 72 or len(model.recipe.sizes) == 2
+    assert max(height, width) <= 72 or len(model.recipe.sizes) > 1
     narrow = model.translate(x, "Smiling", fit="full", tile=16, overlap=0)
     assert max(height, width) <= 16 or (narrow - whole).abs().max() > 1e-3  # There is something to see.
 
@@ -112,7 +115,8 @@ def test_the_picture_is_read_by_rows_of_tiles_and_given_by_rows() -> None:
     assert asked_for == []
     chosen = plan(model, 200, 48, Tiling(32), *passes[0])
     rows = list(translate_rows(model, source, chosen, passes, tell=said.append))
-    assert max(bottom - top for top, bottom in asked_for) == 32 and len(asked_for) == len(chosen.tops) == len(rows)
+    assert max(bottom - top for top, bottom in asked_for) == 32 and len(rows) == len(chosen.tops)
+    assert [top for top, _ in asked_for[PIECES:]] == list(chosen.tops)  # After the pieces whose statistics are shared.
     assert said == list(range(1, len(rows) + 1)) and sum(part.shape[1] for part in rows) == 200
     torch.testing.assert_close(torch.cat(rows, 1), model.translate(x, "Smiling", fit="full", tile=32))
 
@@ -234,10 +238,40 @@ def test_tiles_that_differ_are_counted() -> None:
     seams = Seams()
     seams.add(torch.tensor([1.0, -1.0]), torch.tensor([1.0, 0.0]))
     assert seams.mean == 0.25
-    model = plain(nn.InstanceNorm2d(3), multiple=1)
     x = torch.linspace(-1, 1, 64).repeat(3, 32, 1)
-    source = Source(32, 64, lambda top, bottom: x[:, top:bottom])
+    assert joined(plain(nn.InstanceNorm2d(3), multiple=None), x, 16)[1] > 0.1  # Each tile by its own mean.
+
+
+def joined(model: Translator, x: Tensor, side: int) -> tuple[Tensor, float]:
+    """Translate x in tiles, and say how far these were apart."""
+    source, seams = Source(*x.shape[1:], lambda top, bottom: x[:, top:bottom]), Seams()
     (passes,) = prepare(model, source, [target_of(model)])
-    seams = Seams()
-    list(translate_rows(model, source, plan(model, 32, 64, Tiling(32), *passes[0]), passes, seams=seams))
-    assert seams.mean > 0.1
+    rows = translate_rows(model, source, plan(model, *x.shape[1:], Tiling(side), *passes[0]), passes, seams=seams)
+    return torch.cat(list(rows), 1), seams.mean
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_tiles_share_the_statistics_of_their_norms(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Light that changes over the picture stays: a tile is not brought to the mean of the others."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), InstanceNorm2d(8, 0.0), nn.Conv2d(8, 3, 1), InstanceNorm2d(3), nn.Tanh()]
+    model = plain(nn.Sequential(*layers), multiple=1, precision="float64")
+    if not channels_last:
+        monkeypatch.setattr(handwritten, "applies", lambda x: False)
+    x = torch.rand(3, 96, 160, generator=torch.Generator().manual_seed(0)) + torch.linspace(-1, 0, 160)
+    whole = joined(model, x, 256)[0]
+    tiled, apart = joined(model, x, 32)
+    assert apart < 1e-12
+    shared = (tiled - whole).abs().mean()
+    monkeypatch.setattr(tiles, "_norms", lambda *arguments: None)
+    alone, apart = joined(model, x, 32)
+    assert apart > 0.01 and shared < (alone - whole).abs().mean() / 4
+
+
+@pytest.mark.parametrize("recipe", ["stargan", "cyclegan", "aster"])
+def test_recipes_of_any_size_share_statistics(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = translator(recipe, "faces:one_of:sketch,photo")
+    x = torch.rand(3, 64, 128, generator=torch.Generator().manual_seed(0)) * torch.linspace(-1, 1, 128)
+    with_them = joined(model, x, 64)[1]
+    monkeypatch.setattr(tiles, "_norms", lambda *arguments: None)
+    assert with_them < 0.6 * joined(model, x, 64)[1]
