@@ -44,8 +44,8 @@ class SharedNorms(TorchFunctionMode):
         """Do what is called, but norms over pictures by the shared statistics."""
         kwargs = kwargs or {}
         if func is torch.native_batch_norm and args[5]:  # One picture, normalised by itself: as `networks/cpu` does.
-            x, weight, bias, eps, y = *args[:3], args[7], kwargs["out"][0]
-            return y.copy_(self._normalized(x, weight, bias, eps, 1)), *kwargs["out"][1:]
+            made = self._normalized(args[0], args[1], args[2], args[7], 1)
+            return kwargs["out"][0].copy_(made), *kwargs["out"][1:]
         if func is functional.instance_norm:
             return self._normalized(args[0], kwargs.get("weight"), kwargs.get("bias"), kwargs["eps"], len(args[0]))
         return func(*args, **kwargs)

@@ -64,7 +64,9 @@ def test_files_give_arrays(tmp_path: Path) -> None:
 
 def test_of_more_columns_the_centre_is_translated_if_asked() -> None:
     held = noise(ROWS, COLUMNS + 7)
-    with pytest.raises(PictureError, match="it has 31 columns, and this model takes 24: cut it into pieces, or"):
+    with pytest.raises(
+        PictureError, match="it has 31 columns, and this model takes 24: translate all of them with fit full, or"
+    ):
         negative().translate(held, "Male")
     result = negative().translate(held, "Male", fit="crop")
     changed = np.abs(result - held).max(0) > 1e-3

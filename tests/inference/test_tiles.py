@@ -79,7 +79,8 @@ def test_a_network_that_changes_nothing_gives_back_the_picture(channels: int, de
     picture = np.random.default_rng(0).integers(0, 2**depth, (61, 83, channels)).astype(np.uint8 if depth == 8 else np.uint16)
     model = plain(channels=channels, depth=depth)
     result = model.translate(picture, "Smiling", fit="full", tile=16, overlap=overlap)
-    assert result.dtype == picture.dtype and model.recipe.sizes == {(16, 16)}
+    assert result.dtype == picture.dtype
+    assert model.recipe.sizes - {(32, 32)} == {(16, 16)}  # And, once, the sheet in which norms are looked for.
     np.testing.assert_array_equal(result, picture)
 
 
