@@ -92,9 +92,10 @@ def trial(translator: Translator, graphs: Sequence[Graph], x: Tensor, seed: int 
     """Draw targets for pictures x [M, C, H, W] and let the translator, on the CPU in float32, translate them."""
     space, recipe, count = translator.model.space, translator.recipe, len(x)
     rng = torch.Generator().manual_seed(seed)
-    dataset = torch.arange(count) % space.num_datasets
-    labels = space.sample_uniform(dataset, rng)
     lacking = [space.index(name) for name in translator.model.unreachable]
+    reached = sorted({space.dataset_of[i] for i in range(space.num_labels) if i not in lacking}) or [0]
+    dataset = torch.tensor(reached)[torch.arange(count) % len(reached)]
+    labels = space.sample_uniform(dataset, rng)
     while (void := labels[:, lacking].any(1)).any():
         labels[void] = space.sample_uniform(dataset[void], rng)
     can, wanted = recipe.abilities, dict[str, Tensor]()
