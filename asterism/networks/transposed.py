@@ -1,6 +1,6 @@
 """Transposed convolutions, the doublings of U-Nets and ResNet generators, with products of matrices where these are faster.
 
-What is faster, and the products, are in `networks/cpu/convolution.py`: a transposed convolution is the gradient of a convolution.
+What is faster, and the products, are in `networks/cpu/convolution.py`: a transposed convolution is a convolution's gradient.
 
 Shapes: x [N, O, h, w], w [O, C, k, k], y [N, C, H, W].
 """
