@@ -58,6 +58,8 @@ COUNT = 6
 def tiny(name: str, space: LabelSpace, channels: int = 3, source: PictureFormat | None = None, **settings):
     """Build a recipe as small as its configuration allows: every width and depth that it has is lowered."""
     recipe = recipe_class(name)
+    if name == "pixel_classifier" and source is None:  # It is for label maps alone.
+        source = PictureFormat(1, SIZE, SIZE, 0, 4, classes=5)
     known = {f.name for f in dataclasses.fields(recipe.config_type)}
     config = recipe.config_type(**{k: v for k, v in TINY.items() if k in known} | settings)
     torch.manual_seed(0)
