@@ -35,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         if recipe.coupled and name != "wgan_gp":
             with torch.no_grad():
                 for parameter in (p for network in recipe.averaged for p in recipe.networks[network].parameters()):
-                    parameter.mul_((8 if recipe.abilities.generates else 3) if parameter.ndim == 4 else 1)
+                    parameter.mul_((3 if recipe.abilities.translates else 8) if parameter.ndim == 4 else 1)
         save_model(root / name / "model.safetensors", recipe, name, recipe.state_dict(), info={"licence": "CC0-1.0", "step": 3})
     return {name: root / name / "model.safetensors" for name in RECIPES}
 
