@@ -43,7 +43,6 @@ class Previews:
         more: Sequence[PictureSet] = (),
     ) -> None:
         self.folder = run / "previews"
-        self.folder.mkdir(parents=True, exist_ok=True)
         stored, labels, known = [], [], []
         dtype = next(recipe.parameters()).dtype
         self.references: dict[str, Tensor] = {}
@@ -112,7 +111,6 @@ class Samples:
 
     def __init__(self, run: Path, recipe: Recipe, device: torch.device, seed: int) -> None:
         self.folder = run / "previews"
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.z = torch.randn(SAMPLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
         self.told = latent_targets(recipe, device)
 
