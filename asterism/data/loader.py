@@ -17,14 +17,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from asterism.config import DataConfig
-from asterism.data.arrays import STORED
+from asterism.data.arrays import STORED, Array
 from asterism.data.batch import Batch
 from asterism.data.dataset import PictureSet
 from asterism.data.listing import DataError
@@ -45,7 +44,6 @@ RESIDENT_SHARE = 0.25
 GRACE_SECONDS = 20
 """Time that workers continue after SIGTERM, while the training process finishes its step and saves."""
 
-Array = np.ndarray[Any, Any]
 Part = tuple[dict[str, Array], list[tuple[str, str]]]
 """One dataset's pictures of a step by name, stored values [n, C, H, W], and the (path, reason) of those that are broken."""
 
@@ -89,17 +87,18 @@ class Loader:
             sets = [s.of_one_domain(streams[0].label) for s in sets]
         if "same_identity" in kinds and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
-        if any(stream.of == "partner" for stream in streams):
-            for held in sets:
-                held.check_pairs()
+        for held in sets if "partner" in kinds else ():
+            held.check_pairs()
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
         self.sets = sets
-        self.steps_per_epoch = -(-max(len(sampled(s, picture)) for s in sets) // batch_size)
-        """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
-        self._workers = _choose_workers(sets) if data.workers is None else data.workers
+        packed = all(s.pack is not None for s in sets)  # Those pictures are only copied; others are decoded beside a GPU.
+        decoders = min(8, os.cpu_count() or 1) if self._pinned and not packed else 0
+        self._workers = decoders if data.workers is None else data.workers
         self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
+        self.steps_per_epoch = -(-max(map(len, self._steps.own)) // batch_size)
+        """Steps in which the largest dataset passes once."""
         self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
         self._on_broken, self._reported = on_broken, set[str]()
 
@@ -130,8 +129,7 @@ class Loader:
         """Return the pictures of a step from those that the device keeps."""
         parts = []
         for stored, rows in zip(self._resident, self._steps.rows(step), strict=True):
-            places = torch.from_numpy(rows)
-            places = (places.pin_memory() if self._pinned else places).to(stored.device, non_blocking=True)
+            places = self._tensor(rows).to(stored.device, non_blocking=True)
             taken = [
                 stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
                 for row in places
@@ -170,17 +168,6 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
 
-def sampled(pictures: PictureSet, picture: PictureFormat) -> Array:
-    """Return the rows that samples are of, int64: all, or the sources where these are of another kind than their partners."""
-    return np.flatnonzero(pictures.is_source) if picture.source else np.arange(len(pictures))
-
-
-def _choose_workers(sets: Sequence[PictureSet]) -> int:
-    """Decode in processes beside a GPU; packed pictures are only copied."""
-    packed = all(s.pack is not None for s in sets)
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() and not packed else 0
-
-
 def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
     """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
     places: list[Array] = []
@@ -217,9 +204,12 @@ class _Steps:
         self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
         self.streams = streams
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
+        # Whose draws crop and mirror the pictures of each suffix: 0 for the sample's own, then the streams.
+        self.drawn_for = [0, *(0 if stream.aligned else number for number, stream in enumerate(streams, 1))]
         self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
-        self.own = [sampled(s, picture) for s in sets]
+        # The rows that samples are of: all, or the sources where these are of another kind than their partners.
+        self.own = [np.flatnonzero(s.is_source) if picture.source else np.arange(len(s)) for s in sets]
         self.samplers = [
             Sampler(len(own), seed, s.dataset, None if w is None else w[own])
             for s, own, w in zip(sets, self.own, weights, strict=True)
@@ -246,18 +236,13 @@ class _Steps:
             for stream, own in zip(self.streams, rows[1:], strict=True):
                 told = {f"labels_{stream.name}": pictures.labels[own], f"known_{stream.name}": pictures.known[own]}
                 batch = batch.extend(**told)
-            for number, suffix in enumerate(self.suffixes):
-                place = self._drawn_for(number)
+            for place, suffix in zip(self.drawn_for, self.suffixes, strict=True):
                 batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
                 if self.data.zoom < 1:
                     drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
                     batch = batch.extend(**{f"window{suffix}": torch.from_numpy(drawn)})
             batches.append(batch)
         return batches
-
-    def _drawn_for(self, number: int) -> int:
-        """Return whose draws crop and mirror the pictures of this number: 0 for the sample's own, then the streams."""
-        return 0 if number and self.streams[number - 1].aligned else number
 
     def load(self, step: int) -> list[Part]:
         """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
@@ -270,7 +255,7 @@ class _Steps:
                 x = np.empty((len(positions), *shape), STORED[kind.depth])
                 shares: Sequence[float | None] = [None] * len(positions)
                 if self.picture.depth == 32:
-                    shares = crop_shares(positions, self.seed, pictures.dataset, self._drawn_for(number)).tolist()
+                    shares = crop_shares(positions, self.seed, pictures.dataset, self.drawn_for[number]).tolist()
                 for place, (row, share) in enumerate(zip(rows, shares, strict=True)):
                     x[place] = self._picture(index, int(row), kind, broken, share)
                 loaded[f"x{suffix}"] = x

@@ -202,7 +202,6 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         machine=machine,
         processes=processes,
         identity=identity,
-        previews=None,
         info=info,
         listener=listener,
     )
