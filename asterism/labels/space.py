@@ -25,10 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asterism.labels.group import LabelError, LabelGroup, groups_from_text
+from asterism.labels.group import LabelError, LabelGroup
 
 TOLERANCE = 0.1
 """By how much of its range a number may differ from the wanted one and still agree with it."""
+
+CONFLICTS = (("Bald", "Bangs"), ("Receding_Hairline", "Bangs"), ("Straight_Hair", "Wavy_Hair"))
+"""Of CelebA's attributes, in STGAN's published test (arXiv:1904.09709)."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +160,11 @@ class LabelSpace:
         ranges = [(g.low, g.high - g.low) for g in self.groups]
         return torch.cat([(part - low) / width for part, (low, width) in zip(parts, ranges, strict=True)], -1)
 
-    def _from_shares(self, shares: Tensor) -> Tensor:
-        """Return labels [..., L] from `shares`, numbers clamped to their range."""
-        if not self._numbers:
-            return shares
-        parts = [shares[..., span] for span in self.spans]
-        for place, group in enumerate(self.groups):
-            if group.kind == "number":
-                parts[place] = (group.low + parts[place] * (group.high - group.low)).clamp(group.low, group.high)
-        return torch.cat(parts, -1)
+    def _set_numbers(self, labels: Tensor, shares: Tensor) -> None:
+        """Set the numbers of labels [N, L], in place, from their shares [N, L], clamped to their range."""
+        for group, span in self._numbers:
+            share = shares[:, span].to(labels)
+            labels[:, span] = (group.low + share * (group.high - group.low)).clamp(group.low, group.high)
 
     def named(self, labels: Tensor, dataset: int | None = None) -> dict[str, float]:
         """Return labels [L] by name, of one dataset or of all: True, False or a number, as targets take them."""
@@ -182,9 +181,8 @@ class LabelSpace:
         for choice in self.alternatives:
             best = logits[:, list(choice)].argmax(1)
             labels[:, list(choice)] = torch.nn.functional.one_hot(best, len(choice)).to(labels)
-        for _, span in self._numbers:
-            labels[:, span] = logits[:, span]
-        return self._from_shares(labels)
+        self._set_numbers(labels, logits)
+        return labels
 
     # -- comparing -------------------------------------------------------------------------------------------------
 
@@ -279,9 +277,7 @@ class LabelSpace:
         count = len(dataset)
         drawn = torch.rand(count, self.num_labels, generator=rng)
         labels = (drawn < 0.5).float()
-        for _, span in self._numbers:
-            labels[:, span] = drawn[:, span]
-        labels = self._from_shares(labels)
+        self._set_numbers(labels, drawn)
         for choice in self.alternatives:
             picked = torch.randint(len(choice), (count,), generator=rng)
             labels[:, list(choice)] = torch.nn.functional.one_hot(picked, len(choice)).float()
@@ -302,12 +298,26 @@ class LabelSpace:
 
     @classmethod
     def from_text(cls, text: str, dataset: str = "data") -> LabelSpace:
-        """Read a label space from words: `A,B,C` (binary) or `celeba:binary:A,B;rafd:one_of:C,D`.
+        """Read a label space from words: `A,B,C` (binary, of `dataset`) or `celeba:binary:A,B;rafd:one_of:C,D`.
+
+        Hair colours as CelebA names them (Black_, Blond_, Brown_, Gray_Hair) form an exclusive sub-group, and no hair goes
+        with bangs: the rules that the published tests use.
 
         Raises:
             LabelError: a part that has neither form.
         """
-        return cls(groups_from_text(text, dataset))
+        groups = []
+        for part in text.split(";"):
+            pieces = part.split(":")
+            name, kind, listed = pieces if len(pieces) == 3 else (dataset, "binary", part)
+            labels = tuple(label.strip() for label in listed.split(",") if label.strip())
+            if len(pieces) not in (1, 3) or not labels:
+                raise LabelError(f"cannot read {part!r}: expected A,B,C or dataset:binary:A,B or dataset:one_of:C,D")
+            hair = tuple(label for label in labels if label in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"))
+            exclusive = (hair,) if kind == "binary" and len(hair) > 1 else ()
+            conflicts = tuple(names for names in CONFLICTS if kind == "binary" and set(names) <= set(labels))
+            groups.append(LabelGroup(name.strip(), labels, kind.strip(), exclusive, conflicts=conflicts))  # type: ignore[arg-type]
+        return cls(groups)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelSpace) and self.groups == other.groups
