@@ -62,7 +62,7 @@ class Loader:
         seed: of all orders.
         streams: what a sample needs beside its own picture; where one goes by domains (the dataset's first set of
             alternatives), pictures without a domain are left out.
-        rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
+        rows: of every batch those that this process loads, of several that train one model.
         device: where pictures are needed; packed sets without broken pictures that fit there are kept there.
         on_broken: told once of every picture that cannot be decoded, with the reason.
     """
@@ -76,8 +76,7 @@ class Loader:
         batch_size: int,
         seed: int,
         streams: Sequence[Stream] = (),
-        rank: int = 0,
-        world: int = 1,
+        rows: slice = slice(None),
         device: torch.device | None = None,
         on_broken: Callable[[Path, str], None],
     ) -> None:
@@ -96,7 +95,7 @@ class Loader:
         packed = all(s.pack is not None for s in sets)  # Those pictures are only copied; others are decoded beside a GPU.
         decoders = min(8, os.cpu_count() or 1) if self._pinned and not packed else 0
         self._workers = decoders if data.workers is None else data.workers
-        self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
+        self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rows, keep=self._workers == 0)
         self.steps_per_epoch = -(-max(map(len, self._steps.own)) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
@@ -197,16 +196,14 @@ class _Steps:
         batch_size: int,
         seed: int,
         streams: Sequence[Stream],
-        rank: int,
-        world: int,
+        rows: slice,
         keep: bool,
     ) -> None:
         self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
-        self.streams = streams
+        self.streams, self.local = streams, rows
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         # Whose draws crop and mirror the pictures of each suffix: 0 for the sample's own, then the streams.
         self.drawn_for = [0, *(0 if stream.aligned else number for number, stream in enumerate(streams, 1))]
-        self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         # The rows that samples are of: all, or the sources where these are of another kind than their partners.
         self.own = [np.flatnonzero(s.is_source) if picture.source else np.arange(len(s)) for s in sets]

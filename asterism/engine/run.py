@@ -105,7 +105,10 @@ def start(
     if prepared.state is not None:
         restore(trainer, prepared.state)
     if processes.first:
-        open_folder(prepared)
+        out.mkdir(parents=True, exist_ok=True)
+        if prepared.state is None:  # A start that reached no checkpoint left pictures of its own.
+            shutil.rmtree(out / "previews", ignore_errors=True)
+        write_json(out / "config.json", settings.to_json() | {"origin": prepared.origin})
         abilities = prepared.recipe.abilities
         if abilities.makes_pictures:
             trainer.previews = choose_previews(trainer, prepared.datasets, settings.train.seed)
@@ -175,8 +178,7 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,
         streams=recipe.streams,
-        rank=processes.rank,
-        world=processes.world,
+        rows=slice(*processes.rows(settings.train.batch_size)),
         device=machine.device if machine.device.type == "cuda" else None,
         on_broken=lambda path, reason: listener.say(f"left out: {path}: {reason}"),
     )
@@ -223,14 +225,6 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         elif trainer.processes.first:
             trainer.write_model(kept["networks"] | kept["average"])
     trainer.processes.wait()  # Until all have looked, since the first process is about to write it.
-
-
-def open_folder(prepared: Prepared) -> None:
-    """Make the run's folder and write its configuration."""
-    prepared.out.mkdir(parents=True, exist_ok=True)
-    if prepared.state is None:  # A start that reached no checkpoint left pictures of its own.
-        shutil.rmtree(prepared.out / "previews", ignore_errors=True)
-    write_json(prepared.out / "config.json", prepared.settings.to_json() | {"origin": prepared.origin})
 
 
 def build(settings: Settings, datasets: Datasets) -> Recipe:
