@@ -57,12 +57,6 @@ def give_back() -> None:
         library.malloc_trim(0)
 
 
-def settle() -> None:
-    """In a process that runs for months: leave what was made until now out of every later search for garbage."""
-    gc.collect()
-    gc.freeze()
-
-
 def collect() -> None:
     """Let go of what only refers to itself, such as pictures of finished requests, and return unused pages to the system."""
     gc.collect()

@@ -83,7 +83,5 @@ class Settings:
         before, now = (values.get("recipe_from", name) for name, values in zip(names, (old, new), strict=True))
         if names[0] != names[1] or before.rpartition(":")[2] != now.rpartition(":")[2]:
             return [f"recipe: {before} -> {now}"]
-        changes = []
-        for key, config in (("recipe", self.recipe), ("data", self.data), ("train", self.train)):
-            changes += differences(old[key], new[key], type(config), key)
-        return changes
+        sections = {"recipe": self.recipe, "data": self.data, "train": self.train}
+        return [text for key, own in sections.items() for text in differences(old[key], new[key], type(own), key)]
