@@ -112,27 +112,21 @@ class Samples:
     def __init__(self, run: Path, recipe: Recipe, device: torch.device, seed: int) -> None:
         self.folder = run / "previews"
         self.z = torch.randn(SAMPLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
-        self.told = latent_targets(recipe, device)
+        self.told = []  # What `generate` is told, [1, ...] each: every single label, or one target without labels.
+        space = recipe.space
+        for index in range(space.num_datasets if recipe.abilities.told != "none" else 0):
+            dataset = torch.full((1,), index, device=device)
+            for _, labels in space.single_edits(torch.zeros(1, space.num_labels, device=device), index):
+                self.told.append(recipe.condition(whole_target(space, labels, dataset)))
+        self.told = self.told or [torch.zeros(1, 0, device=device)]
 
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
-        rows = []
-        for told in self.told:
-            count = SAMPLES if len(self.told) == 1 else ROW
-            rows.append(generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])))
+        count = SAMPLES if len(self.told) == 1 else ROW
+        rows = [generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])) for told in self.told]
         pictures = torch.cat(rows).cpu()
         write(self.folder / f"step_{step:08d}.png", grid(pictures.unflatten(0, (-1, ROW))))
         write_json(self.folder / "targets.json", [])
-
-
-def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:
-    """Return what `generate` is told, [1, ...] each: every single label as a target, or one target without labels."""
-    space, targets = recipe.space, []
-    for index in range(space.num_datasets if recipe.abilities.told != "none" else 0):
-        dataset = torch.full((1,), index, device=device)
-        for _, labels in space.single_edits(torch.zeros(1, space.num_labels, device=device), index):
-            targets.append(recipe.condition(whole_target(space, labels, dataset)))
-    return targets or [torch.zeros(1, 0, device=device)]
 
 
 def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tuple[PictureSet, int]]:

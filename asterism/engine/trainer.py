@@ -50,9 +50,8 @@ class Trainer(Steps):
     """Trains a recipe: the loop around its steps, and what is kept of them.
 
     Args:
-        recipe: on the machine's device.
+        recipe, config, machine, processes: as for `Steps`.
         loader: batches by step.
-        config: resolved: steps and decay_steps hold, epochs are converted.
         run: the run's folder.
         identity: what checkpoints say about the run: settings, labels, picture, data fingerprint (JSON values).
         info: what the model file says about the run.
