@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,115 +91,6 @@ class Loader:
             held.check_pairs()
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
-        self.sets = sets
-        self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
-        packed = all(s.pack is not None for s in sets)  # Those pictures are only copied; others are decoded beside a GPU.
-        decoders = min(8, os.cpu_count() or 1) if self._pinned and not packed else 0
-        self._workers = decoders if data.workers is None else data.workers
-        self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rows, keep=self._workers == 0)
-        self.steps_per_epoch = -(-max(map(len, self._steps.own)) // batch_size)
-        """Steps in which the largest dataset passes once."""
-        self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
-        self._on_broken, self._reported = on_broken, set[str]()
-
-    def iterate(self, first_step: int) -> Generator[list[tuple[Batch, dict[str, Tensor]]], None, None]:
-        """Yield, for each step from `first_step` on without end, one (whole, pictures) per dataset.
-
-        `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
-        `mirror` bool [N], with `data.zoom` below 1 also `window` float32 [N, 4]. `pictures` holds those of this rank's rows
-        by name, `x` uint8 or uint16 [n, C, H, W], of `picture.taken`; those of streams are of `picture`, which is the same
-        unless sources are of another kind. They are as in the files when the dataset is uniform, else fitted to the
-        picture format; of features, float32, a window of the format's width at a random place. For a stream `ref` there are
-        `x_ref`, `labels_ref`, `known_ref`, `mirror_ref` and `window_ref` as well. A picture that cannot be decoded is replaced
-        by the next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
-        """
-        if self._resident:
-            for step in itertools.count(first_step):
-                yield list(zip(self._steps.describe(step), self._gather(step), strict=True))
-        with closing(self._load(first_step)) as loaded:
-            for step, parts in enumerate(loaded, start=first_step):
-                for path, reason in (found for _, broken in parts for found in broken):
-                    if path not in self._reported:
-                        self._reported.add(path)
-                        self._on_broken(Path(path), reason)
-                pictures = [{name: self._tensor(x) for name, x in part.items()} for part, _ in parts]
-                yield list(zip(self._steps.describe(step), pictures, strict=True))
-
-    def _gather(self, step: int) -> list[dict[str, Tensor]]:
-        """Return the pictures of a step from those that the device keeps."""
-        parts = []
-        for stored, rows in zip(self._resident, self._steps.rows(step), strict=True):
-            places = self._tensor(rows).to(stored.device, non_blocking=True)
-            taken = [
-                stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
-                for row in places
-            ]
-            parts.append({f"x{suffix}": x for suffix, x in zip(self._steps.suffixes, taken, strict=True)})
-        return parts
-
-    def _tensor(self, x: Array) -> Tensor:
-        return torch.from_numpy(x).pin_memory() if self._pinned else torch.from_numpy(x)
-
-    def _load(self, first_step: int) -> Generator[list[Part], None, None]:
-        """Yield the pictures of each step, from this process or from workers that are some steps ahead."""
-        pool: Executor
-        if self._workers:
-            # Plain pickle, since torch's own would pass tensors through shared memory, of which containers have little.
-            state = pickle.dumps(self._steps)
-            pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start_worker, (state,))
-            load: Callable[[int], list[Part]] = _load_in_worker
-        elif self._pinned:  # The device computes meanwhile, so that a thread has time for what no process is needed for.
-            pool, load = ThreadPoolExecutor(1), self._steps.load
-        else:
-            yield from map(self._steps.load, itertools.count(first_step))
-            return
-        ahead: deque[Future[list[Part]]] = deque()
-        try:
-            for step in itertools.count(first_step):
-                ahead.append(pool.submit(load, step))
-                if len(ahead) > STEPS_AHEAD * max(1, self._workers):
-                    yield ahead.popleft().result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"the system ended one of the {self._workers} decoding processes, perhaps because memory ran out: give "
-                "fewer --data.workers, then run the same command again to resume"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
-    """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
-    places: list[Array] = []
-    for pictures in sets:
-        if pictures.pack is None or pictures.pack.depth == 32:  # Of features a step takes windows.
-            return []
-        try:
-            places.append(np.array([pictures.pack.place(path) for path in pictures.paths]))
-        except PictureError:
-            return []
-    packs = [pictures.pack.pictures for pictures in sets if pictures.pack is not None]
-    needed = sum(len(p) * pack[0].nbytes for p, pack in zip(places, packs, strict=True))
-    room = RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
-    if needed > room:
-        return []
-    return [torch.from_numpy(pack[p]).to(device) for p, pack in zip(places, packs, strict=True)]
-
-
-class _Steps:
-    """Training steps by number; what the loader and each of its workers hold. `keep` keeps small sets decoded."""
-
-    def __init__(
-        self,
-        sets: list[PictureSet],
-        picture: PictureFormat,
-        data: DataConfig,
-        batch_size: int,
-        seed: int,
-        streams: Sequence[Stream],
-        rows: slice,
-        keep: bool,
-    ) -> None:
         self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
         self.streams, self.local = streams, rows
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
@@ -214,12 +106,88 @@ class _Steps:
         domains = [s.domain_of_each(streams[0].label) for s in sets] if streams else []
         self.partners = [StreamSampler(streams, d, s.identity, seed, s.dataset) for d, s in zip(domains, sets, strict=False)]
         self.formats = [picture.taken, *[picture] * len(streams)]
+        self.steps_per_epoch = -(-max(map(len, self.own)) // batch_size)
+        """Steps in which the largest dataset passes once."""
+        self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
+        packed = all(s.pack is not None for s in sets)  # As fast to read as what is kept; others are decoded beside a GPU.
+        decoders = min(8, os.cpu_count() or 1) if self._pinned and not packed else 0
+        self._workers = decoders if data.workers is None else data.workers
         sizes = [len(s) * math.prod(s.size) * max(f.channels * f.depth // 8 for f in self.formats) for s in sets if s.size]
-        packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.
-        kept = keep and len(sizes) == len(sets) and sum(sizes) <= CACHE_BYTES and not packed
+        kept = not self._workers and len(sizes) == len(sets) and sum(sizes) <= CACHE_BYTES and not packed
         self.kept: list[dict[int, Array]] | None = [{} for _ in sets] if kept else None
+        self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
+        self._on_broken, self._reported = on_broken, set[str]()
 
-    def describe(self, step: int) -> list[Batch]:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what worker processes have no part in."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_resident", "_on_broken")}
+
+    def iterate(self, first_step: int) -> Generator[list[tuple[Batch, dict[str, Tensor]]], None, None]:
+        """Yield, for each step from `first_step` on without end, one (whole, pictures) per dataset.
+
+        `whole` holds the batch over all ranks: `labels` and `known` float32 [N, L], `dataset` and `position` int64 [N],
+        `mirror` bool [N], with `data.zoom` below 1 also `window` float32 [N, 4]. `pictures` holds those of this rank's rows
+        by name, `x` uint8 or uint16 [n, C, H, W], of `picture.taken`; those of streams are of `picture`, which is the same
+        unless sources are of another kind. They are as in the files when the dataset is uniform, else fitted to the
+        picture format; of features, float32, a window of the format's width at a random place. For a stream `ref` there are
+        `x_ref`, `labels_ref`, `known_ref`, `mirror_ref` and `window_ref` as well. A picture that cannot be decoded is replaced
+        by the next one of the set that has the same labels, or the most similar ones. Closing the iterator ends its processes.
+        """
+        if self._resident:
+            for step in itertools.count(first_step):
+                yield list(zip(self._describe(step), self._gather(step), strict=True))
+        with closing(self._load(first_step)) as loaded:
+            for step, parts in enumerate(loaded, start=first_step):
+                for path, reason in (found for _, broken in parts for found in broken):
+                    if path not in self._reported:
+                        self._reported.add(path)
+                        self._on_broken(Path(path), reason)
+                pictures = [{name: self._tensor(x) for name, x in part.items()} for part, _ in parts]
+                yield list(zip(self._describe(step), pictures, strict=True))
+
+    def _gather(self, step: int) -> list[dict[str, Tensor]]:
+        """Return the pictures of a step from those that the device keeps."""
+        positions, parts = self._positions(step)[self.local], []
+        for index, stored in enumerate(self._resident):
+            places = self._tensor(self._rows(index, positions)[0]).to(stored.device, non_blocking=True)
+            taken = [
+                stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
+                for row in places
+            ]
+            parts.append({f"x{suffix}": x for suffix, x in zip(self.suffixes, taken, strict=True)})
+        return parts
+
+    def _tensor(self, x: Array) -> Tensor:
+        return torch.from_numpy(x).pin_memory() if self._pinned else torch.from_numpy(x)
+
+    def _load(self, first_step: int) -> Generator[list[Part], None, None]:
+        """Yield the pictures of each step, from this process or from workers that are some steps ahead."""
+        pool: Executor
+        if self._workers:
+            # Plain pickle, since torch's own would pass tensors through shared memory, of which containers have little.
+            state = pickle.dumps(self)
+            pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start_worker, (state,))
+            load: Callable[[int], list[Part]] = _load_in_worker
+        elif self._pinned:  # The device computes meanwhile, so that a thread has time for what no process is needed for.
+            pool, load = ThreadPoolExecutor(1), self.load
+        else:
+            yield from map(self.load, itertools.count(first_step))
+            return
+        ahead: deque[Future[list[Part]]] = deque()
+        try:
+            for step in itertools.count(first_step):
+                ahead.append(pool.submit(load, step))
+                if len(ahead) > STEPS_AHEAD * max(1, self._workers):
+                    yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"the system ended one of the {self._workers} decoding processes, perhaps because memory ran out: give "
+                "fewer --data.workers, then run the same command again to resume"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _describe(self, step: int) -> list[Batch]:
         """Return everything but the pictures, over all ranks: one batch per dataset."""
         positions, batches = self._positions(step), []
         for index, pictures in enumerate(self.sets):
@@ -259,11 +227,6 @@ class _Steps:
             parts.append((loaded, broken))
         return parts
 
-    def rows(self, step: int) -> list[Array]:
-        """Return which pictures each dataset's samples of this rank are, int64 [1 + streams, n]."""
-        positions = self._positions(step)[self.local]
-        return [self._rows(index, positions)[0] for index in range(len(self.sets))]
-
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
         """Return the pictures and mirror flags of one dataset, [1 + streams, N] each: sources, then streams."""
         places, flags = self.samplers[index].rows(positions)
@@ -286,14 +249,32 @@ class _Steps:
         return array
 
 
+def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
+    """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
+    places: list[Array] = []
+    for pictures in sets:
+        if pictures.pack is None or pictures.pack.depth == 32:  # Of features a step takes windows.
+            return []
+        try:
+            places.append(np.array([pictures.pack.place(path) for path in pictures.paths]))
+        except PictureError:
+            return []
+    packs = [pictures.pack.pictures for pictures in sets if pictures.pack is not None]
+    needed = sum(len(p) * pack[0].nbytes for p, pack in zip(places, packs, strict=True))
+    room = RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
+    if needed > room:
+        return []
+    return [torch.from_numpy(pack[p]).to(device) for p, pack in zip(places, packs, strict=True)]
+
+
 # -- worker processes --------------------------------------------------------------------------------------------------
 
-_steps: _Steps | None = None  # Of this worker process.
+_loader: Loader | None = None  # Of this worker process.
 
 
 def _start_worker(state: bytes) -> None:
-    global _steps
-    _steps = pickle.loads(state)
+    global _loader
+    _loader = pickle.loads(state)
     torch.set_num_threads(1)
     # What stops all processes at once is the training process's to answer, which saves first: Ctrl-C, a scheduler, a closed
     # terminal.
@@ -306,8 +287,8 @@ def _start_worker(state: bytes) -> None:
 
 
 def _load_in_worker(step: int) -> list[Part]:
-    assert _steps is not None
-    return _steps.load(step)
+    assert _loader is not None
+    return _loader.load(step)
 
 
 def _end_with_parent() -> None:
