@@ -92,7 +92,7 @@ class Loader:
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
         self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
-        self.streams, self.local = streams, rows
+        self.local = rows
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         # Whose draws crop and mirror the pictures of each suffix: 0 for the sample's own, then the streams.
         self.drawn_for = [0, *(0 if stream.aligned else number for number, stream in enumerate(streams, 1))]
@@ -192,21 +192,14 @@ class Loader:
         positions, batches = self._positions(step), []
         for index, pictures in enumerate(self.sets):
             rows, flags = self._rows(index, positions)
-            batch = Batch(
-                labels=pictures.labels[rows[0]],
-                known=pictures.known[rows[0]],
-                dataset=torch.full((len(positions),), pictures.dataset),
-                position=torch.from_numpy(positions),
-            )
-            for stream, own in zip(self.streams, rows[1:], strict=True):
-                told = {f"labels_{stream.name}": pictures.labels[own], f"known_{stream.name}": pictures.known[own]}
-                batch = batch.extend(**told)
-            for place, suffix in zip(self.drawn_for, self.suffixes, strict=True):
-                batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
+            held = {"dataset": torch.full((len(positions),), pictures.dataset), "position": torch.from_numpy(positions)}
+            for suffix, own, place in zip(self.suffixes, rows, self.drawn_for, strict=True):
+                held |= {f"labels{suffix}": pictures.labels[own], f"known{suffix}": pictures.known[own]}
+                held[f"mirror{suffix}"] = torch.from_numpy(flags[place] & self.data.flip)
                 if self.data.zoom < 1:
                     drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
-                    batch = batch.extend(**{f"window{suffix}": torch.from_numpy(drawn)})
-            batches.append(batch)
+                    held[f"window{suffix}"] = torch.from_numpy(drawn)
+            batches.append(Batch(**held))
         return batches
 
     def load(self, step: int) -> list[Part]:
@@ -214,13 +207,13 @@ class Loader:
         positions, parts = self._positions(step)[self.local], []
         for index, pictures in enumerate(self.sets):
             loaded, broken = dict[str, Array](), list[tuple[str, str]]()
-            for number, (suffix, rows) in enumerate(zip(self.suffixes, self._rows(index, positions)[0], strict=True)):
-                kind = self.formats[number]
+            own, _ = self._rows(index, positions)
+            for suffix, kind, drawn_for, rows in zip(self.suffixes, self.formats, self.drawn_for, own, strict=True):
                 shape = (kind.channels, *(pictures.size or (kind.height, kind.width)))
                 x = np.empty((len(positions), *shape), STORED[kind.depth])
                 shares: Sequence[float | None] = [None] * len(positions)
                 if self.picture.depth == 32:
-                    shares = crop_shares(positions, self.seed, pictures.dataset, self.drawn_for[number]).tolist()
+                    shares = crop_shares(positions, self.seed, pictures.dataset, drawn_for).tolist()
                 for place, (row, share) in enumerate(zip(rows, shares, strict=True)):
                     x[place] = self._picture(index, int(row), kind, broken, share)
                 loaded[f"x{suffix}"] = x

@@ -33,18 +33,11 @@ class Previews:
     references, which stand in a row of their own at the top; domains of which `sets` has too few take theirs from `more`.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        sets: list[PictureSet],
-        recipe: Recipe,
-        device: torch.device,
-        seed: int,
-        more: Sequence[PictureSet] = (),
-    ) -> None:
+    def __init__(self, run: Path, sets: list[PictureSet], recipe: Recipe, seed: int, more: Sequence[PictureSet]) -> None:
         self.folder = run / "previews"
         stored, labels, known = [], [], []
-        dtype = next(recipe.parameters()).dtype
+        weight = next(recipe.parameters())
+        device, dtype = weight.device, weight.dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
         aims = [recipe.space.index(name) for name in recipe.abilities.targets]
@@ -109,8 +102,8 @@ class Samples:
     A recipe that is told labels shows a row for each; another one shows a square.
     """
 
-    def __init__(self, run: Path, recipe: Recipe, device: torch.device, seed: int) -> None:
-        self.folder = run / "previews"
+    def __init__(self, run: Path, recipe: Recipe, seed: int) -> None:
+        self.folder, device = run / "previews", next(recipe.parameters()).device
         self.z = torch.randn(SAMPLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
         self.told = []  # What `generate` is told, [1, ...] each: every single label, or one target without labels.
         space = recipe.space

@@ -236,14 +236,14 @@ def build(settings: Settings, datasets: Datasets) -> Recipe:
 def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews | Samples:
     """Preview validation pictures, or training pictures where a dataset has no validation picture that can be decoded."""
     if not trainer.recipe.abilities.translates:
-        return Samples(trainer.run, trainer.recipe, trainer.machine.device, seed)
+        return Samples(trainer.run, trainer.recipe, seed)
     val, train = datasets.splits["val"], datasets.splits["train"]
     try:
         sets = val if all(map(len, val)) else train
-        return Previews(trainer.run, sets, trainer.recipe, trainer.machine.device, seed, more=train)
+        return Previews(trainer.run, sets, trainer.recipe, seed, more=train)
     except DataError:
         trainer.listener.say("previews show training pictures, since no validation picture can be decoded")
-        return Previews(trainer.run, train, trainer.recipe, trainer.machine.device, seed)
+        return Previews(trainer.run, train, trainer.recipe, seed, more=())
 
 
 def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:
