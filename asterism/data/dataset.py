@@ -249,8 +249,7 @@ def join(
     for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
         for split in SPLITS:
             splits[split].append(_picture_set(collection, held, split, index, space, picture))
-    for collection, train in zip(collections, splits["train"], strict=True):
-        _check_training(collection, train, space, broken)
+        _check_training(collection, splits["train"][index], space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]

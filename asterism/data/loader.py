@@ -244,20 +244,18 @@ class Loader:
 
 def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
     """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
-    places: list[Array] = []
-    for pictures in sets:
-        if pictures.pack is None or pictures.pack.depth == 32:  # Of features a step takes windows.
-            return []
-        try:
-            places.append(np.array([pictures.pack.place(path) for path in pictures.paths]))
-        except PictureError:
-            return []
-    packs = [pictures.pack.pictures for pictures in sets if pictures.pack is not None]
-    needed = sum(len(p) * pack[0].nbytes for p, pack in zip(places, packs, strict=True))
+    packs = [s.pack for s in sets if s.pack is not None and s.pack.depth < 32]  # Of features a step takes windows.
+    if len(packs) < len(sets):
+        return []
+    try:
+        places = [np.array([pack.place(path) for path in s.paths]) for pack, s in zip(packs, sets, strict=True)]
+    except PictureError:
+        return []
+    needed = sum(len(p) * pack.pictures[0].nbytes for p, pack in zip(places, packs, strict=True))
     room = RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
     if needed > room:
         return []
-    return [torch.from_numpy(pack[p]).to(device) for p, pack in zip(places, packs, strict=True)]
+    return [torch.from_numpy(pack.pictures[p]).to(device) for p, pack in zip(places, packs, strict=True)]
 
 
 # -- worker processes --------------------------------------------------------------------------------------------------

@@ -65,19 +65,15 @@ class Previews:
         labels = self.labels
         if recipe.abilities.judges:
             labels = torch.where(self.known > 0, labels, recipe.space.decide(recipe.classify(self.x)))
+        by_domain, shown = recipe.abilities.style or recipe.abilities.told == "domain", recipe.abilities.targets
         for index in range(recipe.space.num_datasets):
             dataset = torch.full((len(self.x),), index, device=self.x.device)
-            shown = {recipe.space.names[i] for i in recipe.space.domains(index)} & set(
-                recipe.abilities.targets or recipe.space.names
-            )
+            domains = [recipe.space.names[i] for i in recipe.space.domains(index)]
             for name, wanted in recipe.space.single_edits(labels, index):
+                if (by_domain and name not in domains) or (shown and name not in shown):
+                    continue
                 told = recipe.condition(whole_target(recipe.space, wanted, dataset), labels)
-                if not recipe.abilities.style:
-                    if name not in (shown if recipe.abilities.told == "domain" else recipe.abilities.targets or (name,)):
-                        continue
-                    columns.append(translate(recipe, self.x, told))
-                    names.append(name)
-                for words, s, top in self._styles(recipe, name, told) if recipe.abilities.style and name in shown else ():
+                for words, s, top in self._styles(recipe, name, told):
                     columns.append(translate(recipe, self.x, told, s))
                     tops.append(blank if top is None else top)
                     names.append(words)
@@ -87,8 +83,11 @@ class Previews:
         write(self.folder / f"step_{step:08d}.png", grid(rows.cpu()))
         write_json(self.folder / "targets.json", names)
 
-    def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor | None, Tensor | None]]:
         """Yield what a column is called, its styles [N, S] and its reference [1, C, H, W], for every style of a target."""
+        if not recipe.abilities.style:
+            yield name, None, None
+            return
         for number, z in enumerate(self.z, 1):
             yield f"{name}, noise {number}", recipe.draw_style(z.expand(len(told), -1), told), None
         for x in self.references.get(name, self.x[:0]):
