@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -55,18 +54,6 @@ def give_back() -> None:
     """Return unused pages to the system now."""
     if (library := glibc()) is not None:
         library.malloc_trim(0)
-
-
-def settle() -> None:
-    """In a process that runs for months: leave what was made until now out of every later search for garbage."""
-    gc.collect()
-    gc.freeze()
-
-
-def collect() -> None:
-    """Let go of what only refers to itself, such as pictures of finished requests, and return unused pages to the system."""
-    gc.collect()
-    give_back()
 
 
 def glibc() -> Any:

@@ -92,7 +92,6 @@ class Ours:
             machine=self.machine,
             processes=Processes(),
             identity={},
-            previews=None,
             listener=Silent(),
             info={},
         )

@@ -102,7 +102,7 @@ class PictureSet:
             if len(np.unique(values[values >= 0])) < 2:
                 raise DataError(f"{self.name} needs training pictures both with and without {label}, by which domains are told")
             return self.take(np.flatnonzero(values >= 0).tolist())
-        domains = list(self.alternatives[0]) if self.alternatives else []
+        domains = list(self.space.domains(self.dataset))
         rows = (self.labels[:, domains].sum(1) == 1).nonzero()[:, 0].tolist()
         if not rows:
             raise DataError(
@@ -113,8 +113,7 @@ class PictureSet:
 
     def pairs(self) -> list[list[int]]:
         """Return the rows of each thing that is shown in two domains or more: any two of different domains are a pair."""
-        domains = self.alternatives[0] if self.alternatives else ()
-        return groups(self.identity, self.labels[:, list(domains)].numpy())
+        return groups(self.identity, self.labels[:, list(self.space.domains(self.dataset))].numpy())
 
     def check_pairs(self) -> None:
         """Refuse what a recipe that learns from pairs cannot use.
@@ -236,16 +235,13 @@ def join(
         DataError: see `open_data`.
     """
     space = LabelSpace(group for c in collections for group in c.groups)
-    broken = [
-        (collection.root / file, str(header))
-        for collection, held in zip(collections, headers, strict=True)
-        for file, header in zip(collection.files, held, strict=True)
-        if isinstance(header, PictureError)
-    ]
+    broken = list[tuple[Path, str]]()
     for collection, held in zip(collections, headers, strict=True):
         for file, header in zip(collection.files, held, strict=True):
             if isinstance(header, HalvesError):
                 raise DataError(f"{divided(collection.root / file)[0]}: {header}; it was read as a pair, by --data.pairs")
+            if isinstance(header, PictureError):
+                broken.append((collection.root / file, str(header)))
         if not any(isinstance(header, Header) for header in held):
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
     picture, format_notes = choose_format(collections, headers, config, two_kinds)
@@ -253,8 +249,7 @@ def join(
     for index, (collection, held) in enumerate(zip(collections, headers, strict=True)):
         for split in SPLITS:
             splits[split].append(_picture_set(collection, held, split, index, space, picture))
-    for collection, train in zip(collections, splits["train"], strict=True):
-        _check_training(collection, train, space, broken)
+        _check_training(collection, splits["train"][index], space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]

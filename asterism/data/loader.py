@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from asterism.config import DataConfig
-from asterism.data.arrays import STORED
+from asterism.data.arrays import STORED, Array
 from asterism.data.batch import Batch
 from asterism.data.dataset import PictureSet
 from asterism.data.listing import DataError
@@ -45,7 +45,6 @@ RESIDENT_SHARE = 0.25
 GRACE_SECONDS = 20
 """Time that workers continue after SIGTERM, while the training process finishes its step and saves."""
 
-Array = np.ndarray[Any, Any]
 Part = tuple[dict[str, Array], list[tuple[str, str]]]
 """One dataset's pictures of a step by name, stored values [n, C, H, W], and the (path, reason) of those that are broken."""
 
@@ -64,7 +63,7 @@ class Loader:
         seed: of all orders.
         streams: what a sample needs beside its own picture; where one goes by domains (the dataset's first set of
             alternatives), pictures without a domain are left out.
-        rank, world: this process loads the rows rank N // world to (rank + 1) N // world of every batch.
+        rows: of every batch those that this process loads, of several that train one model.
         device: where pictures are needed; packed sets without broken pictures that fit there are kept there.
         on_broken: told once of every picture that cannot be decoded, with the reason.
     """
@@ -78,8 +77,7 @@ class Loader:
         batch_size: int,
         seed: int,
         streams: Sequence[Stream] = (),
-        rank: int = 0,
-        world: int = 1,
+        rows: slice = slice(None),
         device: torch.device | None = None,
         on_broken: Callable[[Path, str], None],
     ) -> None:
@@ -89,19 +87,40 @@ class Loader:
             sets = [s.of_one_domain(streams[0].label) for s in sets]
         if "same_identity" in kinds and (bare := [s.name for s in sets if not s.identity]):
             raise DataError(f"{bare[0]} does not say which pictures show the same thing: add a column identity to its table")
-        if any(stream.of == "partner" for stream in streams):
-            for held in sets:
-                held.check_pairs()
+        for held in sets if "partner" in kinds else ():
+            held.check_pairs()
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
-        self.sets = sets
-        self.steps_per_epoch = -(-max(len(sampled(s, picture)) for s in sets) // batch_size)
+        self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
+        self.local = rows
+        self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
+        # Whose draws crop and mirror the pictures of each suffix: 0 for the sample's own, then the streams.
+        self.drawn_for = [0, *(0 if stream.aligned else number for number, stream in enumerate(streams, 1))]
+        weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
+        # The rows that samples are of: all, or the sources where these are of another kind than their partners.
+        self.own = [np.flatnonzero(s.is_source) if picture.source else np.arange(len(s)) for s in sets]
+        self.samplers = [
+            Sampler(len(own), seed, s.dataset, None if w is None else w[own])
+            for s, own, w in zip(sets, self.own, weights, strict=True)
+        ]
+        domains = [s.domain_of_each(streams[0].label) for s in sets] if streams else []
+        self.partners = [StreamSampler(streams, d, s.identity, seed, s.dataset) for d, s in zip(domains, sets, strict=False)]
+        self.formats = [picture.taken, *[picture] * len(streams)]
+        self.steps_per_epoch = -(-max(map(len, self.own)) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
-        self._workers = _choose_workers(sets) if data.workers is None else data.workers
-        self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
+        packed = all(s.pack is not None for s in sets)  # As fast to read as what is kept; others are decoded beside a GPU.
+        decoders = min(8, os.cpu_count() or 1) if self._pinned and not packed else 0
+        self._workers = decoders if data.workers is None else data.workers
+        sizes = [len(s) * math.prod(s.size) * max(f.channels * f.depth // 8 for f in self.formats) for s in sets if s.size]
+        kept = not self._workers and len(sizes) == len(sets) and sum(sizes) <= CACHE_BYTES and not packed
+        self.kept: list[dict[int, Array]] | None = [{} for _ in sets] if kept else None
         self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
         self._on_broken, self._reported = on_broken, set[str]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what worker processes have no part in."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_resident", "_on_broken")}
 
     def iterate(self, first_step: int) -> Generator[list[tuple[Batch, dict[str, Tensor]]], None, None]:
         """Yield, for each step from `first_step` on without end, one (whole, pictures) per dataset.
@@ -116,7 +135,7 @@ class Loader:
         """
         if self._resident:
             for step in itertools.count(first_step):
-                yield list(zip(self._steps.describe(step), self._gather(step), strict=True))
+                yield list(zip(self._describe(step), self._gather(step), strict=True))
         with closing(self._load(first_step)) as loaded:
             for step, parts in enumerate(loaded, start=first_step):
                 for path, reason in (found for _, broken in parts for found in broken):
@@ -124,19 +143,18 @@ class Loader:
                         self._reported.add(path)
                         self._on_broken(Path(path), reason)
                 pictures = [{name: self._tensor(x) for name, x in part.items()} for part, _ in parts]
-                yield list(zip(self._steps.describe(step), pictures, strict=True))
+                yield list(zip(self._describe(step), pictures, strict=True))
 
     def _gather(self, step: int) -> list[dict[str, Tensor]]:
         """Return the pictures of a step from those that the device keeps."""
-        parts = []
-        for stored, rows in zip(self._resident, self._steps.rows(step), strict=True):
-            places = torch.from_numpy(rows)
-            places = (places.pin_memory() if self._pinned else places).to(stored.device, non_blocking=True)
+        positions, parts = self._positions(step)[self.local], []
+        for index, stored in enumerate(self._resident):
+            places = self._tensor(self._rows(index, positions)[0]).to(stored.device, non_blocking=True)
             taken = [
                 stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
                 for row in places
             ]
-            parts.append({f"x{suffix}": x for suffix, x in zip(self._steps.suffixes, taken, strict=True)})
+            parts.append({f"x{suffix}": x for suffix, x in zip(self.suffixes, taken, strict=True)})
         return parts
 
     def _tensor(self, x: Array) -> Tensor:
@@ -147,13 +165,13 @@ class Loader:
         pool: Executor
         if self._workers:
             # Plain pickle, since torch's own would pass tensors through shared memory, of which containers have little.
-            state = pickle.dumps(self._steps)
+            state = pickle.dumps(self)
             pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _start_worker, (state,))
             load: Callable[[int], list[Part]] = _load_in_worker
         elif self._pinned:  # The device computes meanwhile, so that a thread has time for what no process is needed for.
-            pool, load = ThreadPoolExecutor(1), self._steps.load
+            pool, load = ThreadPoolExecutor(1), self.load
         else:
-            yield from map(self._steps.load, itertools.count(first_step))
+            yield from map(self.load, itertools.count(first_step))
             return
         ahead: deque[Future[list[Part]]] = deque()
         try:
@@ -169,118 +187,38 @@ class Loader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-
-def sampled(pictures: PictureSet, picture: PictureFormat) -> Array:
-    """Return the rows that samples are of, int64: all, or the sources where these are of another kind than their partners."""
-    return np.flatnonzero(pictures.is_source) if picture.source else np.arange(len(pictures))
-
-
-def _choose_workers(sets: Sequence[PictureSet]) -> int:
-    """Decode in processes beside a GPU; packed pictures are only copied."""
-    packed = all(s.pack is not None for s in sets)
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() and not packed else 0
-
-
-def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
-    """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
-    places: list[Array] = []
-    for pictures in sets:
-        if pictures.pack is None or pictures.pack.depth == 32:  # Of features a step takes windows.
-            return []
-        try:
-            places.append(np.array([pictures.pack.place(path) for path in pictures.paths]))
-        except PictureError:
-            return []
-    packs = [pictures.pack.pictures for pictures in sets if pictures.pack is not None]
-    needed = sum(len(p) * pack[0].nbytes for p, pack in zip(places, packs, strict=True))
-    room = RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
-    if needed > room:
-        return []
-    return [torch.from_numpy(pack[p]).to(device) for p, pack in zip(places, packs, strict=True)]
-
-
-class _Steps:
-    """Training steps by number; what the loader and each of its workers hold. `keep` keeps small sets decoded."""
-
-    def __init__(
-        self,
-        sets: list[PictureSet],
-        picture: PictureFormat,
-        data: DataConfig,
-        batch_size: int,
-        seed: int,
-        streams: Sequence[Stream],
-        rank: int,
-        world: int,
-        keep: bool,
-    ) -> None:
-        self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
-        self.streams = streams
-        self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
-        self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
-        weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
-        self.own = [sampled(s, picture) for s in sets]
-        self.samplers = [
-            Sampler(len(own), seed, s.dataset, None if w is None else w[own])
-            for s, own, w in zip(sets, self.own, weights, strict=True)
-        ]
-        domains = [s.domain_of_each(streams[0].label) for s in sets] if streams else []
-        self.partners = [StreamSampler(streams, d, s.identity, seed, s.dataset) for d, s in zip(domains, sets, strict=False)]
-        self.formats = [picture.taken, *[picture] * len(streams)]
-        sizes = [len(s) * math.prod(s.size) * max(f.channels * f.depth // 8 for f in self.formats) for s in sets if s.size]
-        packed = all(s.pack is not None for s in sets)  # Already as fast to read as what is kept.
-        kept = keep and len(sizes) == len(sets) and sum(sizes) <= CACHE_BYTES and not packed
-        self.kept: list[dict[int, Array]] | None = [{} for _ in sets] if kept else None
-
-    def describe(self, step: int) -> list[Batch]:
+    def _describe(self, step: int) -> list[Batch]:
         """Return everything but the pictures, over all ranks: one batch per dataset."""
         positions, batches = self._positions(step), []
         for index, pictures in enumerate(self.sets):
             rows, flags = self._rows(index, positions)
-            batch = Batch(
-                labels=pictures.labels[rows[0]],
-                known=pictures.known[rows[0]],
-                dataset=torch.full((len(positions),), pictures.dataset),
-                position=torch.from_numpy(positions),
-            )
-            for stream, own in zip(self.streams, rows[1:], strict=True):
-                told = {f"labels_{stream.name}": pictures.labels[own], f"known_{stream.name}": pictures.known[own]}
-                batch = batch.extend(**told)
-            for number, suffix in enumerate(self.suffixes):
-                place = self._drawn_for(number)
-                batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
+            held = {"dataset": torch.full((len(positions),), pictures.dataset), "position": torch.from_numpy(positions)}
+            for suffix, own, place in zip(self.suffixes, rows, self.drawn_for, strict=True):
+                held |= {f"labels{suffix}": pictures.labels[own], f"known{suffix}": pictures.known[own]}
+                held[f"mirror{suffix}"] = torch.from_numpy(flags[place] & self.data.flip)
                 if self.data.zoom < 1:
                     drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
-                    batch = batch.extend(**{f"window{suffix}": torch.from_numpy(drawn)})
-            batches.append(batch)
+                    held[f"window{suffix}"] = torch.from_numpy(drawn)
+            batches.append(Batch(**held))
         return batches
-
-    def _drawn_for(self, number: int) -> int:
-        """Return whose draws crop and mirror the pictures of this number: 0 for the sample's own, then the streams."""
-        return 0 if number and self.streams[number - 1].aligned else number
 
     def load(self, step: int) -> list[Part]:
         """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
         positions, parts = self._positions(step)[self.local], []
         for index, pictures in enumerate(self.sets):
             loaded, broken = dict[str, Array](), list[tuple[str, str]]()
-            for number, (suffix, rows) in enumerate(zip(self.suffixes, self._rows(index, positions)[0], strict=True)):
-                kind = self.formats[number]
+            own, _ = self._rows(index, positions)
+            for suffix, kind, drawn_for, rows in zip(self.suffixes, self.formats, self.drawn_for, own, strict=True):
                 shape = (kind.channels, *(pictures.size or (kind.height, kind.width)))
                 x = np.empty((len(positions), *shape), STORED[kind.depth])
                 shares: Sequence[float | None] = [None] * len(positions)
                 if self.picture.depth == 32:
-                    shares = crop_shares(positions, self.seed, pictures.dataset, self._drawn_for(number)).tolist()
+                    shares = crop_shares(positions, self.seed, pictures.dataset, drawn_for).tolist()
                 for place, (row, share) in enumerate(zip(rows, shares, strict=True)):
                     x[place] = self._picture(index, int(row), kind, broken, share)
                 loaded[f"x{suffix}"] = x
             parts.append((loaded, broken))
         return parts
-
-    def rows(self, step: int) -> list[Array]:
-        """Return which pictures each dataset's samples of this rank are, int64 [1 + streams, n]."""
-        positions = self._positions(step)[self.local]
-        return [self._rows(index, positions)[0] for index in range(len(self.sets))]
 
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
         """Return the pictures and mirror flags of one dataset, [1 + streams, N] each: sources, then streams."""
@@ -304,14 +242,30 @@ class _Steps:
         return array
 
 
+def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
+    """Copy packed training sets to a device, [M, C, H, W] each, if none has broken pictures and all of them fit."""
+    packs = [s.pack for s in sets if s.pack is not None and s.pack.depth < 32]  # Of features a step takes windows.
+    if len(packs) < len(sets):
+        return []
+    try:
+        places = [np.array([pack.place(path) for path in s.paths]) for pack, s in zip(packs, sets, strict=True)]
+    except PictureError:
+        return []
+    needed = sum(len(p) * pack.pictures[0].nbytes for p, pack in zip(places, packs, strict=True))
+    room = RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
+    if needed > room:
+        return []
+    return [torch.from_numpy(pack.pictures[p]).to(device) for p, pack in zip(places, packs, strict=True)]
+
+
 # -- worker processes --------------------------------------------------------------------------------------------------
 
-_steps: _Steps | None = None  # Of this worker process.
+_loader: Loader | None = None  # Of this worker process.
 
 
 def _start_worker(state: bytes) -> None:
-    global _steps
-    _steps = pickle.loads(state)
+    global _loader
+    _loader = pickle.loads(state)
     torch.set_num_threads(1)
     # What stops all processes at once is the training process's to answer, which saves first: Ctrl-C, a scheduler, a closed
     # terminal.
@@ -324,8 +278,8 @@ def _start_worker(state: bytes) -> None:
 
 
 def _load_in_worker(step: int) -> list[Part]:
-    assert _steps is not None
-    return _steps.load(step)
+    assert _loader is not None
+    return _loader.load(step)
 
 
 def _end_with_parent() -> None:

@@ -85,20 +85,19 @@ def _part(
 
 
 def _one_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
-    examples: dict[int, str] = {}
-    counts, depths, unfit, floats = Counter[int](), Counter[int](), list[str](), ""
-    for collection, held in zip(collections, headers, strict=True):
-        for file, header in zip(collection.files, held, strict=True):
-            if isinstance(header, Header):
-                counts[header.channels] += 1
-                depths[header.depth] += 1
-                floats = str(collection.root / file) if header.depth == 32 else floats
-                examples.setdefault(header.channels, str(collection.root / file))
-                if not header.converts_to(config.channels or header.channels):
-                    unfit.append(f"{collection.root / file} of {header.channels}")
+    held = [
+        (str(collection.root / file), header, split)
+        for collection, found in zip(collections, headers, strict=True)
+        for file, header, split in zip(collection.files, found, collection.split, strict=True)
+        if isinstance(header, Header)
+    ]
+    counts, depths = Counter(header.channels for _, header, _ in held), Counter(header.depth for _, header, _ in held)
+    examples = {header.channels: path for path, header, _ in reversed(held)}
+    unfit = [f"{path} of {h.channels}" for path, h, _ in held if not h.converts_to(config.channels or h.channels)]
     depth = max(depths)
     if depth == 32 and len(depths) > 1:
         pictures = depths.total() - depths[32]
+        floats = next(path for path, header, _ in reversed(held) if header.depth == 32)
         raise DataError(
             f"{depths[32]:,} files hold features (floats), such as {floats}; {pictures:,} are pictures: train on one kind"
         )
@@ -123,7 +122,7 @@ def _one_format(collections: Sequence[Collection], headers: Headers, config: Dat
                 "them together, with one asterism pack command"
             )
     if depth == 32:
-        return _feature_format(collections, headers, config, next(iter(counts)))
+        return _feature_format(held, config, next(iter(counts)))
     full = float(2**depth - 1)
     low, high = config.value_range or (0.0, full)
     if not 0 <= low < high <= full:
@@ -140,18 +139,12 @@ def _one_format(collections: Sequence[Collection], headers: Headers, config: Dat
 
 
 def _feature_format(
-    collections: Sequence[Collection], headers: Headers, config: DataConfig, channels: int
+    held: Sequence[tuple[str, Header, str]], config: DataConfig, channels: int
 ) -> tuple[PictureFormat, list[str]]:
-    """Check that all features have the rows and enough columns, and find their range in the training split."""
+    """Check that all features, (path, header, split), have the rows and enough columns, and find their range in training."""
     height, width = config.size
     if config.crop:
         raise DataError(f"--data.crop {config.crop} is for pictures; features are cropped to the columns of --data.size")
-    held = [
-        (str(collection.root / file), header, split)
-        for collection, found in zip(collections, headers, strict=True)
-        for file, header, split in zip(collection.files, found, collection.split, strict=True)
-        if isinstance(header, Header)
-    ]
     rows = Counter(header.height for _, header, _ in held)
     (most, _), *others = rows.most_common()
     if others:

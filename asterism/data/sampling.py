@@ -124,11 +124,9 @@ class StreamSampler:
 
     def _members(self, of: str, own: int, rng: np.random.Generator) -> Array:
         """Return the pictures that a sample's stream is drawn from."""
-        if of == "domain":
-            return self.members[rng.integers(len(self.members))]
-        if of == "other_domain":
-            others = [members for members in self.members if self.domains[members[0]] != self.domains[own]]
-            return others[rng.integers(len(others))]
+        if of in ("domain", "other_domain"):
+            choice = [one for one in self.members if of == "domain" or self.domains[one[0]] != self.domains[own]]
+            return choice[rng.integers(len(choice))]
         if of == "same_identity":
             same = self.same[own]
             return same[same != own] if len(same) > 1 else same

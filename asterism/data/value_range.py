@@ -24,11 +24,3 @@ def little_used(bottom: float, top: float, picture: PictureFormat) -> str:
     if top - bottom >= (picture.high - picture.low) / 4:
         return ""
     return f"values {bottom:,.0f} to {top:,.0f} of {picture.low:,.0f} to {picture.high:,.0f}"
-
-
-def suited(bottom: float, top: float, picture: PictureFormat) -> str:
-    """Return the `--data.value_range` for such values: all of as many bits, or their own where that is about all of it."""
-    if picture.depth == 32:
-        return f"{bottom:g},{top:g}"
-    bits = 2 ** int(top).bit_length() - 1
-    return f"0,{bits}" if bits < picture.high / 2 else f"{bottom:.0f},{top:.0f}"

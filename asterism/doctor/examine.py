@@ -19,9 +19,9 @@ from asterism.data.collection import Collection
 from asterism.data.dataset import Datasets, collect, join, probe_all
 from asterism.data.halves import divided, read_row
 from asterism.data.listing import SPLITS, DataError, some
-from asterism.data.pictures import Header, PictureError
+from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
-from asterism.data.value_range import CLIPPED, beyond, little_used, suited
+from asterism.data.value_range import CLIPPED, beyond, little_used
 from asterism.doctor import pairs
 from asterism.labels import LabelError
 
@@ -137,7 +137,7 @@ def examine(
     seen = [value for report in diagnosis.datasets for value in report.values]
     picture = diagnosis.opened.picture if diagnosis.opened else None
     if picture and not picture.source and seen and (text := little_used(min(seen), max(seen), picture)):
-        diagnosis.warnings.append(f"{text}: say --data.value_range {suited(min(seen), max(seen), picture)}")
+        diagnosis.warnings.append(f"{text}: say --data.value_range {_suited(min(seen), max(seen), picture)}")
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
     return diagnosis
 
@@ -335,3 +335,11 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     ):
         warnings.append(some(clashes, "the same picture with different labels", 1))
     return names
+
+
+def _suited(bottom: float, top: float, picture: PictureFormat) -> str:
+    """Return the `--data.value_range` for such values: all of as many bits, or their own where that is about all of it."""
+    if picture.depth == 32:
+        return f"{bottom:g},{top:g}"
+    bits = 2 ** int(top).bit_length() - 1
+    return f"0,{bits}" if bits < picture.high / 2 else f"{bottom:.0f},{top:.0f}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asterism.data.batch import Batch
 from asterism.networks.cpu.normalization import outputs_made_again
-from asterism.recipes.base import Recipe, Terms, Update
+from asterism.recipes.base import Recipe
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 """C++ compilers for CPU code; the variable CXX may name another."""
@@ -46,10 +46,6 @@ class CompiledTerms:
             self.compiled, self.reason = False, f"not compiled (auto, since {doubts[0]})"
         self.note: Callable[[Tensor], object] | None = None
         self.graphs: dict[Hashable, Callable[..., Any]] = {}
-
-    def terms(self, update: Update, batch: Batch, progress: Tensor) -> Terms:
-        """Return an update's table of terms."""
-        return self.call(f"{update.terms or update.name}_terms", batch, progress, fixed=update.args, eager=update.eager)
 
     def call(self, name: str, batch: Batch, *arguments: Tensor, fixed: tuple[Any, ...] = (), eager: bool = False) -> Any:
         """Return what a method of the recipe makes of the batch: `<update>_terms` its table, `share` what updates share.

@@ -66,19 +66,14 @@ class Processes:
         if self.world == 1:
             return own
         whole = own.new_zeros(count, *own.shape[1:])
-        start, stop = self.rows(count)
-        whole[start:stop] = own
-        with _others():
-            dist.all_reduce(whole)
+        whole[slice(*self.rows(count))] = own
+        self.sum_([whole])
         return whole
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Say whether the flag is set in any process."""
-        if self.world == 1:
-            return flag
         votes = torch.tensor([float(flag)], device=device)
-        with _others():
-            dist.all_reduce(votes)
+        self.sum_([votes])
         return bool(votes.item() > 0)
 
     def wait(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
-from torch import Tensor
 
 from asterism.config import to_dict
 from asterism.recipes.base import Recipe, Slot
@@ -48,7 +49,9 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
             tensor.copy_(source)
             continue
         first = min(slot.index for slot in slots if slot.parameter == key)  # What stands before the labels belongs to none.
-        _copy_slices(source, tensor, axis, [*((i, i) for i in range(first)), *((old.index, new.index) for old, new in pairs)])
+        places = [*((i, i) for i in range(first)), *((old.index, new.index) for old, new in pairs)]
+        theirs, ours = (torch.tensor(side, device=tensor.device) for side in zip(*places, strict=True))
+        tensor.index_copy_(axis, ours, source.index_select(axis, theirs))
     notes = []
     new = [label for label in recipe.space.names if label not in model.space.names]
     if new:
@@ -60,21 +63,11 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
 
 def _pairs(old: list[Slot], new: list[Slot]) -> list[tuple[Slot, Slot]]:
     """Pair the slots of the owners that both have, in their common order."""
-    theirs, ours = _by_owner(old), _by_owner(new)
+    theirs, ours = defaultdict[str, list[Slot]](list), defaultdict[str, list[Slot]](list)
+    for found, slots in ((theirs, old), (ours, new)):
+        for slot in slots:
+            found[slot.owner].append(slot)
     return [pair for owner in ours if owner in theirs for pair in zip(theirs[owner], ours[owner], strict=True)]
-
-
-def _by_owner(slots: list[Slot]) -> dict[str, list[Slot]]:
-    found: dict[str, list[Slot]] = {}
-    for slot in slots:
-        found.setdefault(slot.owner, []).append(slot)
-    return found
-
-
-def _copy_slices(source: Tensor, tensor: Tensor, axis: int, places: list[tuple[int, int]]) -> None:
-    """Copy slices along an axis, from and to these places."""
-    old, new = (torch.tensor(side, device=tensor.device) for side in zip(*places, strict=True))
-    tensor.index_copy_(axis, new, source.index_select(axis, old))
 
 
 def _remedy(recipe: Recipe, model: Model) -> str:

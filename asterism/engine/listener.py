@@ -32,21 +32,11 @@ class Listener(Protocol):
 class Silent:
     """A listener that tells nobody."""
 
-    def say(self, text: str) -> None:
+    def say(self, *heard: object, **named: object) -> None:
         """Ignore it."""
+
+    start = advance = show = stop = say
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
         """Return a context that does nothing."""
         return nullcontext()
-
-    def start(self, step: int, steps: int) -> None:
-        """Ignore it."""
-
-    def advance(self, step: int) -> None:
-        """Ignore it."""
-
-    def show(self, line: Mapping[str, Any], remaining: float) -> None:
-        """Ignore it."""
-
-    def stop(self) -> None:
-        """Ignore it."""

@@ -28,22 +28,19 @@ class Log:
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; a value that is not finite becomes null, which JSON can hold."""
-        self._append({**line, "terms": {k: v if math.isfinite(v) else None for k, v in line["terms"].items()}})
-        if self.board is not None:
-            for name, value in line["terms"].items():
-                self.board.add_scalar(name, value, line["step"])
+        terms = line["terms"]
+        self._append({**line, "terms": {k: v if math.isfinite(v) else None for k, v in terms.items()}}, terms)
 
     def write_scores(self, step: int, scores: dict[str, float | None], seconds: float) -> None:
         """Append what an evaluation measured, as a line of the step's own that readers join with its other one."""
-        self._append({"step": step, "scores": scores, "evaluation_seconds": round(seconds, 3)})
-        if self.board is not None:
-            for name, value in scores.items():
-                if value is not None:
-                    self.board.add_scalar(f"scores/{name}", value, step)
+        curves = {f"scores/{name}": value for name, value in scores.items() if value is not None}
+        self._append({"step": step, "scores": scores, "evaluation_seconds": round(seconds, 3)}, curves)
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any], curves: dict[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        for name, value in curves.items() if self.board is not None else ():
+            self.board.add_scalar(name, value, line["step"])
 
 
 def _tensorboard(run: Path, step: int) -> Any:

@@ -25,9 +25,7 @@ class Optimizers:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self.device = device
         self.settings = dict(recipe.optimizers())
-        self.parameters: dict[str, list[nn.Parameter]] = {
-            name: list(recipe.networks[name].parameters()) for name in self.settings
-        }
+        self.parameters = {name: list(recipe.networks[name].parameters()) for name in self.settings}
         # On the device, where a recorded update reads them.
         self.rates = {name: torch.tensor(own.lr, device=device) for name, own in self.settings.items()}
         self.by_network = {name: self._make(name) for name in self.settings}

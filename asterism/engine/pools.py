@@ -57,7 +57,9 @@ class Pools:
             if size:
                 slot, store, swap = (getattr(plan, f"{name}_{what}") for what in ("slot", "store", "swap"))
                 values = self.processes.gather(own, len(slot))
-                pool = self.pool(name, values)
+                if name not in self.kept:
+                    self.kept[name] = values.new_zeros(size, *values.shape[1:])
+                pool = self.kept[name]
                 passed = []
                 for i in range(len(values)):  # In order: a value may replace one of its own batch.
                     place, value = slot[i : i + 1], values[i : i + 1]
@@ -68,12 +70,6 @@ class Pools:
                 own = torch.cat(passed[start:stop])
             result[f"pooled_{name}"] = own
         return result
-
-    def pool(self, name: str, like: Tensor) -> Tensor:
-        """Return a pool [size, ...], made empty where it is not there yet."""
-        if name not in self.kept:
-            self.kept[name] = like.new_zeros(self.sizes[name], *like.shape[1:])
-        return self.kept[name]
 
     def load(self, kept: Mapping[str, Tensor], device: torch.device) -> None:
         """Take the pools of a checkpoint."""

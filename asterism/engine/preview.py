@@ -33,19 +33,11 @@ class Previews:
     references, which stand in a row of their own at the top; domains of which `sets` has too few take theirs from `more`.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        sets: list[PictureSet],
-        recipe: Recipe,
-        device: torch.device,
-        seed: int,
-        more: Sequence[PictureSet] = (),
-    ) -> None:
+    def __init__(self, run: Path, sets: list[PictureSet], recipe: Recipe, seed: int, more: Sequence[PictureSet]) -> None:
         self.folder = run / "previews"
-        self.folder.mkdir(parents=True, exist_ok=True)
         stored, labels, known = [], [], []
-        dtype = next(recipe.parameters()).dtype
+        weight = next(recipe.parameters())
+        device, dtype = weight.device, weight.dtype
         self.references: dict[str, Tensor] = {}
         per_set = -(-SOURCES // len(sets))
         aims = [recipe.space.index(name) for name in recipe.abilities.targets]
@@ -73,19 +65,15 @@ class Previews:
         labels = self.labels
         if recipe.abilities.judges:
             labels = torch.where(self.known > 0, labels, recipe.space.decide(recipe.classify(self.x)))
+        by_domain, shown = recipe.abilities.style or recipe.abilities.told == "domain", recipe.abilities.targets
         for index in range(recipe.space.num_datasets):
             dataset = torch.full((len(self.x),), index, device=self.x.device)
-            shown = {recipe.space.names[i] for i in recipe.space.domains(index)} & set(
-                recipe.abilities.targets or recipe.space.names
-            )
+            domains = [recipe.space.names[i] for i in recipe.space.domains(index)]
             for name, wanted in recipe.space.single_edits(labels, index):
+                if (by_domain and name not in domains) or (shown and name not in shown):
+                    continue
                 told = recipe.condition(whole_target(recipe.space, wanted, dataset), labels)
-                if not recipe.abilities.style:
-                    if name not in (shown if recipe.abilities.told == "domain" else recipe.abilities.targets or (name,)):
-                        continue
-                    columns.append(translate(recipe, self.x, told))
-                    names.append(name)
-                for words, s, top in self._styles(recipe, name, told) if recipe.abilities.style and name in shown else ():
+                for words, s, top in self._styles(recipe, name, told):
                     columns.append(translate(recipe, self.x, told, s))
                     tops.append(blank if top is None else top)
                     names.append(words)
@@ -95,8 +83,11 @@ class Previews:
         write(self.folder / f"step_{step:08d}.png", grid(rows.cpu()))
         write_json(self.folder / "targets.json", names)
 
-    def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    def _styles(self, recipe: Recipe, name: str, told: Tensor) -> Iterator[tuple[str, Tensor | None, Tensor | None]]:
         """Yield what a column is called, its styles [N, S] and its reference [1, C, H, W], for every style of a target."""
+        if not recipe.abilities.style:
+            yield name, None, None
+            return
         for number, z in enumerate(self.z, 1):
             yield f"{name}, noise {number}", recipe.draw_style(z.expand(len(told), -1), told), None
         for x in self.references.get(name, self.x[:0]):
@@ -110,31 +101,24 @@ class Samples:
     A recipe that is told labels shows a row for each; another one shows a square.
     """
 
-    def __init__(self, run: Path, recipe: Recipe, device: torch.device, seed: int) -> None:
-        self.folder = run / "previews"
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, run: Path, recipe: Recipe, seed: int) -> None:
+        self.folder, device = run / "previews", next(recipe.parameters()).device
         self.z = torch.randn(SAMPLES, recipe.abilities.latent, generator=torch.Generator().manual_seed(seed)).to(device)
-        self.told = latent_targets(recipe, device)
+        self.told = []  # What `generate` is told, [1, ...] each: every single label, or one target without labels.
+        space = recipe.space
+        for index in range(space.num_datasets if recipe.abilities.told != "none" else 0):
+            dataset = torch.full((1,), index, device=device)
+            for _, labels in space.single_edits(torch.zeros(1, space.num_labels, device=device), index):
+                self.told.append(recipe.condition(whole_target(space, labels, dataset)))
+        self.told = self.told or [torch.zeros(1, 0, device=device)]
 
     def draw(self, recipe: Recipe, step: int) -> None:
         """Write the preview of a step from the recipe's present weights."""
-        rows = []
-        for told in self.told:
-            count = SAMPLES if len(self.told) == 1 else ROW
-            rows.append(generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])))
+        count = SAMPLES if len(self.told) == 1 else ROW
+        rows = [generate(recipe, self.z[:count], told.expand(count, *told.shape[1:])) for told in self.told]
         pictures = torch.cat(rows).cpu()
         write(self.folder / f"step_{step:08d}.png", grid(pictures.unflatten(0, (-1, ROW))))
         write_json(self.folder / "targets.json", [])
-
-
-def latent_targets(recipe: Recipe, device: torch.device) -> list[Tensor]:
-    """Return what `generate` is told, [1, ...] each: every single label as a target, or one target without labels."""
-    space, targets = recipe.space, []
-    for index in range(space.num_datasets if recipe.abilities.told != "none" else 0):
-        dataset = torch.full((1,), index, device=device)
-        for _, labels in space.single_edits(torch.zeros(1, space.num_labels, device=device), index):
-            targets.append(recipe.condition(whole_target(space, labels, dataset)))
-    return targets or [torch.zeros(1, 0, device=device)]
 
 
 def _of_label(index: int, sets: Sequence[PictureSet], seed: int) -> Iterator[tuple[PictureSet, int]]:

@@ -105,7 +105,10 @@ def start(
     if prepared.state is not None:
         restore(trainer, prepared.state)
     if processes.first:
-        open_folder(prepared)
+        out.mkdir(parents=True, exist_ok=True)
+        if prepared.state is None:  # A start that reached no checkpoint left pictures of its own.
+            shutil.rmtree(out / "previews", ignore_errors=True)
+        write_json(out / "config.json", settings.to_json() | {"origin": prepared.origin})
         abilities = prepared.recipe.abilities
         if abilities.makes_pictures:
             trainer.previews = choose_previews(trainer, prepared.datasets, settings.train.seed)
@@ -175,8 +178,7 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         batch_size=settings.train.batch_size,
         seed=settings.train.seed,
         streams=recipe.streams,
-        rank=processes.rank,
-        world=processes.world,
+        rows=slice(*processes.rows(settings.train.batch_size)),
         device=machine.device if machine.device.type == "cuda" else None,
         on_broken=lambda path, reason: listener.say(f"left out: {path}: {reason}"),
     )
@@ -202,7 +204,6 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         machine=machine,
         processes=processes,
         identity=identity,
-        previews=None,
         info=info,
         listener=listener,
     )
@@ -226,14 +227,6 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.processes.wait()  # Until all have looked, since the first process is about to write it.
 
 
-def open_folder(prepared: Prepared) -> None:
-    """Make the run's folder and write its configuration."""
-    prepared.out.mkdir(parents=True, exist_ok=True)
-    if prepared.state is None:  # A start that reached no checkpoint left pictures of its own.
-        shutil.rmtree(prepared.out / "previews", ignore_errors=True)
-    write_json(prepared.out / "config.json", prepared.settings.to_json() | {"origin": prepared.origin})
-
-
 def build(settings: Settings, datasets: Datasets) -> Recipe:
     """Build the recipe for the data, with initial weights that are a function of the seed."""
     torch.manual_seed(settings.train.seed)
@@ -243,14 +236,14 @@ def build(settings: Settings, datasets: Datasets) -> Recipe:
 def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews | Samples:
     """Preview validation pictures, or training pictures where a dataset has no validation picture that can be decoded."""
     if not trainer.recipe.abilities.translates:
-        return Samples(trainer.run, trainer.recipe, trainer.machine.device, seed)
+        return Samples(trainer.run, trainer.recipe, seed)
     val, train = datasets.splits["val"], datasets.splits["train"]
     try:
         sets = val if all(map(len, val)) else train
-        return Previews(trainer.run, sets, trainer.recipe, trainer.machine.device, seed, more=train)
+        return Previews(trainer.run, sets, trainer.recipe, seed, more=train)
     except DataError:
         trainer.listener.say("previews show training pictures, since no validation picture can be decoded")
-        return Previews(trainer.run, train, trainer.recipe, trainer.machine.device, seed)
+        return Previews(trainer.run, train, trainer.recipe, seed, more=())
 
 
 def in_steps(config: TrainConfig, steps_per_epoch: int) -> TrainConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -146,13 +145,11 @@ class Steps:
     def differentiate(self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool) -> list[Terms]:
         """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too."""
         freeze_others(self.recipe, update.trains)
-        tables = [(update, 1)]
-        if update.lazy and lazy:
-            tables.append((replace(update, terms=update.lazy[0]), update.lazy[1]))
+        tables = [(update.terms or update.name, 1), *([update.lazy] if update.lazy and lazy else [])]
         result = []
-        for table, factor in tables:  # One after the other: the graph of one is gone before the next is built.
+        for name, factor in tables:  # One after the other: the graph of one is gone before the next is built.
             with self.machine.autocast():
-                terms = self.tables.terms(table, micro, progress)
+                terms = self.tables.call(f"{name}_terms", micro, progress, fixed=update.args, eager=update.eager)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
             loss.backward()
             result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from asterism.engine.best import Best, Evaluation
 from asterism.engine.distributed import Processes
 from asterism.engine.listener import Listener
 from asterism.engine.log import Log
+from asterism.engine.preview import Previews, Samples
 from asterism.engine.step import Drawn, Steps, phase_at
 from asterism.errors import AsterismError, ran_out
 from asterism.machine import Machine
@@ -37,13 +38,6 @@ class TrainingError(AsterismError, RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
 
 
-class Preview(Protocol):
-    """Draws the previews of a run."""
-
-    def draw(self, recipe: Recipe, step: int) -> None:
-        """Write the preview of a step, from the recipe's present weights."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How training ended: at which step, and by which signal if by one."""
@@ -56,12 +50,10 @@ class Trainer(Steps):
     """Trains a recipe: the loop around its steps, and what is kept of them.
 
     Args:
-        recipe: on the machine's device.
+        recipe, config, machine, processes: as for `Steps`.
         loader: batches by step.
-        config: resolved: steps and decay_steps hold, epochs are converted.
         run: the run's folder.
         identity: what checkpoints say about the run: settings, labels, picture, data fingerprint (JSON values).
-        previews: draws pictures; None draws none.
         info: what the model file says about the run.
         listener: told how training goes on.
     """
@@ -76,14 +68,13 @@ class Trainer(Steps):
         machine: Machine,
         processes: Processes,
         identity: dict[str, Any],
-        previews: Preview | None,
         info: dict[str, Any],
         listener: Listener,
     ) -> None:
         super().__init__(recipe, config, machine, processes)
         self.loader, self.run = loader, run
-        self.identity, self.previews, self.info = identity, previews, info
-        self.listener = listener
+        self.identity, self.info, self.listener = identity, info, listener
+        self.previews: Previews | Samples | None = None
         self.evaluation: Evaluation | None = None
         self.best = Best()
         self.exhausted, self.remark = False, ""

@@ -14,9 +14,6 @@ from asterism.errors import AsterismError
 ROUNDING = 1e-6
 """By which share of its range a number may lie outside: float32 cannot hold most ends of a range exactly."""
 
-CONFLICTS = (("Bald", "Bangs"), ("Receding_Hairline", "Bangs"), ("Straight_Hair", "Wavy_Hair"))
-"""Of CelebA's attributes, in STGAN's published test (arXiv:1904.09709)."""
-
 _WORDS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False, "-1": False}
 
 
@@ -112,26 +109,3 @@ class LabelGroup:
         sets, conflicts = (tuple(map(tuple, held.get(key, ()))) for key in ("exclusive", "conflicts"))
         ends = held.get("low", 0.0), held.get("high", 1.0)
         return cls(held["dataset"], tuple(held["labels"]), held["kind"], sets, *ends, conflicts)
-
-
-def groups_from_text(text: str, dataset: str) -> list[LabelGroup]:
-    """Read label groups from words: `A,B,C` (binary, of `dataset`) or `celeba:binary:A,B;rafd:one_of:C,D`.
-
-    Hair colours as CelebA names them (Black_, Blond_, Brown_, Gray_Hair) form an exclusive sub-group, and no hair goes with
-    bangs: the rules that the published tests use.
-
-    Raises:
-        LabelError: a part that has neither form.
-    """
-    groups = []
-    for part in text.split(";"):
-        pieces = part.split(":")
-        name, kind, listed = pieces if len(pieces) == 3 else (dataset, "binary", part)
-        labels = tuple(label.strip() for label in listed.split(",") if label.strip())
-        if len(pieces) not in (1, 3) or not labels:
-            raise LabelError(f"cannot read {part!r}: expected A,B,C or dataset:binary:A,B or dataset:one_of:C,D")
-        hair = tuple(label for label in labels if label in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"))
-        exclusive = (hair,) if kind == "binary" and len(hair) > 1 else ()
-        conflicts = tuple(names for names in CONFLICTS if kind == "binary" and set(names) <= set(labels))
-        groups.append(LabelGroup(name.strip(), labels, kind.strip(), exclusive, conflicts=conflicts))  # type: ignore[arg-type]
-    return groups

@@ -19,16 +19,19 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from asterism.labels.group import LabelError, LabelGroup, groups_from_text
+from asterism.labels.group import LabelError, LabelGroup
 
 TOLERANCE = 0.1
 """By how much of its range a number may differ from the wanted one and still agree with it."""
+
+CONFLICTS = (("Bald", "Bangs"), ("Receding_Hairline", "Bangs"), ("Straight_Hair", "Wavy_Hair"))
+"""Of CelebA's attributes, in STGAN's published test (arXiv:1904.09709)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,22 @@ class LabelSpace:
 
     Groups of one dataset must follow one another. A label's public name is its own, or `dataset:label` where two
     datasets share it.
+
+    Attributes:
+        groups: all of them, in order.
+        spans: where each group stands among the L labels.
+        names: the public names of the L labels.
+        num_labels: L, which is also the number of class logits.
+        datasets: their names.
+        dataset_of: which dataset each label is of.
+        num_datasets: M.
+        code_size: length of the code: L, plus M when there is more than one dataset (one dataset needs no mask).
+        numbers: the indices of the labels that are numbers.
+        ranges: the lowest and highest value of each label: the ends of a number's range, else 0 and 1.
+        tolerance: by how much two values of each label may differ and still agree: 0, or a tenth of a number's range.
+        alternatives: sets of label indices of which exactly one holds: one_of groups and exclusive sub-groups, in order.
+        conflicts: sets of label indices of which a target sets one at most, in order.
+        domain_names: the domains of all datasets, in order: each dataset's first set of alternatives.
     """
 
     def __init__(self, groups: Iterable[LabelGroup]) -> None:
@@ -71,79 +90,35 @@ class LabelSpace:
             raise LabelError(f"label {twice[1]!r} stands twice in dataset {twice[0]!r}")
         self._index = {f"{d}:{label}": i for i, (d, label) in enumerate(pairs)} | {n: i for i, n in enumerate(self.names)}
         self.dataset_of = tuple(self.datasets.index(d) for d, _ in pairs)
+        self.num_labels, self.num_datasets = len(self.names), len(self.datasets)
+        self.code_size = self.num_labels + (self.num_datasets if self.num_datasets > 1 else 0)
+        ends = [*accumulate((len(group.labels) for group in self.groups), initial=0)]
+        self.spans = tuple(map(slice, ends, ends[1:]))
         self._group_of = tuple(group for group in self.groups for _ in group.labels)
         self._numbers = [pair for pair in zip(self.groups, self.spans, strict=True) if pair[0].kind == "number"]
+        self.numbers = tuple(i for i, group in enumerate(self._group_of) if group.kind == "number")
+        self.ranges = tuple((group.low, group.high) for group in self._group_of)
+        self.tolerance = tuple(TOLERANCE * (g.high - g.low) if g.kind == "number" else 0.0 for g in self._group_of)
+        self.alternatives = self._places([(g.labels,) if g.kind == "one_of" else g.exclusive for g in self.groups])
+        self.conflicts = self._places([group.conflicts for group in self.groups])
+        self.domain_names = tuple(self.names[i] for dataset in range(self.num_datasets) for i in self.domains(dataset))
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
-    @property
-    def num_labels(self) -> int:
-        """L: the number of labels, which is also the number of class logits."""
-        return len(self.names)
-
-    @property
-    def num_datasets(self) -> int:
-        """M: the number of datasets."""
-        return len(self.datasets)
-
-    @property
-    def code_size(self) -> int:
-        """Length of the code: L, plus M when there is more than one dataset (one dataset needs no mask)."""
-        return self.num_labels + (self.num_datasets if self.num_datasets > 1 else 0)
-
-    @cached_property
-    def spans(self) -> tuple[slice, ...]:
-        """Where each group stands among the L labels."""
-        spans, start = [], 0
-        for group in self.groups:
-            spans.append(slice(start, start + len(group.labels)))
-            start += len(group.labels)
-        return tuple(spans)
+    def _places(self, sets: Sequence[Iterable[Sequence[str]]]) -> tuple[tuple[int, ...], ...]:
+        """Return the label indices of each group's sets of labels."""
+        grouped = zip(self.groups, self.spans, sets, strict=True)
+        return tuple(tuple(s.start + g.labels.index(name) for name in names) for g, s, held in grouped for names in held)
 
     def dataset_span(self, dataset: int) -> slice:
         """Where the labels of one dataset stand among the L labels."""
         mine = [s for g, s in zip(self.groups, self.spans, strict=True) if g.dataset == self.datasets[dataset]]
         return slice(mine[0].start, mine[-1].stop)
 
-    @cached_property
-    def numbers(self) -> tuple[int, ...]:
-        """The indices of the labels that are numbers."""
-        return tuple(i for _, span in self._numbers for i in range(span.start, span.stop))
-
-    @cached_property
-    def ranges(self) -> tuple[tuple[float, float], ...]:
-        """The lowest and highest value of each label: the ends of a number's range, else 0 and 1."""
-        return tuple((group.low, group.high) for group in self._group_of)
-
-    @cached_property
-    def tolerance(self) -> tuple[float, ...]:
-        """By how much two values of each label may differ and still agree: 0, or a tenth of a number's range."""
-        return tuple(TOLERANCE * (g.high - g.low) if g.kind == "number" else 0.0 for g in self._group_of)
-
-    @cached_property
-    def alternatives(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of label indices of which exactly one holds: one_of groups and exclusive sub-groups, in order."""
-        sets = []
-        for group, span in zip(self.groups, self.spans, strict=True):
-            choices = [group.labels] if group.kind == "one_of" else group.exclusive
-            sets += [tuple(span.start + group.labels.index(name) for name in names) for names in choices]
-        return tuple(sets)
-
-    @cached_property
-    def conflicts(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of label indices of which a target sets one at most, in order."""
-        pairs = zip(self.groups, self.spans, strict=True)
-        return tuple(tuple(s.start + g.labels.index(name) for name in names) for g, s in pairs for names in g.conflicts)
-
     def domains(self, dataset: int) -> tuple[int, ...]:
         """The labels of a dataset that recipes with styles take for its domains: its first set of alternatives, if any."""
         span = self.dataset_span(dataset)
         return next((choice for choice in self.alternatives if span.start <= choice[0] < span.stop), ())
-
-    @cached_property
-    def domain_names(self) -> tuple[str, ...]:
-        """The domains of all datasets, in order: each dataset's first set of alternatives."""
-        return tuple(self.names[i] for dataset in range(self.num_datasets) for i in self.domains(dataset))
 
     def domain(self, labels: Tensor) -> Tensor:
         """Return the domain of each sample, int64 [N], as an index into `domain_names`, from labels [N, L]."""
@@ -185,15 +160,11 @@ class LabelSpace:
         ranges = [(g.low, g.high - g.low) for g in self.groups]
         return torch.cat([(part - low) / width for part, (low, width) in zip(parts, ranges, strict=True)], -1)
 
-    def _from_shares(self, shares: Tensor) -> Tensor:
-        """Return labels [..., L] from `shares`, numbers clamped to their range."""
-        if not self._numbers:
-            return shares
-        parts = [shares[..., span] for span in self.spans]
-        for place, group in enumerate(self.groups):
-            if group.kind == "number":
-                parts[place] = (group.low + parts[place] * (group.high - group.low)).clamp(group.low, group.high)
-        return torch.cat(parts, -1)
+    def _set_numbers(self, labels: Tensor, shares: Tensor) -> None:
+        """Set the numbers of labels [N, L], in place, from their shares [N, L], clamped to their range."""
+        for group, span in self._numbers:
+            share = shares[:, span].to(labels)
+            labels[:, span] = (group.low + share * (group.high - group.low)).clamp(group.low, group.high)
 
     def named(self, labels: Tensor, dataset: int | None = None) -> dict[str, float]:
         """Return labels [L] by name, of one dataset or of all: True, False or a number, as targets take them."""
@@ -210,9 +181,8 @@ class LabelSpace:
         for choice in self.alternatives:
             best = logits[:, list(choice)].argmax(1)
             labels[:, list(choice)] = torch.nn.functional.one_hot(best, len(choice)).to(labels)
-        for _, span in self._numbers:
-            labels[:, span] = logits[:, span]
-        return self._from_shares(labels)
+        self._set_numbers(labels, logits)
+        return labels
 
     # -- comparing -------------------------------------------------------------------------------------------------
 
@@ -307,9 +277,7 @@ class LabelSpace:
         count = len(dataset)
         drawn = torch.rand(count, self.num_labels, generator=rng)
         labels = (drawn < 0.5).float()
-        for _, span in self._numbers:
-            labels[:, span] = drawn[:, span]
-        labels = self._from_shares(labels)
+        self._set_numbers(labels, drawn)
         for choice in self.alternatives:
             picked = torch.randint(len(choice), (count,), generator=rng)
             labels[:, list(choice)] = torch.nn.functional.one_hot(picked, len(choice)).float()
@@ -330,12 +298,26 @@ class LabelSpace:
 
     @classmethod
     def from_text(cls, text: str, dataset: str = "data") -> LabelSpace:
-        """Read a label space from words: `A,B,C` (binary) or `celeba:binary:A,B;rafd:one_of:C,D`.
+        """Read a label space from words: `A,B,C` (binary, of `dataset`) or `celeba:binary:A,B;rafd:one_of:C,D`.
+
+        Hair colours as CelebA names them (Black_, Blond_, Brown_, Gray_Hair) form an exclusive sub-group, and no hair goes
+        with bangs: the rules that the published tests use.
 
         Raises:
             LabelError: a part that has neither form.
         """
-        return cls(groups_from_text(text, dataset))
+        groups = []
+        for part in text.split(";"):
+            pieces = part.split(":")
+            name, kind, listed = pieces if len(pieces) == 3 else (dataset, "binary", part)
+            labels = tuple(label.strip() for label in listed.split(",") if label.strip())
+            if len(pieces) not in (1, 3) or not labels:
+                raise LabelError(f"cannot read {part!r}: expected A,B,C or dataset:binary:A,B or dataset:one_of:C,D")
+            hair = tuple(label for label in labels if label in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"))
+            exclusive = (hair,) if kind == "binary" and len(hair) > 1 else ()
+            conflicts = tuple(names for names in CONFLICTS if kind == "binary" and set(names) <= set(labels))
+            groups.append(LabelGroup(name.strip(), labels, kind.strip(), exclusive, conflicts=conflicts))  # type: ignore[arg-type]
+        return cls(groups)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelSpace) and self.groups == other.groups

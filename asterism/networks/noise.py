@@ -20,8 +20,7 @@ def noisy(x: Tensor, seed: Tensor | None, deviation: float) -> Tensor:
 def hashed(seed: Tensor, stream: int, count: int) -> Tensor:
     """Return numbers in (0, 1), float32 [N, count], as good as uniform, by hashing seed, stream and place.
 
-    A function of the sample's own seed, int64 [N]: so a pass is one of the weights and the batch, and no larger tensor is
-    drawn on the CPU. The mixing is SplitMix64's (Steele, Lea and Flood 2014), in whole numbers that wrap.
+    Seeds are int64 [N]. The mixing is SplitMix64's (Steele, Lea and Flood 2014), in whole numbers that wrap.
     """
     place = torch.arange(count, device=seed.device) * 4 + stream
     z = seed[:, None] * -0x61C8864680B583EB + place * 0x2545F4914F6CDD1D

@@ -35,11 +35,10 @@ class ResNet18(nn.Module):
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Return what the four stages make of pictures [N, C, H, W]: [N, width 2^l, H / 2^(l + 1), W / 2^(l + 1)]."""
-        x, found, blocks = self.stem(x), [], list(self.blocks)
-        for first, second in zip(blocks[::2], blocks[1::2], strict=True):
-            x = second(first(x))
-            found.append(x)
-        return found
+        found = [self.stem(x)]
+        for block in self.blocks:
+            found.append(block(found[-1]))
+        return found[2::2]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return raw logits [N, outputs]."""

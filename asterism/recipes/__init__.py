@@ -46,9 +46,6 @@ JUDGES = {
 }
 """Recipes that evaluation trains for itself."""
 
-ENTRY_POINTS = "asterism.recipes"
-"""The group in which packages declare recipes."""
-
 VARIABLE = "ASTERISM_RECIPES"
 """Names the environment variable that holds paths of recipe files, separated by `os.pathsep`."""
 
@@ -80,7 +77,12 @@ def recipe_class(name: str, trained_from: str | None = None) -> Any:
     elif name in _added:
         kind = _added[name][0]
     elif name in (points := installed()):
-        kind = _imported(points[name])
+        try:
+            loaded = points[name].load()
+        except Exception as error:
+            where = f"recipe {name!r} of {origin(name)}"
+            raise ConfigError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+        kind = _checked(loaded)
         _added[name] = kind, origin(name) or name
     elif trained_from is None:
         raise ConfigError(f"no recipe {name!r}: {closest(name, names())}; a recipe of your own is named by its file, FILE.py")
@@ -161,7 +163,7 @@ def installed() -> dict[str, EntryPoint]:
     """Return the recipes that installed packages declare, by name, without importing them."""
     from importlib.metadata import entry_points  # Slow to import.
 
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in RECIPES | JUDGES}
+    return {point.name: point for point in entry_points(group="asterism.recipes") if point.name not in RECIPES | JUDGES}
 
 
 def _in_environment() -> dict[str, str]:
@@ -169,17 +171,6 @@ def _in_environment() -> dict[str, str]:
     between = re.escape(os.pathsep) + rf"(?!\w+(?:{re.escape(os.pathsep)}|$))"  # A colon may also precede a class.
     paths = [path for path in re.split(between, os.environ.get(VARIABLE, "")) if path]
     return {Path(path.partition(".py:")[0]).name.removesuffix(".py"): path for path in reversed(paths)}
-
-
-def _imported(point: EntryPoint) -> Any:
-    """Return the class of a package's entry point."""
-    try:
-        kind = point.load()
-    except Exception as error:
-        raise ConfigError(
-            f"recipe {point.name!r} of {origin(point.name)} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    return _checked(kind)
 
 
 def _in_file(path: Path, wanted: str | None, module_name: str) -> Any:

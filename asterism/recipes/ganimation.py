@@ -29,11 +29,12 @@ from asterism.config import option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
+from asterism.machine import at_least_float32
 from asterism.networks.cyclegan import initialize
 from asterism.networks.ganimation import Generator
 from asterism.networks.stargan import Discriminator, check_size
 from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake
-from asterism.objectives.distances import l1, numbers, total_variation
+from asterism.objectives.distances import l1
 from asterism.objectives.penalties import gradient_penalty
 from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Terms, Update
 
@@ -200,3 +201,23 @@ class GANimation(Recipe):
         """The generator's first convolution reads the code; the discriminator's second head reads the numbers."""
         code = self.slots_along("generator.main.0.weight", 1, self.picture.channels, masked=True)
         return code + self.slots_along("discriminator.conv2.weight", 0)
+
+
+def numbers(read: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
+    """Mean squared error of the known numbers of a sample: mean_l (D_l(x) - c_l)^2. Section 4.2.
+
+    Args:
+        read, known: [N, L].
+        wanted: [N, L or more], of which the first L count; shares of their range.
+
+    Returns:
+        [N], at least float32, >= 0; 0 where nothing is known.
+    """
+    error = at_least_float32(read) - wanted[:, : read.shape[1]]
+    return (error.square() * known).sum(1) / known.sum(1).clamp(1)
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Sum over a sample [N, C, H, W] of the absolute differences of neighbouring pixels, [N]. As published."""
+    x = at_least_float32(x)
+    return x.diff(dim=2).abs().flatten(1).sum(1) + x.diff(dim=3).abs().flatten(1).sum(1)

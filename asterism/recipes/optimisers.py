@@ -2,59 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Adam (arXiv:1412.6980).
+class Optimiser:
+    """What all of them have.
 
     Args:
         lr: learning rate.
-        betas: decays of the first and second moments.
         weight_decay: L2 decay, added to the gradient.
-        eps: added to the root of the second moment.
         clip: the network's gradient is scaled down to this norm; none: it is not.
     """
 
     lr: float
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    clip: float | None = None
+
+
+@dataclass(frozen=True)
+class Adam(Optimiser):
+    """Adam (arXiv:1412.6980).
+
+    Args:
+        betas: decays of the first and second moments.
+        eps: added to the root of the second moment.
+    """
+
     betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
     eps: float = 1e-8
-    clip: float | None = None
 
 
 @dataclass(frozen=True)
-class RMSprop:
-    """RMSprop, uncentred (Tieleman and Hinton 2012).
+class RMSprop(Optimiser):
+    """RMSprop, uncentred (Tieleman and Hinton 2012); `alpha` is the decay of the mean square, `eps` as for Adam."""
 
-    Args:
-        lr: learning rate.
-        alpha: decay of the mean square.
-        weight_decay, eps, clip: as for Adam.
-    """
-
-    lr: float
     alpha: float = 0.99
-    weight_decay: float = 0.0
     eps: float = 1e-8
-    clip: float | None = None
 
 
 @dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent with momentum.
+class SGD(Optimiser):
+    """Stochastic gradient descent; `momentum` is the share of the last step that is kept."""
 
-    Args:
-        lr: learning rate.
-        momentum: share of the last step that is kept.
-        weight_decay, clip: as for Adam.
-    """
-
-    lr: float
     momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip: float | None = None
-
-
-Optimiser = Adam | RMSprop | SGD

@@ -49,10 +49,10 @@ class Settings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
         """Rebuild settings from `to_json`'s values."""
-        recipe = recipe_class(values["name"], values.get("recipe_from"))
-        config = build(recipe.config_type, values["recipe"], where="recipe.")
-        data = build(DataConfig, values["data"], where="data.")
-        return cls(values["name"], values["preset"], config, data, build(TrainConfig, values["train"], where="train."))
+        kind = recipe_class(values["name"], values.get("recipe_from")).config_type
+        sections = {"recipe": kind, "data": DataConfig, "train": TrainConfig}
+        built = {key: build(section, values[key], where=f"{key}.") for key, section in sections.items()}
+        return cls(values["name"], values["preset"], **built)
 
     @classmethod
     def of_run(cls, run: Path, data: Sequence[str] | None = None) -> Settings:
@@ -83,7 +83,5 @@ class Settings:
         before, now = (values.get("recipe_from", name) for name, values in zip(names, (old, new), strict=True))
         if names[0] != names[1] or before.rpartition(":")[2] != now.rpartition(":")[2]:
             return [f"recipe: {before} -> {now}"]
-        changes = []
-        for key, config in (("recipe", self.recipe), ("data", self.data), ("train", self.train)):
-            changes += differences(old[key], new[key], type(config), key)
-        return changes
+        sections = {"recipe": self.recipe, "data": self.data, "train": self.train}
+        return [text for key, own in sections.items() for text in differences(old[key], new[key], type(own), key)]

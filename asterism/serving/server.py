@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import secrets
@@ -110,7 +111,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         await super().startup(sockets)
-        malloc.settle()
+        gc.collect()  # What was made until now stays: every later search for garbage leaves it out.
+        gc.freeze()
         for bound in sockets or ():
             host, port = bound.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -7,6 +7,7 @@ and encoding run in a few threads, the networks in the device's own.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -188,7 +189,7 @@ class Service:
             await asyncio.sleep(RETURN_EVERY)
             if self._made:
                 self._made = False
-                await asyncio.get_running_loop().run_in_executor(self._pool, malloc.collect)
+                await asyncio.get_running_loop().run_in_executor(self._pool, _let_go)
 
     async def drained(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Take nothing more, and wait until everything that was accepted is answered, or until somebody cannot wait."""
@@ -203,3 +204,9 @@ class Service:
             self._tidying.cancel()
         self._worker.close()
         self._pool.shutdown(wait=True)
+
+
+def _let_go() -> None:
+    """Let go of what only refers to itself, such as pictures of finished requests, and return unused pages to the system."""
+    gc.collect()
+    malloc.give_back()

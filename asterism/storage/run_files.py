@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,9 @@ def read_model(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="numpy") as opened:
             model = {key: json.loads(text) for key, text in (opened.metadata() or {}).items()}
-            counts: dict[str, int] = {}
+            counts = Counter[str]()
             for key in opened.keys():
-                network = key.partition(".")[0]
-                counts[network] = counts.get(network, 0) + math.prod(opened.get_slice(key).get_shape())
+                counts[key.partition(".")[0]] += math.prod(opened.get_slice(key).get_shape())
     except (OSError, ValueError, SafetensorError):
         return {}
     return {**model, "parameters": counts, "bytes": file.stat().st_size} if "recipe" in model else {}

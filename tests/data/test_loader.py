@@ -27,6 +27,7 @@ from asterism.data.pictures import read, write
 from asterism.data.reading import load_rows
 from asterism.data.sampling import Sampler, Stream, StreamSampler, balanced_weights
 from asterism.data.transforms import zoom
+from asterism.engine.distributed import Processes
 
 Step = list[tuple[Batch, Tensor]]
 
@@ -51,7 +52,8 @@ def loader_of(
         reports.append((path, reason))
 
     train = data.splits["train"]
-    return Loader(train, data.picture, config, batch_size=batch_size, seed=seed, rank=rank, world=world, on_broken=told), data
+    rows = slice(*Processes(rank, world).rows(batch_size))
+    return Loader(train, data.picture, config, batch_size=batch_size, seed=seed, rows=rows, on_broken=told), data
 
 
 def take(loader: Loader, count: int, first: int = 0) -> list[Step]:

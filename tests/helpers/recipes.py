@@ -144,7 +144,6 @@ def trainer_of(recipe, **settings) -> Trainer:
         machine=Machine.choose("cpu", precision),
         processes=Processes(),
         identity={},
-        previews=None,
         listener=Silent(),
         info={},
     )

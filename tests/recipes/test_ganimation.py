@@ -8,7 +8,7 @@ import torch
 from asterism.data.batch import Batch
 from asterism.engine.step import step_generator
 from asterism.labels import LabelGroup, LabelSpace
-from asterism.objectives.distances import numbers, total_variation
+from asterism.recipes.ganimation import numbers, total_variation
 from tests.helpers.recipes import COUNT, SPACES, batch_of, tiny, trainer_of, whole_batch
 
 UNITS = LabelSpace([LabelGroup("faces", ("AU06", "AU12"), "number", low=0, high=5)])
