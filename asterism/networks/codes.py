@@ -50,7 +50,7 @@ class Code:
         return (torch.arange(self.values, device=z.device) == own.argmax(1, keepdim=True)).to(z.dtype)
 
     def write(self, z: Tensor, value: float) -> Tensor:
-        """Return latents [N, Z] that say `value`; of a category by exchanging two numbers, so that they stay standard normal."""
+        """Return latents [N, Z] that say `value`: a category by exchanging two numbers, so that z stays standard normal."""
         z = z.clone()
         if self.values:
             place = self.at + int(value)

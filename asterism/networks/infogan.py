@@ -1,8 +1,8 @@
 """The networks of InfoGAN (arXiv:1606.03657), with the kernels and widths of its PyTorch descendant.
 
-`plain` ones are those for SVHN's 32 px; other sides are powers of two, with as many doublings as they need, and widths that go on
-doubling towards the smallest map. `full` ones are those for MNIST's 28 px: a full layer at the inner end of each network, and
-pictures as values from 0 to 1.
+`plain` ones are those for SVHN's 32 px; other sides are powers of two, with as many doublings as they need, and widths that
+go on doubling towards the smallest map. `full` ones are those for MNIST's 28 px: a full layer at the inner end of each network,
+and pictures as values from 0 to 1.
 
 Shapes: N batch, C picture channels, S side of the pictures, Z length of what the generator takes, D channels of what the
 discriminator sees in a picture, k side of its map: 4, or 1 of full networks; q outputs of the recogniser.
@@ -135,6 +135,4 @@ def check_size(size: tuple[int, int], *, full: bool) -> None:
 
 
 def _doublings(widths: Sequence[int]) -> list[nn.ConvTranspose2d]:
-    return [
-        nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False) for wide, narrow in zip(widths[:-1], widths[1:], strict=True)
-    ]
+    return [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False) for wide, narrow in zip(widths[:-1], widths[1:], strict=True)]

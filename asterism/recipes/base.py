@@ -49,7 +49,7 @@ class Abilities:
             that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
         slides: a strength slides the code from the picture's own labels to the target's, and on.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
-        codes: parts at the end of a latent, one after another, which have names; it has `recognise`, which reads them from pictures.
+        codes: parts of a latent with names, one after another at its end; it has `recognise`, which reads them from pictures.
         style: S, the length of the styles s that `translate` takes; they come from `draw_style` and `mean_style`.
         reads_style: styles come from `read_style` too, from pictures; else they are noise, which no picture shows.
         targets: the only domains that it translates to, by name; empty: all.
@@ -349,7 +349,7 @@ class Recipe(nn.Module):
         raise NotImplementedError
 
     def recognise(self, x: Tensor) -> Tensor:
-        """Return what is read of each code, in order, from pictures [N, C, H, W]: logits of a category's values, or a number."""
+        """Return what pictures [N, C, H, W] say of each code, in order: logits of a category's values, or a number."""
         raise NotImplementedError
 
     def classify(self, x: Tensor) -> Tensor:

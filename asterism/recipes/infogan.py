@@ -1,19 +1,19 @@
 """InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets (arXiv:1606.03657).
 
 A generator makes pictures of noise and of codes: categories, and numbers in [-1, 1]. A recogniser reads the codes back from the
-pictures, by what the discriminator sees in them, and generator and recogniser together make the codes easy to read. So codes come
-to stand for what differs most between pictures, without a label.
+pictures, by what the discriminator sees in them, and all learn to make the codes easy to read. So codes come to stand for what
+differs most between pictures, without a label.
 
 Shapes: x [N, C, S, S] in [-1, 1]; z [N, Z] what the generator takes, noise, then codes: categories one-hot, numbers uniform in
-[-1, 1]; q [N, n + m] what the recogniser reads: of each code in order the logits of a category, or the mean of a number, n in all;
-then the logarithm of the variance of each of the m numbers; logits [N].
+[-1, 1]; q [N, n + m] what the recogniser reads: of each code in order the logits of a category, or the mean of a number, n in
+all, then the logarithm of the variance of each of the m numbers; logits [N].
 
-Sources differ. The paper takes the information into both updates, and so do its authors' code and our default; the PyTorch
-descendant, which `published` follows, takes it into the generator's update alone, where it trains generator and recogniser. As in
-the descendant, the recogniser tells the variance of a number too (the authors' code fixes it to 1), both updates see the same
-fakes, and noise is normal (the authors': uniform). Running statistics of batch norms move only when their network trains, and a
-trained model generates with them. In `plain` networks pictures lie in [-1, 1], as the generator makes them; the descendant's lie
-in [0, 1].
+Sources differ. The paper takes the information into both updates, and so do its authors' code and our default. The PyTorch
+descendant, which `published` and `svhn` follow, takes it into the generator's update alone, which then trains the recogniser.
+As in the descendant, the recogniser tells the variance of a number too (the authors' code fixes it to 1), both updates see the
+same fakes, and noise is normal (the authors': uniform). Running statistics of batch norms move only when their network trains,
+and a trained model generates with them. With `plain` networks pictures are in [-1, 1], as the generator makes them; the
+descendant's real ones are in [0, 1].
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ class InfoGAN(Recipe):
     def _information(self, seen: Tensor, z: Tensor) -> Terms:
         """-log Q(c | x) of categories and of numbers; and, only to be watched, the bound of Eq. (4) in nats.
 
-        L_I = E log Q(c | x) + H(c) is at most the mutual information of codes and pictures. H is ln K of a category of K values, ln 2
-        of a number in [-1, 1].
+        L_I = E log Q(c | x) + H(c) is at most the mutual information of codes and pictures. H is ln K of a category of K
+        values, ln 2 of a number in [-1, 1].
         """
         q, noise, codes = at_least_float32(self.recogniser(seen)), self.config.noise_dim, self.abilities.codes
         log_variance = iter(q[:, codes[-1].end - noise :].unbind(1))

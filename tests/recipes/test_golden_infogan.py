@@ -72,9 +72,7 @@ def case(request):
     seen_widths = [width[key] for key in seen]
     recipe.generator = Generator(channels, size, total, [width[key] for key in made], full=full)
     recipe.discriminator = Discriminator(channels, size, seen_widths, full=full)
-    recipe.recogniser = Recogniser(
-        seen_widths[-1], 1 if full else 4, total - noise + numbers, width["128"]
-    )
+    recipe.recogniser = Recogniser(seen_widths[-1], 1 if full else 4, total - noise + numbers, width["128"])
     held = torch.load(GOLDEN / f"{request.param}_model.ckpt", weights_only=True)
     weights: dict[str, dict[str, Tensor]] = {}
     for part, network in OURS.items():
