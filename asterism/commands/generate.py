@@ -25,8 +25,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="target for recipes that are told labels: Blond_Hair; repeatable",
     )
+    parser.add_argument(
+        "--code",
+        action="append",
+        default=[],
+        metavar="CODES",
+        help="values of codes, for recipes that have them: digit=3,tilt=0.5; repeatable",
+    )
+    parser.add_argument("--traverse", metavar="CODE", help="every value of this code; on a sheet a row for each seed")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for one file per picture: seed7.png")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="one PNG with all pictures, in a square")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="one PNG with all pictures")
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -49,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         seeds,
         args.out,
         to=args.to,
+        codes=args.code,
+        traverse=args.traverse,
         sheet=args.sheet,
         format=args.format,
         batch_size=args.batch_size,

@@ -17,6 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe a model."""
     from asterism.inference.card import described
+    from asterism.inference.codes import values_of
     from asterism.recipes.model import load_model
     from asterism.runs.scores import metric_title, read_scores
     from asterism.storage.model_file import find_model
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     can = model.recipe.abilities
     for group in model.space.groups if can.told != "none" or can.translates or can.judges else ():  # Else it knows none.
         lines.append(("labels", f"{group.dataset}: {described(group)}"))
+    lines += [("code", f"{code.name}: {values_of(code)}") for code in can.codes]
     for key, value in model.info.items():
         if key == "data":
             value = [f"{held['name']} ({held['pictures']:,} pictures)" for held in value]

@@ -24,6 +24,7 @@ from asterism.evaluation.baselines import Constant, Means, Nearest
 from asterism.evaluation.cache import digest_of, digest_of_weights
 from asterism.evaluation.candidates import Copy, Generator, Real, untrained
 from asterism.evaluation.checkpoints import chosen
+from asterism.evaluation.codes import MEANING, TOLD, told_by_codes
 from asterism.evaluation.extractors import CLASSIFIER, Extractor, extractor, of_classifier, perceptual
 from asterism.evaluation.judge import JudgeClassifier, accuracy, trained_judge, verdict
 from asterism.evaluation.measures import FeatureSet, MeasureContext
@@ -189,6 +190,9 @@ def one(
     results = record.pop("results")
     record["cases"] = draw(run, key(record), floor.bench(settled), generator, results)
     record["notes"] += [f"order: {sentence}" for sentence in broken_orders(record)]
+    if protocol.generates and (told := told_by_codes(recipe, floor.machine, floor.sets, floor.space, floor.batch)):
+        record["matrices"][TOLD] = told
+        record["notes"].append(MEANING)
     record["seconds"] = round(time.perf_counter() - began, 1)
     keep(run, record)
     return record

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asterism.evaluation.codes import TOLD
 from asterism.evaluation.summary import ALL, over_all
 from asterism.runs.scores import metric_title
 from asterism.wording import quantity
@@ -46,6 +47,11 @@ def show(record: dict[str, Any], console: Console) -> None:
             cells = (quantity(row["values"].get(m), record["metrics"][m]["unit"]) for m in named)
             table.add_row(Text(row["name"]), f"{row['pictures']:,}", *cells)
     if record["targets"]:
+        console.print(table)
+    if told := record["matrices"].get(TOLD):
+        table = _table(TOLD, *told["columns"])
+        for name, values in zip(told["rows"], told["values"], strict=True):
+            table.add_row(Text(name), *(quantity(value, "share") for value in values))
         console.print(table)
     lines, judge = list[str](), record["classifier"]
     if judge:

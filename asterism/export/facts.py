@@ -64,6 +64,8 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
         facts["domains"] = [None if name in model.unreachable else name for name in space.domain_names]
     elif can.told == "code":
         facts["code"] = code_names(space)
+    if can.codes and "latent" in graph.inputs:
+        facts["codes"] = [asdict(code) for code in can.codes]
     if can.style:
         with torch.no_grad():
             told = torch.arange(len(space.domain_names), device=next(recipe.parameters()).device)

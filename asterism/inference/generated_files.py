@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.pictures import FAST, write
+from asterism.inference.codes import Chosen, chosen_codes, in_words, traversed
 from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
 from asterism.inference.generator import chosen_seeds, pictures, told_of
 from asterism.inference.images import to_array
@@ -27,6 +29,8 @@ def generate_files(
     out: str | os.PathLike[str] | None = None,
     *,
     to: Sequence[str | Mapping[str, Any]] = (),
+    codes: Sequence[str | Mapping[str, float]] = (),
+    traverse: str | None = None,
     sheet: str | os.PathLike[str] | None = None,
     format: str | None = None,
     batch_size: int = 16,
@@ -35,10 +39,13 @@ def generate_files(
     """Write the pictures of seeds into a folder, onto a sheet, or both.
 
     Args:
-        seeds: one picture each, and with several targets one for each target.
-        out: folder of the files `seed7.png`, with targets `seed7__<target>.png`.
+        seeds: one picture each, and with several targets, choices of codes or values of a code one for each.
+        out: folder of the files `seed7.png`, with targets and codes `seed7__<target>__<codes>.png`.
         to: the targets, as for `generate`.
-        sheet: a PNG of all the pictures: a square, or with several targets a row for each.
+        codes: choices of codes, each as for `generate`.
+        traverse: a code's name: pictures are made with each of its values.
+        sheet: a PNG of all the pictures: a square, with several targets or choices a row for each, or of a code that is
+            traversed a row for each seed and a column for each value.
         format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
         batch_size: pictures at once.
         overwrite: replace files that are there.
@@ -52,40 +59,69 @@ def generate_files(
             "give an output: --out DIR for one file per picture, or --sheet FILE.png for one PNG with all of them"
         )
     seeds, picture = chosen_seeds(None, seeds), translator.model.picture
-    targets = [told_of(translator, target) for target in to] or [told_of(translator, None)]
-    endings = [f"__{translator.parse(target)[0].name}" for target in to] or [""]
+    variants = _variants(translator, to, codes, traverse)
     files: list[list[Path]] = []
     if out is not None:
         suffix = suffix_for(picture, format)
-        files = [[Path(out) / f"seed{seed}{ending}{suffix}" for seed in seeds] for ending in endings]
+        files = [[Path(out) / f"seed{seed}{ending}{suffix}" for seed in seeds] for _, _, ending in variants]
         latents = [Path(f"seed {seed}") for seed in seeds]
         check_results(latents, list(zip(*files, strict=True)), Path(out), overwrite)
         Path(out).mkdir(parents=True, exist_ok=True)
     if sheet is not None:
         _check_sheet(Path(sheet), overwrite)
-    columns = math.ceil(math.sqrt(len(seeds))) if len(targets) == 1 else len(seeds)
+    columns = math.ceil(math.sqrt(len(seeds))) if len(variants) == 1 else len(seeds)
+    if traverse is not None:
+        columns = len(variants)
     summary, cells, rows = Summary(), list[Image.Image](), list[Any]()
-    side, done = max(picture.height, picture.width), 0
+    side, total = max(picture.height, picture.width), len(seeds) * len(variants)
     with counting("generating") as tell:
-        for number, told in enumerate(targets):
-            for place, y in enumerate(pictures(translator, seeds, told, batch_size)):
-                array = to_array(y, picture)
-                if files:
-                    write(files[number][place], array, compression=FAST)
-                    summary.written.append(files[number][place])
-                if sheet is not None:
-                    cells.append(thumbnail(array, picture))
-                if len(cells) == columns or (cells and place == len(seeds) - 1):
-                    rows.append(row([*cells, *[None] * (columns - len(cells))], side))
-                    cells = []
-                done += 1
-                tell(done, len(seeds) * len(targets))
+        for done, (number, place, y) in enumerate(_made(translator, seeds, variants, batch_size, traverse is not None), 1):
+            array = to_array(y, picture)
+            if files:
+                write(files[number][place], array, compression=FAST)
+                summary.written.append(files[number][place])
+            if sheet is not None:
+                cells.append(thumbnail(array, picture))
+            whole = place == len(seeds) - 1 and traverse is None  # The last row of a choice may be short.
+            if len(cells) == columns or (cells and whole):
+                rows.append(row([*cells, *[None] * (columns - len(cells))], side))
+                cells = []
+            tell(done, total)
     if sheet is not None:
         with png_rows(sheet, columns * (side + 2 * MARGIN)) as append:
             for band in rows:
                 append(band)
         summary.written.append(Path(sheet))
     return summary
+
+
+def _variants(
+    translator: Translator,
+    to: Sequence[str | Mapping[str, Any]],
+    codes: Sequence[str | Mapping[str, float]],
+    traverse: str | None,
+) -> list[tuple[Tensor, Chosen, str]]:
+    """Return what every seed is made with: what is told, the codes, and how names of files end."""
+    targets = [(told_of(translator, t), f"__{translator.parse(t)[0].name}") for t in to] or [(told_of(translator, None), "")]
+    chosen: list[list[Any]] = [chosen_codes(translator, choice) for choice in codes] or [[]]
+    if traverse is not None:
+        chosen = [[*choice, *value] for choice in chosen for value in traversed(translator, traverse)]
+    return [(told, own, ending + f"__{in_words(own)}" * bool(own)) for told, ending in targets for own in chosen]
+
+
+def _made(
+    translator: Translator,
+    seeds: Sequence[int],
+    variants: Sequence[tuple[Tensor, Chosen, str]],
+    batch_size: int,
+    by_seed: bool,
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (number of the variant, place of the seed, picture), variant by variant or seed by seed."""
+    parts: list[tuple[int, Sequence[int]]] = [(n, [seed]) for n, seed in enumerate(seeds)] if by_seed else [(0, seeds)]
+    for first, part in parts:
+        for number, (told, codes, _) in enumerate(variants):
+            made = pictures(translator, part, told, batch_size, codes)
+            yield from ((number, first + place, y) for place, y in enumerate(made))
 
 
 def _check_sheet(sheet: Path, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 model = asterism.load("runs/faces")
 model.generate(count=4)                          # a list of PIL images
 model.generate(seeds=(7, 9), to="Blond_Hair")    # for recipes that are told labels
+model.generate(count=4, codes={"digit": 3})      # for recipes whose latents have codes
 
 A seed is a latent, drawn by a random generator of its own: the same seed is the same picture in any batch.
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
+from asterism.inference.codes import Chosen, chosen_codes, written
 from asterism.inference.images import rebuilt
 from asterism.inference.placed import PlacedModel
 from asterism.labels import LabelError
@@ -34,6 +36,7 @@ def generate(
     *,
     seeds: Sequence[int] | None = None,
     to: str | Mapping[str, Any] | None = None,
+    codes: str | Mapping[str, float] | None = None,
     batch_size: int = 16,
 ) -> list[Any]:
     """Make pictures of latents.
@@ -43,6 +46,8 @@ def generate(
         seeds: of each its picture, in this order, in place of `count`.
         to: the target in words (`Blond_Hair`) or as {"Blond_Hair": True}, for recipes that are told labels; labels that it
             does not name do not hold.
+        codes: the values of codes by name, for recipes that have them, in words (`digit=3,tilt=0.5`) or as {"digit": 3, "tilt":
+            0.5}; a code that it does not name has the value that the seed gives it.
         batch_size: pictures at once; changes no picture beyond rounding.
 
     Returns:
@@ -52,10 +57,10 @@ def generate(
         ModelError: the model does not generate.
         LabelError: no target for a model that is told labels, a target for one that is not, an unknown label, or labels of
             several datasets.
-        ConfigError: a count, batch size or seed that is out of range, or both `count` and `seeds`.
+        ConfigError: a count, batch size, seed or code that is out of range, an unknown code, or both `count` and `seeds`.
     """
-    chosen, told = chosen_seeds(count, seeds), told_of(placed, to)
-    return [rebuilt(y, placed.model.picture) for y in pictures(placed, chosen, told, batch_size)]
+    chosen, told, own = chosen_seeds(count, seeds), told_of(placed, to), chosen_codes(placed, codes)
+    return [rebuilt(y, placed.model.picture) for y in pictures(placed, chosen, told, batch_size, own)]
 
 
 def chosen_seeds(count: int | None, seeds: Sequence[int] | None) -> Sequence[int]:
@@ -120,11 +125,14 @@ def latents(seeds: Sequence[int], length: int) -> Tensor:
     return torch.cat([torch.randn(1, length, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def pictures(placed: PlacedModel, seeds: Sequence[int], told: Tensor, batch_size: int = 16) -> Iterator[Tensor]:
+def pictures(
+    placed: PlacedModel, seeds: Sequence[int], told: Tensor, batch_size: int = 16, codes: Chosen = ()
+) -> Iterator[Tensor]:
     """Make the picture of each seed, batch by batch.
 
     Args:
         told: [1, ...], from `told_of`.
+        codes: from `chosen_codes`.
 
     Yields:
         float32 [C, h, w] in [-1, 1], on the CPU.
@@ -132,11 +140,16 @@ def pictures(placed: PlacedModel, seeds: Sequence[int], told: Tensor, batch_size
     Raises:
         ConfigError: a batch size below 1.
     """
-    if batch_size < 1:
-        raise ConfigError(f"the batch size is {batch_size}; expected at least 1")
+    check_batch_size(batch_size)
     machine, recipe = placed.machine, placed.recipe
     for first in range(0, len(seeds), batch_size):
-        z = latents(seeds[first : first + batch_size], recipe.abilities.latent).to(machine.device)
+        z = written(latents(seeds[first : first + batch_size], recipe.abilities.latent), codes).to(machine.device)
         with torch.no_grad(), machine.backend_flags(), machine.autocast():
             y = render.generate(recipe, z, told.expand(len(z), *told.shape[1:]))
         yield from y.cpu()
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise ConfigError for a batch size below 1."""
+    if batch_size < 1:
+        raise ConfigError(f"the batch size is {batch_size}; expected at least 1")

@@ -22,7 +22,7 @@ from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes, told_of
-from asterism.inference.generator import generate
+from asterism.inference.generator import check_batch_size, generate
 from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_all, open_image, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
@@ -203,9 +203,11 @@ class Translator(PlacedModel):
         maps = [attention_back(back)(y)[0, 0].clamp(0, 1) for _, (y,), back in rows]
         return join(maps if isinstance(images, Tensor) else [a.cpu().numpy() for a in maps])
 
-    def generate(self, count: int | None = None, *, seeds: Any = None, to: Any = None, batch_size: int = 16) -> list[Any]:
+    def generate(
+        self, count: int | None = None, *, seeds: Any = None, to: Any = None, codes: Any = None, batch_size: int = 16
+    ) -> list[Any]:
         """Make pictures of latents, for recipes that generate; as `asterism.inference.generator.generate`."""
-        return generate(self, count, seeds=seeds, to=to, batch_size=batch_size)
+        return generate(self, count, seeds=seeds, to=to, codes=codes, batch_size=batch_size)
 
     def style(
         self,
@@ -305,7 +307,7 @@ class Translator(PlacedModel):
             A translation per style, as `stream` gives it.
         """
         self._check_styled()
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         remaining = iter(looks)
         while chunk := list(islice(remaining, 1 if fit == "full" else batch_size)):
             target = Target(edits, Each(chunk))
@@ -358,7 +360,7 @@ class Translator(PlacedModel):
             on the translator's device, with fit `full` on the CPU.
         """
         if fit == "full":
-            _check_batch_size(batch_size)
+            check_batch_size(batch_size)
             yield from (
                 (picture, whole(self, Source.of(picture), targets, tiling or Tiling(), batch_size)) for picture in pictures
             )
@@ -375,7 +377,7 @@ class Translator(PlacedModel):
             Each picture with its translations at the model's size, one [1, C, h, w] per target, float32 in [-1, 1] on the
             translator's device, and the function that brings one of them to the picture's own size.
         """
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
             fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
@@ -393,8 +395,3 @@ class Translator(PlacedModel):
     def __repr__(self) -> str:
         size = f"{self.model.picture.height}x{self.model.picture.width}"
         return f"Translator({self.model.name}, {size}, {self.machine.device.type}, labels: {', '.join(self.labels)})"
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ConfigError(f"the batch size is {batch_size}; expected at least 1")

@@ -30,6 +30,7 @@ RECIPES = {
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
+    "infogan": "asterism.recipes.infogan:InfoGAN",
     "relgan": "asterism.recipes.relgan:RelGAN",
     "stgan": "asterism.recipes.stgan:STGAN",
     "attgan": "asterism.recipes.attgan:AttGAN",

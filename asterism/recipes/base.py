@@ -24,6 +24,7 @@ from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.data.sampling import Stream as Stream
 from asterism.labels import LabelSpace
+from asterism.networks.codes import Code
 from asterism.recipes.optimisers import SGD as SGD
 from asterism.recipes.optimisers import Adam as Adam
 from asterism.recipes.optimisers import Optimiser as Optimiser
@@ -48,6 +49,7 @@ class Abilities:
             that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
         slides: a strength slides the code from the picture's own labels to the target's, and on.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
+        codes: parts of a latent with names, one after another at its end; it has `recognise`, which reads them from pictures.
         style: S, the length of the styles s that `translate` takes; they come from `draw_style` and `mean_style`.
         reads_style: styles come from `read_style` too, from pictures; else they are noise, which no picture shows.
         targets: the only domains that it translates to, by name; empty: all.
@@ -62,6 +64,7 @@ class Abilities:
     told: Literal["code", "domain", "difference", "change", "none"] = "none"
     slides: bool = False
     latent: int = 0
+    codes: tuple[Code, ...] = ()
     style: int = 0
     reads_style: bool = False
     targets: tuple[str, ...] = ()
@@ -343,6 +346,10 @@ class Recipe(nn.Module):
 
     def generate(self, z: Tensor, told: Tensor) -> Tensor:
         """Return pictures [N, C, H, W], raw, from latents z [N, Z], standard normal, and what `condition` says."""
+        raise NotImplementedError
+
+    def recognise(self, x: Tensor) -> Tensor:
+        """Return what pictures [N, C, H, W] say of each code, in order: logits of a category's values, or a number."""
         raise NotImplementedError
 
     def classify(self, x: Tensor) -> Tensor:

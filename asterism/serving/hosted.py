@@ -14,6 +14,7 @@ import torch
 from asterism.config import ConfigError
 from asterism.inference import source_labels
 from asterism.inference.apply import told_of, translate_each
+from asterism.inference.codes import values_of
 from asterism.inference.styles import StyleSource, Target
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
@@ -54,6 +55,7 @@ class Hosted:
             "styled": self.translator.recipe.abilities.style > 0,
             "translates": self.translator.recipe.abilities.translates,
             "generates": self.translator.recipe.abilities.generates,
+            "codes": {code.name: values_of(code) for code in self.translator.recipe.abilities.codes},
         }
 
     def description(self) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class GenerateRequest(BaseModel):
         examples=[[7, 8, 9]],
     )
     to: str | dict[str, bool | float] | None = Field(None, description="The target, for models that are told labels.")
+    codes: dict[str, float] | None = Field(None, description="Values of codes by name, for models that have codes.")
     format: Format | None = Field(None, description="Format of the results; without it PNG, or TIFF for what PNG cannot hold.")
     quality: int = Field(92, ge=1, le=100, description="Of JPEG and WebP.")
 

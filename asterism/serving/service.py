@@ -22,6 +22,7 @@ from torch import Tensor
 
 from asterism import malloc
 from asterism.config import ConfigError
+from asterism.inference.codes import chosen_codes
 from asterism.inference.generator import chosen_seeds, pictures, told_of
 from asterism.inference.images import fit_in, open_image, to_array
 from asterism.inference.styles import Target
@@ -152,8 +153,8 @@ class Service:
         translator = hosted.translator
 
         def work() -> list[Tensor]:
-            told = told_of(translator, wanted.to)
-            return list(pictures(translator, chosen_seeds(None, wanted.seeds), told, self.limits.batch_size))
+            told, codes = told_of(translator, wanted.to), chosen_codes(translator, wanted.codes)
+            return list(pictures(translator, chosen_seeds(None, wanted.seeds), told, self.limits.batch_size, codes))
 
         with self.place(len(wanted.seeds) - 1):
             try:

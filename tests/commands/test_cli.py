@@ -36,7 +36,7 @@ FLAGS = {
     "--like --table --truncation --strength --from --masks --mask --instances --diff --device --precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
-    "generate": "--count --seeds --to --out --sheet --format --batch-size --overwrite --device --precision",
+    "generate": "--count --seeds --to --code --traverse --out --sheet --format --batch-size --overwrite --device --precision",
     "grid": "--to --like --style --truncation --strength --side --labels --fit --instances --batch-size --overwrite --out "
     "--device --precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "

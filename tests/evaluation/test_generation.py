@@ -162,6 +162,21 @@ def test_recipes_that_are_told_labels_are_told_those_of_real_pictures(discs: Pat
     assert torch.equal(task.wanted[:36], task.wanted[36:]) and len(task.rows) == 72
 
 
+def test_codes_are_measured_by_the_labels_that_they_tell(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {key: value for key, value in SMALL.items() if "latent" not in key}
+    train("infogan", discs, tmp_path / "run", overrides=own | {"recipe.codes": "digit=3,tilt", "recipe.recogniser_dim": 4})
+    (record,) = evaluate(tmp_path / "run", features=f"{__name__}:Means", device="cpu").values()
+    told = record["matrices"]["label told by code"]
+    assert told["rows"] == ["digit", "tilt"] and told["columns"] == ["Red, Green, Blue", "Border"]
+    assert all(0 <= value <= 1.01 for row in told["values"] for value in row)
+    assert any("mutual information of a code" in note for note in record["notes"])
+    assert "label told by code" in capsys.readouterr().out
+    page = write_report([tmp_path / "run"]).read_text()
+    assert "What the codes tell" in page and "From each domain" not in page
+
+
 def test_the_best_checkpoint_is_that_of_the_lowest_fid(discs: Path, tmp_path: Path, small_judge: None) -> None:
     own = SMALL | {"train.steps": 4, "train.evaluate_every": 2}
     train("dcgan", discs, tmp_path / "run", overrides=own)

@@ -66,7 +66,7 @@ def facts(opened: onnxruntime.InferenceSession) -> dict:
     return {key: json.loads(text) for key, text in opened.get_modelmeta().custom_metadata_map.items()}
 
 
-GENERATING = ("dcgan", "wgan", "wgan_gp")
+GENERATING = ("dcgan", "infogan", "wgan", "wgan_gp")
 """Recipes that translate nothing."""
 
 
@@ -118,7 +118,9 @@ def test_an_onnx_file_generates_as_the_model_does(
     opened, model = session(exported[name].files["generator"]), asterism.load(models[name], "cpu", "float32")
     told = facts(opened)
     assert told["graph"] == "generator" and list(told["inputs"]) == ["latent"] and "code" not in told
-    z = torch.cat([torch.randn(1, 4, generator=torch.Generator().manual_seed(seed)) for seed in (3, 5, 8)])
+    length = model.recipe.abilities.latent
+    assert [code["name"] for code in told.get("codes", [])] == [code.name for code in model.recipe.abilities.codes]
+    z = torch.cat([torch.randn(1, length, generator=torch.Generator().manual_seed(seed)) for seed in (3, 5, 8)])
     (y,) = opened.run(None, {"latent": z.numpy()})
     assert y.shape == (3, 3, SIZE, SIZE) and y.std() > 0.001
     for made, picture in zip(y, model.generate(seeds=(3, 5, 8)), strict=True):  # A seed's picture, through the file alone.

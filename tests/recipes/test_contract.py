@@ -56,7 +56,7 @@ def test_a_recipe_says_what_it_can(name):
     can = recipe.abilities
     assert can.makes_pictures
     methods = {"translate": can.translates, "generate": can.generates, "classify": can.judges, "read_style": can.reads_style}
-    methods["attend"] = can.attends
+    methods |= {"attend": can.attends, "recognise": bool(can.codes)}
     for method, said in methods.items():
         assert (getattr(type(recipe), method) is not getattr(Recipe, method)) == said, method
     assert bool(can.latent) == (can.generates or type(recipe).draw_style is not Recipe.draw_style)

@@ -21,7 +21,7 @@ URL = "/api/models/noise/generate"
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[TestClient]:
-    served = service(Limits(results=3, places=8), noise=translator("dcgan"), faces=translator())
+    served = service(Limits(results=3, places=8), noise=translator("dcgan"), coded=translator("infogan"), faces=translator())
     with client(served) as opened_client:
         yield opened_client
 
@@ -41,12 +41,22 @@ def test_several_seeds_come_as_json_in_their_order(web: TestClient) -> None:
     assert one.shape == (32, 32, 3) and not np.array_equal(one, two)
 
 
+def test_codes_are_those_of_the_request(web: TestClient) -> None:
+    answer = web.post("/api/models/coded/generate", json={"seeds": [7], "codes": {"kind": 3, "first": -1}})
+    (expected,) = translator("infogan").generate(seeds=(7,), codes={"kind": 3, "first": -1})
+    assert np.abs(np.asarray(opened(answer.content)).astype(int) - np.asarray(expected)).max() <= 1
+    (listed,) = [model["codes"] for model in web.get("/api/models").json()["models"] if model["name"] == "coded"]
+    assert listed["kind"] == "a whole number from 0 to 9" and list(listed) == ["kind", "first", "second"]
+
+
 @pytest.mark.parametrize(
     ("url", "body", "status", "said"),
     [
         (URL, {"seeds": [1, 2, 3, 4]}, 422, "exceed the maximum of one request, 3"),
         (URL, {"seeds": [1], "to": "Male"}, 422, "is told no labels"),
-        (URL, {"seed": 1}, 422, "the fields are seeds, to, format, quality"),
+        (URL, {"seeds": [1], "codes": {"kind": 1}}, 422, "has no codes to choose"),
+        ("/api/models/coded/generate", {"codes": {"kind": 10}}, 422, "expected a whole number from 0 to 9"),
+        (URL, {"seed": 1}, 422, "the fields are seeds, to, codes, format, quality"),
         (URL, {"seeds": [2**70]}, 422, "seed"),
         ("/api/models/faces/generate", {"seeds": [1]}, 422, "use translate, not generate"),
         ("/api/models/none/generate", {"seeds": [1]}, 404, "there is no model"),
@@ -63,4 +73,4 @@ def test_a_generating_model_translates_nothing_and_says_so(web: TestClient) -> N
     answer = web.post("/api/models/noise/translate", files={"image": ("a.png", picture.getvalue())}, data={"to": "Male"})
     assert answer.status_code == 422 and "use generate, not translate" in answer.json()["error"]
     listed = {model["name"]: (model["translates"], model["generates"]) for model in web.get("/api/models").json()["models"]}
-    assert listed == {"noise": (False, True), "faces": (True, False)}
+    assert listed == {"noise": (False, True), "coded": (False, True), "faces": (True, False)}

@@ -1,0 +1,91 @@
+"""Codes: the parts of a latent that have a name and a meaning of their own (InfoGAN, arXiv:1606.03657).
+
+A latent is standard normal as a whole, so that whoever draws one need not know of codes; they are read from it. A category of K
+values has K numbers of the latent, the largest of which says the value: all values are equally likely. A number, uniform in
+[-1, 1], has one, of which it is the error function, erf(z / sqrt(2)).
+
+Shapes: N batch, Z latent size.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asterism.config import ConfigError
+
+FURTHEST = 6.0
+"""Of a standard normal number, what stands for infinity: its error function is 1 in float32."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A part of a latent.
+
+    Args:
+        name: of the code.
+        at: where in the latent it begins.
+        values: of a category, which are called 0, 1, ...; 0: it is a number.
+    """
+
+    name: str
+    at: int
+    values: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where in the latent what follows it begins."""
+        return self.at + max(self.values, 1)
+
+    def read(self, z: Tensor) -> Tensor:
+        """Return what latents [N, Z] say: a category as one-hot vectors [N, values], a number as [N, 1] in [-1, 1]."""
+        own = z[:, self.at : self.end]
+        if not self.values:
+            return torch.erf(own / math.sqrt(2))
+        return (torch.arange(self.values, device=z.device) == own.argmax(1, keepdim=True)).to(z.dtype)
+
+    def write(self, z: Tensor, value: float) -> Tensor:
+        """Return latents [N, Z] that say `value`: a category by exchanging two numbers, so that z stays standard normal."""
+        z = z.clone()
+        if self.values:
+            place = self.at + int(value)
+            largest, rows = self.at + z[:, self.at : self.end].argmax(1), torch.arange(len(z), device=z.device)
+            z[rows, largest], z[:, place] = z[:, place].clone(), z[rows, largest]
+        else:
+            z[:, self.at] = (math.sqrt(2) * torch.erfinv(torch.tensor(float(value)))).clamp(-FURTHEST, FURTHEST)
+        return z
+
+
+def codes_of(words: str, at: int) -> tuple[Code, ...]:
+    """Return the codes that words such as `digit=10,tilt` name, in their order: a category of 10 values, and a number.
+
+    Args:
+        at: where in the latent the first one begins.
+
+    Raises:
+        ConfigError: something else, a name twice, or a category of fewer than two values.
+    """
+    codes: list[Code] = []
+    for word in filter(None, map(str.strip, words.split(","))):
+        found = re.fullmatch(r"(\w+)(?:\s*=\s*(\d+))?", word)
+        if not found or found[2] and int(found[2]) < 2:
+            raise ConfigError(
+                f"recipe.codes has {word!r}: expected a category with its number of values, at least 2, such as digit=10, or a "
+                "number's name, such as tilt"
+            )
+        if found[1] in [code.name for code in codes]:
+            raise ConfigError(f"recipe.codes names {found[1]} twice: give every code a name of its own")
+        codes.append(Code(found[1], codes[-1].end if codes else at, int(found[2] or 0)))
+    if not codes:
+        raise ConfigError("recipe.codes names no code: expected at least one, such as digit=10 or tilt")
+    return tuple(codes)
+
+
+def inputs(z: Tensor, codes: Sequence[Code]) -> Tensor:
+    """Return what a generator takes of latents [N, Z], whose codes are at their end: noise, then what each code says."""
+    return torch.cat([z[:, : codes[0].at], *(code.read(z) for code in codes)], 1)
