@@ -95,7 +95,8 @@ def evaluate(
         raise ConfigError(f"the batch size is {batch}; expected at least 1")
     asked = [named(name) for name in protocols]
     changed = parameters or {}
-    Parameters(**changed)  # Refuses what is too small.
+    for protocol in asked or [named("stargan")]:
+        protocol.settled(changed)  # Refuses what is too small.
     settings = Settings.of_run(run, data)
     gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
     if gone or not settings.data.sources:
@@ -128,7 +129,7 @@ def evaluate(
     asked = asked or usual(model.recipe, space, sets, partners, changed.get("pictures", 0))
     for protocol in asked:
         protocol.check(model.recipe)
-        protocol.plan(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
+        protocol.plan(sets, space, partners, model.recipe, protocol.settled(changed))
     judge, said, records = None, None, {}
     if other is None or not all(protocol.generates for protocol in asked):
         check_labelled(datasets.space)
@@ -167,7 +168,7 @@ def one(
 ) -> dict[str, Any]:
     """Measure one recipe by one protocol, keep the record in the run, and return it."""
     began = time.perf_counter()
-    settled = dataclasses.replace(protocol.parameters, **parameters)
+    settled = protocol.settled(parameters)
     head: dict[str, Any] = {
         "protocol": protocol.name,
         "version": protocol.version,
