@@ -60,15 +60,9 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
 
 def _pairs(old: list[Slot], new: list[Slot]) -> list[tuple[Slot, Slot]]:
     """Pair the slots of the owners that both have, in their common order."""
-    theirs, ours = _by_owner(old), _by_owner(new)
-    return [pair for owner in ours if owner in theirs for pair in zip(theirs[owner], ours[owner], strict=True)]
-
-
-def _by_owner(slots: list[Slot]) -> dict[str, list[Slot]]:
-    found: dict[str, list[Slot]] = {}
-    for slot in slots:
-        found.setdefault(slot.owner, []).append(slot)
-    return found
+    shared = dict.fromkeys(slot.owner for slot in new if any(slot.owner == other.owner for other in old))
+    sides = [[[slot for slot in slots if slot.owner == owner] for slots in (old, new)] for owner in shared]
+    return [pair for theirs, ours in sides for pair in zip(theirs, ours, strict=True)]
 
 
 def _copy_slices(source: Tensor, tensor: Tensor, axis: int, places: list[tuple[int, int]]) -> None:

@@ -144,7 +144,6 @@ class Generator:
         drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
         return self.read(pictures.load(drawn.tolist()), wanted, pictures.set.dataset)
 
-
     def _drawn(self, z: Tensor, wanted: Tensor, dataset: int) -> Tensor:
         """Return the styles [N, S] of latents z [N, Z] for labels [N, L]."""
         with torch.inference_mode(), self.machine.autocast():

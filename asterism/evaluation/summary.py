@@ -24,7 +24,7 @@ ALL = "all targets"
 
 
 def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Result]) -> dict[str, Any]:
-    """Return the parts of a record that say what was measured: metrics, rows, targets, matrices, notes, and of chains a curve."""
+    """Return the parts of a record that say what was measured: metrics, rows, targets, matrices, notes; of chains a curve."""
     translated = [r for r in results if r.kind == "translated"]
     modes = list(dict.fromkeys(r.task.mode for r in translated))
 

@@ -58,7 +58,7 @@ def _repeated(entries: Sequence[Entry], runs: Sequence[Run]) -> Iterator[Chart]:
     record = entries[0].record
     for metric, about in record["metrics"].items():
         title = metric_title(metric, record)
-        lines = []
+        lines = list[Chart]()
         for entry in entries:
             curve, several = entry.record["curve"], len({e.run for e in entries}) < len(entries)
             name = runs[entry.run].name + (f", {entry.record['checkpoint']}" if several else "")

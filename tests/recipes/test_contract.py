@@ -29,6 +29,7 @@ def those(condition) -> list[str]:
 TRANSLATING = those(lambda recipe: recipe.abilities.translates)
 GENERATING = those(lambda recipe: recipe.abilities.generates)
 JUDGING = those(lambda recipe: recipe.abilities.judges)
+SCORING = those(lambda recipe: recipe.abilities.scores)
 ATTENDING = those(lambda recipe: recipe.abilities.attends)
 STYLED = those(lambda recipe: recipe.abilities.style)
 SHARING = those(lambda recipe: any(update.shares for update in recipe.updates))
@@ -56,10 +57,41 @@ def test_a_recipe_says_what_it_can(name):
     can = recipe.abilities
     assert can.makes_pictures
     methods = {"translate": can.translates, "generate": can.generates, "classify": can.judges, "read_style": can.reads_style}
-    methods["attend"] = can.attends
+    methods |= {"attend": can.attends, "realness": bool(can.scores)}
     for method, said in methods.items():
         assert (getattr(type(recipe), method) is not getattr(Recipe, method)) == said, method
     assert bool(can.latent) == (can.generates or type(recipe).draw_style is not Recipe.draw_style)
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_a_discriminator_that_trains_scores_real_pictures_higher(name):
+    """Than what its generator makes, by more than before; each picture alone, by the networks that are named."""
+    recipe = tiny(name, some_space(name, "two", "folders")).double()
+    trainer, batch = trainer_of(recipe, steps=10_000), batch_of(recipe)
+    assert set(recipe.abilities.scores) <= recipe.networks.keys()
+
+    def lead():
+        recipe.eval()
+        with torch.no_grad():
+            other = {"labels": batch.labels.roll(1, 1)} if recipe.abilities.translates else {}
+            told = recipe.condition(batch.extend(**other), batch.labels)
+            if recipe.abilities.translates:
+                fake = recipe.translate(batch.x, told)
+            else:
+                fake = recipe.generate(torch.randn(COUNT, recipe.abilities.latent, dtype=torch.float64), told)
+            real = recipe.realness(batch.x)
+            assert real.shape == (COUNT,)
+            torch.testing.assert_close(recipe.realness(batch.x[1:3]), real[1:3])
+            return float((real - recipe.realness(fake)).mean())
+
+    torch.manual_seed(0)
+    before = lead()
+    recipe.train()
+    for _ in range(20):
+        for update in recipe.updates:
+            if set(update.trains) & set(recipe.abilities.scores):
+                trainer.apply(update, batch, COUNT, torch.zeros((), dtype=torch.float64))
+    assert lead() > before
 
 
 def test_every_recipe_takes_a_label_space_and_says_which_it_refuses(name):

@@ -66,8 +66,8 @@ def tasks(
     can = recipe.abilities
     if can.targets:
         raise ConfigError(
-            f"the protocol repeated translates there and back; this model translates to {', '.join(can.targets)} only, so there "
-            "is no way back: use another --protocol"
+            f"the protocol repeated translates there and back; this model translates to {', '.join(can.targets)} only, so "
+            "there is no way back: use another --protocol"
         )
     names = space.domain_names if can.told == "domain" else space.names
     p = parameters
