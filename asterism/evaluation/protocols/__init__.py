@@ -6,8 +6,9 @@ from asterism.config import ConfigError, closest
 from asterism.evaluation.protocols import generation, pairs, quick, repeated, stargan, stargan_v2, truth
 from asterism.evaluation.protocols.base import Protocol
 
-MODULES = (stargan, stargan_v2, truth, pairs, repeated, generation, quick)
-PROTOCOLS = {module.PROTOCOL.name: module.PROTOCOL for module in MODULES}
+PROTOCOLS = {
+    module.PROTOCOL.name: module.PROTOCOL for module in (stargan, stargan_v2, truth, pairs, repeated, generation, quick)
+}
 
 
 def protocol(name: str) -> Protocol:
