@@ -123,7 +123,7 @@ class Chart {
     this.x = (step) => PAD.left + (width - PAD.left - PAD.right) * (last > first ? (step - first) / (last - first) : 0.5);
     this.y = (value) => HEIGHT - PAD.bottom - (HEIGHT - PAD.top - PAD.bottom) * ((axis.scale(value) - bottom) / (top - bottom));
     this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    const parts = [element("svg:text", { x: 0, y: HEIGHT - 5 }, "step")];
+    const parts = [element("svg:text", { x: 0, y: HEIGHT - 5 }, this.chart.axis)];
     for (const tick of axis.ticks) {
       const y = this.y(tick).toFixed(1);
       parts.push(element("svg:line", { class: tick === 0 ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: y, y2: y }));
@@ -156,7 +156,7 @@ class Chart {
     if (!near.length) return this.leave();
     const step = near.map(([, point]) => point[0]).reduce((a, b) => Math.abs(this.x(b) - place) < Math.abs(this.x(a) - place) ? b : a);
     const x = this.x(step), marks = [element("svg:line", { class: "cross", x1: x, x2: x, y1: PAD.top, y2: HEIGHT - PAD.bottom })];
-    const rows = [element("div", {}, element("span", {}, "step"), element("b", {}, step.toLocaleString("en")))];
+    const rows = [element("div", {}, element("span", {}, this.chart.axis), element("b", {}, step.toLocaleString("en")))];
     for (const [series, [at, value]] of near) {
       marks.push(element("svg:circle", { cx: this.x(at), cy: this.y(value), r: 3.6, style: `fill:${colour(series)}` }));
       const dot = element("i", { class: "swatch", style: `--colour:${colour(series)}` });

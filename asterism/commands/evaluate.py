@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="stargan, stargan_v2, truth or quick; repeatable [by recipe and data]",
+        help="stargan, stargan_v2, truth, pairs, repeated, generation or quick; may be given again [by recipe and data]",
     )
     parser.add_argument("--split", choices=("val", "test"), default="test", help="which pictures [test]")
     parser.add_argument(
@@ -36,15 +36,28 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pictures", type=int, metavar="N", help="source pictures, drawn once; 0 takes all [the protocol's]")
     parser.add_argument("--outputs", type=int, metavar="K", help="styled translations of each picture [the protocol's]")
+    parser.add_argument(
+        "--passes",
+        type=_counts,
+        metavar="N,N,...",
+        help="protocol repeated: after how many passes there and back it measures, 1 to 100 [1,2,5,10,20,50,100]",
+    )
     parser.add_argument("--random", action="store_true", help="also measure the untrained generator")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="outputs at once [32]")
     parser.add_argument("--data", action="append", metavar="DATA", help="present location of the data, if it changed")
     add_machine(parser, precision="float32")  # So that numbers compare over machines.
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 1,10,100") from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure a run."""
-    given = {"pictures": args.pictures, "outputs": args.outputs}
+    given = {"pictures": args.pictures, "outputs": args.outputs, "passes": args.passes}
     with on_signal("interrupted before the first measurement; scores are unchanged: run the same command again"):
         from asterism.evaluation.evaluate import evaluate
 

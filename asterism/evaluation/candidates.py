@@ -5,7 +5,7 @@ Shapes: N sources, K outputs of each, N K in the order of the sources.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -62,6 +62,34 @@ class Generator:
         x, own, wanted = (t.repeat_interleave(task.outputs, 0) for t in (x, pictures.labels[list(rows)], wanted))
         return self.translate(x, own, wanted, pictures.set.dataset, self._styles(task, rows, wanted))
 
+    def again(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Iterator[Tensor]:
+        """Translate sources x [N, C, H, W] through their chains [N, J, L], which lead back, and that again and again.
+
+        A translation that would change no label is left out. Styles, where there are, are drawn once for each target, so that
+        all passes do the same; the last translation takes that of the source, as `back`.
+
+        Yields:
+            The pictures [N, C, H, W] after each of the task's numbers of passes.
+        """
+        pictures, can = self.sets[task.pictures], self.recipe.abilities
+        dataset, labels = pictures.set.dataset, pictures.labels[list(rows)]
+        styles: list[Tensor | None] = [None] * wanted.shape[1]
+        if can.style:
+            z = self._latents([task.generator(self.seed, row) for row in rows], wanted.shape[1]).unflatten(0, (len(rows), -1))
+            styles = [self._drawn(z[:, j], wanted[:, j], dataset) for j in range(wanted.shape[1] - 1)]
+            styles.append(self.read(x, labels, dataset) if can.reads_style else None)
+        y, held = x, labels
+        for done in range(1, task.passes[-1] + 1):
+            for j, s in enumerate(styles):
+                moves = (held != wanted[:, j]).any(1)
+                y = y.clone()
+                if moves.any():
+                    own = s if s is None else s[moves]
+                    y[moves] = self.translate(y[moves], held[moves], wanted[moves, j], dataset, own)
+                held = wanted[:, j]
+            if done in task.passes:
+                yield y
+
     def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
         """Return y, which has the labels `wanted`, translated to the labels [N, L] and the style of its source x: the cycle."""
         if self.recipe.abilities.targets:
@@ -109,15 +137,17 @@ class Generator:
             return None
         generators = [task.generator(self.seed, row) for row in rows]
         if task.mode == "latent":
-            z = self._latents(generators, task.outputs)
-            with torch.inference_mode(), self.machine.autocast():
-                told = self._told(wanted, self.sets[task.pictures].set.dataset)
-                return at_least_float32(self.recipe.draw_style(z.to(*self.where), told))
+            return self._drawn(self._latents(generators, task.outputs), wanted, self.sets[task.pictures].set.dataset)
         assert task.index is not None
         pictures = self.sets[task.pictures]
         held = pictures.set.holding(task.index).nonzero()[:, 0]
         drawn = torch.cat([held[torch.randint(len(held), (task.outputs,), generator=g)] for g in generators])
         return self.read(pictures.load(drawn.tolist()), wanted, pictures.set.dataset)
+
+    def _drawn(self, z: Tensor, wanted: Tensor, dataset: int) -> Tensor:
+        """Return the styles [N, S] of latents z [N, Z] for labels [N, L]."""
+        with torch.inference_mode(), self.machine.autocast():
+            return at_least_float32(self.recipe.draw_style(z.to(*self.where), self._told(wanted, dataset)))
 
 
 class Copy:
@@ -128,6 +158,10 @@ class Copy:
     def outputs(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Tensor:
         """Return the sources."""
         return x.repeat_interleave(task.outputs, 0)
+
+    def again(self, task: Task, rows: Sequence[int], x: Tensor, wanted: Tensor) -> Iterator[Tensor]:
+        """Yield the sources, whatever the number of passes."""
+        yield from [x] * len(task.passes)
 
     def back(self, x: Tensor, y: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
         """Return y: copying back changes nothing."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from rich.console import Console
 
 from asterism import malloc
 from asterism.config import ConfigError
-from asterism.data.dataset import PictureSet, open_data
+from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureFormat
 from asterism.evaluation.baselines import Constant, Means, Nearest
 from asterism.evaluation.cache import digest_of, digest_of_weights
@@ -32,6 +31,7 @@ from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.protocols import protocol as named
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.real import RealFeatures
+from asterism.evaluation.run_data import edited, layout, open_run_data
 from asterism.evaluation.session import System, measure
 from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
@@ -96,25 +96,13 @@ def evaluate(
         raise ConfigError(f"the batch size is {batch}; expected at least 1")
     asked = [named(name) for name in protocols]
     changed = parameters or {}
-    Parameters(**changed)  # Refuses what is too small.
+    for protocol in asked or [named("stargan")]:
+        protocol.settled(changed)  # Refuses what is too small.
     settings = Settings.of_run(run, data)
-    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
-    if gone or not settings.data.sources:
-        where = f"its data have moved from {gone[0]}" if gone else "it came without data"
-        raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
-    classes = model.picture.taken.classes or settings.data.classes  # Other data may hold fewer.
-    datasets = open_data(dataclasses.replace(settings.data, classes=classes), model.recipe.labelled, model.recipe.two_kinds)
+    datasets = open_run_data(run, settings, model)
     model.recipe.to(machine.full_dtype)
-    if model.recipe.labelled and layout(model.space) != layout(datasets.space):
-        have, knows = differing(datasets.space, model.space)
-        raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")
-    theirs, ours = ([(p.depth, p.low, p.high) for p in (held.taken, held.made)] for held in (datasets.picture, model.picture))
-    if theirs != ours:
-        text = "{} bits with values {:g} to {:g}"
-        words = (" and ".join(dict.fromkeys(text.format(*each) for each in both)) for both in (theirs, ours))
-        raise ConfigError("the data of {} have {}; the model knows {}".format(", ".join(settings.data.sources), *words))
     held_out = [s for s in datasets.splits[split] if len(s)]
     if not held_out:
         found = ", ".join(f"{name} {sum(map(len, sets)):,}" for name, sets in datasets.splits.items())
@@ -129,7 +117,7 @@ def evaluate(
     asked = asked or usual(model.recipe, space, sets, partners, changed.get("pictures", 0))
     for protocol in asked:
         protocol.check(model.recipe)
-        protocol.plan(sets, space, partners, model.recipe, dataclasses.replace(protocol.parameters, **changed))
+        protocol.plan(sets, space, partners, model.recipe, protocol.settled(changed))
     judge, said, records = None, None, {}
     if other is None or not all(protocol.generates for protocol in asked):
         check_labelled(datasets.space)
@@ -138,7 +126,7 @@ def evaluate(
             said = verdict(accuracy(judge, sets, datasets.space, batch), judge)
     pixels = None
     if model.picture.taken.classes and any(m.of_maps for protocol in asked for m, _ in protocol.measures):
-        own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, classes=classes))
+        own = dataclasses.replace(settings, data=dataclasses.replace(settings.data, classes=model.picture.taken.classes))
         smaller = {k: v for k, v in (classifier or {}).items() if k.startswith("train.")}
         pixels = trained_judge(run, own, datasets.space, datasets.splits["train"], machine, smaller, "pixel_classifier")
     floor = EvaluationSetup(space, sets, datasets.splits["train"], judge, machine, model.picture, other, batch, pixels=pixels)
@@ -168,7 +156,7 @@ def one(
 ) -> dict[str, Any]:
     """Measure one recipe by one protocol, keep the record in the run, and return it."""
     began = time.perf_counter()
-    settled = dataclasses.replace(protocol.parameters, **parameters)
+    settled = protocol.settled(parameters)
     head: dict[str, Any] = {
         "protocol": protocol.name,
         "version": protocol.version,
@@ -352,35 +340,3 @@ def check_labelled(space: LabelSpace) -> None:
 def partners_of(sets: Sequence[Pictures]) -> list[Partners]:
     """Return, for each set, what finds the true picture of an edit."""
     return [Partners(pictures.set.identity, pictures.labels) for pictures in sets]
-
-
-def layout(space: LabelSpace) -> list[tuple[int, str, tuple[str, ...]]]:
-    """Return what a model's weights depend on: the labels in order; not what the datasets are called, nor which exclude."""
-    kinds = [f"number {g.low:g} to {g.high:g}" if g.kind == "number" else g.kind for g in space.groups]
-    return [(space.datasets.index(g.dataset), kind, g.labels) for g, kind in zip(space.groups, kinds, strict=True)]
-
-
-def differing(data: LabelSpace, model: LabelSpace) -> tuple[str, str]:
-    """Say the first label groups in which data and model differ: those of the data, those of the model."""
-
-    def said(space: LabelSpace, number: int) -> str:
-        if number >= len(space.groups):
-            return "no more labels"
-        dataset, kind, labels = layout(space)[number]
-        return f"the {kind} labels {', '.join(labels)} of {space.datasets[dataset]}"
-
-    pairs = zip_longest(layout(data), layout(model))
-    first = next(number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)
-    return said(data, first), said(model, first)
-
-
-def edited(data: LabelSpace, model: LabelSpace) -> LabelSpace:
-    """Return the data's labels as a model edits them: what excludes one another in the model does, whatever a table holds.
-
-    A model that names no such labels in a group, as imported ones may, takes them from the data.
-    """
-    groups = zip(data.groups, model.groups, strict=True)
-    return LabelSpace(
-        dataclasses.replace(ours, exclusive=theirs.exclusive or ours.exclusive, conflicts=theirs.conflicts or ours.conflicts)
-        for ours, theirs in groups
-    )

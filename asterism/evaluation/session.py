@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
@@ -16,7 +16,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from asterism.evaluation.measures import REACHED, FeatureSet, MeasureContext, Outputs
+from asterism.evaluation.measures import REACHED, FeatureSet, Measure, MeasureContext, Outputs
 from asterism.evaluation.protocols.base import Protocol
 from asterism.evaluation.tasks import Task
 from asterism.metrics.moments import Moments
@@ -27,7 +27,7 @@ SAVE_SECONDS = 30
 
 
 class System(Interface):
-    """Turns sources into outputs; see `asterism.evaluation.candidates`."""
+    """Turns sources into outputs; see `asterism.evaluation.candidates`. Those that do chains of targets also have `again`."""
 
     kind: str
 
@@ -98,12 +98,14 @@ def measure(
 
     Args:
         systems: the first is the one that is measured. The others are for orientation and have no modes, so that they do the
-            tasks of one mode only.
+            tasks of one mode only, and of chains the first number of passes.
         folder: where what is done is kept, so that the same call goes on there after an interruption; none keeps nothing.
         progress: told how many sources of how many are done.
     """
-    work = [(n, task, s) for n, task in enumerate(tasks) for s in systems if s is systems[0] or task.mode != "reference"]
-    results, total, done = [], sum(len(task.rows) for _, task, _ in work), 0
+    first = systems[0]
+    whole = [(n, task, s) for n, task in enumerate(tasks) for s in systems if s is first or task.mode != "reference"]
+    work = [(n, task if s is first else replace(task, passes=task.passes[:1]), s) for n, task, s in whole]
+    results, total, done = list[Result](), sum(len(task.rows) for _, task, _ in work), 0
     for number, task, system in work:
         file = folder / f"{number:04}_{system.kind}.pt" if folder else None
         before = done
@@ -111,51 +113,60 @@ def measure(
         def tell(count: int, before: int = before) -> None:
             progress(before + count, total)
 
-        results.append(_do(protocol, bench, task, system, file, tell))
+        results += _do(protocol, bench, task, system, file, tell)
         done += len(task.rows)
         progress(done, total)
     return results
 
 
 def _do(
-    protocol: Protocol, bench: MeasureContext, task: Task, system: System, file: Path | None, tell: Callable[[int], None]
-) -> Result:
-    p, count = bench.parameters, len(task.rows)
+    protocol: Protocol, bench: MeasureContext, task: Task, system: Any, file: Path | None, tell: Callable[[int], None]
+) -> list[Result]:
+    """Let a system do a task; return the result of each of its stages, which keep step."""
+    count, size, stages = len(task.rows), max(1, bench.batch // task.outputs), task.stages
     measures = [m for m, _ in protocol.measures if m.own == task.own and m.of_pictures and system.kind in m.kinds]
     compares = protocol.compares and not task.own
-    result = Result(task, system.kind)
-    if compares:
-        result.features = FeatureSet(bench.extractor.dims, count * task.outputs, p.kept)
-    if file is not None and (state := _load(file)) is not None:
+    results = [Result(stage, system.kind) for stage in stages]
+    for result in results if compares else ():
+        result.features = FeatureSet(bench.extractor.dims, count * task.outputs, bench.parameters.kept)
+    for result, state in zip(results, _load(file, len(results)) if file else (), strict=False):
         result.restore(state)
     if not measures and not compares:
-        return result
-    saved, size = time.monotonic(), max(1, bench.batch // task.outputs)
-    while result.done < count:
-        part = slice(result.done, min(result.done + size, count))
+        return results
+    saved, done = time.monotonic(), results[0].done
+    while done < count:
+        part = slice(done, done + size)
         rows, wanted = task.rows[part], task.wanted[part]
         x = torch.empty(len(rows), 0) if task.like else bench.sets[task.pictures].load(rows)
-        y = system.outputs(task, rows, x, wanted)
-        if y is not None:
-            with torch.inference_mode():
-                o = Outputs(bench, task, system, rows, wanted, x, y)
-                for m in measures:
-                    assert m.of_pictures is not None
-                    made = _per_source(m.of_pictures(o).double(), task.outputs)
-                    held = result.values.get(m.name)
-                    result.values[m.name] = made if held is None else torch.cat([held, made])
-                if REACHED in measures and system.kind == "translated":
-                    result.certainty = torch.cat([result.certainty, _per_source(o.certainty.double(), task.outputs)])
-                if result.features is not None:
-                    result.features.add(o.features)
-        result.done = part.stop
-        tell(result.done)
-        if result.done == count and result.features is not None:
-            _compare(protocol, bench, result, result.features)
-        if file is not None and (result.done == count or time.monotonic() - saved > SAVE_SECONDS):
-            _save(file, result.state())
+        made = system.again(task, rows, x, wanted) if task.passes else [system.outputs(task, rows, x, wanted)]
+        reached = wanted[:, -1] if task.passes else wanted
+        done += len(rows)
+        for result, y in zip(results, made, strict=True):
+            if y is not None:
+                _measure(bench, result, measures, Outputs(bench, result.task, system, rows, reached, x, y))
+            result.done = done
+            if done == count and result.features is not None:
+                _compare(protocol, bench, result, result.features)
+        tell(done)
+        if file is not None and (done == count or time.monotonic() - saved > SAVE_SECONDS):
+            _save(file, [result.state() for result in results])
             saved = time.monotonic()
-    return result
+    return results
+
+
+def _measure(bench: MeasureContext, result: Result, measures: Sequence[Measure], o: Outputs) -> None:
+    """Add to a result what some outputs measure."""
+    outputs = result.task.outputs
+    with torch.inference_mode():
+        for m in measures:
+            assert m.of_pictures is not None
+            made = _per_source(m.of_pictures(o).double(), outputs)
+            held = result.values.get(m.name)
+            result.values[m.name] = made if held is None else torch.cat([held, made])
+        if REACHED in measures and result.kind == "translated":
+            result.certainty = torch.cat([result.certainty, _per_source(o.certainty.double(), outputs)])
+        if result.features is not None:
+            result.features.add(o.features)
 
 
 def _compare(protocol: Protocol, bench: MeasureContext, result: Result, made: FeatureSet) -> None:
@@ -173,16 +184,16 @@ def _per_source(values: Tensor, outputs: int) -> Tensor:
     return values.unflatten(0, (-1, outputs)).mean(1)
 
 
-def _save(file: Path, state: dict[str, Any]) -> None:
+def _save(file: Path, states: list[dict[str, Any]]) -> None:
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(states, buffer)
     write_whole(file, buffer.getvalue(), sync=True)
 
 
-def _load(file: Path) -> dict[str, Any] | None:
-    """Return a kept state; none where there is none or it is damaged, since it can be computed again."""
+def _load(file: Path, count: int) -> list[dict[str, Any]]:
+    """Return the kept states of so many stages; none where there are none or they are damaged, since all can be done again."""
     try:
-        state: dict[str, Any] = torch.load(file, weights_only=True)
-        return state
+        states: Any = torch.load(file, weights_only=True)
     except Exception:  # A damaged file surfaces as many kinds of error.
-        return None
+        return []
+    return states if isinstance(states, list) and len(states) == count else []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from asterism.evaluation.candidates import Generator
 from asterism.evaluation.measures import MeasureContext
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.session import Result
+from asterism.evaluation.tasks import Task
 from asterism.metrics.structure import RANGE
 
 ROWS, CASES = 6, 8
@@ -44,6 +46,9 @@ def draw(run: Path, key: str, bench: MeasureContext, system: Generator, results:
         keep("generated", "generated pictures", *_generated(system, results[0]))
         return cases
     keep("held_out", "held-out pictures", *_held_out(bench, system))
+    if chained := [r.task for r in results if r.kind == "translated" and r.task.passes]:
+        stages = [task for task in chained if task.pictures == chained[0].pictures]
+        keep("again", "again and again", *_again(bench, system, stages))
     translated = [r for r in results if r.kind == "translated" and r.task.index is not None]
     how, order = _ranked(translated)
     if order:
@@ -173,6 +178,16 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
         many, own = source.expand(len(references), *source.shape), pictures.labels[row].expand_as(labels)
         rows.append(torch.cat([shown[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
+
+
+def _again(bench: MeasureContext, system: Generator, stages: Sequence[Task]) -> tuple[Tensor, list[str], str]:
+    """Return sources, and each after its numbers of passes through a chain of targets and back."""
+    task = replace(stages[0], mode="label", passes=tuple(stage.passes[0] for stage in stages))
+    places = _shuffled(len(task.rows))[:ROWS]
+    rows = [task.rows[place] for place in places]
+    x = bench.sets[task.pictures].load(rows)
+    made = torch.stack([x, *system.again(task, rows, x, task.wanted[places])], 1)
+    return made, ["source", *(stage.mode for stage in stages)], "one source a row, each time back at its own labels"
 
 
 def _sources(pictures: Pictures, system: Generator) -> list[int]:

@@ -24,7 +24,7 @@ ALL = "all targets"
 
 
 def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Result]) -> dict[str, Any]:
-    """Return the parts of a record that say what was measured: metrics, rows, targets, matrices and notes."""
+    """Return the parts of a record that say what was measured: metrics, rows, targets, matrices, notes; of chains a curve."""
     translated = [r for r in results if r.kind == "translated"]
     modes = list(dict.fromkeys(r.task.mode for r in translated))
 
@@ -59,6 +59,7 @@ def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Resul
         "rows": rows,
         "targets": targets,
         "matrices": _matrices(protocol, bench, translated),
+        **_curve(protocol, results),
         "notes": list(
             dict.fromkeys(
                 [
@@ -70,6 +71,18 @@ def summarise(protocol: Protocol, bench: MeasureContext, results: Sequence[Resul
             )
         ),
     }
+
+
+def _curve(protocol: Protocol, results: Sequence[Result]) -> dict[str, Any]:
+    """Return every measure against the number of passes through chains, none being the sources; nothing without chains."""
+    chained = [r for r in results if r.task.passes]
+    stages = {0: [r for r in chained if r.kind == "copy"]}
+    for r in chained:
+        if r.kind == "translated":
+            stages.setdefault(r.task.passes[0], []).append(r)
+    found = [_values(protocol, parts) for parts in stages.values()]
+    values = {m.name: [of[m.name] for of in found] for m, _ in protocol.measures}
+    return {"curve": {"passes": list(stages), "values": values}} if chained else {}
 
 
 def _absent(bench: MeasureContext) -> list[str]:

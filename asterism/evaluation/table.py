@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -12,7 +13,7 @@ from rich.text import Text
 from asterism.evaluation.codes import TOLD
 from asterism.evaluation.summary import ALL, over_all
 from asterism.runs.scores import metric_title
-from asterism.wording import quantity
+from asterism.wording import number, quantity
 
 SHOWN = 5
 """Measures in the table of targets; the report shows all."""
@@ -63,6 +64,33 @@ def show(record: dict[str, Any], console: Console) -> None:
         lines.append("VOID: its accuracy is too low, so its scores do not count")
     meanings = [f"{metric_title(name, record)}: {m['meaning']}" for name, m in record["metrics"].items()]
     for line in [*lines, *record["notes"], *meanings]:
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def show_judged(said: Mapping[str, Any]) -> None:
+    """Print what `asterism judge` found: a line per picture, then what the judges are worth."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    judges = said["judges"]
+    if said["pictures"]:
+        table = _table(
+            "picture", *(f"{name}: {what}" for name in judges for what in ("score", "real ones that look less real"))
+        )
+        for one in said["pictures"]:
+            cells = [(number(one[name]["score"]), number(one[name]["real_below"], "share")) for name in judges]
+            table.add_row(Text(one["file"]), *(cell for pair in cells for cell in pair))
+        console.print(table)
+    cases = list(dict.fromkeys(case for measured in judges.values() for case in measured))
+    if cases:
+        table = _table("AUROC: real held-out pictures against", "real", "fake", *judges)
+        for case in cases:
+            found = [measured[case] for measured in judges.values()]
+            areas = (f"{about['auroc']:.3f} ± {about['error']:.3f}" for about in found)
+            table.add_row(Text(case), f"{found[0]['real']:,}", f"{found[0]['fake']:,}", *areas)
+        console.print(table)
+    left_out = [f"left out: {file}: {reason}" for file, reason in said["left_out"]]
+    for line in [*left_out, *said["notes"], *said["verdicts"]]:
         console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 

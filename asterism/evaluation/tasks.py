@@ -1,4 +1,4 @@
-"""Translation tasks: edits of single labels, ordered pairs of domains, a picture's own labels.
+"""Translation tasks: edits of single labels, ordered pairs of domains, a picture's own labels, chains of targets and back.
 
 Or what is generated, without sources.
 
@@ -28,13 +28,14 @@ class Task:
         name: in words that a target of `asterism translate` may have; with the source where that is fixed.
         pictures: index of the set.
         rows: the sources, in order; without sources the numbers of the outputs.
-        wanted: full labels [n, L] of the targets.
+        wanted: full labels [n, L] of the targets; of chains [n, J, L], of the J targets in turn, the last its own labels.
         index: the label that is edited; none where the target is the picture's own labels, or there are no sources.
         value: what it is to become.
         source: index of the label that all sources have, where the task is a pair of domains.
         mode: `label`, or for recipes with styles `latent` or `reference`.
         outputs: translations of each source.
         like: without sources the sets whose real pictures the outputs are compared with; empty: there are sources.
+        passes: after how many passes through its chain, ascending, a picture is measured; empty: there are no chains.
     """
 
     name: str
@@ -47,11 +48,20 @@ class Task:
     mode: str = "label"
     outputs: int = 1
     like: tuple[int, ...] = ()
+    passes: tuple[int, ...] = ()
 
     @property
     def own(self) -> bool:
-        """Whether the target is the picture's own labels."""
-        return self.index is None and not self.like
+        """Whether the target is the picture's own labels, in one translation."""
+        return self.index is None and not self.like and not self.passes
+
+    @property
+    def stages(self) -> list[Task]:
+        """What is measured one after another: of chains a task for each number of passes, else the task itself."""
+        if not self.passes:
+            return [self]
+        said = {count: f"{count} pass{'es' * (count > 1)}" for count in self.passes}
+        return [replace(self, mode=words, passes=(count,)) for count, words in said.items()]
 
     @property
     def title(self) -> str:
@@ -64,8 +74,12 @@ class Task:
 
     def generator(self, seed: int, row: int) -> torch.Generator:
         """Return the generator of the draws for one source."""
-        whole = hashlib.sha256(f"{seed}|{self.name}|{self.mode}|{self.pictures}|{row}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(whole[:8], "big") >> 1)
+        return generator_of(f"{seed}|{self.name}|{self.mode}|{self.pictures}|{row}")
+
+
+def generator_of(words: str) -> torch.Generator:
+    """Return a generator whose draws are a function of some words."""
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1)
 
 
 def edits(sets: Sequence[Pictures], space: LabelSpace, limit: int) -> list[Task]:
@@ -128,6 +142,48 @@ def pairs(sets: Sequence[Pictures], space: LabelSpace, limit: int, outputs: int,
                     for mode in modes
                     if has or mode != "reference"
                 ]
+    return tasks
+
+
+def chains(
+    sets: Sequence[Pictures],
+    space: LabelSpace,
+    limit: int,
+    length: int,
+    passes: tuple[int, ...],
+    seed: int,
+    names: Sequence[str],
+) -> list[Task]:
+    """Return, for each set, every picture's chain of targets, which ends with its own labels.
+
+    A target is what `edits` translates to, an edit of the picture's own labels, whatever the chain holds before it.
+
+    Args:
+        limit: sources of each set, drawn once; 0 takes all.
+        length: targets of a chain, drawn for each picture by the seed; 0 takes all.
+        passes: see `Task`.
+        names: the labels that may be edited.
+    """
+    tasks = []
+    for number, pictures in enumerate(sets):
+        rows = spread(len(pictures), limit)
+        labels, known = pictures.labels[rows], pictures.known[rows]
+        found = [(n, w) for n, w in space.single_edits(labels, pictures.set.dataset) if n in names]
+        applies = [(w != labels).any(1) & (known[:, space.index(n)] > 0) for n, w in found]
+        kept, stations = list[int](), list[list[Tensor]]()
+        for i, row in enumerate(rows):
+            mine = [j for j, applied in enumerate(applies) if applied[i]]
+            order = torch.randperm(len(mine), generator=generator_of(f"{seed}|chain|{number}|{row}"))
+            drawn = sorted(order[: length or None].tolist())
+            if drawn:
+                kept.append(i)
+                stations.append([found[mine[place]][1][i] for place in drawn])
+        if kept:
+            most = max(map(len, stations))
+            whole = [[*held, *[labels[i]] * (most + 1 - len(held))] for i, held in zip(kept, stations, strict=True)]
+            wanted = torch.stack([torch.stack(held) for held in whole])
+            name = f"again and again, {pictures.set.name}"
+            tasks.append(Task(name, number, tuple(rows[i] for i in kept), wanted, None, passes=passes))
     return tasks
 
 

@@ -235,7 +235,8 @@ class LabelSpace:
         if isinstance(words, Mapping):
             return words
         parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
-        return dict((part, "yes") if part in self._index else _pair(part) for part in parts)
+        pairs = ((part, "", "") if part in self._index else part.partition("=") for part in parts)
+        return {name.strip(): value.strip() or "yes" for name, _, value in pairs}
 
     def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
@@ -327,8 +328,3 @@ class LabelSpace:
 
     def __repr__(self) -> str:
         return f"LabelSpace({', '.join(self.names)})"
-
-
-def _pair(part: str) -> tuple[str, str]:
-    name, _, value = part.partition("=")
-    return name.strip(), value.strip() or "yes"

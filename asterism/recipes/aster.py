@@ -90,7 +90,9 @@ class Aster(Recipe):
         self.generator = Generator(picture.channels, code, config.width, halvings, config.dead_zone)
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
         self.step = 2 << halvings
-        self.abilities = Abilities(translates=True, told="change", side_multiple=self.step, attends=True, judges=True)
+        self.abilities = Abilities(
+            translates=True, told="change", side_multiple=self.step, attends=True, judges=True, scores=("discriminator",)
+        )
         self.phases = (Phase("whole"),)
         if config.coarse:
             half = (size[0] // 2, size[1] // 2)
@@ -236,6 +238,11 @@ class Aster(Recipe):
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
         return self.judging(F.avg_pool2d(x, 2) if self.phase == "coarse" else x).classes
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return scores [N]: of small patches, and of each label's judge that finds the picture more real, mean over labels."""
+        said = self.judging(F.avg_pool2d(x, 2) if self.phase == "coarse" else x)
+        return said.patch.mean(1) + said.judge.amax(1).mean(1)
 
     def label_slots(self) -> list[Slot]:
         """The code's first layer reads the labels; the heads write two logits, and one, of each."""

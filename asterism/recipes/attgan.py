@@ -130,7 +130,14 @@ class AttGAN(Recipe):
             constants,
             config.penalty_gradient == "exact",
         )
-        self.abilities = Abilities(translates=True, told="code", slides=True, side_multiple=1 << config.num_layers, judges=True)
+        self.abilities = Abilities(
+            translates=True,
+            told="code",
+            slides=True,
+            side_multiple=1 << config.num_layers,
+            judges=True,
+            scores=("discriminator",),
+        )
         count = config.critic_steps
         self.updates = (
             Update("discriminator", trains=("discriminator",), every=count + 1, turns=tuple(range(count)), eager=True),
@@ -197,6 +204,10 @@ class AttGAN(Recipe):
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
         return self.discriminator(x)[1]
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N]."""
+        return self.discriminator(x)[0]
 
     def label_slots(self) -> list[Slot]:
         """Transposed convolutions of the decoder read the code behind the features; the class head writes the logits."""

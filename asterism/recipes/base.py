@@ -57,6 +57,7 @@ class Abilities:
         side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
         attends: it has `attend`, from a picture to the share of each of its pixels that a translation paints anew.
         judges: it has `classify`, from a picture to the logits of its labels.
+        scores: the networks by which it has `realness`, from a picture to how real it looks; empty: it has none.
     """
 
     translates: bool = False
@@ -72,6 +73,7 @@ class Abilities:
     side_multiple: int | None = None
     attends: bool = False
     judges: bool = False
+    scores: tuple[str, ...] = ()
 
     @property
     def by_strength(self) -> bool:
@@ -354,6 +356,10 @@ class Recipe(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """Return raw class logits [N, L] of pictures [N, C, H, W]; what keeps the labels that a target does not name."""
+        raise NotImplementedError
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return raw scores [N] of pictures x [N, C, H, W] of the training size; higher ones look more real."""
         raise NotImplementedError
 
     def draw_style(self, z: Tensor, told: Tensor) -> Tensor:

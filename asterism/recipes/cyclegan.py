@@ -97,7 +97,9 @@ class CycleGAN(Recipe):
         discriminator = (picture.channels, config.discriminator_conv_dim, config.discriminator_layers)
         self.discriminator_a, self.discriminator_b = Discriminator(*discriminator), Discriminator(*discriminator)
         # The generators halve twice and are convolutional throughout: they take any multiple of 4.
-        self.abilities = Abilities(translates=True, told="domain", side_multiple=4)
+        self.abilities = Abilities(
+            translates=True, told="domain", side_multiple=4, scores=("discriminator_a", "discriminator_b")
+        )
         self.pools = {"x_fake_a": config.pool_size, "x_fake_b": config.pool_size}
         self.updates = (
             Update("generators", trains=("generator_a", "generator_b"), shares=True),
@@ -164,6 +166,10 @@ class CycleGAN(Recipe):
         No generator is told where a picture comes from: one of b, translated to b, is taken for one of a.
         """
         return to_target((self.generator_a, self.generator_b), x, told)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return scores [N], mean over patches, each of the domain in which the picture looks more real."""
+        return torch.stack([self.discriminator_a(x).mean(1), self.discriminator_b(x).mean(1)]).amax(0)
 
     def label_slots(self) -> list[Slot]:
         """All of a domain's generator and discriminator belong to it."""

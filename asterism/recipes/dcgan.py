@@ -80,7 +80,7 @@ class DCGAN(Recipe):
         check_size((picture.height, picture.width))
         self.generator = Generator(picture.channels, picture.height, config.latent_dim, config.conv_dim)
         self.discriminator = Discriminator(picture.channels, picture.height, config.discriminator_conv_dim)
-        self.abilities = Abilities(generates=True, latent=config.latent_dim)
+        self.abilities = Abilities(generates=True, latent=config.latent_dim, scores=("discriminator",))
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), shares=True),
@@ -114,3 +114,7 @@ class DCGAN(Recipe):
     def generate(self, z: Tensor, told: Tensor) -> Tensor:
         """Return G(z); nothing is told."""
         return self.generator(z)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's logits [N]."""
+        return self.discriminator(x)

@@ -95,7 +95,7 @@ class DiscoGAN(Recipe):
         self.generator_a, self.generator_b = Generator(*generator), Generator(*generator)
         discriminator = (picture.channels, config.discriminator_conv_dim)
         self.discriminator_a, self.discriminator_b = Discriminator(*discriminator), Discriminator(*discriminator)
-        self.abilities = Abilities(translates=True, told="domain")
+        self.abilities = Abilities(translates=True, told="domain", scores=("discriminator_a", "discriminator_b"))
         self.updates = (
             Update("discriminators", trains=("discriminator_a", "discriminator_b"), every=3, turns=(0,)),
             Update("generators", trains=("generator_a", "generator_b"), every=3, turns=(1, 2)),
@@ -147,6 +147,10 @@ class DiscoGAN(Recipe):
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return each picture as the generator of its target makes it; none is told where a picture comes from."""
         return to_target((self.generator_a, self.generator_b), x, told)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return logits [N], each of the domain in which the picture looks more real."""
+        return torch.maximum(self.discriminator_a(x)[0], self.discriminator_b(x)[0])
 
     def label_slots(self) -> list[Slot]:
         """All of a domain's generator and discriminator belong to it."""

@@ -93,7 +93,7 @@ class FixedPointGAN(Recipe):
             picture.channels, space.num_labels, size, config.discriminator_conv_dim, config.discriminator_layers
         )
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True)
+        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True, scores=("discriminator",))
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), every=config.critic_steps, shares=True),
@@ -164,6 +164,10 @@ class FixedPointGAN(Recipe):
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
         return self.discriminator(x)[1]
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N], mean over patches."""
+        return self.discriminator(x)[0].mean(1)
 
     def label_slots(self) -> list[Slot]:
         """The generator's first convolution reads the code; the class head writes the logits."""

@@ -98,7 +98,9 @@ class GANimation(Recipe):
         )
         initialize(self.discriminator)
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="code", side_multiple=4, attends=True, judges=True)
+        self.abilities = Abilities(
+            translates=True, told="code", side_multiple=4, attends=True, judges=True, scores=("discriminator",)
+        )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("penalty", trains=("discriminator",)),
@@ -196,6 +198,10 @@ class GANimation(Recipe):
         middle = torch.full((self.space.num_labels,), 0.5, device=x.device)
         middle[list(self.space.numbers)] = 0
         return self.discriminator(x)[1] - middle
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N], mean over patches."""
+        return self.discriminator(x)[0].mean(1)
 
     def label_slots(self) -> list[Slot]:
         """The generator's first convolution reads the code; the discriminator's second head reads the numbers."""

@@ -116,7 +116,7 @@ class RelGAN(Recipe):
         self.classifier = nn.Conv2d(widths[-1], count, (size[0] >> len(widths), size[1] >> len(widths)), bias=False)
         self.coupled = config.batch_statistics
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="difference", side_multiple=4, judges=True)
+        self.abilities = Abilities(translates=True, told="difference", side_multiple=4, judges=True, scores=("discriminator",))
         self.updates = (
             Update("discriminator", trains=("discriminator", "classifier")),
             Update("generator", trains=("generator",), shares=True),
@@ -209,6 +209,10 @@ class RelGAN(Recipe):
 
     def _logits(self, h: Tensor) -> Tensor:
         return self.classifier(h).flatten(1)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the scores [N] of the head for real pictures, mean over patches."""
+        return self.discriminator.real(self.discriminator.features(x)).mean(1)
 
     def label_slots(self) -> list[Slot]:
         """The first layers of the generator and of the matching head read v; the class head writes the logits."""

@@ -126,7 +126,7 @@ class SemiStarGAN(Recipe):
         self.generator.apply(initialize)
         self.discriminator = YModel(picture.channels, space.num_labels, config.discriminator_conv_dim, config.deep)
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True)
+        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True, scores=("discriminator",))
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), every=config.critic_steps, shares=True),
@@ -233,6 +233,10 @@ class SemiStarGAN(Recipe):
     def classify(self, x: Tensor) -> Tensor:
         """Return the Y model's class logits [N, L]."""
         return self.discriminator.classify(x)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N], mean over patches."""
+        return self.discriminator(x)[0].mean(1)
 
     def label_slots(self) -> list[Slot]:
         """The generator's first convolution reads the code; the Y model's last one writes the logits."""

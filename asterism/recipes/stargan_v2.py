@@ -136,6 +136,7 @@ class StarGANv2(Recipe):
             latent=config.latent_dim,
             style=config.style_dim,
             reads_style=True,
+            scores=("discriminator",),
             # Skips that act everywhere need no masks.
             masks=MASKS if config.high_pass and config.masks != "ones" else (),
             # High-pass skips are tied to the size of training.
@@ -312,6 +313,10 @@ class StarGANv2(Recipe):
         """Return the mean styles [N, S] of the domains y [N]: what truncation draws styles towards."""
         styles = [self.mapping_network.styles(self.latents, k) for k in range(len(self.mapping_network.unshared))]
         return at_least_float32(torch.stack(styles)).mean(1)[told]
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return logits [N], each of the domain in which the picture looks most real."""
+        return self.discriminator.main(x).flatten(1).amax(1)
 
     def label_slots(self) -> list[Slot]:
         """A domain has a branch of the mapping network, a head of the style encoder and a row of the discriminator's."""

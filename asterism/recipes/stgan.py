@@ -127,7 +127,9 @@ class STGAN(Recipe):
             config.discriminator_fc_dim,
             exact=config.penalty_gradient == "exact",
         )
-        self.abilities = Abilities(translates=True, told="difference", side_multiple=1 << config.num_layers, judges=True)
+        self.abilities = Abilities(
+            translates=True, told="difference", side_multiple=1 << config.num_layers, judges=True, scores=("discriminator",)
+        )
         count = config.critic_steps
         self.updates = (
             Update("discriminator", trains=("discriminator",), every=count + 1, turns=tuple(range(count)), eager=True),
@@ -187,6 +189,10 @@ class STGAN(Recipe):
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
         return self.discriminator(x)[1]
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N]."""
+        return self.discriminator(x)[0]
 
     def label_slots(self) -> list[Slot]:
         """Transposed convolutions of decoder and units read the difference behind the features; the class head has logits."""

@@ -92,7 +92,7 @@ class WGAN(Recipe):
             picture.channels, size, config.latent_dim, config.conv_dim, extra, norm=config.generator_norm
         )
         self.critic = Discriminator(picture.channels, size, config.critic_conv_dim, extra)
-        self.abilities = Abilities(generates=True, latent=config.latent_dim)
+        self.abilities = Abilities(generates=True, latent=config.latent_dim, scores=("critic",))
         critic = Update("critic", trains=("critic",), clamp=config.clamp)
         self.updates = (critic, Update("generator", trains=("generator",), every=config.critic_steps))
         if config.bursts:
@@ -126,6 +126,10 @@ class WGAN(Recipe):
     def generate(self, z: Tensor, told: Tensor) -> Tensor:
         """Return G(z); nothing is told."""
         return self.generator(z)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the critic's scores [N]."""
+        return self.critic(x)
 
 
 def turns_between_bursts(critic_steps: int) -> tuple[int, tuple[int, ...]]:

@@ -95,7 +95,7 @@ class WGANGP(Recipe):
             channels, size, config.latent_dim, config.conv_dim
         )
         self.critic: nn.Module = (PlainCritic if plain else ResidualCritic)(channels, size, config.critic_conv_dim)
-        self.abilities = Abilities(generates=True, latent=config.latent_dim)
+        self.abilities = Abilities(generates=True, latent=config.latent_dim, scores=("critic",))
         self.updates = (
             Update("critic", trains=("critic",), eager=True),
             Update("generator", trains=("generator",), every=config.critic_steps),
@@ -133,3 +133,7 @@ class WGANGP(Recipe):
     def generate(self, z: Tensor, told: Tensor) -> Tensor:
         """Return G(z); nothing is told."""
         return self.generator(z)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the critic's scores [N]."""
+        return self.critic(x)

@@ -7,7 +7,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from asterism.report.score_tables import Entry, comparable
 from asterism.runs.folder import Run
+from asterism.runs.scores import metric_title
 
 POINTS = 400  # Points per curve; a longer log is averaged down to it.
 FEW = 40  # Up to so many points are marked one by one.
@@ -28,8 +30,9 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     Scores have a chart for each metric, since their units differ, and come first; learning rates come last.
 
     Returns:
-        Charts as JSON: `scores`, true for a chart of scores; `title`, `unit`; `series` of `name`, `colour` and `points`
-        (step, value); `marks`, the steps of the best checkpoints.
+        Charts as JSON: `axis`, the word below it; `scores`, true for a chart of scores; `title`, `unit`; `series` of `name`,
+        `colour` and `points` (step, value); `marks`, the steps of the best checkpoints. Those of scores against the number of
+        passes, which have `passes` for steps, come last.
     """
     found = _read(runs)
     made: list[Chart] = []
@@ -42,7 +45,29 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
             made.append(_chart(update, [_series(i, term, found[update, term, 0]) for i, term in enumerate(terms)]))
         else:
             made += [_chart(f"{update}: {term}", _of_runs(found, update, term, runs)) for term in terms]
-    return made
+    return made + [chart for entries in comparable(_with_curve(runs)) for chart in _repeated(entries, runs)]
+
+
+def _with_curve(runs: Sequence[Run]) -> list[Entry]:
+    """Return the records that hold a curve."""
+    return [Entry(i, record) for i, run in enumerate(runs) for record in run.scores.values() if "curve" in record]
+
+
+def _repeated(entries: Sequence[Entry], runs: Sequence[Run]) -> Iterator[Chart]:
+    """Yield a chart per metric of records that compare: it against the number of passes, a line per record."""
+    record = entries[0].record
+    for metric, about in record["metrics"].items():
+        title = metric_title(metric, record)
+        lines = list[Chart]()
+        for entry in entries:
+            curve, several = entry.record["curve"], len({e.run for e in entries}) < len(entries)
+            name = runs[entry.run].name + (f", {entry.record['checkpoint']}" if several else "")
+            found = zip(curve["passes"], curve["values"].get(metric, ()), strict=False)
+            points = [(count, value) for count, value in found if value is not None and math.isfinite(value)]
+            if points:
+                lines.append(_series(entry.run if len(runs) > 1 else len(lines), name if len(entries) > 1 else title, points))
+        if lines and metric != "kid spread":
+            yield _chart(title, lines, about["unit"], marks=()) | {"axis": "passes"}
 
 
 def _read(runs: Sequence[Run]) -> Curves:
@@ -60,7 +85,7 @@ def _read(runs: Sequence[Run]) -> Curves:
 
 def _chart(title: str, series: list[Chart], unit: str = "", marks: Sequence[Chart] | None = None) -> Chart:
     """Return a chart; one with marks, be they none, is of scores."""
-    return {"scores": marks is not None, "title": title, "unit": unit, "series": series, "marks": marks or []}
+    return {"axis": "step", "scores": marks is not None, "title": title, "unit": unit, "series": series, "marks": marks or []}
 
 
 def _of_runs(found: Curves, update: str, term: str, runs: Sequence[Run]) -> list[Chart]:

@@ -23,10 +23,11 @@ from asterism.data.listing import DataError
 from asterism.data.pictures import write
 from asterism.evaluation import judge as judging
 from asterism.evaluation.candidates import Generator
-from asterism.evaluation.evaluate import differing, evaluate
+from asterism.evaluation.evaluate import evaluate
 from asterism.evaluation.measures import agreement, margin
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols import PROTOCOLS
+from asterism.evaluation.run_data import differing
 from asterism.evaluation.summary import broken_orders, set_names
 from asterism.evaluation.tasks import Task
 from asterism.inference.published.importing import import_published

@@ -29,6 +29,7 @@ def those(condition) -> list[str]:
 TRANSLATING = those(lambda recipe: recipe.abilities.translates)
 GENERATING = those(lambda recipe: recipe.abilities.generates)
 JUDGING = those(lambda recipe: recipe.abilities.judges)
+SCORING = those(lambda recipe: recipe.abilities.scores)
 ATTENDING = those(lambda recipe: recipe.abilities.attends)
 STYLED = those(lambda recipe: recipe.abilities.style)
 SHARING = those(lambda recipe: any(update.shares for update in recipe.updates))
@@ -56,10 +57,32 @@ def test_a_recipe_says_what_it_can(name):
     can = recipe.abilities
     assert can.makes_pictures
     methods = {"translate": can.translates, "generate": can.generates, "classify": can.judges, "read_style": can.reads_style}
-    methods |= {"attend": can.attends, "recognise": bool(can.codes)}
+    methods |= {"attend": can.attends, "recognise": bool(can.codes), "realness": bool(can.scores)}
     for method, said in methods.items():
         assert (getattr(type(recipe), method) is not getattr(Recipe, method)) == said, method
     assert bool(can.latent) == (can.generates or type(recipe).draw_style is not Recipe.draw_style)
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_what_a_discriminator_learns_of_real_pictures_raises_their_realness(name):
+    """To first order, by the networks that are named: so higher is more real. Each picture is scored alone."""
+    recipe = tiny(name, some_space(name, "two", "folders")).double()
+    batch, scores = batch_of(recipe), recipe.abilities.scores
+    weights = [w for network in scores for w in recipe.networks[network].parameters()]
+    made = [t for u in recipe.updates if set(u.trains) & set(scores) for t in one_table(recipe, u, batch).items()]
+    loss = sum(weight * value.mean() for key, (weight, value) in made if key.startswith("real"))
+    learned = torch.autograd.grad(loss, weights, allow_unused=True, retain_graph=True)
+    recipe.eval()  # As it is used: by running statistics, which do not mix pictures.
+    real = recipe.realness(batch.x)
+    assert real.shape == (COUNT,)
+    torch.testing.assert_close(recipe.realness(batch.x[1:3]), real[1:3])
+    raised = torch.autograd.grad(real.mean(), weights, allow_unused=True)
+    both = [(a, b) for a, b in zip(learned, raised, strict=True) if a is not None and b is not None]
+    assert sum(float((a * b).sum()) for a, b in both) < 0
+
+
+def one_table(recipe: Recipe, update, batch: Batch) -> dict:
+    return getattr(recipe, f"{update.terms or update.name}_terms")(batch, torch.zeros(()), *update.args)
 
 
 def test_every_recipe_takes_a_label_space_and_says_which_it_refuses(name):

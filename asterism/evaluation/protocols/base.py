@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from asterism.config import ConfigError
 from asterism.evaluation.measures import Measure
@@ -88,6 +89,17 @@ class Protocol:
         """Return the tasks; of a recipe that does not translate to all domains those whose target it has."""
         found, targets = self.tasks(sets, space, partners, recipe, parameters), recipe.abilities.targets
         return [t for t in found if not targets or (t.index is not None and space.say(t.index, t.value) in targets)]
+
+    def settled(self, changed: Mapping[str, Any]) -> Parameters:
+        """Return the parameters, some of them changed.
+
+        Raises:
+            ConfigError: a parameter that this protocol does not have, or a value out of range.
+        """
+        known = [field.name for field in fields(self.parameters)]
+        if strange := [name for name in changed if name not in known]:
+            raise ConfigError(f"the protocol {self.name} has no parameter {strange[0]!r}; it has {', '.join(known)}")
+        return replace(self.parameters, **changed)
 
     @property
     def compares(self) -> bool:
