@@ -4,9 +4,9 @@
     asterism train cyclegan --preset small --data OUT --out runs/cyclegan
     asterism evaluate runs/cyclegan --protocol pairs
 
-EMOJI holds `manifest.csv` with the columns `file`, `domain`, `split` and `pair_id`. Of every other thing only the picture of one
-domain trains, of the rest only that of the other, so that no recipe can meet a pair; validation and test pictures keep theirs.
-It needs Python alone.
+EMOJI holds `manifest.csv` with the columns `file`, `domain`, `split` and `pair_id`. Of every other thing only the picture of
+one domain trains, of the rest only that of the other, so that no recipe can meet a pair; validation and test pictures keep
+theirs. It needs Python alone.
 """
 
 from __future__ import annotations
