@@ -68,7 +68,7 @@ def assert_equal(left: list[Step], right: list[Step]) -> None:
     assert len(left) == len(right)
     for (whole, x), (other, y) in zip(itertools.chain(*left), itertools.chain(*right), strict=True):
         assert np.array_equal(x.numpy(), y.numpy()) and x.dtype == y.dtype
-        assert [name for name, _ in whole.items()] == ["labels", "known", "dataset", "position", "mirror"]
+        assert {name for name, _ in whole.items()} == {"labels", "known", "dataset", "position", "mirror"}
         assert all(torch.equal(a, b) for (_, a), (_, b) in zip(whole.items(), other.items(), strict=True))
 
 
