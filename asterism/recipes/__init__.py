@@ -31,6 +31,7 @@ RECIPES = {
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
     "infogan": "asterism.recipes.infogan:InfoGAN",
+    "lapgan": "asterism.recipes.lapgan:LAPGAN",
     "relgan": "asterism.recipes.relgan:RelGAN",
     "stgan": "asterism.recipes.stgan:STGAN",
     "attgan": "asterism.recipes.attgan:AttGAN",

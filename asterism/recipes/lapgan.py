@@ -1,0 +1,195 @@
+"""LAPGAN: Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks (arXiv:1506.05751).
+
+A generator makes the coarsest pictures of noise. Each further one makes, of noise and of a coarse picture doubled to its size,
+the residual: the detail that the coarse picture lacks. Every level has a discriminator of its own and is trained by itself, on
+coarse pictures made of real ones; only a finished model puts one level upon another.
+
+Shapes: x [N, C, S, S] in [-1, 1]; of level l, 0 the finest, residuals and coarse pictures [N, C, s, s], s = S / 2**l; latents z
+[N, Z] standard normal, of all levels, finest first, which networks take as noise u, uniform in [-1, 1]; logits [N].
+
+What differs from the published code (Lua), beyond the engine's doing: the pyramid has the binomial window of the paper's text,
+and of the PyTorch descendant (the authors scale bilinearly); pictures are in [-1, 1] and not standardised pixel by pixel; the
+momentum is constant, where theirs grew from 0.5 (0 at the coarsest level) to 0.7; all levels are trained at once, in one run; a
+generator learns from the coarse pictures that its discriminator has just seen, where theirs drew others.
+
+With `networks strided` it has those of the PyTorch descendant, for MNIST: the discriminator sees real pictures and fakes in one
+batch (its batch norms do), and the trained model generates with running statistics. There one pass of the discriminator serves
+both updates; here the generator follows the discriminator's step, with fakes of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from asterism.config import option
+from asterism.data.batch import Batch
+from asterism.data.pictures import PictureFormat
+from asterism.labels import LabelSpace
+from asterism.networks import lapgan as networks
+from asterism.objectives.adversarial import logistic_fake, logistic_real
+from asterism.recipes.base import SGD, Abilities, Adam, Optimiser, Recipe, Terms, Update
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """LAPGAN's choices; the defaults are the authors' for CIFAR-10."""
+
+    networks: Literal["flat", "strided"] = option("flat", "Convolutions at full size, or strided ones with batch norm.")
+    noise_dim: int = option(100, "Numbers of noise of the coarsest level, and of every level of strided networks.", low=1)
+    conv_dim: int = option(64, "Channels of the generators; of strided ones those of their smallest map.", low=1)
+    discriminator_conv_dim: int = option(64, "Channels of the discriminators; of strided ones those of their last map.", low=1)
+    coarse_dim: int = option(8000, "Width of the coarsest generator's full layers (flat).", low=1)
+    coarse_discriminator_dim: int = option(1600, "Width of the coarsest discriminator's full layers (flat).", low=1)
+    given_dim: int = option(100, "Numbers that are read from a coarse picture (strided).", low=1)
+    given_conv_dim: int = option(64, "Channels of the last convolution that reads a coarse picture (strided).", low=1)
+    optimiser: Literal["sgd", "adam"] = option("sgd", "Gradient descent with momentum, or Adam.")
+    momentum: float = option(0.5, "Of sgd.", low=0, high=1)
+    generator_lr: tuple[float, ...] = option(
+        (0.02,), "Learning rates of the generators, finest first; the last is for the rest."
+    )
+    discriminator_lr: tuple[float, ...] = option((0.02,), "The same for the discriminators.")
+
+
+class LAPGAN(Recipe):
+    """LAPGAN: pictures of noise, coarse to fine."""
+
+    config_type = Config
+    protocol = "generation"
+    advised_batch = 16
+    labelled = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "published": {  # CIFAR-10: 8, 16 and 32 px.
+            "data": {"size": 32},
+            "train": {"epochs": 200, "decay_steps": 0, "batch_size": 128, "ema_kimg": 0},
+        },
+        "mnist": {  # The PyTorch descendant's.
+            "recipe": {
+                "networks": "strided",
+                "noise_dim": 10,
+                "optimiser": "adam",
+                "generator_lr": (0.001, 0.005, 0.01),
+                "discriminator_lr": (0.0002, 0.0003, 0.001),
+            },
+            "data": {"size": 28, "flip": False},
+            "train": {"epochs": 25, "decay_steps": 0, "batch_size": 128, "ema_kimg": 0},
+        },
+        "small": {  # A laptop's CPU: narrower, and Adam.
+            "recipe": {
+                "conv_dim": 16,
+                "discriminator_conv_dim": 16,
+                "coarse_dim": 512,
+                "coarse_discriminator_dim": 256,
+                "optimiser": "adam",
+                "generator_lr": (4e-4,),
+                "discriminator_lr": (2e-4,),
+            },
+            "data": {"size": 64},
+            "train": {
+                "steps": 4000,
+                "decay_steps": 2000,
+                "batch_size": 32,
+                "ema_kimg": 5,
+                "checkpoint_every": 500,
+                "preview_every": 500,
+                "evaluate_every": 500,
+            },
+        },
+    }
+
+    def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
+        super().__init__(config, space, picture)
+        networks.check_size((picture.height, picture.width))
+        self.sides = networks.sides(picture.height)
+        self.coupled = config.networks == "strided"
+        levels = range(len(self.sides))
+        for level, side in enumerate(self.sides):
+            generator, discriminator = self._pair(side, picture.channels, coarsest=level == levels[-1])
+            self.add_module(f"generator_{level}", generator)
+            self.add_module(f"discriminator_{level}", discriminator)
+        self.averaged = tuple(f"generator_{level}" for level in levels)
+        self.noise = [int(getattr(self, name).noise) for name in self.averaged]
+        self.abilities = Abilities(generates=True, latent=sum(self.noise))
+        self.updates = tuple(
+            Update(f"{kind}_{level}", trains=(f"{kind}_{level}",), terms=kind, args=(level,))
+            for level in levels
+            for kind in ("discriminator", "generator")
+        )
+
+    def _pair(self, side: int, channels: int, *, coarsest: bool) -> tuple[nn.Module, nn.Module]:
+        """Return a level's generator and discriminator."""
+        c = self.config
+        if c.networks == "strided":
+            given = 0 if coarsest else c.given_dim, c.given_conv_dim
+            return (
+                networks.StridedGenerator(channels, side, c.noise_dim, c.conv_dim, *given),
+                networks.StridedDiscriminator(channels, side, c.discriminator_conv_dim, *given),
+            )
+        if coarsest:
+            return (
+                networks.FullGenerator(channels, side, c.noise_dim, c.coarse_dim),
+                networks.FullDiscriminator(channels, side, c.coarse_discriminator_dim),
+            )
+        return (
+            networks.FlatGenerator(channels, side, c.conv_dim),
+            networks.FlatDiscriminator(channels, side, c.discriminator_conv_dim),
+        )
+
+    def optimizers(self) -> dict[str, Optimiser]:
+        """Gradient descent with momentum, or Adam with beta1 = 0.5, at the rate of the level."""
+        c, made = self.config, dict[str, Optimiser]()
+        for kind, rates in (("generator", c.generator_lr), ("discriminator", c.discriminator_lr)):
+            for level in range(len(self.sides)):
+                rate = rates[min(level, len(rates) - 1)]
+                made[f"{kind}_{level}"] = SGD(rate, c.momentum) if c.optimiser == "sgd" else Adam(rate)
+        return made
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw the noise of the discriminators' steps and, anew, of the generators'; and a seed for every dropout."""
+        shape, passes = (len(batch), self.abilities.latent), 3 * len(self.sides)
+        return {
+            "u": 2 * torch.rand(shape, generator=rng) - 1,
+            "u_generator": 2 * torch.rand(shape, generator=rng) - 1,
+            "seeds": torch.randint(2**62, (len(batch), passes), generator=rng),
+        }
+
+    def discriminator_terms(self, batch: Batch, progress: Tensor, level: int) -> Terms:
+        """-(log D(h, l) + log(1 - D(G(u, l), l))) / 2, h the residual, l the coarse picture: Eq. (5), halved as published."""
+        real, coarse = networks.level_of(batch.x, level, len(self.sides))
+        with torch.no_grad():
+            made = self._made(batch.u, coarse, level).to(batch.x.dtype)
+        scores = self._scores(real, made, coarse, level, batch.seeds[:, [3 * level, 3 * level + 1]])
+        return {"real": (0.5, logistic_real(scores[0])), "fake": (0.5, logistic_fake(scores[1]))}
+
+    def generator_terms(self, batch: Batch, progress: Tensor, level: int) -> Terms:
+        """-log D(G(u, l), l), the non-saturating form, on new noise, by the discriminator that has just been trained."""
+        real, coarse = networks.level_of(batch.x, level, len(self.sides))
+        made = self._made(batch.u_generator, coarse, level)
+        scores = self._scores(real, made, coarse, level, batch.seeds[:, [3 * level, 3 * level + 2]])
+        return {"adversarial": (1.0, logistic_real(scores[1]))}
+
+    def _made(self, u: Tensor, coarse: Tensor | None, level: int) -> Tensor:
+        """Return the residuals of a level, or the coarsest pictures, of the noise of all levels [N, Z]."""
+        made: Tensor = getattr(self, f"generator_{level}")(u.split(self.noise, 1)[level], coarse)
+        return made
+
+    def _scores(self, real: Tensor, made: Tensor, coarse: Tensor | None, level: int, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits [N] of real and made ones, seen in one batch, where batch norms meet both."""
+        twice = None if coarse is None else torch.cat([coarse, coarse])
+        judge, both = getattr(self, f"discriminator_{level}"), torch.cat([real, made.to(real.dtype)])
+        first, second = judge(both, twice, seeds.T.flatten()).chunk(2)
+        return first, second
+
+    def generate(self, z: Tensor, told: Tensor) -> Tensor:
+        """Return pictures made coarse to fine, I_l = u(I_l+1) + G_l(z_l, u(I_l+1)): Eq. (4); nothing is told."""
+        u, last = torch.erf(z / math.sqrt(2)), len(self.sides) - 1
+        x = self._made(u, None, last)
+        for level in reversed(range(last)):
+            coarse = networks.doubled(x)
+            x = coarse + self._made(u, coarse, level)
+        return x
