@@ -74,13 +74,12 @@ def show_judged(said: Mapping[str, Any]) -> None:
         console.width = max(console.width, 110)
     judges = said["judges"]
     if said["pictures"]:
-        table = _table(
-            "picture", *(f"{name}: {what}" for name in judges for what in ("score", "real ones that look less real"))
-        )
+        table = _table("picture", *(f"{name}{what}" for name in judges for what in ("", ": real below")))
         for one in said["pictures"]:
             cells = [(number(one[name]["score"]), number(one[name]["real_below"], "share")) for name in judges]
             table.add_row(Text(one["file"]), *(cell for pair in cells for cell in pair))
         console.print(table)
+        console.print("scores: higher looks more real; real below: the share of real held-out pictures that look less real\n")
     cases = list(dict.fromkeys(case for measured in judges.values() for case in measured))
     if cases:
         table = _table("AUROC: real held-out pictures against", "real", "fake", *judges)
