@@ -30,6 +30,7 @@ RECIPES = {
     "dcgan": "asterism.recipes.dcgan:DCGAN",
     "wgan": "asterism.recipes.wgan:WGAN",
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
+    "progan": "asterism.recipes.progan:ProGAN",
     "relgan": "asterism.recipes.relgan:RelGAN",
     "stgan": "asterism.recipes.stgan:STGAN",
     "attgan": "asterism.recipes.attgan:AttGAN",
