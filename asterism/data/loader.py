@@ -9,6 +9,7 @@ import multiprocessing.connection
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -61,6 +62,7 @@ class Loader:
         picture: what the pictures become.
         data: uses `balance`, `flip`, `zoom`, `workers`.
         batch_size: N, pictures per step and dataset over all ranks.
+        batches: (step, N) in order, of the steps before that one which no earlier pair speaks of; further ones have batch_size.
         seed: of all orders.
         streams: what a sample needs beside its own picture; where one goes by domains (the dataset's first set of
             alternatives), pictures without a domain are left out.
@@ -77,6 +79,7 @@ class Loader:
         *,
         batch_size: int,
         seed: int,
+        batches: Sequence[tuple[int, int]] = (),
         streams: Sequence[Stream] = (),
         rank: int = 0,
         world: int = 1,
@@ -99,7 +102,9 @@ class Loader:
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         self._workers = _choose_workers(sets) if data.workers is None else data.workers
-        self._steps = _Steps(sets, picture, data, batch_size, seed, streams, rank, world, keep=self._workers == 0)
+        self._steps = _Steps(
+            sets, picture, data, [*batches, (sys.maxsize, batch_size)], seed, streams, rank, world, self._workers == 0
+        )
         self._resident: list[Tensor] = _keep_on(device, sets) if device is not None and not picture.source else []
         self._on_broken, self._reported = on_broken, set[str]()
 
@@ -132,11 +137,9 @@ class Loader:
         for stored, rows in zip(self._resident, self._steps.rows(step), strict=True):
             places = torch.from_numpy(rows)
             places = (places.pin_memory() if self._pinned else places).to(stored.device, non_blocking=True)
-            taken = [
-                stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
-                for row in places
-            ]
-            parts.append({f"x{suffix}": x for suffix, x in zip(self._steps.suffixes, taken, strict=True)})
+            held = stored.view(torch.int16) if stored.dtype == torch.uint16 else stored  # Of which no rows can be taken.
+            taken = zip(self._steps.suffixes, places, strict=True)
+            parts.append({f"x{suffix}": held[row].view(stored.dtype) for suffix, row in taken})
         return parts
 
     def _tensor(self, x: Array) -> Tensor:
@@ -207,17 +210,17 @@ class _Steps:
         sets: list[PictureSet],
         picture: PictureFormat,
         data: DataConfig,
-        batch_size: int,
+        batches: Sequence[tuple[int, int]],
         seed: int,
         streams: Sequence[Stream],
         rank: int,
         world: int,
         keep: bool,
     ) -> None:
-        self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
+        self.sets, self.picture, self.data, self.batches, self.seed = sets, picture, data, batches, seed
         self.streams = streams
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
-        self.local = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        self.rank, self.world = rank, world
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         self.own = [sampled(s, picture) for s in sets]
         self.samplers = [
@@ -234,21 +237,15 @@ class _Steps:
 
     def describe(self, step: int) -> list[Batch]:
         """Return everything but the pictures, over all ranks: one batch per dataset."""
-        positions, batches = self._positions(step), []
+        positions, batches = self._positions(step, own=False), []
         for index, pictures in enumerate(self.sets):
             rows, flags = self._rows(index, positions)
-            batch = Batch(
-                labels=pictures.labels[rows[0]],
-                known=pictures.known[rows[0]],
-                dataset=torch.full((len(positions),), pictures.dataset),
-                position=torch.from_numpy(positions),
-            )
-            for stream, own in zip(self.streams, rows[1:], strict=True):
-                told = {f"labels_{stream.name}": pictures.labels[own], f"known_{stream.name}": pictures.known[own]}
-                batch = batch.extend(**told)
-            for number, suffix in enumerate(self.suffixes):
+            dataset = torch.full((len(positions),), pictures.dataset)
+            batch = Batch(dataset=dataset, position=torch.from_numpy(positions))
+            for number, (suffix, row) in enumerate(zip(self.suffixes, rows, strict=True)):
                 place = self._drawn_for(number)
-                batch = batch.extend(**{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
+                told = {f"labels{suffix}": pictures.labels[row], f"known{suffix}": pictures.known[row]}
+                batch = batch.extend(**told, **{f"mirror{suffix}": torch.from_numpy(flags[place] & self.data.flip)})
                 if self.data.zoom < 1:
                     drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
                     batch = batch.extend(**{f"window{suffix}": torch.from_numpy(drawn)})
@@ -261,7 +258,7 @@ class _Steps:
 
     def load(self, step: int) -> list[Part]:
         """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
-        positions, parts = self._positions(step)[self.local], []
+        positions, parts = self._positions(step), []
         for index, pictures in enumerate(self.sets):
             loaded, broken = dict[str, Array](), list[tuple[str, str]]()
             for number, (suffix, rows) in enumerate(zip(self.suffixes, self._rows(index, positions)[0], strict=True)):
@@ -279,7 +276,7 @@ class _Steps:
 
     def rows(self, step: int) -> list[Array]:
         """Return which pictures each dataset's samples of this rank are, int64 [1 + streams, n]."""
-        positions = self._positions(step)[self.local]
+        positions = self._positions(step)
         return [self._rows(index, positions)[0] for index in range(len(self.sets))]
 
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
@@ -291,8 +288,15 @@ class _Steps:
             rows, flags = np.concatenate([rows, others]), np.concatenate([flags, other_flags])
         return rows, flags
 
-    def _positions(self, step: int) -> Array:
-        return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+    def _positions(self, step: int, own: bool = True) -> Array:
+        """Return the positions of a step's samples, of this rank or of all; they go on where those of the step before end."""
+        first = begin = 0
+        for until, count in self.batches:
+            if step < until:
+                break
+            first, begin = first + (until - begin) * count, until
+        start, stop = (self.rank * count // self.world, (self.rank + 1) * count // self.world) if own else (0, count)
+        return np.arange(start, stop) + first + (step - begin) * count
 
     def _picture(self, index: int, row: int, kind: PictureFormat, broken: list[tuple[str, str]], share: float | None) -> Array:
         if self.kept and row in self.kept[index]:

@@ -1,7 +1,7 @@
 """The networks of ProGAN (arXiv:1710.10196), which grow by a block for each doubling of the side.
 
-Layers, their order and where the rate is equalised are those of the PyTorch descendant, the GAN zoo: weights and biases of every
-layer are drawn with deviation 1 and multiplied by He's constant where they are used (Section 4.1).
+Layers, their order and where the rate is equalised are those of the PyTorch descendant, the GAN zoo: weights are drawn with
+deviation 1, and weights and biases of every layer are multiplied by He's constant where they are used (Section 4.1).
 
 Shapes: N batch, C picture channels, Z latent and code together, level k of the side S = 4 * 2**k, d_k its width. `old` is the
 share of the level before in a fade, a tensor without dimensions: 1 as the fade begins, 0 at its end.

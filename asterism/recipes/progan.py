@@ -8,19 +8,20 @@ Shapes: x [N, C, S, S] in [-1, 1], of the present level's side in training; z [N
 high for real pictures.
 
 **Phases.** A level has a phase in which it is faded in, and one in which it is trained as it is; each level begins with new
-moments of Adam and with an average that starts from the present generator. A model of an earlier level, or of a fade, generates
-pictures of the final side too: what it makes is enlarged by repeating pixels, as real pictures are in a fade.
+moments of Adam and with an average that starts from the present generator. A model of an earlier level, or of a fade,
+generates pictures of the final side too: what it makes is enlarged by repeating pixels, as real pictures are in a fade.
 
 **Samples meet** in the discriminator, which sees by how much four of them that follow one another differ. So a batch cannot be
-computed in parts; several processes compute what one does where each has whole groups of four, and else group by what they have.
+computed in parts; several processes compute what one does where each has whole groups of four, and else group what they have.
+The penalty is on the gradient of the sum of all scores, as published, so a sample's own counts what others' scores owe to it.
 
 **Labels.** With `conditional`, the code is joined to the latent, and the discriminator classifies too: real pictures in its own
 update, fakes by what they were told in the generator's (AC-GAN, arXiv:1610.09585).
 
 What differs from the published PyTorch code, the GAN zoo, beyond the engine's doing: terms are means over the batch where sums
 are taken there, which Adam does not see but for its epsilon; a fade moves in every step, there in every 32nd; smaller real
-pictures are means of pixels; the discriminator is faded at 8 pixels too, where it is not there (`published` has the choice). What
-differs from the authors' own: biases are multiplied by He's constant as weights are, and that constant stands in all layers.
+pictures are means of pixels; the discriminator is faded at 8 pixels too, and in `published` alone not, as there. What differs
+from the authors' own code: biases are multiplied by He's constant as weights are, and that constant stands in all layers.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Config:
     )
     level_steps: tuple[int, ...] = option(
         (48_000, 96_000),
-        "Steps at 4, 8, 16, ... pixels, fades included; the last number holds for further sides. The final side goes on to the end.",
+        "Steps at 4, 8, 16, ... pixels, fades included; the last holds for further sides. The final side goes on to the end.",
         unit="steps",
         low=1,
     )
@@ -62,7 +63,9 @@ class Config:
     batch_sizes: tuple[int, ...] = option(
         (), "Pictures per step and dataset at 4, 8, 16, ... pixels; further sides have train.batch_size.", low=1
     )
-    fade_first: bool = option(True, "Fade the discriminator at 8 pixels too, as at any other side; the published code does not.")
+    fade_first: bool = option(
+        True, "Fade the discriminator at 8 pixels too, as at any other side; the published code does not."
+    )
     conditional: bool = option(False, "Tell the generator labels, and let the discriminator classify.")
     penalty_weight: float = option(10.0, "Weight of the gradient penalty.", low=0)
     drift_weight: float = option(0.001, "Weight of the squared scores of real pictures.", low=0)
@@ -130,9 +133,7 @@ class ProGAN(Recipe):
         widths = config.widths[:levels]
         self.generator = Generator(picture.channels, config.latent_dim + code, widths)
         self.discriminator = Discriminator(picture.channels, labels, widths)
-        self.abilities = Abilities(
-            generates=True, told="code" if config.conditional else "none", latent=config.latent_dim
-        )
+        self.abilities = Abilities(generates=True, told="code" if config.conditional else "none", latent=config.latent_dim)
         self.updates = (
             Update("discriminator", trains=("discriminator",), eager=True),
             Update("generator", trains=("generator",)),
@@ -244,7 +245,7 @@ class ProGAN(Recipe):
         return F.interpolate(x, scale_factor=float(factor), mode="nearest") if factor > 1 else x
 
     def label_slots(self) -> list[Slot]:
-        """The generator's first layer reads the code behind the latent; the discriminator's last writes logits behind a score."""
+        """G's first layer reads the code behind the latent; D's last one writes logits behind the score."""
         if not self.config.conditional:
             return []
         read = self.slots_along("generator.format.weight", 1, self.config.latent_dim, masked=True)
