@@ -66,7 +66,7 @@ def facts(opened: onnxruntime.InferenceSession) -> dict:
     return {key: json.loads(text) for key, text in opened.get_modelmeta().custom_metadata_map.items()}
 
 
-GENERATING = ("dcgan", "wgan", "wgan_gp")
+GENERATING = ("dcgan", "wgan", "wgan_gp", "progan")
 """Recipes that translate nothing."""
 
 

@@ -48,7 +48,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
             are not as many as the labels.
     """
     if len(files) != 1:
-        raise ModelError(f"ProGAN's networks are in one file, {'NAME_s4_i96000.pt'}; give it alone, not {len(files)} files")
+        raise ModelError(f"ProGAN's networks are in one file, such as NAME_s4_i96000.pt: give one, not {len(files)}")
     path = files[0]
     try:
         held = read_networks(path, ("avgG", "netG", "netD"))
