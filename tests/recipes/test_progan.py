@@ -163,7 +163,7 @@ SETTINGS = BRIEF | {
 
 
 def test_a_run_over_all_phases_resumes_bit_for_bit(shapes_dir: Path, tmp_path: Path) -> None:
-    """Stopped in a fade, at the border of two levels, and in the last; every checkpoint generates pictures of the final side."""
+    """Stopped in a fade, at the border of two levels, and in the last; each generates pictures of the final side."""
     train("progan", shapes_dir, tmp_path / "run", overrides=SETTINGS)
     for stop, phase in ((3, "8 px, fading"), (6, "8 px"), (13, "32 px")):
         parts = tmp_path / f"parts{stop}"

@@ -44,11 +44,11 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
         size: height and width of the pictures of training; none takes what the file tells.
 
     Raises:
-        ModelError: a file that is not ProGAN's, that holds more than tensors, whose pictures have another size, or whose classes
-            are not as many as the labels.
+        ModelError: a file that is not ProGAN's, that holds more than tensors, whose pictures have another size, or that has
+            other classes than there are labels.
     """
     if len(files) != 1:
-        raise ModelError(f"ProGAN's networks are in one file, such as NAME_s4_i96000.pt: give one, not {len(files)}")
+        raise ModelError(f"ProGAN's networks are in one file, such as faces_s4_i96000.pt: give one, not {len(files)}")
     path = files[0]
     try:
         held = read_networks(path, ("avgG", "netG", "netD"))
