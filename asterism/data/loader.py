@@ -9,6 +9,7 @@ import multiprocessing.connection
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -63,7 +64,8 @@ class Loader:
         seed: of all orders.
         streams: what a sample needs beside its own picture; where one goes by domains (the dataset's first set of
             alternatives), pictures without a domain are left out.
-        rows: of every batch those that this process loads, of several that train one model.
+        batches: (step, N) in order, of the steps before that one which no earlier pair speaks of; further ones have batch_size.
+        rows: of a batch of N those that this process loads, of several that train one model: start, stop; none: all.
         device: where pictures are needed; packed sets without broken pictures that fit there are kept there.
         on_broken: told once of every picture that cannot be decoded, with the reason.
     """
@@ -77,7 +79,8 @@ class Loader:
         batch_size: int,
         seed: int,
         streams: Sequence[Stream] = (),
-        rows: slice = slice(None),
+        batches: Sequence[tuple[int, int]] = (),
+        rows: Callable[[int], tuple[int, int]] | None = None,
         device: torch.device | None = None,
         on_broken: Callable[[Path, str], None],
     ) -> None:
@@ -91,8 +94,8 @@ class Loader:
             held.check_pairs()
         if picture.depth == 32:  # Features are not pictures of anything: a mirrored or enlarged one is another.
             data = replace(data, flip=False, zoom=1.0)
-        self.sets, self.picture, self.data, self.batch_size, self.seed = sets, picture, data, batch_size, seed
-        self.local = rows
+        self.sets, self.picture, self.data, self.seed = sets, picture, data, seed
+        self.batches, self.own_rows = [*batches, (sys.maxsize, batch_size)], rows
         self.suffixes = ["", *(f"_{stream.name}" for stream in streams)]
         # Whose draws crop and mirror the pictures of each suffix: 0 for the sample's own, then the streams.
         self.drawn_for = [0, *(0 if stream.aligned else number for number, stream in enumerate(streams, 1))]
@@ -147,14 +150,13 @@ class Loader:
 
     def _gather(self, step: int) -> list[dict[str, Tensor]]:
         """Return the pictures of a step from those that the device keeps."""
-        positions, parts = self._positions(step)[self.local], []
+        positions, parts = self._positions(step), []
         for index, stored in enumerate(self._resident):
             places = self._tensor(self._rows(index, positions)[0]).to(stored.device, non_blocking=True)
-            taken = [
-                stored.view(torch.int16)[row].view(torch.uint16) if stored.dtype == torch.uint16 else stored[row]
-                for row in places
-            ]
-            parts.append({f"x{suffix}": x for suffix, x in zip(self.suffixes, taken, strict=True)})
+            held = stored.view(torch.int16) if stored.dtype == torch.uint16 else stored  # Of which no rows can be taken.
+            parts.append(
+                {f"x{suffix}": held[row].view(stored.dtype) for suffix, row in zip(self.suffixes, places, strict=True)}
+            )
         return parts
 
     def _tensor(self, x: Array) -> Tensor:
@@ -189,7 +191,7 @@ class Loader:
 
     def _describe(self, step: int) -> list[Batch]:
         """Return everything but the pictures, over all ranks: one batch per dataset."""
-        positions, batches = self._positions(step), []
+        positions, batches = self._positions(step, own=False), []
         for index, pictures in enumerate(self.sets):
             rows, flags = self._rows(index, positions)
             held = {"dataset": torch.full((len(positions),), pictures.dataset), "position": torch.from_numpy(positions)}
@@ -204,7 +206,7 @@ class Loader:
 
     def load(self, step: int) -> list[Part]:
         """Return the pictures of this rank: per dataset [n, C, H, W] by name, and the files that could not be decoded."""
-        positions, parts = self._positions(step)[self.local], []
+        positions, parts = self._positions(step), []
         for index, pictures in enumerate(self.sets):
             loaded, broken = dict[str, Array](), list[tuple[str, str]]()
             own, _ = self._rows(index, positions)
@@ -229,8 +231,15 @@ class Loader:
             rows, flags = np.concatenate([rows, others]), np.concatenate([flags, other_flags])
         return rows, flags
 
-    def _positions(self, step: int) -> Array:
-        return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+    def _positions(self, step: int, own: bool = True) -> Array:
+        """Return the positions of a step's samples, of this rank or of all; they go on where those of the step before end."""
+        first = begin = 0
+        for until, count in self.batches:
+            if step < until:
+                break
+            first, begin = first + (until - begin) * count, until
+        start, stop = self.own_rows(count) if own and self.own_rows else (0, count)
+        return np.arange(start, stop) + first + (step - begin) * count
 
     def _picture(self, index: int, row: int, kind: PictureFormat, broken: list[tuple[str, str]], share: float | None) -> Array:
         if self.kept and row in self.kept[index]:

@@ -94,13 +94,12 @@ def start(
     listener: Listener | None = None,
 ) -> Trainer:
     """Prepare a run, open its folder, and return the trainer ready to train."""
-    if settings.train.batch_size < processes.world:
-        raise ConfigError(
-            f"train.batch_size {settings.train.batch_size} is divided among {processes.world} processes: give each a picture"
-        )
     began = time.perf_counter()
     heard = listener if listener is not None and processes.first else Silent()
     prepared = prepare(settings, out, init, masks, heard)
+    fewest = min(phase.batch or settings.train.batch_size for phase in prepared.recipe.phases)
+    if fewest < processes.world:
+        raise ConfigError(f"batches of {fewest} are divided among {processes.world} processes: give each a picture")
     trainer = make_trainer(prepared, machine, processes, heard)
     if prepared.state is not None:
         restore(trainer, prepared.state)
@@ -171,14 +170,16 @@ def adopt_weights(recipe: Recipe, name: str, init: str | Path, listener: Listene
 def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, listener: Listener) -> Trainer:
     """Move the recipe to the device, and return a trainer of it at step 0."""
     settings, datasets, recipe = prepared.settings, prepared.datasets, prepared.recipe
+    sizes = [(phase.until, phase.batch or settings.train.batch_size) for phase in recipe.phases]
     loader = Loader(
         datasets.splits["train"],
         recipe.picture,
         settings.data,
-        batch_size=settings.train.batch_size,
+        batch_size=sizes[-1][1],
+        batches=[(until, size) for until, size in sizes if until is not None],
         seed=settings.train.seed,
         streams=recipe.streams,
-        rows=slice(*processes.rows(settings.train.batch_size)),
+        rows=processes.rows,
         device=machine.device if machine.device.type == "cuda" else None,
         on_broken=lambda path, reason: listener.say(f"left out: {path}: {reason}"),
     )

@@ -36,6 +36,7 @@ class Steps:
 
     Attributes:
         step: the count of finished steps.
+        images: the pictures of these; images_since: of those since the log was written.
     """
 
     def __init__(self, recipe: Recipe, config: TrainConfig, machine: Machine, processes: Processes) -> None:
@@ -53,7 +54,7 @@ class Steps:
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.pools = Pools(recipe.pools, config.seed, processes)
         self.statistics = Statistics(machine.device)
-        self.step = 0
+        self.step = self.images = self.images_since = 0
 
     def train_step(self, drawn: Drawn) -> None:
         """Train on the batches of one step, one per dataset, in order."""
@@ -63,7 +64,8 @@ class Steps:
             self.train_batch(self.prepare(whole, stored), len(whole))
         pictures = sum(len(whole) for whole, _ in drawn)
         self.step += 1
-        self.average.update(self.step * pictures, pictures)
+        self.images, self.images_since = (int(drawn[0][0].position[-1]) + 1) * len(drawn), self.images_since + pictures
+        self.average.update(self.images, pictures)
 
     def enter_phase(self) -> None:
         """Tell the recipe which phase the step belongs to; where it begins one, start anew what the phase resets."""
@@ -81,7 +83,7 @@ class Steps:
         dataset, device, dtype = int(whole.dataset[0]), self.machine.device, self.machine.full_dtype
         draws = self.recipe.prepare(whole, step_generator(self.config.seed, self.step, dataset))
         rows = whole.extend(**draws).rows(*self.processes.rows(len(whole))).to(device, dtype, non_blocking=True)
-        first = (self.step * self.recipe.space.num_datasets + dataset) * len(whole)
+        first = int(whole.position[0]) * self.recipe.space.num_datasets + dataset * len(whole)
         rows = rows.extend(**{name: plan.to(device) for name, plan in self.pools.plan(first, len(whole)).items()})
         for name, pictures in stored.items():  # x, and x_<stream> of every stream of the recipe.
             picture = self.recipe.picture.taken if name == "x" else self.recipe.picture

@@ -194,12 +194,11 @@ class Trainer(Steps):
         skipped, worst = self.optimizers.skipped.item(), self.optimizers.worst_row.item()
         now = time.perf_counter()
         elapsed, steps = now - self.started, self.step - self.logged_at
-        images = self.config.batch_size * self.recipe.space.num_datasets
         line = {
             "step": self.step,
-            "images": self.step * images,
+            "images": self.images,
             "seconds": 0.0,
-            "images_per_second": round(steps * images / elapsed, 3),
+            "images_per_second": round(self.images_since / elapsed, 3),
             "waiting": round(self.waited / elapsed, 4),
             "lr": self.rates,
             "terms": terms,
@@ -212,7 +211,7 @@ class Trainer(Steps):
         if (remark := self.recipe.remark(terms)) and remark != self.remark:  # Once, not with every line.
             self.listener.say(f"step {self.step}: {remark}")
         self.remark = remark
-        self.started, self.logged_at, self.waited = now, self.step, 0.0
+        self.started, self.logged_at, self.waited, self.images_since = now, self.step, 0.0, 0
         if worst >= self.config.max_skipped:
             bad = [name for name, value in terms.items() if value != value or abs(value) == float("inf")]
             kept = checkpoint.find(self.run / "checkpoints")

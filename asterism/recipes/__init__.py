@@ -32,6 +32,7 @@ RECIPES = {
     "wgan_gp": "asterism.recipes.wgan_gp:WGANGP",
     "infogan": "asterism.recipes.infogan:InfoGAN",
     "lapgan": "asterism.recipes.lapgan:LAPGAN",
+    "progan": "asterism.recipes.progan:ProGAN",
     "relgan": "asterism.recipes.relgan:RelGAN",
     "stgan": "asterism.recipes.stgan:STGAN",
     "attgan": "asterism.recipes.attgan:AttGAN",

@@ -94,11 +94,13 @@ class Phase:
         name: updates name the phases in which they happen.
         until: the step before which it ends; none: the end of training. Phases follow one another in order.
         resets: networks whose optimiser and average start anew when the phase begins.
+        batch: pictures per step and dataset in place of `train.batch_size`; none: as many as that.
     """
 
     name: str
     until: int | None = None
     resets: tuple[str, ...] = ()
+    batch: int | None = None
 
 
 @dataclass(frozen=True)

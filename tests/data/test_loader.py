@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ def loader_of(
     seed: int = 1,
     rank: int = 0,
     world: int = 1,
+    batches: Sequence[tuple[int, int]] = (),
     reports: list | None = None,
     **options: object,
 ) -> tuple[Loader, Datasets]:
@@ -52,8 +53,8 @@ def loader_of(
         reports.append((path, reason))
 
     train = data.splits["train"]
-    rows = slice(*Processes(rank, world).rows(batch_size))
-    return Loader(train, data.picture, config, batch_size=batch_size, seed=seed, rows=rows, on_broken=told), data
+    how = {"batch_size": batch_size, "batches": batches, "seed": seed, "rows": Processes(rank, world).rows}
+    return Loader(train, data.picture, config, **how, on_broken=told), data  # type: ignore[arg-type]
 
 
 def take(loader: Loader, count: int, first: int = 0) -> list[Step]:
@@ -139,6 +140,21 @@ def test_ranks_share_a_batch(shapes_dir: Path, files: Path) -> None:
     assert_equal(alone, joined)
     for first, second in zip(*ranks, strict=True):
         assert all(torch.equal(a.labels, b.labels) for (a, _), (b, _) in zip(first, second, strict=True))
+
+
+def test_batches_of_several_sizes_go_on_where_the_one_before_ended(shapes_dir: Path) -> None:
+    """The same pictures in the same order as batches of one size, from any step on, divided among ranks by each batch."""
+    sizes = {"batches": [(2, 6), (5, 3)], "batch_size": 4}
+    steps = take(loader_of(shapes_dir, **sizes)[0], 7)  # type: ignore[arg-type]
+    assert [len(whole) for ((whole, _),) in steps] == [6, 6, 3, 3, 3, 4, 4]
+    alone = take(loader_of(shapes_dir, batch_size=29)[0], 1)[0][0]
+    assert torch.equal(torch.cat([whole.position for ((whole, _),) in steps]), alone[0].position)
+    assert torch.equal(torch.cat([x for ((_, x),) in steps]), alone[1])
+    assert_equal(steps[4:], take(loader_of(shapes_dir, **sizes)[0], 3, first=4))  # type: ignore[arg-type]
+    ranks = [take(loader_of(shapes_dir, **sizes, rank=rank, world=2)[0], 7) for rank in range(2)]  # type: ignore[arg-type]
+    joined = [torch.cat([x, y]) for ((_, x),), ((_, y),) in zip(*ranks, strict=True)]
+    assert [x.shape[0] for ((_, x),) in ranks[0]] == [3, 3, 1, 1, 1, 2, 2]
+    assert all(torch.equal(x, both) for ((_, x),), both in zip(steps, joined, strict=True))
 
 
 def test_spawned_workers_change_nothing_and_end_with_the_iterator(shapes_dir: Path, files: Path) -> None:

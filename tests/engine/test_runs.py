@@ -257,7 +257,7 @@ class Full(io.BytesIO):
 def test_every_process_needs_a_picture(shapes_dir, tmp_path):
     """Else those without one would send no gradients, and the others wait for them for ever."""
     settings = Settings.resolve("stargan", [str(shapes_dir)], None, small(train__batch_size=2))
-    with pytest.raises(ConfigError, match="train.batch_size 2 is divided among 3 processes: give each a picture"):
+    with pytest.raises(ConfigError, match="batches of 2 are divided among 3 processes: give each a picture"):
         start(settings, tmp_path / "run", None, Machine.choose("cpu"), Processes(rank=0, world=3))
 
 

@@ -47,6 +47,7 @@ TINY |= {"discriminator_widths": (4, 4, 8), "interpolation_channels": 4}
 
 TINY |= {"capacity": 128, "max_width": 8, "mapping_width": 8, "style_dim": 4, "latent_dim": 4, "penalty_every": 1}
 TINY |= {"features": 3, "encoder_conv_dim": 4, "coarse_dim": 8, "coarse_discriminator_dim": 8}
+TINY |= {"widths": (16,) * 9}
 
 
 TINY |= {"num_layers": 3, "discriminator_fc_dim": 8}
