@@ -66,7 +66,7 @@ def facts(opened: onnxruntime.InferenceSession) -> dict:
     return {key: json.loads(text) for key, text in opened.get_modelmeta().custom_metadata_map.items()}
 
 
-GENERATING = ("dcgan", "infogan", "wgan", "wgan_gp")
+GENERATING = ("dcgan", "infogan", "lapgan", "wgan", "wgan_gp")
 """Recipes that translate nothing."""
 
 
