@@ -67,7 +67,7 @@ def facts(opened: onnxruntime.InferenceSession) -> dict:
     return {key: json.loads(text) for key, text in opened.get_modelmeta().custom_metadata_map.items()}
 
 
-GENERATING = ("dcgan", "infogan", "progan", "wgan", "wgan_gp")
+GENERATING = ("dcgan", "infogan", "lapgan", "progan", "wgan", "wgan_gp")
 """Recipes that translate nothing."""
 
 
