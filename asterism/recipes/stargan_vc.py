@@ -47,7 +47,7 @@ class Config:
     conv_dim: int = option(64, "Channels of the generator's layers.", low=1)
     bottleneck: int = option(16, "Channels of its innermost one.", low=1)
     embedding: int = option(16, "Numbers that stand for a speaker.", low=1)
-    discriminator_conv_dim: int = option(64, "Channels of the discriminator's layers.", low=1)
+    discriminator_conv_dim: int = option(32, "Channels of the discriminator's layers.", low=1)
     dropout: float = option(0.1, "Share of its values that the discriminator drops behind each layer.", low=0, high=0.9)
     source_conditioning: bool = option(False, "The encoder is told the source's speaker.")
     adversarial: Literal["wgan", "lsgan", "bce"] = option("wgan", "Scores by the Wasserstein distance, least squares, or odds.")
