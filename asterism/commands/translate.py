@@ -71,7 +71,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="also draw the changes; a change of this share of the value range has full colour [25]",
     )
     parser.add_argument(
-        "--vocoder", type=Path, metavar="FILE", help="recordings: an exported vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]"
+        "--vocoder",
+        type=Path,
+        metavar="FILE",
+        help="recordings: a vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]",
     )
     add_machine(parser)
 

@@ -48,7 +48,9 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     pictures = listing.pictures
     if not pictures:
         if list_recordings(path):
-            raise DataError(f"{path} holds recordings, which are packed first: asterism pack {path} --out PACK, then --data PACK")
+            raise DataError(
+                f"{path} holds recordings, which are packed first: asterism pack {path} --out PACK, then --data PACK"
+            )
         there = f" but {some(listing.others, 'other files')}" if listing.others else ""
         raise DataError(
             f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"

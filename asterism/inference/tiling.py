@@ -130,7 +130,9 @@ def _spread(height: int, width: int, tile: tuple[int, ...], multiple: int, overl
     if overlap is not None and (overlap < 0 or (several and overlap > least // 2)):
         raise ConfigError(f"tiles of {tile[1]} x {tile[0]} overlap by {overlap}; expected 0 to {least // 2} pixels")
     shared = min(shared, least // 2 // multiple * multiple)
-    tops, lefts = (places(up(n, multiple) if n > t else n, t, shared, multiple) for n, t in zip((height, width), tile, strict=True))
+    tops, lefts = (
+        places(up(n, multiple) if n > t else n, t, shared, multiple) for n, t in zip((height, width), tile, strict=True)
+    )
     return Plan(height, width, (tile[0], tile[1]), tops, lefts, shared, reason)
 
 

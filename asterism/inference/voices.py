@@ -15,11 +15,12 @@ from asterism.inference.folder import check_results, find_pictures
 from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.translator import Translator
 from asterism.sound.mel import griffin_lim, log_mel
-from asterism.sound.recordings import SUFFIXES, checked, is_recording, read, resampled, write
+from asterism.sound.recordings import SUFFIXES, checked, encode, is_recording, read, resampled
 from asterism.sound.settings import SoundError
 from asterism.sound.vocoder import Vocoder
 from asterism.sound.waveform import Vocode, fitted, samples_of
 from asterism.storage.model_file import ModelError
+from asterism.storage.whole import write_whole
 from asterism.terminal import counting
 
 Array = np.ndarray[Any, Any]
@@ -105,7 +106,9 @@ def translate_recordings(
     summary, mixed = Summary(), []
     with counting("translating recordings") if progress else nullcontext(lambda done, total: None) as tell:
         for number, ((path, _), paths) in enumerate(zip(sources, results, strict=True), 1):
-            missing = [place for place in zip(paths, targets.values(), strict=True) if not (skip_existing and place[0].exists())]
+            missing = [
+                place for place in zip(paths, targets.values(), strict=True) if not (skip_existing and place[0].exists())
+            ]
             summary.kept += [place for place in paths if place not in {made for made, _ in missing}]
             try:
                 recording = read(path)
@@ -117,7 +120,7 @@ def translate_recordings(
                 samples = voices.translate(recording.samples, recording.rate, target, labels=labels)
                 try:
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    write(place, samples, recording.rate)
+                    write_whole(place, encode(samples, recording.rate))
                 except OSError as error:
                     raise unwritable(place, error) from error
                 summary.written.append(place)

@@ -63,9 +63,7 @@ def places(out: Path, names: Sequence[str]) -> list[Path]:
     return targets
 
 
-def pack_recordings(
-    config: DataConfig, out: Path, progress: Callable[[int, int], None], say: Callable[[str], None]
-) -> Packed:
+def pack_recordings(config: DataConfig, out: Path, progress: Callable[[int, int], None], say: Callable[[str], None]) -> Packed:
     """Write a pack for each source, a folder of recordings for each speaker; arguments and result are those of `pack`.
 
     Recordings are mixed down, resampled and cut where they are silent at both ends; what is shorter than the columns of
@@ -113,7 +111,10 @@ def pack_recordings(
 def _decode(part: _Part, sound: Sound, least: int, file: IO[bytes], statistics: Statistics, told: Callable[[], None]) -> None:
     """Append the frames [n, B] of every recording to a file, not normalised, and count those of training."""
     collection, row_bytes = part.collection, 4 * sound.bands
-    paths, split = [collection.root / name for name in collection.files], dict(zip(collection.files, collection.split, strict=True))
+    paths, split = (
+        [collection.root / name for name in collection.files],
+        dict(zip(collection.files, collection.split, strict=True)),
+    )
     for name, (_, made) in zip(collection.files, all_frames(paths, sound, told), strict=True):
         if isinstance(made, SoundError):
             part.broken[name] = str(made)

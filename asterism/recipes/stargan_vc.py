@@ -33,7 +33,14 @@ from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
 from asterism.networks.stargan_vc import Discriminator, Generator, check_size
-from asterism.objectives.adversarial import critic_fake, critic_real, generator_fake, least_squares, logistic_fake, logistic_real
+from asterism.objectives.adversarial import (
+    critic_fake,
+    critic_real,
+    generator_fake,
+    least_squares,
+    logistic_fake,
+    logistic_real,
+)
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
 from asterism.objectives.penalties import gradient_penalty, input_gradient

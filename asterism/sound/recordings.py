@@ -9,14 +9,12 @@ import importlib
 import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from asterism.sound.settings import Sound, SoundError
-from asterism.storage.whole import write_whole
 
 Array = np.ndarray[Any, Any]
 
@@ -86,7 +84,9 @@ def read(path: str | os.PathLike[str]) -> Recording:
     except (soundfile.LibsndfileError, RuntimeError) as error:
         what = "the file is empty" if os.path.getsize(path) == 0 else f"it is not a readable recording ({error})"
         raise SoundError(what) from error
-    return checked(samples.mean(1), rate, samples.shape[1], float((np.abs(samples) >= 1 - 2**-15).mean()) if len(samples) else 0)
+    return checked(
+        samples.mean(1), rate, samples.shape[1], float((np.abs(samples) >= 1 - 2**-15).mean()) if len(samples) else 0
+    )
 
 
 def checked(samples: Array, rate: int, channels: int = 1, clipped: float = 0.0) -> Recording:
@@ -136,8 +136,3 @@ def encode(samples: Array, rate: int) -> bytes:
     file = io.BytesIO()
     library("soundfile").write(file, np.clip(samples, -1, 1), rate, format="WAV", subtype="PCM_16")
     return file.getvalue()
-
-
-def write(path: str | os.PathLike[str], samples: Array, rate: int) -> None:
-    """Write samples [T] as a WAV file of 16 bits. A reader never sees half a file."""
-    write_whole(Path(path), encode(samples, rate))

@@ -72,9 +72,13 @@ class Vocoder:
             SoundError: it fails, or gives samples that are no numbers.
         """
         try:
-            samples = np.asarray(self._run(np.ascontiguousarray(self._own(frames, sound)[None], np.float32)), np.float32).ravel()
+            samples = np.asarray(
+                self._run(np.ascontiguousarray(self._own(frames, sound)[None], np.float32)), np.float32
+            ).ravel()
         except Exception as error:  # A runtime's failures are of many kinds.
-            raise SoundError(f"the vocoder {self.path} fails on log-mels [1, {sound.bands}, {frames.shape[1]}]: {error}") from error
+            raise SoundError(
+                f"the vocoder {self.path} fails on log-mels [1, {sound.bands}, {frames.shape[1]}]: {error}"
+            ) from error
         if not np.isfinite(samples).all():
             raise SoundError(f"the vocoder {self.path} gives samples that are infinite or not numbers (NaN)")
         return samples

@@ -63,7 +63,9 @@ def test_a_pack_holds_the_normalised_log_mels_of_the_recordings(packed: Path) ->
         plain.append(log_mel(speech(read(file), Sound()), Sound()))
         held = torch.from_numpy(read_picture(training, row, data.picture, fitted=False).copy())[None]
         x = to_float(held, data.picture)[0, 0].numpy()  # What networks see is what is stored.
-        np.testing.assert_allclose(x, (plain[-1] - np.array(sound.mean)[:, None]) / np.array(sound.deviation)[:, None], atol=2e-5)
+        np.testing.assert_allclose(
+            x, (plain[-1] - np.array(sound.mean)[:, None]) / np.array(sound.deviation)[:, None], atol=2e-5
+        )
     frames = np.concatenate(plain, 1).astype(np.float64)
     np.testing.assert_allclose(sound.mean, frames.mean(1), rtol=1e-5)
     np.testing.assert_allclose(sound.deviation, frames.std(1), rtol=1e-5)
@@ -93,7 +95,9 @@ def test_short_recordings_are_repeated_and_bad_ones_are_named(tmp_path: Path) ->
     assert any("1 (train/anna/both.wav)" in text and "mixed down" in text for text in told)
     assert any("other files, ignored: 1 (train/anna/picture.png)" in text for text in told)
     data = open_data(config(folder, columns=128))
-    assert {reason.split(",")[0] for path, reason in data.broken if path.name == "brief.wav"} == {reasons["brief.wav"].split(",")[0]}
+    assert {reason.split(",")[0] for path, reason in data.broken if path.name == "brief.wav"} == {
+        reasons["brief.wav"].split(",")[0]
+    }
     x = read_picture(data.splits["train"][0], 0, data.picture, fitted=False)
     length = next(n for n in range(60, 128) if np.array_equal(x[..., n:], x[..., : x.shape[2] - n]))
     assert x.shape[2] == 128 and length < 128, "0.6 s are fewer frames, and begin anew"
@@ -119,7 +123,9 @@ def test_recordings_are_packed_first(tmp_path: Path, packed: Path) -> None:
 # -- use ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_recording_is_translated_at_its_rate_and_length(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_is_translated_at_its_rate_and_length(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = np.stack([tone(220, 1.3, 44_100), tone(220, 1.3, 44_100)], 1)
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "clip.flac", source, 44_100)
@@ -142,7 +148,10 @@ def test_samples_come_back_as_they_came_and_always_the_same(run: Path) -> None:
     assert made.shape == samples.shape and made.dtype == np.float32 and np.isfinite(made).all()
     assert np.array_equal(made, voices.translate(samples, 22_050, "bob"))
     assert not np.allclose(made, voices.translate(samples, 22_050, "anna"), atol=1e-3)
-    for given, reason in ((np.zeros(9, np.int16), "samples are floats"), (np.zeros((4, 4, 4), np.float32), "samples are floats")):
+    for given, reason in (
+        (np.zeros(9, np.int16), "samples are floats"),
+        (np.zeros((4, 4, 4), np.float32), "samples are floats"),
+    ):
         with pytest.raises(SoundError, match=reason):
             voices.translate(given, 16_000, "bob")
 
@@ -177,7 +186,9 @@ def test_a_vocoder_is_used_if_its_log_mels_are_the_models(run: Path, tmp_path: P
         torch.export.save(exported, path)
     else:
         torch.onnx.export(exported, dynamo=True).save(path)
-    with pytest.raises(SoundError, match=rf"does not say which log-mels it takes .*write them to vocoder{suffix}.json beside it"):
+    with pytest.raises(
+        SoundError, match=rf"does not say which log-mels it takes .*write them to vocoder{suffix}.json beside it"
+    ):
         Voices(translator, path)
     stated = {"rate": 16_000, "fft": 1024, "hop": 128, "bands": 80, "low": 80, "high": 7600, "log": 10, "normalised": True}
     beside = path.with_name(path.name + ".json")
@@ -200,9 +211,8 @@ def natural(frames: np.ndarray, sound: Sound) -> np.ndarray:
 
 
 def test_other_models_take_no_recordings(run: Path, tmp_path: Path) -> None:
-    from tests.inference.test_features import negative
-
     from asterism.storage.model_file import ModelError
+    from tests.inference.test_features import negative
 
     with pytest.raises(ModelError, match="was not trained on recordings"):
         Voices(negative())
