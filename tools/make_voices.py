@@ -2,9 +2,9 @@
 
     python tools/make_voices.py OUT
 
-OUT becomes a folder per split and voice, OUT/train/anna/s034.wav. No two voices speak the same sentence in `train`. Every voice
-speaks all sentences of `val` and of `test`, so that each recording there has its true conversion under the same name. The result
-is a function of the sentences, the options and the version of espeak-ng (Debian's package of that name).
+OUT becomes a folder per split and voice, OUT/train/anna/s034.wav. No two voices speak the same sentence in `train`. Every
+voice speaks all sentences of `val` and of `test`, so that each recording there has its true conversion under the same name. The
+result is a function of the sentences, the options and the version of espeak-ng (Debian's package of that name).
 
 The sentences of voices.txt are from Carroll's "Alice's Adventures in Wonderland" (1865), Baum's "The Wonderful Wizard of Oz"
 (1900) and Aesop's fables as told by Jacobs (1894), all in the public domain and some of them shortened, and a few of our own.

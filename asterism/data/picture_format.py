@@ -173,7 +173,7 @@ def _feature_format(
     if config.value_range is not None:
         (low, high), notes = config.value_range, []
     elif None not in sounds:  # Normalised already.
-        low, high, notes = -1.0, 1.0, []
+        (low, high), notes = (-1.0, 1.0), []
     else:
         training = [header for _, header, split in held if split == "train"] or [header for _, header, _ in held]
         values = [header.values for header in training if header.values]

@@ -96,7 +96,7 @@ def plan(placed: PlacedModel, height: int, width: int, tiling: Tiling, told: Ten
         return _spread(height, width, tile, 1, tiling.overlap, "the only size that this model takes")
     large = (max(picture.height, up(height, multiple)), max(picture.width, up(width, multiple)))
     if placed.recipe.abilities.fixed_height:
-        large = (picture.height, large[1])
+        large = (picture.height, max(2 * multiple, up(width, multiple)))  # Norms need more than one column at the bottom.
     if tiling.side is not None:
         return _spread(height, width, _within(large, tiling.side, multiple), multiple, tiling.overlap, "as asked for")
     usual = _within(large, max(SIDE, picture.height, picture.width), multiple)

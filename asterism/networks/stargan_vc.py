@@ -29,22 +29,32 @@ class Gated(nn.Module):
     def __init__(self, channels: tuple[int, int], kernel: int, stride: int = 1, transposed: bool = False) -> None:
         super().__init__()
         kind = nn.ConvTranspose1d if transposed else nn.Conv1d
-        plain = kind(channels[0], 2 * channels[1], kernel)  # For its bias and the shape of its weight.
-        nn.init.xavier_normal_(plain.weight, GAIN)
-        self.conv1 = nn.Module()
-        self.conv1.bias = plain.bias
-        self.conv1.weight_g = nn.Parameter(plain.weight.detach().norm(dim=(1, 2), keepdim=True))
-        self.conv1.weight_v = plain.weight
+        self.conv1 = _Weights(kind(channels[0], 2 * channels[1], kernel))
         self.stride, self.padding, self.transposed = stride, (kernel - stride) // 2, transposed
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, channels in, T] to [N, channels out, T / stride], or T * stride."""
-        v = self.conv1.weight_v
-        weight = v * (self.conv1.weight_g / v.norm(dim=(1, 2), keepdim=True))
         move = F.conv_transpose1d if self.transposed else F.conv1d
-        h = F.instance_norm(move(x, weight, self.conv1.bias, self.stride, self.padding))
+        h = F.instance_norm(move(x, self.conv1(), self.conv1.bias, self.stride, self.padding))
         a, b = h.chunk(2, dim=1)
         return a * b.sigmoid()
+
+
+class _Weights(nn.Module):
+    """The weight of a convolution as length and direction of each first index's part (arXiv:1602.07868), and its bias."""
+
+    bias: nn.Parameter
+
+    def __init__(self, plain: nn.Conv1d | nn.ConvTranspose1d) -> None:
+        super().__init__()
+        nn.init.xavier_normal_(plain.weight, GAIN)
+        self.register_parameter("bias", plain.bias)
+        self.weight_g = nn.Parameter(plain.weight.detach().norm(dim=(1, 2), keepdim=True))
+        self.weight_v = plain.weight
+
+    def forward(self) -> Tensor:
+        """Return the weight [channels, channels, kernel]."""
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(1, 2), keepdim=True))
 
 
 class Embedding(nn.Module):
@@ -96,9 +106,9 @@ class Generator(nn.Module):
         """Return sequences [N, F, T] from sequences [N, F, T] and codes [N, n] of target and source; T is a multiple of 4."""
         for layer in (self.le1, self.le2, self.le3, self.le4, self.le5):
             x = layer(x if self.eb0 is None else _beside(x, self.eb0(c_src)))
-        for layer in (self.le6, self.le7, self.le8, self.le9, self.le10):
+        for layer in (self.le6, self.le7, self.le8, self.le9):
             x = layer(_beside(x, self.eb1(c)))
-        return x
+        return self.le10(_beside(x, self.eb1(c)))
 
 
 class Discriminator(nn.Module):
@@ -151,6 +161,6 @@ def check_size(height: int, width: int) -> None:
     valid = max(8, round(width / 4) * 4)
     if width != valid:
         raise SizeError(
-            f"data.size {height}x{width}: the columns, which are frames, must be a multiple of 4 and at least 8; the nearest is "
-            f"{height}x{valid}"
+            f"data.size {height}x{width}: the columns, which are frames, must be a multiple of 4 and at least 8; the nearest "
+            f"is {height}x{valid}"
         )

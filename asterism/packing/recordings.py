@@ -111,10 +111,8 @@ def pack_recordings(config: DataConfig, out: Path, progress: Callable[[int, int]
 def _decode(part: _Part, sound: Sound, least: int, file: IO[bytes], statistics: Statistics, told: Callable[[], None]) -> None:
     """Append the frames [n, B] of every recording to a file, not normalised, and count those of training."""
     collection, row_bytes = part.collection, 4 * sound.bands
-    paths, split = (
-        [collection.root / name for name in collection.files],
-        dict(zip(collection.files, collection.split, strict=True)),
-    )
+    paths = [collection.root / name for name in collection.files]
+    split = dict(zip(collection.files, collection.split, strict=True))
     for name, (_, made) in zip(collection.files, all_frames(paths, sound, told), strict=True):
         if isinstance(made, SoundError):
             part.broken[name] = str(made)

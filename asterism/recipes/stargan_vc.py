@@ -8,8 +8,8 @@ paper has a classifier of its own for that.
 What is translated are features, such as log-mels with F bands and T frames, which `asterism pack` makes of recordings. Any
 picture goes, though: its rows and channels are the features of its columns.
 
-Shapes: x, x_trg and all that is made of them [N, C, F, T]; c_src, c_trg [N, n] codes; labels, known [N, L]; alpha [N, 2, 1, 1] in
-[0, 1); seeds int64 [N, 12], of dropout in the discriminator's passes.
+Shapes: x, x_trg and all that is made of them [N, C, F, T]; c_src, c_trg [N, n] codes; labels, known [N, L]; alpha [N, 2, 1, 1]
+in [0, 1); seeds int64 [N, 12], of dropout in the discriminator's passes.
 
 `published` is the authors' code but for the engine's doing. Kept as it is there: the penalty has the weight 1 and counts for
 every kind of adversarial term; its lines lead from a speaker's frames to their own translation; every average runs over the
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -129,7 +130,7 @@ class StarGANVC(Recipe):
 
     def generator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """The generator's objective, Eqs. (6) to (9), over the translations of both speakers' frames to both."""
-        c, scores, classes, same, back = self.config, [], [], [], []
+        c, scores, classes, same, back = self.config, list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         for number, ((x, own, labels, known), (_, other, labels_other, known_other)) in enumerate(directions(batch)):
             both = self.convert(torch.cat([x, x]), torch.cat([own, other]), torch.cat([own, own]))
             x_same, x_fake = both.chunk(2)
@@ -148,7 +149,7 @@ class StarGANVC(Recipe):
 
     def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """The discriminator's objective, with the speakers of real frames, Eqs. (3) and (5)."""
-        c, reals, fakes, classes, penalties = self.config, [], [], [], []
+        c, reals, fakes, classes, penalties = self.config, list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         for number, ((x, own, labels, known), (_, other, *_)) in enumerate(directions(batch)):
             real_seed, *fake_seeds, seed = batch.seeds[:, 4 + 4 * number : 8 + 4 * number].unbind(1)
             with torch.no_grad():
@@ -158,7 +159,7 @@ class StarGANVC(Recipe):
             fakes += self.judge(both, torch.cat(fake_seeds))[0].chunk(2)
             classes.append(self.by_frame(logits, labels, known))
             between = torch.lerp(both.chunk(2)[1], x, batch.alpha[:, number, :, :, None])
-            penalties.append(gradient_penalty(input_gradient(lambda h, seed=seed: self.judge(h, seed)[0], between)))
+            penalties.append(gradient_penalty(input_gradient(partial(self.score, seed=seed), between)))
         return {
             "real": (c.adversarial_weight, self.score_of(along_time(*reals), "real")),
             "fake": (c.adversarial_weight, self.score_of(along_time(*fakes), "fake")),
@@ -193,6 +194,10 @@ class StarGANVC(Recipe):
     def judge(self, x: Tensor, seed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the discriminator's scores [N, T / 4] and logits [N, L, T / 4] of x [N, C, F, T]."""
         return self.discriminator(x.flatten(1, 2), seed)
+
+    def score(self, x: Tensor, seed: Tensor) -> Tensor:
+        """Return the scores alone."""
+        return self.judge(x, seed)[0]
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return G(x, c); where the encoder is told the source's speaker, that is the second of the two codes told."""

@@ -58,7 +58,7 @@ class Statistics:
         mean = self.total / self.count
         variance = np.maximum(0.0, self.squares / self.count - np.square(mean))
         deviation = np.where(variance > 1e-12, np.sqrt(variance), 1.0)
-        return tuple(np.float32(mean).tolist()), tuple(np.float32(deviation).tolist())
+        return tuple(map(float, mean.astype(np.float32))), tuple(map(float, deviation.astype(np.float32)))
 
 
 def repeated(frames: Array, least: int) -> Array:

@@ -126,7 +126,8 @@ def speech(recording: Recording, sound: Sound) -> Array:
     kept, _ = library("librosa").effects.trim(samples, top_db=sound.trim, frame_length=sound.fft, hop_length=sound.hop)
     if len(kept) < LEAST_SECONDS * sound.rate:
         raise SoundError(
-            f"without the silence at its ends it is {len(kept) / sound.rate:.2f} s long; at least {LEAST_SECONDS:g} s are needed"
+            f"without the silence at its ends it is {len(kept) / sound.rate:.2f} s long; at least {LEAST_SECONDS:g} s are "
+            "needed"
         )
     return np.ascontiguousarray(kept)
 

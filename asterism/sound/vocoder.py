@@ -71,14 +71,11 @@ class Vocoder:
         Raises:
             SoundError: it fails, or gives samples that are no numbers.
         """
+        given = np.ascontiguousarray(self._own(frames, sound)[None], np.float32)
         try:
-            samples = np.asarray(
-                self._run(np.ascontiguousarray(self._own(frames, sound)[None], np.float32)), np.float32
-            ).ravel()
+            samples = np.asarray(self._run(given), np.float32).ravel()
         except Exception as error:  # A runtime's failures are of many kinds.
-            raise SoundError(
-                f"the vocoder {self.path} fails on log-mels [1, {sound.bands}, {frames.shape[1]}]: {error}"
-            ) from error
+            raise SoundError(f"the vocoder {self.path} fails on log-mels {list(given.shape)}: {error}") from error
         if not np.isfinite(samples).all():
             raise SoundError(f"the vocoder {self.path} gives samples that are infinite or not numbers (NaN)")
         return samples
