@@ -26,6 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write packs."""
+    from asterism.data.pack import Pack
     from asterism.packing import pack
     from asterism.recipes.settings import Settings
 
@@ -34,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{key} does not apply to packing; pack takes data.* keys")
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     with counting("packing pictures") as progress:
-        packs = pack(settings.data, Path(args.out), progress)
+        packs = pack(settings.data, Path(args.out), progress, print)
     for folder, size, broken in packs:
         for reason in broken:
             print(f"cannot be decoded: {reason}")
         print(f"{folder}: {byte_size(size)}")
-    height, width = settings.data.size
-    keys = f"--data.size {height}x{width}" + (f" --data.crop {settings.data.crop}" if settings.data.crop else "")
+    held, (height, width) = Pack.open(packs[0][0]), settings.data.size
+    keys = f"--data.size {held.size[0] if held.sound else height}x{width}" + (f" --data.crop {held.crop}" if held.crop else "")
     print("train with " + " ".join(f"--data {folder}" for folder, _, _ in packs) + " " + keys)
     return 0

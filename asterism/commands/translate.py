@@ -7,13 +7,13 @@ from pathlib import Path
 
 from asterism.commands.flags import add_machine
 
-ABOUT = "translate pictures or folders"
+ABOUT = "translate pictures, recordings or folders"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures or folders")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures, recordings or folders")
     parser.add_argument(
         "--to", action="append", metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy, AU12=0.8; repeat for several"
     )
@@ -70,6 +70,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="also draw the changes; a change of this share of the value range has full colour [25]",
     )
+    parser.add_argument(
+        "--vocoder",
+        type=Path,
+        metavar="FILE",
+        help="recordings: a vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]",
+    )
     add_machine(parser)
 
 
@@ -78,12 +84,28 @@ def run(args: argparse.Namespace) -> int:
     from asterism.inference import told_by_table
     from asterism.inference.folder import translate_folder
     from asterism.inference.translator import load
+    from asterism.inference.voices import Voices, are_recordings, translate_recordings
 
     if args.count is not None and (args.style is None or args.count < 1):
         args.parser.error("--count requires --style SEED and must be at least 1")
     if bool(args.to) == bool(args.table) or (args.table and not args.like):
         args.parser.error("give a target, --to TARGET, or a picture whose labels a table knows, --like PICTURE --table CSV")
     translator = load(args.run, device=args.device, precision=args.precision)
+    if translator.model.picture.sound and args.to and are_recordings(args.images):
+        summary = translate_recordings(
+            Voices(translator, args.vocoder),
+            args.images,
+            args.to,
+            args.out,
+            labels=args.labels,
+            overwrite=args.overwrite,
+            skip_existing=args.skip_existing,
+            progress=True,
+        )
+        print(summary)
+        return 0 if summary.written or summary.kept else 1
+    if args.vocoder:
+        args.parser.error("--vocoder is for recordings and models of voices")
     told = [told_by_table.like(translator, args.table, Path(picture)) for picture in args.like] if args.table else args.to
     summary = translate_folder(
         translator,

@@ -193,7 +193,7 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
     """
     if not config.sources:
         raise DataError("no data: give a folder of pictures or a table of labels with --data")
-    collections = _with_own_names([read_source(path, config) for path in config.sources])
+    collections = with_own_names([read_source(path, config) for path in config.sources])
     bare = [c.no_labels for c in collections if c.no_labels]
     if bare and labels_needed:
         raise DataError(bare[0])
@@ -257,7 +257,7 @@ def join(
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
 
 
-def _with_own_names(collections: Sequence[Collection]) -> list[Collection]:
+def with_own_names(collections: Sequence[Collection]) -> list[Collection]:
     """Number the names of datasets that come twice: faces, faces-2."""
     result: dict[str, Collection] = {}
     for collection in collections:

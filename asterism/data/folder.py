@@ -14,7 +14,7 @@ import numpy as np
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.halves import HALVES
-from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
+from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, list_recordings, some, split_of
 from asterism.data.pairs import INSTANCES, by_names, in_order, name_of_pair
 from asterism.data.pictures import SUFFIXES
 from asterism.data.table import is_table
@@ -47,6 +47,10 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     listing = packed or list_pictures(path)
     pictures = listing.pictures
     if not pictures:
+        if list_recordings(path):
+            raise DataError(
+                f"{path} holds recordings, which are packed first: asterism pack {path} --out PACK, then --data PACK"
+            )
         there = f" but {some(listing.others, 'other files')}" if listing.others else ""
         raise DataError(
             f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"

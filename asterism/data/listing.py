@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from asterism.data.pictures import SUFFIXES
 from asterism.errors import AsterismError
+from asterism.sound.recordings import is_recording
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -59,6 +60,14 @@ def list_pictures(root: Path) -> Listing:
             is_picture = not _is_hidden(name) and name.lower().endswith(SUFFIXES)
             (pictures if is_picture else others).append(prefix + name)
     return Listing(root.resolve().name, sorted(pictures), sorted(others))
+
+
+def list_recordings(root: Path) -> Listing | None:
+    """List the recordings below a folder in the place of pictures; none where they are not more than the pictures."""
+    held = list_pictures(root)
+    recordings = [name for name in held.others if is_recording(name) and not _is_hidden(name.rpartition("/")[2])]
+    others = sorted({*held.pictures, *held.others} - {*recordings})
+    return Listing(held.name, recordings, others) if len(recordings) > len(held.pictures) else None
 
 
 def _leads_back(folder: str, name: str) -> bool:

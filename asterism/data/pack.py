@@ -22,6 +22,7 @@ import numpy as np
 
 from asterism.data.listing import DataError, Listing
 from asterism.data.pictures import Header, PictureError, PictureFormat
+from asterism.sound.settings import Sound
 
 FORMAT = 1
 DESCRIPTION = "pack.json"
@@ -44,6 +45,7 @@ class Pack:
         pairs: how the data were read as pairs, as `--data.pairs` says it.
         kinds: where pairs lead from pictures of one kind to those of another, both; each has the first of the channels.
         widths, values: of features, the columns of each and its lowest and highest value; shorter ones are padded.
+        sound: how recordings became these features, if they did.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Pack:
     kinds: PictureFormat | None = None
     widths: tuple[int, ...] = ()
     values: tuple[tuple[float, float], ...] = ()
+    sound: Sound | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Pack:
@@ -87,6 +90,7 @@ class Pack:
                 kinds=PictureFormat.from_json(held["kinds"]) if held.get("kinds") else None,
                 widths=tuple(held.get("widths", ())),
                 values=tuple((low, high) for low, high in held.get("values", ())),
+                sound=Sound.from_json(held["sound"]) if held.get("sound") else None,
             )
         except DataError:
             raise

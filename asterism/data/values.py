@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.sound.settings import Sound
+
 
 @dataclass(frozen=True)
 class PictureFormat:
@@ -24,6 +26,7 @@ class PictureFormat:
             channels then holds the ids of instances. 0: a picture of intensities.
         source: the pictures that are translated, of the same height, width and crop, where they are of another kind than those
             that are made, which the other fields describe.
+        sound: how recordings became these features, if they did.
     """
 
     channels: int
@@ -35,12 +38,14 @@ class PictureFormat:
     crop: int = 0
     classes: int = 0
     source: PictureFormat | None = None
+    sound: Sound | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PictureFormat:
         """Rebuild a format from what `dataclasses.asdict` made of it."""
-        source = values.get("source")
-        return cls(**{**values, "source": cls(**source) if source else None})
+        source, sound = values.get("source"), values.get("sound")
+        own = {"source": cls(**source) if source else None, "sound": Sound.from_json(sound) if sound else None}
+        return cls(**{**values, **own})
 
     @property
     def taken(self) -> PictureFormat:

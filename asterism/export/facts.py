@@ -22,6 +22,7 @@ FORMAT = 1
 MEANINGS = {
     "image": "pictures [N, C, H, W] in [-1, 1]",
     "code": "wanted labels, 1 holds and 0 does not, numbers as shares of their range, in the order of `code` [N, n]",
+    "codes": "wanted labels as in a code, then those of the picture, each in the order of `code` [N, 2 n]",
     "difference": "wanted labels less those of the picture, numbers as shares of their range, in the order of `names` [N, L]",
     "change": "labels asked for: 1 to hold, -1 not to hold, 0 to stay, numbers as places in their range from -1 to 1, in the "
     "order of `names`; then for each number 1 where it is asked for; then the strength, 1 for the whole change [N, n]",
@@ -62,7 +63,7 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
     can = recipe.abilities
     if can.told == "domain":
         facts["domains"] = [None if name in model.unreachable else name for name in space.domain_names]
-    elif can.told == "code":
+    elif can.told in ("code", "codes"):
         facts["code"] = code_names(space)
     if can.codes and "latent" in graph.inputs:
         facts["codes"] = [asdict(code) for code in can.codes]

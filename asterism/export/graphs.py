@@ -42,6 +42,7 @@ class Graph:
         inputs: name -> an example with two samples; the first dimension is the batch, and is free.
         output: name of the result.
         side_multiple: the picture's height and width are free, in multiples of this; none: they are those of training.
+        fixed_height: of the two only the width is free.
     """
 
     name: str
@@ -49,11 +50,14 @@ class Graph:
     inputs: Mapping[str, Tensor]
     output: str
     side_multiple: int | None = None
+    fixed_height: bool = False
 
     def axes(self, name: str) -> dict[int, str]:
         """Return the free axes of an input, or of the output: axis -> batch, height or width."""
         free = {0: "batch"}
-        return free | {2: "height", 3: "width"} if self.side_multiple and name == "image" else free
+        if self.side_multiple and name == "image":
+            free |= {3: "width"} if self.fixed_height else {2: "height", 3: "width"}
+        return free
 
 
 class _Call(nn.Module):
@@ -84,7 +88,7 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
     )  # By encoders of styles.
 
     def graph(name: str, function: Callable[..., Tensor], output: str, multiple: int | None = None, **inputs: Tensor) -> Graph:
-        return Graph(name, _Call(recipe, function).eval(), inputs, output, multiple)
+        return Graph(name, _Call(recipe, function).eval(), inputs, output, multiple, recipe.abilities.fixed_height)
 
     can, graphs = recipe.abilities, []
     labels = torch.zeros(2, space.num_labels)

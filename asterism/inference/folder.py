@@ -219,8 +219,10 @@ def beyond_learnt(targets: Sequence[Target]) -> str:
     return next((target.beyond for target in targets if target.beyond), "")
 
 
-def find_pictures(inputs: Sequence[Path], out: Path | None = None) -> list[tuple[Path, str]]:
-    """Return the picture files among the inputs and below them, sorted, each with its result's name without suffix.
+def find_pictures(
+    inputs: Sequence[Path], out: Path | None = None, suffixes: Sequence[str] = SUFFIXES
+) -> list[tuple[Path, str]]:
+    """Return the files of these suffixes among the inputs and below them, sorted, each with its result's name without suffix.
 
     Hidden files, files that are no pictures by their suffix, and what lies below `out` are passed over in folders.
 
@@ -237,11 +239,11 @@ def find_pictures(inputs: Sequence[Path], out: Path | None = None) -> list[tuple
         if out and given.resolve() == out.resolve():
             raise FolderError(f"{out} is both read and written: give the results a folder of their own")
         below = [
-            p for p in sorted(given.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+            p for p in sorted(given.rglob("*")) if p.suffix.lower() in suffixes and p.is_file() and not p.name.startswith(".")
         ]
         below = [p for p in below if not out or out.resolve() not in p.resolve().parents]
         if not below:
-            raise FolderError(f"{given} holds no pictures ({' '.join(SUFFIXES)})")
+            raise FolderError(f"{given} holds no {'pictures' if suffixes is SUFFIXES else 'files'} ({' '.join(suffixes)})")
         found += [(p, p.relative_to(given).with_suffix("").as_posix()) for p in below]
     return found
 

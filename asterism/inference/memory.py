@@ -27,9 +27,11 @@ def bytes_per_pixel(placed: PlacedModel, told: Tensor, s: Tensor | None) -> floa
     """
     if placed not in _known:
         multiple = placed.recipe.abilities.side_multiple or 1
-        sides = [max(LEAST, side) // multiple * multiple for side in (placed.model.picture.height, placed.model.picture.width)]
-        small, large = (_peak(placed, told, s, [times * side for side in sides]) for times in (1, 2))
-        _known[placed] = (large - small) / (3 * sides[0] * sides[1])
+        picture, fixed = placed.model.picture, placed.recipe.abilities.fixed_height
+        height, width = (max(LEAST, side) // multiple * multiple for side in (picture.height, picture.width))
+        small, large = ([picture.height if fixed else times * height, times * width] for times in (1, 2))
+        more = _peak(placed, told, s, large) - _peak(placed, told, s, small)
+        _known[placed] = more / (large[0] * large[1] - small[0] * small[1])
     return _known[placed]
 
 

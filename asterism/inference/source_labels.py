@@ -52,7 +52,8 @@ def complete(
         known: per picture what is stated (see `stated`).
         classify: gives class logits [N, L]; called only where something is not stated. None: there is no class head.
         told: what the model is told, as `Abilities.told`: of a difference the targets depend on the labels that they name,
-            their alternatives and what these end; of a change on none; where a strength slides a code (`slide`), on all.
+            their alternatives and what these end; of a change on none; of two codes, and where a strength slides a code
+            (`slide`), on all.
 
     Raises:
         LabelError: something must be predicted and there is no class head; names what to state.
@@ -80,7 +81,7 @@ def _needed(space: LabelSpace, edit: Edit, told: str) -> set[int]:
         return set()
     span = space.dataset_span(edit.dataset)
     whole = set(range(span.start, span.stop))
-    if told == "slide":
+    if told in ("slide", "codes"):
         return whole
     ended = {i for index, value in edit.values.items() if value for i in space.cleared(index)}
     settled = _settle(space, edit.values).keys() | ended

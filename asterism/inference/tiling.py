@@ -94,9 +94,9 @@ def plan(placed: PlacedModel, height: int, width: int, tiling: Tiling, told: Ten
                 f"this model of {placed.model.name} takes pictures of {tile[1]} x {tile[0]} only: leave out the side of tiles"
             )
         return _spread(height, width, tile, 1, tiling.overlap, "the only size that this model takes")
-    large = tuple(
-        max(side, up(held, multiple)) for side, held in zip((picture.height, picture.width), (height, width), strict=True)
-    )
+    large = (max(picture.height, up(height, multiple)), max(picture.width, up(width, multiple)))
+    if placed.recipe.abilities.fixed_height:
+        large = (picture.height, max(2 * multiple, up(width, multiple)))  # Norms need more than one column at the bottom.
     if tiling.side is not None:
         return _spread(height, width, _within(large, tiling.side, multiple), multiple, tiling.overlap, "as asked for")
     usual = _within(large, max(SIDE, picture.height, picture.width), multiple)
@@ -118,7 +118,7 @@ def up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _within(large: tuple[int, ...], side: int, multiple: int) -> tuple[int, int]:
+def _within(large: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
     """Return a tile of this side, or the picture's where that is less."""
     return min(large[0], up(side, multiple)), min(large[1], up(side, multiple))
 
@@ -130,7 +130,9 @@ def _spread(height: int, width: int, tile: tuple[int, ...], multiple: int, overl
     if overlap is not None and (overlap < 0 or (several and overlap > least // 2)):
         raise ConfigError(f"tiles of {tile[1]} x {tile[0]} overlap by {overlap}; expected 0 to {least // 2} pixels")
     shared = min(shared, least // 2 // multiple * multiple)
-    tops, lefts = (places(up(n, multiple), t, shared, multiple) for n, t in zip((height, width), tile, strict=True))
+    tops, lefts = (
+        places(up(n, multiple) if n > t else n, t, shared, multiple) for n, t in zip((height, width), tile, strict=True)
+    )
     return Plan(height, width, (tile[0], tile[1]), tops, lefts, shared, reason)
 
 

@@ -40,6 +40,7 @@ RECIPES = {
     "icgan": "asterism.recipes.icgan:IcGAN",
     "semistargan": "asterism.recipes.semistargan:SemiStarGAN",
     "aster": "asterism.recipes.aster:Aster",
+    "stargan_vc": "asterism.recipes.stargan_vc:StarGANVC",
     "ganimation": "asterism.recipes.ganimation:GANimation",
 }
 

@@ -45,8 +45,9 @@ class Abilities:
         translates: it has `translate`, from a picture to a picture.
         generates: it has `generate`, from a latent to a picture.
         told: what `translate` and `generate` are told of the target, as `condition` makes it: the whole `code` c, float
-            [N, n]; the `domain` y, int64 [N]; the `difference` between target and source labels, float [N, L]; the `change`
-            that is asked for, float [N, n], which says nothing of labels that stay; or `none`.
+            [N, n]; the `codes` of target and source, float [N, 2 n]; the `domain` y, int64 [N]; the `difference` between
+            target and source labels, float [N, L]; the `change` that is asked for, float [N, n], which says nothing of labels
+            that stay; or `none`.
         slides: a strength slides the code from the picture's own labels to the target's, and on.
         latent: Z, the length of the latents z, standard normal, that `generate` or `draw_style` takes.
         codes: parts of a latent with names, one after another at its end; it has `recognise`, which reads them from pictures.
@@ -55,6 +56,7 @@ class Abilities:
         targets: the only domains that it translates to, by name; empty: all.
         masks: names of the masks [N, 1, h, w] that `translate` takes.
         side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
+        fixed_height: `translate` takes any such width, and the height of training only.
         attends: it has `attend`, from a picture to the share of each of its pixels that a translation paints anew.
         judges: it has `classify`, from a picture to the logits of its labels.
         scores: the networks by which it has `realness`, from a picture to how real it looks; empty: it has none.
@@ -62,7 +64,7 @@ class Abilities:
 
     translates: bool = False
     generates: bool = False
-    told: Literal["code", "domain", "difference", "change", "none"] = "none"
+    told: Literal["code", "codes", "domain", "difference", "change", "none"] = "none"
     slides: bool = False
     latent: int = 0
     codes: tuple[Code, ...] = ()
@@ -71,6 +73,7 @@ class Abilities:
     targets: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     side_multiple: int | None = None
+    fixed_height: bool = False
     attends: bool = False
     judges: bool = False
     scores: tuple[str, ...] = ()
@@ -323,6 +326,10 @@ class Recipe(nn.Module):
             if isinstance(strength, Tensor) and strength.shape[1] > 1:  # Mask bits stay as they are.
                 strength = F.pad(strength, (0, c.shape[1] - strength.shape[1]))
             return own + strength * (c - own)
+        if told == "codes":
+            assert source is not None
+            codes = (self.space.encode(labels, target.known, target.dataset) for labels in (target.labels, source))
+            return torch.cat([*codes], dim=1)
         if told == "domain":
             return self.space.domain(target.labels)
         if told == "difference":

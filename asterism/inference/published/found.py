@@ -23,6 +23,7 @@ class Found:
         networks: by network, its file and its parameters in our layout.
         licence: of the authors' weights, where it is known.
         source: the pictures that are translated, where they are of another kind than those that are made.
+        features: floats as networks see them are translated, and no pictures.
     """
 
     config: Mapping[str, object]
@@ -32,3 +33,4 @@ class Found:
     networks: Mapping[str, tuple[Path, Weights]]
     licence: str = ""
     source: PictureFormat | None = None
+    features: bool = False

@@ -75,11 +75,12 @@ def import_published(
     settings = Settings.resolve(name, preset=preset, overrides=overrides)
     with torch.random.fork_rng(devices=[]):
         picture = replace(PictureFormat(found.channels, *found.size), source=found.source)
+        picture = replace(picture, low=-1.0, high=1.0, depth=32) if found.features else picture
         recipe = recipe_class(name)(settings.recipe, found.space, picture)
     for network, (path, weights) in found.networks.items():
         _check(path, weights, recipe.networks[network])
     weights = {f"{network}.{key}": t for network, (_, given) in found.networks.items() for key, t in given.items()}
-    step = next((int(m[1]) for path in paths if (m := re.match(r"(\d+)[-_]", path.name))), 0)
+    step = next((int(m[1]) for path in paths if (m := re.match(r"(\d+)[-_.]", path.name))), 0)
     licence = licence or found.licence or "not stated"
     info = {"step": step, "created_from": [path.name for path in paths], "licence": licence}
     save_model(out / FILE_NAME, recipe, name, weights, info=info)

@@ -27,6 +27,7 @@ from asterism.inference.published import (
     semistargan,
     stargan,
     stargan_v2,
+    stargan_vc,
     stgan,
     wgan,
 )
@@ -49,6 +50,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "attgan": attgan,
     "ganimation": ganimation,
     "semistargan": semistargan,
+    "stargan_vc": stargan_vc,
 }
 
 

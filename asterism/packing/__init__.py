@@ -25,6 +25,7 @@ from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.reading import read_picture
 from asterism.data.table import CELEBA_LIST, find_tables, is_table, read_table
+from asterism.packing.recordings import pack_recordings, places, recordings_in
 from asterism.storage.whole import writing
 
 PACKABLE = (read_folder, read_table)
@@ -34,15 +35,21 @@ CHUNK = 256
 
 
 def pack(
-    config: DataConfig, out: Path, progress: Callable[[int, int], None] | None = None
+    config: DataConfig,
+    out: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> list[tuple[Path, int, list[str]]]:
     """Write a pack of every data set that `config` names: `out` itself, or a folder in it for each of several.
 
     Several data sets that will be joined are packed together, since they share channels and depth. A pack is written beside
     its place and then moved there: it is whole or not there.
 
+    Folders of recordings become log-mels (`asterism.packing.recordings`).
+
     Args:
         progress: told (pictures done, pictures in all).
+        say: told what a person should know of recordings.
 
     Returns:
         For each data set the pack's folder, its bytes, and a sentence for every picture that cannot be decoded.
@@ -52,6 +59,8 @@ def pack(
             than those that a pack is read as.
         OSError: the disk is full or not writable.
     """
+    if any(listing is not None for listing in map(recordings_in, config.sources)):
+        return pack_recordings(config, out, progress, say)
     collections = collect(config, labels_needed=False)
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
@@ -60,17 +69,13 @@ def pack(
             raise DataError(
                 f"{source} cannot be packed: a pack is read as the folder per domain or the table that it was made of"
             )
-    targets = [out] if len(collections) == 1 else [out / c.name for c in collections]
-    for target in targets:
-        if target.exists():
-            raise DataError(f"{target} already exists, and packs never replace files: give another --out")
+    targets = places(out, [collection.name for collection in collections])
     headers = [probe_all(c) for c in collections]
     datasets = join(collections, headers, config, two_kinds=True)
     total, done = sum(len(s) for sets in datasets.splits.values() for s in sets), itertools.count(1)
 
     def told() -> None:
-        if progress is not None:
-            progress(next(done), total)
+        progress(next(done), total)
 
     results = []
     for index, (collection, target) in enumerate(zip(collections, targets, strict=True)):

@@ -1,0 +1,1 @@
+"""Recordings: read, written, and turned into log-mels and back."""
