@@ -12,8 +12,12 @@ from asterism.data.pictures import SUFFIXES
 from asterism.errors import AsterismError
 
 SPLITS = ("train", "val", "test")
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Names of the splits in folders and tables."""
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+SPLIT_WORDS |= {"test": "test", "testing": "test"}
+"""Names of the splits in folders and tables, in lower case."""
+
+LEFT_BEHIND = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that archives and machines leave beside pictures."""
 
 
 class DataError(AsterismError, ValueError):
@@ -25,10 +29,12 @@ class Listing:
     """The files of a data set, as a folder holds them now or as it did when it was packed.
 
     Args:
+        root: the folder, or the pack.
         name: of the data set: the folder's.
         pictures, others: names relative to the folder, sorted; see `list_pictures`.
     """
 
+    root: Path
     name: str
     pictures: list[str]
     others: list[str]
@@ -39,9 +45,22 @@ def split_of(file: str, identity: str = "") -> str:
 
     Files with one identity, or one stem, such as the pictures of a pair in two folders, fall into one split.
     """
-    digest = hashlib.sha256((identity or PurePosixPath(file).stem).encode()).digest()
+    digest = hashlib.sha256((identity or PurePosixPath(file).stem).encode(errors="surrogateescape")).digest()
     share = int.from_bytes(digest[:8], "big") % 100
     return "train" if share < 90 else "val" if share < 95 else "test"
+
+
+def told_apart(files: Sequence[str], notes: list[str]) -> list[str]:
+    """Return what the split of each file goes by: nothing but its stem, or its folder where the stems are those of all folders.
+
+    A folder for each case holds pictures of equal names; the first folders in which paths differ are the cases.
+    """
+    folders = [PurePosixPath(file).parts[:-1] for file in files]
+    if len(set(folders)) <= len({PurePosixPath(file).stem for file in files}):
+        return [""] * len(files)
+    level = len(os.path.commonprefix([*set(folders)]))
+    notes.append("folders hold pictures of equal names: splits go by the folder, so that its pictures stay together")
+    return [folder[level] if len(folder) > level else "" for folder in folders]
 
 
 def list_pictures(root: Path) -> Listing:
@@ -58,7 +77,7 @@ def list_pictures(root: Path) -> Listing:
         for name in files:
             is_picture = not _is_hidden(name) and name.lower().endswith(SUFFIXES)
             (pictures if is_picture else others).append(prefix + name)
-    return Listing(root.resolve().name, sorted(pictures), sorted(others))
+    return Listing(root, root.resolve().name, sorted(pictures), sorted(others))
 
 
 def _leads_back(folder: str, name: str) -> bool:
@@ -68,7 +87,7 @@ def _leads_back(folder: str, name: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in LEFT_BEHIND
 
 
 def some(names: Sequence[str], what: str, shown: int = 3) -> str:

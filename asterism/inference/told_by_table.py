@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from asterism.data.cells import Table, open_table
 from asterism.data.listing import some
-from asterism.data.table import Table, open_table
 from asterism.errors import AsterismError
 from asterism.inference.placed import PlacedModel
 from asterism.labels import Edit, LabelError
