@@ -9,26 +9,19 @@ whose cells hold several labels is a binary group. An empty cell is an unknown v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from asterism.config import DataConfig, closest
-from asterism.data.cells import plain_name
 from asterism.data.exclusive import exclusive_sets
 from asterism.data.listing import DataError, some
 from asterism.labels import LabelGroup
+from asterism.tables.words import is_plain, mark_between, plain_name, truth_of
 
 CELEBA_LIST = "list_attr_celeba.txt"
-
-MARKS = frozenset(("x", "✓", "✔", "☑"))
-"""What a column holds that is marked where its label holds, and empty elsewhere."""
-
-YES = frozenset("1 true t yes y on present positive pos +".split())
-NO = frozenset("0 -1 false f no n off absent negative neg -".split())
-"""What the cells of a binary label hold, in lower case, numbers as they are written shortest."""
 
 DOMAIN_NAMES = ("label", "labels", "class", "category", "tags")
 """Columns of texts that are labels where a table has no others."""
@@ -58,7 +51,7 @@ def read_labels(
     groups, labels, known = [], [np.zeros((len(files), 0), np.float32)], [np.zeros((len(files), 0), bool)]
     truths = {name: truth for name in chosen if (truth := truth_of(columns[name])) and not _is_domain(name, columns)}
     binary = list(truths)
-    if words := [f"{name} {'/'.join(v or 'empty' for v in truth)}" for name, truth in truths.items() if not _plain(truth)]:
+    if words := [f"{name} {'/'.join(v or 'empty' for v in truth)}" for name, truth in truths.items() if not is_plain(truth)]:
         notes.append(some(words, "columns read as yes/no"))
     if binary:
         values = np.array([[truths[name].get(cell, 0) for cell in columns[name]] for name in binary], np.float32).T
@@ -72,7 +65,7 @@ def read_labels(
     shared = Counter(cell for name in texts for cell in set(columns[name]))
     for name in texts:
         cells = columns[name]
-        if mark := _mark_between(cells):
+        if mark := mark_between(cells):
             held = [[word.strip() for word in cell.split(mark)] for cell in cells]
             tags = sorted({word for words in held for word in words} - {""})
             notes.append(f"{name}: cells hold several labels, with {mark} between them: {', '.join(tags[:5])}")
@@ -157,7 +150,7 @@ def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
             chosen = [name for name in chosen if name in names] or chosen
     if not chosen:
         usual = [name for name in columns if plain_name(name) in DOMAIN_NAMES]
-        chosen = [name for name in usual if _mark_between(columns[name]) or _repeats(columns[name])][:1]
+        chosen = [name for name in usual if mark_between(columns[name]) or _repeats(columns[name])][:1]
     rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
     if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
         notes.append(some(unused, "columns not used as labels; --data.labels can add them"))
@@ -166,33 +159,7 @@ def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
 
 def _is_domain(name: str, columns: Columns) -> bool:
     """Say whether a column is the one of domains, which may be called yes and no, but not 1 and 0."""
-    return plain_name(name) == "domain" and not _plain(truth_of(columns[name]) or ("domains",))
-
-
-def truth_of(cells: Iterable[str]) -> dict[str, int] | None:
-    """Return what each value of a column says, 1 or 0, an unknown one left out; none where it is no binary label."""
-    words = {cell: _shortest(cell) for cell in sorted(set(cells))}
-    held = {*words.values()} - {""}
-    if not held or not (held <= YES | NO or held <= MARKS) or {"0", "-1"} <= held:
-        return None
-    return {cell: int(word in YES | MARKS) for cell, word in words.items() if word or held <= MARKS}
-
-
-def _shortest(cell: str) -> str:
-    try:
-        return f"{float(cell.replace(',', '.')) + 0.0:g}"
-    except ValueError:
-        return cell.casefold()
-
-
-def _plain(truth: Iterable[str]) -> bool:
-    return all(_shortest(cell) in ("0", "1", "-1", "true", "false") for cell in truth)
-
-
-def _mark_between(cells: Sequence[str]) -> str:
-    """Return what stands between the labels in a cell that holds several: a comma only if some of these also stand alone."""
-    several = {mark: {word.strip() for cell in cells if mark in cell for word in cell.split(mark)} for mark in "|;,"}
-    return next((mark for mark, words in several.items() if words and (mark != "," or words & {*cells})), "")
+    return plain_name(name) == "domain" and not is_plain(truth_of(columns[name]) or ("domains",))
 
 
 def _repeats(cells: Sequence[str]) -> bool:

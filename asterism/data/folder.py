@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.cells import READERS, is_table
 from asterism.data.collection import Collection
 from asterism.data.halves import HALVES
-from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of, told_apart
+from asterism.data.listing import DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, by_names, in_order, name_of_pair
 from asterism.labels import LabelGroup
+from asterism.tables.cells import READERS, is_table
+from asterism.tables.names import SPLIT_WORDS
 
 UNLABELLED = ("unlabelled", "unlabeled")
 """Names of the folder of unlabelled pictures, if `config.unlabelled` is keep."""

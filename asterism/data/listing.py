@@ -8,20 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from asterism.data.pictures import SUFFIXES
-from asterism.errors import AsterismError
+from asterism.errors import DataError as DataError
+from asterism.tables.names import is_picture
+from asterism.wording import some as some
 
 SPLITS = ("train", "val", "test")
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
-SPLIT_WORDS |= {"test": "test", "testing": "test"}
-"""Names of the splits in folders and tables, in lower case."""
-
 LEFT_BEHIND = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
 """Folders that archives and machines leave beside pictures."""
-
-
-class DataError(AsterismError, ValueError):
-    """Data that cannot be trained on; the message says what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +68,7 @@ def list_pictures(root: Path) -> Listing:
         others += [f"{prefix}{name}/" for name in folders if _is_hidden(name)]
         folders[:] = [name for name in folders if not _is_hidden(name) and not _leads_back(folder, name)]
         for name in files:
-            is_picture = not _is_hidden(name) and name.lower().endswith(SUFFIXES)
-            (pictures if is_picture else others).append(prefix + name)
+            (pictures if is_picture(name) and not _is_hidden(name) else others).append(prefix + name)
     return Listing(root, root.resolve().name, sorted(pictures), sorted(others))
 
 
@@ -88,8 +80,3 @@ def _leads_back(folder: str, name: str) -> bool:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in LEFT_BEHIND
-
-
-def some(names: Sequence[str], what: str, shown: int = 3) -> str:
-    """Say how many of what, and the first few names: 'other files: 5 (a.txt, b.txt, c.txt, ...)'."""
-    return f"{what}: {len(names):,} ({', '.join(names[:shown])}{', ...' if len(names) > shown else ''})"

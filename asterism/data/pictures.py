@@ -25,9 +25,7 @@ from asterism.data.values import to_float as to_float
 from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
-"""Endings of picture files."""
+from asterism.tables.names import SUFFIXES as SUFFIXES
 
 FAST = 1
 """Compression level for PNGs on request: the default of 6 takes over three times as long for files an eighth smaller."""

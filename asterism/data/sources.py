@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from asterism.config import DataConfig
-from asterism.data.cells import is_table
 from asterism.data.collection import Collection
 from asterism.data.folder import is_folder, read_folder
 from asterism.data.listing import DataError
 from asterism.data.pack import Pack, is_pack
 from asterism.data.pairs import directed
 from asterism.data.table import read_table
+from asterism.tables.cells import is_table
 
 
 def read_pack(path: Path, config: DataConfig) -> Collection:

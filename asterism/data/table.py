@@ -14,12 +14,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from asterism.config import DataConfig
-from asterism.data.cells import CELEBA_ATTRIBUTES, Table, find_tables, is_picture, open_table, plain_name
 from asterism.data.collection import Collection
-from asterism.data.columns import CELEBA_LIST, Columns, label_columns, no_label_columns, read_labels, truth_of
-from asterism.data.listing import SPLIT_WORDS, SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
-from asterism.data.matching import match, nearest
+from asterism.data.columns import CELEBA_LIST, Columns, label_columns, no_label_columns, read_labels
+from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
+from asterism.tables.cells import CELEBA_ATTRIBUTES, Table, find_tables, open_table
+from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest
+from asterism.tables.words import plain_name, truth_of
 
 ROLES = {
     "split": ("split", "partition", "set", "subset", "fold", "phase"),

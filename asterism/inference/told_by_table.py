@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from asterism.data.cells import Table, open_table
 from asterism.data.listing import some
 from asterism.errors import AsterismError
 from asterism.inference.placed import PlacedModel
 from asterism.labels import Edit, LabelError
+from asterism.tables.cells import Table, open_table
 
 Target = tuple[Edit, ...]
 

@@ -19,17 +19,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from asterism.data.listing import SPLIT_WORDS, DataError
-from asterism.data.openface import as_numbers
-from asterism.data.pictures import SUFFIXES
+from asterism.errors import DataError
+from asterism.tables.names import SPLIT_WORDS, is_picture
+from asterism.tables.openface import as_numbers
+from asterism.tables.words import plain_name, unknown_in
 
 FILE_COLUMNS = (
     "file filename file_name image image_id path image_name image_path image_index img img_path file_path filepath id"
 ).split()
 """Names of the column of pictures, as `plain_name` writes them; the first that a table has counts."""
-
-UNKNOWN = frozenset("nan -nan na n/a n.a. n.d. #n/a #na <na> nat null none nil ? - -- – — unknown missing".split())
-"""What cells say that say nothing, in lower case."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -54,16 +52,6 @@ class Table:
     def files(self) -> tuple[str, ...]:
         """The names of the pictures."""
         return self.columns[self.file_column] if self.file_column else ()
-
-
-def plain_name(column: str) -> str:
-    """Return a column's name as names with a meaning are written: `Patient ID` is patient_id."""
-    return re.sub(r"[\s-]+", "_", column.strip().casefold())
-
-
-def is_picture(cell: str) -> bool:
-    """Say whether a cell is the name of a picture file."""
-    return cell.lower().endswith(SUFFIXES)
 
 
 def looks_like_table(path: Path) -> bool:
@@ -122,7 +110,7 @@ def as_table(path: Path, header: Sequence[str], rows: Rows) -> Table:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
     unknown, columns = {}, {}
     for name, cells in found:
-        words = {cell for cell in set(cells) if cell.casefold() in UNKNOWN} - ({"-"} if "+" in cells else set())
+        words = unknown_in(cells)
         unknown |= {name: sorted(words)} if words else {}
         columns[name] = tuple("" if cell in words else cell for cell in cells) if words else cells
     named = [name for wanted in FILE_COLUMNS[:-1] for name in columns if plain_name(name) == wanted]

@@ -8,11 +8,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from asterism.data.listing import DataError, some
-from asterism.data.pictures import SUFFIXES
+from asterism.errors import DataError
+from asterism.wording import some
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
+SUFFIXES += (".jpe", ".jfif", ".jp2", ".j2k", ".jpx", ".avif", ".apng", ".pbm", ".pnm", ".tga", ".dib", ".heic", ".heif")
+"""Endings of picture files."""
+
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+SPLIT_WORDS |= {"test": "test", "testing": "test"}
+"""Names of the splits in folders and tables, in lower case."""
 
 PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
 """Where a table's pictures lie beside it; of several pictures of one name those in such a folder are meant."""
+
+
+def is_picture(cell: str) -> bool:
+    """Say whether a cell is the name of a picture file."""
+    return cell.lower().endswith(SUFFIXES)
 
 
 def match(names: Sequence[str], pictures: Sequence[str], notes: list[str]) -> list[str | None]:
