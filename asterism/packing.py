@@ -56,7 +56,7 @@ def pack(
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
             raise DataError(f"{collection.root} is already a pack; pack the original data")
-        if next(read for detects, read in sources.SOURCES if detects(Path(source).expanduser())) not in PACKABLE:
+        if next(read for detects, read in sources.SOURCES if detects(sources.place(source))) not in PACKABLE:
             raise DataError(
                 f"{source} cannot be packed: a pack is read as the folder per domain or the table that it was made of"
             )
@@ -107,7 +107,7 @@ def _write(
     told: Callable[[], None],
 ) -> dict[str, str]:
     """Write the three parts of a pack; return the broken pictures with the reason."""
-    given = Path(config.sources[index]).expanduser()
+    given = sources.place(config.sources[index])
     for table in collection.tables:
         (folder / table).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(collection.root / table, folder / table)

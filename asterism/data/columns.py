@@ -74,7 +74,7 @@ def read_labels(
             known.append(np.repeat(_filled(columns, [name]), len(tags), axis=1))
             continue
         domains = sorted(set(cells) - {""})
-        if not _repeats(cells):
+        if not repeats(cells):
             raise DataError(
                 f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(domains, 'values')}"
             )
@@ -150,7 +150,7 @@ def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
             chosen = [name for name in chosen if name in names] or chosen
     if not chosen:
         usual = [name for name in columns if plain_name(name) in DOMAIN_NAMES]
-        chosen = [name for name in usual if mark_between(columns[name]) or _repeats(columns[name])][:1]
+        chosen = [name for name in usual if mark_between(columns[name]) or repeats(columns[name])][:1]
     rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
     if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
         notes.append(some(unused, "columns not used as labels; --data.labels can add them"))
@@ -162,7 +162,8 @@ def _is_domain(name: str, columns: Columns) -> bool:
     return plain_name(name) == "domain" and not is_plain(truth_of(columns[name]) or ("domains",))
 
 
-def _repeats(cells: Sequence[str]) -> bool:
+def repeats(cells: Sequence[str]) -> bool:
+    """Say whether a column holds few enough values, two or more, to be a label."""
     return 2 <= len({*cells} - {""}) <= max(2, len(cells) // 2)
 
 

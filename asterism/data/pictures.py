@@ -10,13 +10,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from asterism.data.arrays import STORED, as_features, open_array
 from asterism.data.values import PictureFormat as PictureFormat
@@ -26,6 +27,14 @@ from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
 from asterism.tables.names import SUFFIXES as SUFFIXES
+
+with suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+"""The profile of the colours that pictures are converted to when they are read."""
 
 FAST = 1
 """Compression level for PNGs on request: the default of 6 takes over three times as long for files an eighth smaller."""
@@ -109,7 +118,7 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
         return convert(read_wide(path), channels, alpha=True)
 
 
-def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6) -> None:
+def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6, **info: bytes) -> None:
     """Write a picture [H, W, C], uint8 or uint16; the suffix chooses the format. A reader never sees half a file.
 
     .jpg and .webp hold 8 bits, .png also 16-bit grey, .tif and .npy any number of channels. Features, float32 [F, T, C], are
@@ -118,15 +127,16 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, co
     Args:
         quality: of .jpg and .webp, 1..100.
         compression: of .png, which loses nothing by it: 0 to 9, from fast to small.
+        info: `exif` and `icc_profile` of .jpg, .png and .webp.
 
     Raises:
         PictureError: a format that does not hold such a picture, or an unknown suffix.
     """
     path = Path(path)
-    write_whole(path, encode(array, path.suffix, quality, compression))
+    write_whole(path, encode(array, path.suffix, quality, compression, **info))
 
 
-def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6) -> bytes:
+def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6, **info: bytes) -> bytes:
     """Return the file that `write` writes for a picture [H, W, C], uint8 or uint16, or for features.
 
     Args:
@@ -146,7 +156,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
         array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
-        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression)
+        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression, **info)
     elif suffix == ".npy":
         np.save(file, as_features(array) if array.dtype == np.float32 else array)
     else:
@@ -166,14 +176,36 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
         PictureError: 32-bit or float pixels, or a conversion to `channels` that does not exist.
     """
     mode, turn = _mode(image), _UPRIGHT.get(_orientation(image))
+    profile = image.info.get("icc_profile") or b""
+    if profile and image.mode == "CMYK" and (conversion := _to_srgb(profile, "CMYK")):
+        image = conversion.apply(image)
     if mode != "I;16" and image.mode != mode:
         image = image.convert(mode)
+    if profile and mode in ("RGB", "RGBA") and (conversion := _to_srgb(profile, "RGB")):
+        bands = image.split()
+        image = Image.merge(mode, (*conversion.apply(Image.merge("RGB", bands[:3])).split(), *bands[3:]))
     if turn is not None:
         image = image.transpose(turn)
     array = np.array(image)
     if mode == "I;16":
         array = array.astype(np.uint16)  # From either byte order.
     return convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
+
+
+@lru_cache(16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the conversion of colours to sRGB; none where the profile is broken, of another kind, or that of sRGB itself."""
+    try:
+        held = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        found = ImageCms.buildTransform(held, ImageCms.ImageCmsProfile(io.BytesIO(SRGB)), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    if mode != "RGB":
+        return found
+    steps = np.linspace(0, 255, 6).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(6, -1, 3)
+    made = np.asarray(found.apply(Image.fromarray(colours))).astype(int)
+    return found if np.abs(made - colours).max() > 2 else None
 
 
 def header_of(image: Image.Image) -> Header:
@@ -293,12 +325,16 @@ def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
         path: the file; none where the bytes come from elsewhere.
     """
     try:
+        if path is not None and os.path.exists(path) and not os.path.isfile(path):
+            raise PictureError("it is no file")  # A pipe would be waited for.
         yield
     except PictureError:
         raise
     except Exception as error:
         if path is not None and not os.path.isfile(path):
             reason = "there is no such file"
+        elif os.fspath(path or "").lower().endswith((".heic", ".heif")) and ".heic" not in Image.registered_extensions():
+            reason = "HEIC is read by pillow-heif, which is not installed: pip install 'asterism[heic]'"
         elif path is not None and os.path.getsize(path) == 0:
             reason = "the file is empty"
         elif isinstance(error, UnidentifiedImageError):

@@ -15,11 +15,20 @@ import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
-from asterism.data.columns import CELEBA_LIST, Columns, label_columns, no_label_columns, read_labels
+from asterism.data.columns import (
+    CELEBA_LIST,
+    Columns,
+    label_columns,
+    no_label_columns,
+    number_ranges,
+    read_labels,
+    repeats,
+)
 from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
 from asterism.tables.cells import CELEBA_ATTRIBUTES, Table, find_tables, open_table
 from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest
+from asterism.tables.pattern import by_pattern
 from asterism.tables.words import plain_name, truth_of
 
 ROLES = {
@@ -56,6 +65,21 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         listing = list_pictures(base.absolute().parent)
     found = match(table.files, listing.pictures, notes)
     return read_cells(table, found, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], notes)
+
+
+def read_pattern(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
+    """Read labels from the names of the pictures below a folder, by `config.pattern`; without `config.labels`, all that are.
+
+    Raises:
+        DataError: a pattern that fits no picture, and as `read_table`.
+    """
+    listing = packed or list_pictures(path)
+    table = by_pattern(config.pattern, listing.pictures, path)
+    names = [name for name, cells in table.columns.items() if len(set(cells)) > 1 and (truth_of(cells) or repeats(cells))]
+    ranges, meant = number_ranges(config.numbers), {name for names in ROLES.values() for name in names}
+    found = [name for name in names if plain_name(name) not in meant and name not in ranges]
+    config = replace(config, labels=config.labels or ",".join(found))
+    return read_cells(table, table.files, listing, config, [], [])
 
 
 def read_cells(

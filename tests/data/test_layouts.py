@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from asterism.data.listing import DataError
-from tests.data.test_sources import folders, open_, picture, read, table
+from tests.data.test_sources import COLOURS, folders, open_, picture, read, table
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="the reported inputs are not in the repository")
@@ -365,3 +367,63 @@ def test_a_pack_of_several_tables_is_read_as_the_data_are(tmp_path: Path) -> Non
     pack(DataConfig(sources=(str(tmp_path / "d"),), size=(8, 8)), tmp_path / "packed")
     (one,), (other,) = (open_(tmp_path / name).splits["train"] for name in ("d", "packed"))
     assert one.labels.tolist() == other.labels.tolist() and [p.name for p in one.paths] == [p.name for p in other.paths]
+
+
+# -- names of files, and archives --------------------------------------------------------------------------------------
+
+
+def test_labels_come_from_names_by_a_pattern(tmp_path: Path) -> None:
+    """UTKFace and RaFD."""
+    for i in range(12):
+        picture(tmp_path / "utk" / f"{20 + i}_{i % 2}_{i % 3}_2017{i:04}.jpg")
+        picture(
+            tmp_path
+            / "rafd"
+            / f"Rafd090_{i // 4:02}_Caucasian_female_{('happy', 'sad')[i % 2]}_{('left', 'right')[i // 2 % 2]}.jpg"
+        )
+    picture(tmp_path / "utk" / "other.png")
+    found = read(tmp_path / "utk", pattern="{age}_{gender}_{race}_*", numbers="age:0:116")
+    assert [(g.kind, g.labels) for g in found.groups] == [
+        ("binary", ("gender",)),
+        ("one_of", ("0", "1", "2")),
+        ("number", ("age",)),
+    ]
+    assert found.labels[found.files.index("23_1_0_20170003.jpg")].tolist() == [1, 1, 0, 0, 23]
+    assert found.unlabelled == ["other.png"]
+    named = read(tmp_path / "utk", pattern="{age}_{gender}_{race}_*", labels="race")
+    assert [g.labels for g in named.groups] == [("0", "1", "2")]
+    faces = read(tmp_path / "rafd", pattern="Rafd*_{identity}_*_{emotion}_{gaze}")
+    assert [g.labels for g in faces.groups] == [("happy", "sad"), ("left", "right")]
+    assert faces.identity == [f"{i:02}" for i in range(3) for _ in range(4)]
+    folders(tmp_path / "deep", "cat/s1", "dog/s2")
+    assert [g.labels for g in read(tmp_path / "deep", pattern="{kind}/{place}/*").groups] == [("cat", "dog"), ("s1", "s2")]
+    for pattern, message in (("{a}-{b}", "fits no picture of"), ("*", "names no column")):
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "utk", pattern=pattern)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_archives_are_data(tmp_path: Path, kind: str) -> None:
+    folders(tmp_path / "in" / "pets", "cat", "dog")
+    path = Path(shutil.make_archive(str(tmp_path / "down.load"), kind, tmp_path / "in"))
+    found = read(path)
+    assert (found.name, found.groups[0].labels, len(found.files)) == ("pets", ("cat", "dog"), 6)
+    assert read(path).root == found.root, "unpacked once"
+    assert open_(path).splits["train"][0].paths[0].is_file()
+    table(tmp_path / "labelled", COLOURS)
+    flat = Path(shutil.make_archive(str(tmp_path / "labelled"), kind, tmp_path / "labelled"))
+    assert read(flat).groups[0].labels == ("Black", "Blond", "Red", "Smiling")
+
+
+def test_archives_that_cannot_be_unpacked_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("cat/a.png", "x" * 100)
+        archive.writestr("../../outside.png", "x")
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"x" * 100, b"y" * 100))
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked \(Bad CRC.*download it again"):
+        read(tmp_path / "a.zip")
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError):
+        read(tmp_path / "a.zip")
+    assert not (tmp_path / "outside.png").exists() and not (tmp_path.parent / "outside.png").exists()

@@ -17,7 +17,8 @@ from tests.helpers.runs import small, state
 
 
 def test_a_folder_is_one_process_at_a_time_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
-    code = f"import os, pathlib, asterism.lock\nheld = asterism.lock.locked(pathlib.Path({str(tmp_path / 'run')!r}))\nheld.__enter__()"
+    folder = f"pathlib.Path({str(tmp_path / 'run')!r})"
+    code = f"import os, pathlib, asterism.lock\nheld = asterism.lock.locked({folder})\nheld.__enter__()"
     with locked(tmp_path / "run"):
         alive = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "LockedError" in alive.stderr and "is being trained by process" in alive.stderr
