@@ -16,8 +16,21 @@ from pathlib import Path
 from asterism.errors import AsterismError, DataError
 
 
-class CacheError(AsterismError, OSError):
-    """A cache that cannot be written; the message names another way."""
+class UnwritableError(AsterismError, OSError):
+    """A folder that cannot be written; the message names another way."""
+
+
+def check_writable(folder: Path, remedy: str) -> None:
+    """Make sure, before work is done, that its results can be written to a folder, which is made where it is missing.
+
+    Raises:
+        UnwritableError: they cannot; `remedy` says what can be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UnwritableError(f"{folder} cannot be written ({error.strerror}): {remedy}") from error
 
 
 def cache_folder() -> Path:
@@ -34,16 +47,10 @@ def writable_cache(*parts: str) -> Path:
     """Return a folder in the cache, made where it is missing, before work is done that is to be kept there.
 
     Raises:
-        CacheError: it cannot be written.
+        UnwritableError: it cannot be written.
     """
     folder = cache_folder().joinpath(*parts)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise CacheError(
-            f"the cache {folder} cannot be written ({error.strerror}): set ASTERISM_CACHE to a folder of your own"
-        ) from error
+    check_writable(folder, "set ASTERISM_CACHE to a folder of your own")
     return folder
 
 
@@ -59,7 +66,7 @@ def unpacked(path: Path) -> Path:
 
     Raises:
         DataError: a damaged or encrypted archive.
-        CacheError: as `writable_cache`.
+        UnwritableError: as `writable_cache`.
     """
     status = path.stat()
     key = hashlib.sha256(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode(errors="surrogateescape")).hexdigest()

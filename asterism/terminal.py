@@ -96,7 +96,9 @@ def in_words(error: Exception) -> str | None:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, OSError) and error.strerror is not None and (full or error.filename is not None):
         where = f"{error.filename}: " if error.filename is not None else ""
-        return where + error.strerror + ("; free some space, then run the same command again" if full else "")
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        remedy = "; free some space, then run the same command again" if full else ""
+        return where + error.strerror + ("; results go to another folder by --out" if denied else remedy)
     return None
 
 

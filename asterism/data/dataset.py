@@ -259,6 +259,9 @@ def join(
     for collection, train in zip(collections, splits["train"], strict=True):
         _check_training(collection, train, space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    readable = [(f, h) for c, held in zip(collections, headers, strict=True) for f, h in zip(c.files, held, strict=True)]
+    if several := [f"{file} {h.frames}" for file, h in readable if isinstance(h, Header) and h.frames > 1]:
+        notes.append(some(several, "pictures of several frames, of which the first is read"))
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]

@@ -61,7 +61,8 @@ class PictureError(AsterismError, ValueError):
 class Header:
     """What a file says about its picture: upright size in pixels, channels, bits (8, 16, or 32 for features).
 
-    `alpha` says that the last channel is opacity; `values` are the lowest and highest of features.
+    `alpha` says that the last channel is opacity; `values` are the lowest and highest of features. Of several `frames` the
+    first is read.
     """
 
     width: int
@@ -70,6 +71,7 @@ class Header:
     depth: int
     alpha: bool = False
     values: tuple[float, float] | None = None
+    frames: int = 1
 
     def converts_to(self, channels: int) -> bool:
         """Say whether its pixels can be converted to so many channels: grey and colour, never an opacity that it lacks."""
@@ -214,7 +216,8 @@ def header_of(image: Image.Image) -> Header:
     mode = _mode(image)
     if mode == "I;16":
         return Header(width, height, 1, 16)
-    return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"))
+    frames = getattr(image, "n_frames", 1)
+    return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"), frames=frames)
 
 
 def header_of_array(pixels: np.ndarray, alpha: bool) -> Header:

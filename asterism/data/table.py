@@ -26,13 +26,13 @@ from asterism.data.columns import (
 )
 from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
-from asterism.tables.cells import CELEBA_ATTRIBUTES, Table, find_tables, open_table
+from asterism.tables.cells import SPLIT_COLUMNS, Table, find_tables, open_all
 from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest
 from asterism.tables.pattern import by_pattern
 from asterism.tables.words import plain_name, truth_of
 
 ROLES = {
-    "split": ("split", "partition", "set", "subset", "fold", "phase"),
+    "split": SPLIT_COLUMNS,
     "pair_id": ("pair_id",),
     "identity": ("identity",),
     "patient": ("patient", "patient_id", "subject", "subject_id", "person", "person_id", "case", "case_id"),
@@ -55,7 +55,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     """
     tables, notes = find_tables(path), list[str]()
     base = path if path.is_dir() else path.parent
-    table = _open_all(path, base, tables)
+    table = open_all(path, base, tables)
     if not table.file_column:
         raise DataError(f"{table.path} has no column of file names; call it 'file' (found: {', '.join(table.columns)})")
     if not (config.labels or config.numbers):
@@ -185,38 +185,7 @@ def _by_columns(table: Table, domains: list[str]) -> Table:
     return Table(table.path, "file", columns | {"file": tuple(file for _, _, file in cells)})
 
 
-# -- several tables, and what columns mean -----------------------------------------------------------------------------
-
-
-def _open_all(path: Path, base: Path, tables: list[Path]) -> Table:
-    """Open a table, or those of several splits as one; a partition of CelebA says the splits where no column does."""
-    splits = {t: SPLIT_WORDS.get((t if t.parent == base else t.parent).stem.lower(), "") for t in tables}
-    if len(tables) > 1 and ("" in splits.values() or len({*splits.values()}) < len(tables)):
-        raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
-    opened = {t: open_table(t) for t in tables}
-    if len(tables) > 1:
-        rows, lengths = dict[str, list[str]](), [len(t.files) for t in opened.values()]
-        for number, (place, table) in enumerate(opened.items()):
-            inside = next((f for f in (place.parent, base / place.stem) if f != base and f.is_dir()), base).relative_to(base)
-            said = {"file": [(inside / file).as_posix() for file in table.files], "split": [splits[place]] * lengths[number]}
-            for name, cells in ({n: [*c] for n, c in table.columns.items() if n != table.file_column} | said).items():
-                rows.setdefault(name, [""] * sum(lengths[:number])).extend(cells)
-            rows = {name: cells + [""] * (sum(lengths[: number + 1]) - len(cells)) for name, cells in rows.items()}
-        unknown = {name: words for table in opened.values() for name, words in table.unknown.items()}
-        return Table(path, "file", {name: tuple(cells) for name, cells in rows.items()}, unknown=unknown)
-    (table,) = opened.values()
-    places = [base, base.absolute().parent] if CELEBA_ATTRIBUTES in table.path.name.lower() else []
-    partition = [found for place in places for pattern in (PARTITION, f"*/{PARTITION}") for found in place.glob(pattern)]
-    if not partition or {*map(plain_name, table.columns)} & {*ROLES["split"]}:
-        return table
-    said = open_table(partition[0])
-    tables.append(partition[0])
-    held = dict(zip(said.files, next(cells for name, cells in said.columns.items() if name != said.file_column), strict=True))
-    return replace(table, columns=table.columns | {"partition": tuple(held.get(file, "") for file in table.files)})
-
-
-PARTITION = "list_eval_partition.*"
-"""CelebA's table of splits, beside that of labels or in a folder beside its."""
+# -- what columns mean -------------------------------------------------------------------------------------------------
 
 
 def _roles(path: Path, columns: Columns, config: DataConfig, notes: list[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from asterism import malloc
+from asterism.cache import check_writable
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet, open_data
 from asterism.data.pictures import PictureFormat
@@ -101,6 +102,7 @@ def evaluate(
     if gone or not settings.data.sources:
         where = f"its data have moved from {gone[0]}" if gone else "it came without data"
         raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
+    check_writable(run, "copy the run to a folder of your own, and measure that")
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
     classes = model.picture.taken.classes or settings.data.classes  # Other data may hold fewer.

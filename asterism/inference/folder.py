@@ -28,7 +28,7 @@ from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
 from asterism.inference.inputs import find_pictures as find_pictures
-from asterism.inference.inputs import result_path
+from asterism.inference.inputs import of_several_frames, result_path
 from asterism.inference.kept import held_by, kept_of_file
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
@@ -150,6 +150,8 @@ def translate_folder(
     (own,) = stated(translator.model.space, labels, 1)
 
     summary = Summary(beyond=beyond_learnt(targets), passed=passed)
+    if several := of_several_frames([path for path, _ in sources]):
+        summary.notes.append(some(several, "pictures of several frames, of which the first was translated"))
     if regions:
         if attention or masked or instances or changes is not None or fit != "letterbox":
             raise ConfigError("regions go with neither masks, instance maps, --mask, --diff nor --fit")

@@ -6,9 +6,11 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from asterism.data.listing import list_pictures
+from asterism.data.pictures import PictureError, probe
 from asterism.inference.outcome import FolderError
 from asterism.tables.names import SUFFIXES
 
@@ -55,6 +57,17 @@ def find_pictures(inputs: Sequence[Path], out: Path, passed: list[str] | None = 
     ):
         _tell_apart(names, longer)
     return list(names.items())
+
+
+def of_several_frames(files: Sequence[Path]) -> list[str]:
+    """Say which files hold several frames, of which only the first is a picture to us, and how many."""
+    found = []
+    for file in files:
+        if file.suffix.lower() in (".gif", ".png", ".apng", ".webp", ".avif"):
+            with suppress(PictureError):
+                count = probe(file).frames
+                found += [f"{file} {count}"] if count > 1 else []
+    return found
 
 
 def _tell_apart(names: dict[Path, str], longer: Callable[[Path], str]) -> None:

@@ -152,8 +152,7 @@ class Translator(PlacedModel):
         Raises:
             LabelError: an unknown label, a contradiction, or labels that must be stated because the model file holds no
                 class head.
-            PictureError: a picture that cannot be read or taken.
-            ConfigError: a batch size below 1, or tiles that the model does not take.
+            PictureError, ConfigError: a picture that cannot be read or taken; a batch size below 1; tiles of another size.
             ModelError: a recipe that does not translate, or a style for one without styles.
         """
         self.model.require("translates")
@@ -392,8 +391,8 @@ class Translator(PlacedModel):
                 yield picture, [y[row : row + 1] for y in results], back
 
     def __repr__(self) -> str:
-        name, held = self.model.name, self.model.picture
-        return f"Translator({name}, {held.height}x{held.width}, {self.machine.device.type}, labels: {', '.join(self.labels)})"
+        held = f"{self.model.name}, {self.model.picture.height}x{self.model.picture.width}, {self.machine.device.type}"
+        return f"Translator({held}, labels: {', '.join(self.labels)})"
 
 
 def _check_batch_size(batch_size: int) -> None:

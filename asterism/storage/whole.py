@@ -37,7 +37,7 @@ def writing(path: Path, *, sync: bool = False) -> Iterator[Path]:
                 os.fsync(written.fileno())
         os.replace(partial, path)
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename) == str(partial)):
+        if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(partial))):
             error.filename, error.filename2 = str(path), None
         raise
     finally:

@@ -14,7 +14,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,18 @@ from asterism.errors import DataError
 from asterism.tables.names import SPLIT_WORDS, is_picture
 from asterism.tables.openface import as_numbers
 from asterism.tables.words import plain_name, unknown_in
+from asterism.wording import some
 
 FILE_COLUMNS = (
     "file filename file_name image image_id path image_name image_path image_index img img_path file_path filepath id"
 ).split()
 """Names of the column of pictures, as `plain_name` writes them; the first that a table has counts."""
+
+PARTITION = "list_eval_partition.*"
+"""CelebA's table of splits, beside that of labels or in a folder beside its."""
+
+SPLIT_COLUMNS = ("split", "partition", "set", "subset", "fold", "phase")
+"""Names of columns that may say the split, as `plain_name` writes them; the first counts."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -108,7 +115,7 @@ def as_table(path: Path, header: Sequence[str], rows: Rows) -> Table:
         )
     if twice := [name for name, count in Counter(name for name, _ in found).items() if count > 1]:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
-    unknown, columns = {}, {}
+    unknown, columns = dict[str, list[str]](), dict[str, tuple[str, ...]]()
     for name, cells in found:
         words = unknown_in(cells)
         unknown |= {name: sorted(words)} if words else {}
@@ -223,3 +230,39 @@ def _tables(folder: Path) -> list[Path]:
 
 def _readable(folder: Path) -> bool:
     return folder.is_dir() and not folder.name.startswith(".") and os.access(folder, os.R_OK | os.X_OK)
+
+
+def open_all(path: Path, base: Path, tables: list[Path]) -> Table:
+    """Open a table, or those of several splits as one; a partition of CelebA says the splits where no column does.
+
+    Args:
+        path: what the user named, for errors.
+        base: the folder that the tables lie in or below.
+        tables: as `find_tables` returns them; a partition is added.
+
+    Raises:
+        DataError: several tables that are not those of splits, and as `open_table`.
+    """
+    splits = {t: SPLIT_WORDS.get((t if t.parent == base else t.parent).stem.lower(), "") for t in tables}
+    if len(tables) > 1 and ("" in splits.values() or len({*splits.values()}) < len(tables)):
+        raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
+    opened = {t: open_table(t) for t in tables}
+    if len(tables) > 1:
+        rows, lengths = dict[str, list[str]](), [len(t.files) for t in opened.values()]
+        for number, (place, table) in enumerate(opened.items()):
+            inside = next((f for f in (place.parent, base / place.stem) if f != base and f.is_dir()), base).relative_to(base)
+            said = {"file": [(inside / file).as_posix() for file in table.files], "split": [splits[place]] * lengths[number]}
+            for name, cells in ({n: [*c] for n, c in table.columns.items() if n != table.file_column} | said).items():
+                rows.setdefault(name, [""] * sum(lengths[:number])).extend(cells)
+            rows = {name: cells + [""] * (sum(lengths[: number + 1]) - len(cells)) for name, cells in rows.items()}
+        unknown = {name: words for table in opened.values() for name, words in table.unknown.items()}
+        return Table(path, "file", {name: tuple(cells) for name, cells in rows.items()}, unknown=unknown)
+    (table,) = opened.values()
+    places = [base, base.absolute().parent] if CELEBA_ATTRIBUTES in table.path.name.lower() else []
+    partition = [found for place in places for pattern in (PARTITION, f"*/{PARTITION}") for found in place.glob(pattern)]
+    if not partition or {*map(plain_name, table.columns)} & {*SPLIT_COLUMNS}:
+        return table
+    said = open_table(partition[0])
+    tables.append(partition[0])
+    held = dict(zip(said.files, next(cells for name, cells in said.columns.items() if name != said.file_column), strict=True))
+    return replace(table, columns=table.columns | {"partition": tuple(held.get(file, "") for file in table.files)})

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from asterism.errors import DataError
 from asterism.wording import some
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
+SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
 SUFFIXES += (".jpe", ".jfif", ".jp2", ".j2k", ".jpx", ".avif", ".apng", ".pbm", ".pnm", ".tga", ".dib", ".heic", ".heif")
 """Endings of picture files."""
 
@@ -31,8 +31,9 @@ def is_picture(cell: str) -> bool:
 def match(names: Sequence[str], pictures: Sequence[str], notes: list[str]) -> list[str | None]:
     """Return for each name the picture that it means, or none.
 
-    Names count first as they are written, then by their last part, then by this without its suffix; where both have folders,
-    the path of one has to end with the other's. A picture that one name means by its own words is not found for another.
+    Names count first as they are written, then by their last part, then by this without its suffix. Where both have folders,
+    the path of one has to end with the other's, but for paths of another machine. A picture that one name means by its own
+    words is not found for another.
 
     Args:
         notes: to which a sentence is added where names are not those of the files.
@@ -76,7 +77,8 @@ def _choose(name: str, candidates: list[str], suffixes: tuple[str, ...]) -> str 
     wanted = _parts(name, suffixes)
     agreeing = [f for f in candidates if all(a == b for a, b in zip(_parts(f, suffixes), wanted, strict=False))]
     usual = [f for f in agreeing if f"{PurePosixPath(f).parent.name}/" in PICTURE_FOLDERS]
-    chosen = usual if len(usual) == 1 else agreeing or candidates
+    elsewhere = name.startswith("/") or name[1:2] == ":"  # Of another machine, where folders may be others.
+    chosen = usual if len(usual) == 1 else agreeing or (candidates if elsewhere else [])
     if len(chosen) > 1 and agreeing:
         raise DataError(
             f"{name} may mean {' or '.join(sorted(chosen)[:2])}: write more of the path in the table, or move away what is not "

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from asterism.config import DataConfig
 from asterism.data.listing import DataError
+from asterism.doctor.examine import examine
+from asterism.inference.folder import translate_folder
+from asterism.packing import pack
 from tests.data.test_sources import COLOURS, folders, open_, picture, read, table
+from tests.helpers.negative import negative
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="the reported inputs are not in the repository")
@@ -209,6 +216,7 @@ def test_a_cell_may_hold_several_labels(tmp_path: Path) -> None:
         ("photos/a1.png", "a1.jpg"),
         ("photos/a1.png", "/home/someone/faces/photos/a1.png"),
         ("a1.png", "C:\\faces\\A1.PNG"),
+        ("photos/a1.png", "/mnt/disk/celeba/a1.png"),
         ("deep/photos/a1.png", "photos/a1.png"),
         (unicodedata.normalize("NFD", "Zoë.png"), unicodedata.normalize("NFC", "Zoë")),
         ("1.2.840.png", "1.2.840"),
@@ -228,9 +236,10 @@ def test_names_are_matched_by_the_last_part_of_a_path(tmp_path: Path, file: str,
 def test_a_name_of_another_folder_is_not_found_for_a_missing_one(tmp_path: Path) -> None:
     for name in ("train/a.png", "test/b.png", "val/c.png"):
         picture(tmp_path / name)
-    (tmp_path / "labels.csv").write_text("file,Red\ntrain/a.png,1\ntest/a.png,0\ntest/b.png,0\n")
+    (tmp_path / "labels.csv").write_text("file,Red\ntrain/a.png,1\ntest/a.png,0\ntest/b.png,0\ntest/c.png,1\n")
     found = read(tmp_path)
-    assert (found.files, found.missing, found.unlabelled) == (["train/a.png", "test/b.png"], ["test/a.png"], ["val/c.png"])
+    assert (found.files, found.unlabelled) == (["train/a.png", "test/b.png"], ["val/c.png"])
+    assert found.missing == ["test/a.png", "test/c.png"]
     assert found.split == ["train", "test"], "the splits are those of the folders"
 
 
@@ -243,6 +252,34 @@ def test_an_ambiguous_name_names_both_and_none_names_the_nearest(tmp_path: Path)
     (tmp_path / "labels.csv").write_text("file,Red\nbb.gif,1\ncc.gif,0\n")
     with pytest.raises(DataError, match=r"none of the pictures is there; .*two/b\.png is most like bb\.gif"):
         read(tmp_path)
+
+
+def test_pictures_of_several_frames_are_told(tmp_path: Path) -> None:
+    folders(tmp_path, "cat", "dog")
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    for suffix in ("gif", "webp", "png"):
+        frames[0].save(tmp_path / "cat" / f"film.{suffix}", save_all=True, append_images=frames[1:])
+    data = open_(tmp_path)
+    told = next(note for note in data.notes if "several frames" in note)
+    assert told == "pictures of several frames, of which the first is read: 3 (cat/film.gif 3, cat/film.png 3, cat/film.webp 3)"
+    frames[0].save(tmp_path / "cat" / "pages.tif", save_all=True, append_images=frames[1:])
+    assert any("it has 3 pages, and one is expected" in reason for _, reason in open_(tmp_path).broken)
+
+
+def test_the_name_of_a_file_may_be_no_text(tmp_path: Path) -> None:
+    """Latin-1 bytes, as old archives unpack to: found, read, packed, translated, and told."""
+    folders(tmp_path / "d", "cat", "dog")
+    name = os.fsdecode(b"caf\xe9.png")
+    picture(tmp_path / "d" / "cat" / name)
+    config = DataConfig(sources=(str(tmp_path / "d"),), size=(8, 8))
+    assert any(path.name == name for sets in open_(tmp_path / "d").splits.values() for path in sets[0].paths)
+    (tmp_path / "d" / "dog" / name).write_bytes(b"")
+    diagnosis = examine(config)
+    assert (f"dog/{name}", "the file is empty") in diagnosis.datasets[0].unreadable and diagnosis.ok
+    pack(config, tmp_path / "packed")
+    assert f"cat/{name}" in read(tmp_path / "packed").files
+    made = translate_folder(negative(), [tmp_path / "d" / "cat"], ["Male"], tmp_path / "out").written
+    assert f"{name.removesuffix('.png')}__Male.png" in [path.name for path in made]
 
 
 # -- splits and whose a picture is -------------------------------------------------------------------------------------
@@ -356,9 +393,6 @@ def test_parquet_is_read_or_its_package_named(tmp_path: Path) -> None:
 
 
 def test_a_pack_of_several_tables_is_read_as_the_data_are(tmp_path: Path) -> None:
-    from asterism.config import DataConfig
-    from asterism.packing import pack
-
     for split in ("train", "test"):
         folders(tmp_path / "d", split, count=4)
         names = sorted(f.name for f in (tmp_path / "d" / split).iterdir())
