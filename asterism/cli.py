@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ from asterism import __version__
 from asterism.commands import COMMANDS
 from asterism.config import ConfigError, closest, fields_of
 from asterism.recipes import VARIABLE, add, files_outside, known_as, recipe_class
-from asterism.terminal import Help, in_words
+from asterism.terminal import Help, encode_all, in_words
 
 BUG = (
     f"this is a bug in asterism {__version__}, not a mistake of yours: please report the lines above, and the command, to the "
@@ -25,8 +24,7 @@ BUG = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0 done, 1 refused or failed, 2 misspelt, 128 + n stopped by signal n."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # In a file too, what was said stands there when a signal ends the process.
+    encode_all(sys.stdout, sys.stderr)
     args = parse(sys.argv[1:] if argv is None else argv)
     if args.command is None:
         args.parser.print_help()

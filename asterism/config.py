@@ -61,6 +61,7 @@ class DataConfig:
         high=1,
     )
     labels: str = option("", "Label columns to use, comma-separated; empty takes every column that holds labels.")
+    pattern: str = option("", "Labels from file names, in place of folders: {age}_{gender}_* reads 25_1_x.jpg.")
     exclusive: str = option("", "Labels of which exactly one holds: A,B,C; several sets separated by ';'. Empty infers them.")
     conflicts: str = option("", "Labels that exclude each other, of which a picture may have none: A|B, or A|B,C|D,....")
     numbers: str = option(
@@ -118,7 +119,7 @@ class TrainConfig:
         resumable=True,
     )
     compile: Literal["auto", "on", "off"] = option("auto", "Compile and record updates; auto does on CUDA.", resumable=True)
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "Where to train.", resumable=True)
+    device: str = option("auto", "Where to train: auto, cpu, mps, cuda, or cuda:1 for the second GPU.", resumable=True)
     log_every: int = option(50, "Steps between lines of the log.", unit="steps", low=1, resumable=True)
     preview_every: int = option(1000, "Steps between previews.", unit="steps", low=1, resumable=True)
     evaluate_every: int = option(

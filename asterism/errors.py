@@ -12,6 +12,10 @@ class AsterismError(Exception):
     """
 
 
+class DataError(AsterismError, ValueError):
+    """Data that cannot be trained on; the message says what was found, what was expected and what to do."""
+
+
 def ran_out(error: BaseException) -> bool:
     """Say whether an error means that memory ran out; on a CPU PyTorch says so in words only."""
     torch = sys.modules.get("torch")  # Not imported here: an error of PyTorch's comes after PyTorch.

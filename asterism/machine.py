@@ -46,10 +46,10 @@ class Machine:
         available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         usable = [name for name, there in available.items() if there]
         kind = usable[0] if device == "auto" else device.partition(":")[0]
-        if kind not in usable:
-            raise ConfigError(
-                f"device {device!r} is not available to PyTorch {torch.__version__}; here: auto, {', '.join(usable)}"
-            )
+        number, count = device.partition(":")[2], torch.cuda.device_count() if kind == "cuda" else 0
+        if kind not in usable or (":" in device and number not in map(str, range(count))):
+            here = ", ".join(usable) + (f", cuda:0 to cuda:{count - 1}" if count else "")
+            raise ConfigError(f"device {device!r} is not available to PyTorch {torch.__version__}; here: auto, {here}")
         if (kind, precision) == ("mps", "float64"):
             raise ConfigError("mps does not compute in float64; give device cpu")
         chosen = torch.device(kind if device == "auto" else device)

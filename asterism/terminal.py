@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import errno
+import io
 import shutil
 import sys
 import textwrap
@@ -11,7 +13,7 @@ import time
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from asterism.config import fields_of
 from asterism.errors import AsterismError, ran_out
@@ -25,6 +27,28 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=width())
+
+
+DRAWN = dict(zip("━─·×…–—’“”✓", ("-", "-", ".", "x", "...", "-", "-", "'", '"', '"', "+"), strict=True))
+"""What stands for drawn characters on streams that do not know them."""
+
+
+def encode_all(*streams: TextIO) -> None:
+    """Let streams write every character: one that their encoding lacks becomes a similar one, or its number.
+
+    Each line is written when it ends, so that in a file, too, what was said stands there when a signal ends the process.
+    """
+
+    def write(error: UnicodeError) -> tuple[str | bytes, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        lacking = error.object[error.start : error.end]
+        words = "".join(DRAWN.get(char) or char.encode("ascii", "backslashreplace").decode() for char in lacking)
+        return words, error.end
+
+    codecs.register_error("asterism", write)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="asterism", line_buffering=True)
 
 
 def width() -> int:
@@ -72,7 +96,9 @@ def in_words(error: Exception) -> str | None:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, OSError) and error.strerror is not None and (full or error.filename is not None):
         where = f"{error.filename}: " if error.filename is not None else ""
-        return where + error.strerror + ("; free some space, then run the same command again" if full else "")
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        remedy = "; free some space, then run the same command again" if full else ""
+        return where + error.strerror + ("; results go to another folder by --out" if denied else remedy)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from asterism.engine.trainer import Outcome
 from asterism.evaluation.training import quick_evaluation
 from asterism.recipes.base import Masks
 from asterism.recipes.settings import Settings
+from asterism.terminal import encode_all
 
 
 def train(
@@ -52,4 +54,6 @@ def train(
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
     settings = Settings.resolve(recipe, [str(s) for s in sources], preset, overrides)
+    if listener is None:
+        encode_all(sys.stdout, sys.stderr)
     return run(settings, Path(out), init, masks, evaluation, listener or Display())

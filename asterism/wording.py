@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 NONE = "–"
 """Stands for a number that could not be computed."""
@@ -59,3 +60,8 @@ def byte_size(count: int) -> str:
         if count >= 2**power:
             return f"{count / 2**power:.{0 if count >= 10 * 2**power else 1}f} {unit}"
     return counted(count, "byte")
+
+
+def some(names: Sequence[str], what: str, shown: int = 3) -> str:
+    """Say how many of what, and the first few names: 'other files: 5 (a.txt, b.txt, c.txt, ...)'."""
+    return f"{what}: {len(names):,} ({', '.join(names[:shown])}{', ...' if len(names) > shown else ''})"

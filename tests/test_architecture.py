@@ -21,7 +21,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "malloc", "signals", "wording"),
     ("config",),
-    ("labels", "machine", "cuda_graphs", "storage", "sound", "terminal", "display"),
+    ("labels", "machine", "cuda_graphs", "storage", "sound", "terminal", "display", "tables", "lock", "cache"),
     ("networks", "objectives", "data", "runs"),
     ("recipes",),
     ("engine", "metrics", "inference"),

@@ -23,6 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "float16", "int8"),
         help="precision of the file; int8 for onnx only; not for hub and published [float32]",
     )
+    parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators [20]")
     parser.add_argument("--data", action="append", metavar="DIR", help="pictures to calibrate and compare on [the run's]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file; for hub and published, a folder [in RUN/export]")
     parser.add_argument("--push", metavar="OWNER/NAME", help="hub: upload the folder; a new repository is private")
@@ -43,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
             data=args.data or (),
             out=args.out,
             overwrite=args.overwrite,
+            opset=args.opset,
             tell=print,
         )
         return 0
-    if args.precision or args.data:
-        flag = "--precision" if args.precision else "--data"
+    if args.precision or args.data or args.opset:
+        flag = "--precision" if args.precision else "--data" if args.data else "--opset"
         args.parser.error(f"{flag} requires --format onnx, pt2 or aoti; {args.format} stores the weights unchanged")
     if args.format == "hub":
         return _to_hub(args)

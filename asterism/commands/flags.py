@@ -18,7 +18,7 @@ def add_keys(parser: argparse.ArgumentParser, **sections: type) -> None:
 
 def add_machine(parser: argparse.ArgumentParser, precision: str = "auto") -> None:
     """Add the two flags of everything that runs a trained model, and the precision that is taken where none is given."""
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute [auto]")
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda, or cuda:1 for the second GPU [auto]")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,

@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="RUN", help="the run's folder")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--init", metavar="MODEL", help="run or model file whose weights a new run starts from")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="same as --train.device")
+    parser.add_argument("--device", help="same as --train.device")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print settings and cost, write nothing")
     add_keys(parser, data=DataConfig, train=TrainConfig)
 

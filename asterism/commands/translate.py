@@ -13,7 +13,7 @@ ABOUT = "translate pictures, recordings or folders"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures, recordings or folders")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures, recordings, videos or folders")
     parser.add_argument(
         "--to", action="append", metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy, AU12=0.8; repeat for several"
     )
@@ -29,6 +29,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="with --fit full: side of the tiles [whole, or 512]")
     parser.add_argument("--overlap", type=int, metavar="PIXELS", help="with --fit full: what tiles share [a quarter]")
+    parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="X,Y,W,H",
+        help="translate only this rectangle, in pixels, of each picture, such as a face; repeatable",
+    )
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     there = parser.add_mutually_exclusive_group()
@@ -83,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     """Translate pictures."""
     from asterism.inference import told_by_table
     from asterism.inference.folder import translate_folder
+    from asterism.inference.regions import region_of
     from asterism.inference.translator import load
     from asterism.inference.voices import Voices, are_recordings, translate_recordings
 
@@ -130,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
         attention=args.mask,
         tile=args.tile,
         overlap=args.overlap,
+        regions=[region_of(text) for text in args.region],
     )
     print(summary)
     return 0 if summary.written or summary.kept else 1

@@ -34,6 +34,7 @@ class Collection:
         no_labels: where there are no labels, what was found and what was expected.
         pack: where the pictures' pixels are, if not in files of their own.
         instances: label map -> its map of instances.
+        tables: the files that labels and splits come from.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Collection:
     no_labels: str = ""
     pack: Pack | None = None
     instances: dict[str, str] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
 
     def remarks(self) -> list[str]:
         """Return the notes and what was left out, as sentences for a person."""

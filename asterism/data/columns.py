@@ -1,13 +1,15 @@
 """Label groups from the cells of a table: binary labels, alternatives in a text column, and numbers.
 
 Label columns are the numbers that `config.numbers` names and, in this order of preference, those that `config.labels` names;
-the text column `domain`; the attributes of a CelebA list beside a CSV; every column of 1/-1 or 1/0. The binary ones form one
-group, each text column a `one_of` group, the numbers of one range a group. An empty cell is an unknown value.
+the text column `domain`; the attributes of a CelebA list beside a CSV; every column of yes and no; a text column such as
+`label`. The binary ones form one group, each text column a `one_of` group, the numbers of one range a group; a text column
+whose cells hold several labels is a binary group. An empty cell is an unknown value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from asterism.config import DataConfig, closest
 from asterism.data.exclusive import exclusive_sets
 from asterism.data.listing import DataError, some
 from asterism.labels import LabelGroup
+from asterism.tables.words import is_plain, mark_between, plain_name, truth_of
 
 CELEBA_LIST = "list_attr_celeba.txt"
-VALUES = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "-1.0": 0, "true": 1, "false": 0, "": 0}
-"""What the cells of a binary label hold; the empty one is unknown."""
+
+DOMAIN_NAMES = ("label", "labels", "class", "category", "tags")
+"""Columns of texts that are labels where a table has no others."""
 
 
 Columns = Mapping[str, list[str]]
@@ -45,23 +49,37 @@ def read_labels(
     named = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
     chosen = [name for name in named if name in others] if named else label_columns(path, others, notes)
     groups, labels, known = [], [np.zeros((len(files), 0), np.float32)], [np.zeros((len(files), 0), bool)]
-    binary = [name for name in chosen if _is_binary(columns[name])]
+    truths = {name: truth for name in chosen if (truth := truth_of(columns[name])) and not _is_domain(name, columns)}
+    binary = list(truths)
+    if words := [f"{name} {'/'.join(v or 'empty' for v in truth)}" for name, truth in truths.items() if not is_plain(truth)]:
+        notes.append(some(words, "columns read as yes/no"))
     if binary:
-        values = np.array([[VALUES[cell.lower()] for cell in columns[name]] for name in binary], np.float32).T
-        filled = _filled(columns, binary)
+        values = np.array([[truths[name].get(cell, 0) for cell in columns[name]] for name in binary], np.float32).T
+        filled = np.array([[cell in truths[name] for cell in columns[name]] for name in binary], bool).T
         exclusive = _exclusive(binary, values, filled, config, notes)
         conflicts = _sets("conflicts", config.conflicts.split(","), "|", binary)
         groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive, conflicts=conflicts))
         labels.append(values)
         known.append(filled)
-    for name in (n for n in chosen if n not in binary):
+    texts = [name for name in chosen if name not in truths]
+    shared = Counter(cell for name in texts for cell in set(columns[name]))
+    for name in texts:
         cells = columns[name]
+        if mark := mark_between(cells):
+            held = [[word.strip() for word in cell.split(mark)] for cell in cells]
+            tags = sorted({word for words in held for word in words} - {""})
+            notes.append(f"{name}: cells hold several labels, with {mark} between them: {', '.join(tags[:5])}")
+            groups.append(LabelGroup(dataset, tuple(tags), "binary"))
+            labels.append(np.array([[tag in words for tag in tags] for words in held], np.float32))
+            known.append(np.repeat(_filled(columns, [name]), len(tags), axis=1))
+            continue
         domains = sorted(set(cells) - {""})
-        if not 2 <= len(domains) <= max(2, len(cells) // 2):
+        if not repeats(cells):
             raise DataError(
                 f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(domains, 'values')}"
             )
-        groups.append(LabelGroup(dataset, tuple(domains), "one_of"))
+        own = [f"{name}_{domain}" if shared[domain] > 1 else domain for domain in domains]
+        groups.append(LabelGroup(dataset, tuple(own), "one_of"))
         labels.append(np.array([[cell == domain for domain in domains] for cell in cells], np.float32))
         known.append(np.repeat(_filled(columns, [name]), len(domains), axis=1))
     for low, high in dict.fromkeys(ranges.values()):
@@ -123,25 +141,30 @@ def _numbers(path: Path, files: list[str], name: str, cells: list[str], low: flo
 
 def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
     """Choose the label columns among those that hold no numbers, in the table's order; add to the notes what is left out."""
-    if "domain" in columns and not _is_binary(columns["domain"]):
-        chosen = ["domain"]
-    else:
-        chosen = [
-            name for name, cells in columns.items() if _is_binary(cells) and len({VALUES[c.lower()] for c in cells if c}) == 2
-        ]
+    chosen = [name for name in columns if _is_domain(name, columns)][:1]
+    if not chosen:
+        chosen = [name for name, cells in columns.items() if {*(truth_of(cells) or {}).values()} == {0, 1}]
         if path.name != CELEBA_LIST and (beside := path.with_name(CELEBA_LIST)).is_file():
             with open(beside, encoding="utf-8-sig") as file:
                 names = list(islice(file, 2))[-1].split()
             chosen = [name for name in chosen if name in names] or chosen
+    if not chosen:
+        usual = [name for name in columns if plain_name(name) in DOMAIN_NAMES]
+        chosen = [name for name in usual if mark_between(columns[name]) or repeats(columns[name])][:1]
     rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
     if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
         notes.append(some(unused, "columns not used as labels; --data.labels can add them"))
     return chosen
 
 
-def _is_binary(cells: list[str]) -> bool:
-    values = {cell.lower() for cell in cells}
-    return values <= VALUES.keys() and not ({"0", "0.0"} & values and {"-1", "-1.0"} & values) and values != {""}
+def _is_domain(name: str, columns: Columns) -> bool:
+    """Say whether a column is the one of domains, which may be called yes and no, but not 1 and 0."""
+    return plain_name(name) == "domain" and not is_plain(truth_of(columns[name]) or ("domains",))
+
+
+def repeats(cells: Sequence[str]) -> bool:
+    """Say whether a column holds few enough values, two or more, to be a label."""
+    return 2 <= len({*cells} - {""}) <= max(2, len(cells) // 2)
 
 
 def _exclusive(

@@ -169,12 +169,13 @@ class Datasets:
     fingerprint: str
 
 
-def open_data(config: DataConfig, labels_needed: bool = True, two_kinds: bool = False) -> Datasets:
+def open_data(config: DataConfig, labels_needed: bool = True, two_kinds: bool = False, names: Sequence[str] = ()) -> Datasets:
     """Read every source, check every picture's header, and join the datasets.
 
     Args:
         labels_needed: False also takes pictures without labels: a flat folder, or a table without label columns.
         two_kinds: pairs may lead from pictures of one kind, such as label maps, to those of another.
+        names: of the datasets, in place of their folders', which may be called otherwise than when a run began.
 
     Raises:
         DataError: what would make training wrong: no source, no pictures, no labels where they are needed, one domain only,
@@ -182,6 +183,8 @@ def open_data(config: DataConfig, labels_needed: bool = True, two_kinds: bool = 
             without training pictures.
     """
     collections = collect(config, labels_needed)
+    if len(names) == len(collections):
+        collections = [_named(collection, name) for collection, name in zip(collections, names, strict=True)]
     return join(collections, [probe_all(c) for c in collections], config, two_kinds)
 
 
@@ -251,6 +254,9 @@ def join(
             splits[split].append(_picture_set(collection, held, split, index, space, picture))
         _check_training(collection, splits["train"][index], space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
+    readable = [(f, h) for c, held in zip(collections, headers, strict=True) for f, h in zip(c.files, held, strict=True)]
+    if several := [f"{file} {h.frames}" for file, h in readable if isinstance(h, Header) and h.frames > 1]:
+        notes.append(some(several, "pictures of several frames, of which the first is read"))
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
@@ -263,9 +269,12 @@ def with_own_names(collections: Sequence[Collection]) -> list[Collection]:
     for collection in collections:
         numbered = (f"{collection.name}-{number}" for number in itertools.count(2))
         name = next(name for name in itertools.chain([collection.name], numbered) if name not in result)
-        groups = tuple(replace(group, dataset=name) for group in collection.groups)
-        result[name] = replace(collection, name=name, groups=groups)
+        result[name] = _named(collection, name)
     return list(result.values())
+
+
+def _named(collection: Collection, name: str) -> Collection:
+    return replace(collection, name=name, groups=tuple(replace(group, dataset=name) for group in collection.groups))
 
 
 def _picture_set(

@@ -1,10 +1,12 @@
 """A folder per domain: DIR/cat/*.jpg, DIR/dog/*.jpg, or the same below DIR/train, DIR/val and DIR/test.
 
-The split may also follow the domain (cat/train), or stand in one name with it (trainA, train_cat, cat_train).
+The split may also follow the domain (cat/train), or stand in one name with it (trainA, train_cat, cat_train). What lies in
+folders inside a domain belongs to it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -14,18 +16,33 @@ import numpy as np
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.halves import HALVES
-from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, list_recordings, some, split_of
+from asterism.data.listing import DataError, Listing, list_pictures, list_recordings, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, by_names, in_order, name_of_pair
-from asterism.data.pictures import SUFFIXES
-from asterism.data.table import is_table
 from asterism.labels import LabelGroup
+from asterism.tables.cells import READERS, is_table
+from asterism.tables.names import SPLIT_WORDS
 
 UNLABELLED = ("unlabelled", "unlabeled")
 """Names of the folder of unlabelled pictures, if `config.unlabelled` is keep."""
 
-_WORDS = f"(?P<split>(?i:{'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))}))"
-_JOINED = (rf"{_WORDS}(?P<domain>[A-Z])", rf"{_WORDS}[_-](?P<domain>.+)", rf"(?P<domain>.+)[_-]{_WORDS}")
-"""How one folder's name says split and domain."""
+_SPLIT = f"(?P<split>(?i:{'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))}))"
+_DOMAIN, _INSIDE = "(?P<domain>[^/]+)", "(?:/(?P<inside>.*))?"
+LAYOUTS = (
+    f"{_SPLIT}/{_DOMAIN}{_INSIDE}",
+    f"{_DOMAIN}/{_SPLIT}{_INSIDE}",
+    f"{_SPLIT}(?P<domain>[A-Z]){_INSIDE}",
+    f"{_SPLIT}[_-]{_DOMAIN}{_INSIDE}",
+    f"{_DOMAIN}[_-]{_SPLIT}{_INSIDE}",
+    f"{_SPLIT}(?P<domain>)(?P<inside>)",
+    f"{_DOMAIN}{_INSIDE}",
+)
+"""How the path of a folder with pictures says their split and domain; the first that fits all folders is taken.
+
+Pictures in a folder above those are left out.
+"""
+
+Place = tuple[str, str, str]
+"""Split and domain of a picture, empty where that is not said, and the folder inside the domain."""
 
 
 def is_folder(path: Path) -> bool:
@@ -42,7 +59,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         packed: the files that the folder held when it was packed into `path`.
 
     Raises:
-        DataError: fewer than two domains; where the pictures lie at another level, the likely right path is named.
+        DataError: fewer than two domains, where a folder below holds some, it is named; splits beside what is no split.
     """
     listing = packed or list_pictures(path)
     pictures = listing.pictures
@@ -55,7 +72,8 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         raise DataError(
             f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"
         )
-    level, placed = _places(pictures)
+    places = layout(path, pictures)
+    placed = {name: (split, domain) for name, (split, domain, _) in places.items()}
     beside = {name: place for name, place in placed.items() if place[1].lower() in INSTANCES}
     if len({domain for _, domain in placed.values() if domain}) == 3:  # They belong to the pictures of the other two.
         placed = {name: place for name, place in placed.items() if name not in beside}
@@ -66,13 +84,13 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     domains, no_labels, taken = sorted(named - nameless), "", {*placed, *beside}
     domains = in_order(domains) or domains
     instances = {(split, name_of_pair(name)): name for name, (split, _) in beside.items()}
-    flat = all(name.count("/") == level for name in pictures)
+    flat = not named and len(placed) == len(pictures)
     if flat and config.pairs:
         domains = ["A", "B"]
         sides = tuple(zip(HALVES, domains, strict=True))
         placed = {name + half: (split, domain) for name, (split, _) in placed.items() for half, domain in sides}
     elif len(domains) < 2:
-        no_labels = _explain_level(path, pictures, domains)
+        no_labels = _explain_level(path, pictures, domains, listing.others)
         levels = {name.count("/"): name for name in reversed(pictures)}
         if config.pairs and len(levels) > 1:
             raise DataError(
@@ -93,8 +111,15 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     ]
     if flat and config.pairs:
         notes.append("every picture is two side by side: A is its left half, B its right half")
-    if packed is None and (empty := _empty(path, pictures, level)):
+    said = sorted({split for split, _ in placed.values() if split})
+    if domains and said and not all(re.match(f"{_SPLIT}/", file) for file, (_, domain) in placed.items() if domain):
+        notes.append(f"folders are the splits {', '.join(said)} of the domains {', '.join(domains[:3])}")
+    if deeper := [name for name, (*_, inside) in places.items() if inside]:
+        notes.append(some(deeper, "pictures in folders inside a domain, which belong to it", 1))
+    if packed is None and (empty := _empty(path, pictures)):
         notes.append(some(empty, "folders without pictures, which make no domain"))
+    inner = [f"{places[name][2]}/{name_of_pair(name)}" if name in places else name for name in files]
+    cases = told_apart(inner, notes)
     return Collection(
         name=listing.name,
         root=path,
@@ -102,7 +127,10 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         groups=(LabelGroup(listing.name, tuple(domains), "one_of" if domains else "binary"),),
         labels=labels,
         known=np.repeat(labels.any(1, keepdims=True), len(domains), axis=1),
-        split=[split or split_of(name, name_of_pair(name)) for name, (split, _) in placed.items()],
+        split=[
+            split or split_of(name, who or name_of_pair(name))
+            for (name, (split, _)), who in zip(placed.items(), cases, strict=True)
+        ],
         identity=by_names(placed, domains, config.pairs, notes),
         unlabelled=[name for name in pictures if name not in taken],
         stray=listing.others,
@@ -112,68 +140,66 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     )
 
 
-def _places(pictures: list[str]) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Return the level at which domains stand, and the split and domain of each picture in one, empty where that is not said.
+def layout(path: Path, pictures: list[str]) -> dict[str, Place]:
+    """Return the place of each picture that lies in a folder, by the first of LAYOUTS that fits; of all where none does.
 
-    Where all pictures lie where folders of domains should, none has a domain.
+    Raises:
+        DataError: some folders are splits of domains, and others are neither.
     """
-    folders = {name: name.split("/")[:-1] for name in pictures}
-    tops = {f[0] for f in folders.values() if f}
-    if not tops:
-        return 0, dict.fromkeys(pictures, ("", ""))
-    if all(top.lower() in SPLIT_WORDS for top in tops):
-        flat = all(len(f) == 1 for f in folders.values())
-        inside = {name: f for name, f in folders.items() if flat or len(f) == 2}
-        return 1, {name: (SPLIT_WORDS[f[0].lower()], "" if flat else f[1]) for name, f in inside.items()}
-    if len(tops) > 1 and all(len(f) == 2 and f[1].lower() in SPLIT_WORDS for f in folders.values()):
-        return 0, {name: (SPLIT_WORDS[f[1].lower()], f[0]) for name, f in folders.items()}
-    said = {top: ("", top) for top in tops}
-    for pattern in _JOINED:
-        found = {top: (SPLIT_WORDS[m["split"].lower()], m["domain"]) for top in tops if (m := re.fullmatch(pattern, top))}
-        said = found if len(found) == len(tops) and len({domain for _, domain in found.values()}) > 1 else said
-    return 0, {name: said[f[0]] for name, f in folders.items() if len(f) == 1}
+    folders = {name: name.rpartition("/")[0] for name in pictures}
+    present = sorted({folder for folder in folders.values() if folder})
+    if not present:
+        return dict.fromkeys(pictures, ("", "", ""))
+    for number, pattern in enumerate(LAYOUTS):
+        found = {f: {"split": ""} | m.groupdict() for f in present if (m := re.fullmatch(pattern, f))}
+        above = {f for f in present if re.fullmatch(_SPLIT, f) or any(inner.startswith(f + "/") for inner in found)}
+        others = [folder for folder in present if folder not in found and folder not in above]
+        splits = defaultdict(set)
+        for said in found.values():
+            splits[said["domain"]].add(SPLIT_WORDS.get(said["split"].lower(), ""))
+        if found and others and (any(len(held) > 1 for held in splits.values()) or (number == 0 and len(splits) > 1)):
+            words = sorted({said["split"] for said in found.values()})
+            raise DataError(
+                f"{path} holds the splits {' and '.join(words)}, and beside them {some(others, 'folders')} that belong to "
+                "none: move these to another place, or into a split"
+            )
+        joined = 2 <= number <= 4 and sum("train" in held for held in splits.values()) < 2
+        if found and not others and not joined and (number != 1 or len(splits) > 1):
+            places = {f: (SPLIT_WORDS.get(m["split"].lower(), ""), m["domain"], m["inside"] or "") for f, m in found.items()}
+            return {name: places[folder] for name, folder in folders.items() if folder in places}
+    raise AssertionError("the last layout fits all folders")
 
 
-def _empty(path: Path, pictures: list[str], level: int) -> list[str]:
+def _empty(path: Path, pictures: list[str]) -> list[str]:
     """Return the folders that could be domains, below `path` or below its splits, and hold no pictures."""
-    tops = {path / name.split("/")[0] for name in pictures if "/" in name} if level else {path}
+    folders = [name.split("/")[:-1] for name in pictures if "/" in name]
+    level = int(all(folder[0].lower() in SPLIT_WORDS for folder in folders))
+    tops = {path / folder[0] for folder in folders} if level else {path}
     inside = {f.name for top in tops for f in top.iterdir() if f.is_dir() and not f.name.startswith((".", "__MACOSX"))}
-    return sorted(inside - {name.split("/")[level] for name in pictures if name.count("/") > level})
+    return sorted(inside - {folder[level] for folder in folders if len(folder) > level})
 
 
-def _explain_level(path: Path, pictures: list[str], domains: list[str]) -> str:
-    """Say why there are fewer than two domains at `path`, and where they probably are."""
+def _explain_level(path: Path, pictures: list[str], domains: list[str], others: list[str]) -> str:
+    """Say why there are fewer than two domains at `path`, and where there are some, if that can be seen."""
     expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
     bare = f"pictures, such as {pictures[0]} (--data.pairs AtoB reads each as two side by side), but no folder per domain"
     found = f"one domain only ({domains[0]})" if domains else bare
-    tables = sorted(f.name for f in path.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
-    if tables:
+    if tables := [name for name in others if "/" not in name and name.lower().endswith((*READERS,)) and name[0] != "."]:
         expected += f" ({tables[0]} is not a table: expected a .csv with a column 'file', or CelebA's format)"
     likely = _likely_root(path, pictures)
-    if likely is not None:
-        return f"{path} holds {found}: the pictures are at another folder level; did you mean --data {likely}?"
-    return f"{path} holds {found}; {expected}, or a table of labels beside the pictures"
+    hint = f"; the pictures are at another folder level: did you mean --data {likely}?" if likely else ""
+    return f"{path} holds {found}; {expected}, or a table of labels beside the pictures{hint}"
 
 
 def _likely_root(path: Path, pictures: list[str]) -> Path | None:
-    """Find the folder below or just above `path` that has two or more folders of pictures."""
-    folders = defaultdict(set)
-    for name in pictures:
-        holder = (path / name).parent
-        folders[holder.parent].add(holder.name)
-    inside = [root for root, names in folders.items() if len(names) > 1 and root not in (path, path.parent)]
-    if inside:
-        root = min(inside, key=lambda folder: len(folder.parts))
-        return root.parent if root.name.lower() in SPLIT_WORDS and root.parent != path else root
-    if any("/" not in name for name in pictures):  # Perhaps `path` is the folder of one domain, or of a table's pictures.
+    """Find the folder below `path` that holds two domains or more, or that above it with a table of its pictures."""
+    folders = [name.rpartition("/")[0] for name in pictures]
+    if not all(folders):
         above = path.resolve().parent
-        if is_table(above) or sum(map(_holds_pictures, above.iterdir())) > 1:
-            return above
+        return above if os.access(above, os.R_OK) and is_table(above) else None
+    common = Path(os.path.commonpath(folders))
+    for root in (common, *common.parents[:-1]):
+        inside = [str(Path(name).relative_to(root).as_posix()) for name in pictures]
+        if root.name.lower() not in SPLIT_WORDS and len({domain for _, domain, _ in layout(path / root, inside).values()}) > 1:
+            return path / root
     return None
-
-
-def _holds_pictures(path: Path) -> bool:
-    try:
-        return path.is_dir() and any(f.suffix.lower() in SUFFIXES for f in path.iterdir())
-    except PermissionError:  # Someone else's folder, beside the one that was named.
-        return False

@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from asterism.data.pictures import SUFFIXES
-from asterism.errors import AsterismError
+from asterism.errors import DataError as DataError
 from asterism.sound.recordings import is_recording
+from asterism.tables.names import is_picture
+from asterism.wording import some as some
 
 SPLITS = ("train", "val", "test")
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Names of the splits in folders and tables."""
-
-
-class DataError(AsterismError, ValueError):
-    """Data that cannot be trained on; the message says what was found, what was expected and what to do."""
+LEFT_BEHIND = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that archives and machines leave beside pictures."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +23,12 @@ class Listing:
     """The files of a data set, as a folder holds them now or as it did when it was packed.
 
     Args:
+        root: the folder, or the pack.
         name: of the data set: the folder's.
         pictures, others: names relative to the folder, sorted; see `list_pictures`.
     """
 
+    root: Path
     name: str
     pictures: list[str]
     others: list[str]
@@ -40,9 +39,22 @@ def split_of(file: str, identity: str = "") -> str:
 
     Files with one identity, or one stem, such as the pictures of a pair in two folders, fall into one split.
     """
-    digest = hashlib.sha256((identity or PurePosixPath(file).stem).encode()).digest()
+    digest = hashlib.sha256((identity or PurePosixPath(file).stem).encode(errors="surrogateescape")).digest()
     share = int.from_bytes(digest[:8], "big") % 100
     return "train" if share < 90 else "val" if share < 95 else "test"
+
+
+def told_apart(files: Sequence[str], notes: list[str]) -> list[str]:
+    """Return what the split of each file goes by: nothing but its stem, or its folder where the stems are those of all folders.
+
+    A folder for each case holds pictures of equal names; the first folders in which paths differ are the cases.
+    """
+    folders = [PurePosixPath(file).parts[:-1] for file in files]
+    if len(set(folders)) <= len({PurePosixPath(file).stem for file in files}):
+        return [""] * len(files)
+    level = len(os.path.commonprefix([*set(folders)]))
+    notes.append("folders hold pictures of equal names: splits go by the folder, so that its pictures stay together")
+    return [folder[level] if len(folder) > level else "" for folder in folders]
 
 
 def list_pictures(root: Path) -> Listing:
@@ -57,9 +69,8 @@ def list_pictures(root: Path) -> Listing:
         others += [f"{prefix}{name}/" for name in folders if _is_hidden(name)]
         folders[:] = [name for name in folders if not _is_hidden(name) and not _leads_back(folder, name)]
         for name in files:
-            is_picture = not _is_hidden(name) and name.lower().endswith(SUFFIXES)
-            (pictures if is_picture else others).append(prefix + name)
-    return Listing(root.resolve().name, sorted(pictures), sorted(others))
+            (pictures if is_picture(name) and not _is_hidden(name) else others).append(prefix + name)
+    return Listing(root, root.resolve().name, sorted(pictures), sorted(others))
 
 
 def list_recordings(root: Path) -> Listing | None:
@@ -67,7 +78,7 @@ def list_recordings(root: Path) -> Listing | None:
     held = list_pictures(root)
     recordings = [name for name in held.others if is_recording(name) and not _is_hidden(name.rpartition("/")[2])]
     others = sorted({*held.pictures, *held.others} - {*recordings})
-    return Listing(held.name, recordings, others) if len(recordings) > len(held.pictures) else None
+    return Listing(root, held.name, recordings, others) if len(recordings) > len(held.pictures) else None
 
 
 def _leads_back(folder: str, name: str) -> bool:
@@ -77,9 +88,4 @@ def _leads_back(folder: str, name: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def some(names: Sequence[str], what: str, shown: int = 3) -> str:
-    """Say how many of what, and the first few names: 'other files: 5 (a.txt, b.txt, c.txt, ...)'."""
-    return f"{what}: {len(names):,} ({', '.join(names[:shown])}{', ...' if len(names) > shown else ''})"
+    return name.startswith(".") or name in LEFT_BEHIND

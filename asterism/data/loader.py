@@ -12,12 +12,13 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,8 @@ class Loader:
         ahead: deque[Future[list[Part]]] = deque()
         try:
             for step in itertools.count(first_step):
-                ahead.append(pool.submit(load, step))
+                with _without_main():  # Its processes start as they are needed.
+                    ahead.append(pool.submit(load, step))
                 if len(ahead) > STEPS_AHEAD * max(1, self._workers):
                     yield ahead.popleft().result()
         except BrokenProcessPool as error:
@@ -270,6 +272,17 @@ def _keep_on(device: torch.device, sets: Sequence[PictureSet]) -> list[Tensor]:
 # -- worker processes --------------------------------------------------------------------------------------------------
 
 _loader: Loader | None = None  # Of this worker process.
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not run the caller's script again, as they otherwise would: it may lack a guard."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _start_worker(state: bytes) -> None:

@@ -78,7 +78,7 @@ class Pack:
                 )
             pack = cls(
                 folder=folder,
-                listing=Listing(held["name"], held["pictures"], held["others"]),
+                listing=Listing(folder, held["name"], held["pictures"], held["others"]),
                 table=held["table"],
                 size=(held["size"][0], held["size"][1]),
                 crop=held["crop"],

@@ -122,7 +122,7 @@ def _one_format(collections: Sequence[Collection], headers: Headers, config: Dat
                 "them together, with one asterism pack command"
             )
     if depth == 32:
-        return _feature_format(held, config, next(iter(counts)))
+        return _feature_format(collections, held, config, next(iter(counts)))
     full = float(2**depth - 1)
     low, high = config.value_range or (0.0, full)
     if not 0 <= low < high <= full:
@@ -139,7 +139,7 @@ def _one_format(collections: Sequence[Collection], headers: Headers, config: Dat
 
 
 def _feature_format(
-    held: Sequence[tuple[str, Header, str]], config: DataConfig, channels: int
+    collections: Sequence[Collection], held: Sequence[tuple[str, Header, str]], config: DataConfig, channels: int
 ) -> tuple[PictureFormat, list[str]]:
     """Check that all features, (path, header, split), have the rows and enough columns, and find their range in training."""
     height, width = config.size
@@ -164,7 +164,7 @@ def _feature_format(
     if len(sounds) > 1:
         raise DataError("the recordings of several data sets go together only if one asterism pack command packed them all")
     if config.value_range is not None:
-        (low, high), notes = config.value_range, []
+        (low, high), notes = config.value_range, list[str]()
     elif None not in sounds:  # Normalised already.
         (low, high), notes = (-1.0, 1.0), []
     else:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from asterism.data.arrays import STORED, as_features, open_array
 from asterism.data.values import PictureFormat as PictureFormat
@@ -25,9 +26,15 @@ from asterism.data.values import to_float as to_float
 from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError
 from asterism.storage.whole import write_whole
+from asterism.tables.names import SUFFIXES as SUFFIXES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".pgm", ".ppm")
-"""Endings of picture files."""
+with suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+"""The profile of the colours that pictures are converted to when they are read."""
 
 FAST = 1
 """Compression level for PNGs on request: the default of 6 takes over three times as long for files an eighth smaller."""
@@ -54,7 +61,8 @@ class PictureError(AsterismError, ValueError):
 class Header:
     """What a file says about its picture: upright size in pixels, channels, bits (8, 16, or 32 for features).
 
-    `alpha` says that the last channel is opacity; `values` are the lowest and highest of features.
+    `alpha` says that the last channel is opacity; `values` are the lowest and highest of features. Of several `frames` the
+    first is read.
     """
 
     width: int
@@ -63,6 +71,7 @@ class Header:
     depth: int
     alpha: bool = False
     values: tuple[float, float] | None = None
+    frames: int = 1
 
     def converts_to(self, channels: int) -> bool:
         """Say whether its pixels can be converted to so many channels: grey and colour, never an opacity that it lacks."""
@@ -111,7 +120,7 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
         return convert(read_wide(path), channels, alpha=True)
 
 
-def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6) -> None:
+def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6, **info: bytes) -> None:
     """Write a picture [H, W, C], uint8 or uint16; the suffix chooses the format. A reader never sees half a file.
 
     .jpg and .webp hold 8 bits, .png also 16-bit grey, .tif and .npy any number of channels. Features, float32 [F, T, C], are
@@ -120,15 +129,16 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, co
     Args:
         quality: of .jpg and .webp, 1..100.
         compression: of .png, which loses nothing by it: 0 to 9, from fast to small.
+        info: `exif` and `icc_profile` of .jpg, .png and .webp.
 
     Raises:
         PictureError: a format that does not hold such a picture, or an unknown suffix.
     """
     path = Path(path)
-    write_whole(path, encode(array, path.suffix, quality, compression))
+    write_whole(path, encode(array, path.suffix, quality, compression, **info))
 
 
-def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6) -> bytes:
+def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6, **info: bytes) -> bytes:
     """Return the file that `write` writes for a picture [H, W, C], uint8 or uint16, or for features.
 
     Args:
@@ -148,7 +158,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
         array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
-        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression)
+        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression, **info)
     elif suffix == ".npy":
         np.save(file, as_features(array) if array.dtype == np.float32 else array)
     else:
@@ -168,8 +178,14 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
         PictureError: 32-bit or float pixels, or a conversion to `channels` that does not exist.
     """
     mode, turn = _mode(image), _UPRIGHT.get(_orientation(image))
+    profile = image.info.get("icc_profile") or b""
+    if profile and image.mode == "CMYK" and (conversion := _to_srgb(profile, "CMYK")):
+        image = conversion.apply(image)
     if mode != "I;16" and image.mode != mode:
         image = image.convert(mode)
+    if profile and mode in ("RGB", "RGBA") and (conversion := _to_srgb(profile, "RGB")):
+        bands = image.split()
+        image = Image.merge(mode, (*conversion.apply(Image.merge("RGB", bands[:3])).split(), *bands[3:]))
     if turn is not None:
         image = image.transpose(turn)
     array = np.array(image)
@@ -178,13 +194,30 @@ def from_pil(image: Image.Image, channels: int | None = None) -> np.ndarray:
     return convert(array.reshape(*array.shape[:2], -1), channels, alpha=True)
 
 
+@lru_cache(16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the conversion of colours to sRGB; none where the profile is broken, of another kind, or that of sRGB itself."""
+    try:
+        held = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        found = ImageCms.buildTransform(held, ImageCms.ImageCmsProfile(io.BytesIO(SRGB)), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    if mode != "RGB":
+        return found
+    steps = np.linspace(0, 255, 6).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(6, -1, 3)
+    made = np.asarray(found.apply(Image.fromarray(colours))).astype(int)
+    return found if np.abs(made - colours).max() > 2 else None
+
+
 def header_of(image: Image.Image) -> Header:
     """Return the header of a Pillow picture, upright."""
     width, height = image.size if _orientation(image) < 5 else image.size[::-1]
     mode = _mode(image)
     if mode == "I;16":
         return Header(width, height, 1, 16)
-    return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"))
+    frames = getattr(image, "n_frames", 1)
+    return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"), frames=frames)
 
 
 def header_of_array(pixels: np.ndarray, alpha: bool) -> Header:
@@ -295,12 +328,16 @@ def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
         path: the file; none where the bytes come from elsewhere.
     """
     try:
+        if path is not None and os.path.exists(path) and not os.path.isfile(path):
+            raise PictureError("it is no file")  # A pipe would be waited for.
         yield
     except PictureError:
         raise
     except Exception as error:
         if path is not None and not os.path.isfile(path):
             reason = "there is no such file"
+        elif os.fspath(path or "").lower().endswith((".heic", ".heif")) and ".heic" not in Image.registered_extensions():
+            reason = "HEIC is read by pillow-heif, which is not installed: pip install 'asterism[heic]'"
         elif path is not None and os.path.getsize(path) == 0:
             reason = "the file is empty"
         elif isinstance(error, UnidentifiedImageError):

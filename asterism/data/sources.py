@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from asterism.cache import is_archive, unpacked
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.folder import is_folder, read_folder
 from asterism.data.listing import DataError
 from asterism.data.pack import Pack, is_pack
 from asterism.data.pairs import directed
-from asterism.data.table import is_table, read_table
+from asterism.data.table import read_pattern, read_table
+from asterism.tables.cells import is_table
 
 
 def read_pack(path: Path, config: DataConfig) -> Collection:
@@ -37,7 +39,7 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
             )
     config = replace(config, pairs=config.pairs or pack.pairs)
     if pack.table is None:
-        return replace(read_folder(path, config, pack.listing), pack=pack)
+        return replace((read_pattern if config.pattern else read_folder)(path, config, pack.listing), pack=pack)
     return replace(read_table(path / pack.table, config, pack.listing), pack=pack)
 
 
@@ -49,17 +51,27 @@ SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collec
 """(does it read this path, read it), asked in order."""
 
 
+def place(path: str | Path) -> Path:
+    """Return where a data set lies: the path itself, or of an archive the folder that it is unpacked to.
+
+    Raises:
+        DataError: nothing there, or a damaged archive.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path} does not exist; expected a folder of pictures, a table of labels, or a zip or tar of these")
+    return unpacked(path) if is_archive(path) else path
+
+
 def read_source(path: str | Path, config: DataConfig) -> Collection:
-    """Read one data set from a folder, a table or a pack.
+    """Read one data set from a folder, a table, a pack, or a zip or tar of these.
 
     Raises:
         DataError: nothing there, or data that this kind of source cannot take; `config.pairs` of what holds none.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DataError(f"{path} does not exist; expected a folder of pictures or a table of labels")
+    path = place(path)
     for detects, read in SOURCES:
         if detects(path):
-            found = read(path, config)
+            found = (read_pattern if config.pattern and read in (read_table, read_folder) else read)(path, config)
             return directed(found, config.pairs or (found.pack.pairs if found.pack else None))
-    raise DataError(f"{path} is neither a folder nor a table of labels (.csv, or .txt in CelebA's format)")
+    raise DataError(f"{path} is neither a folder nor a table of labels (.csv, or .txt in CelebA's format), nor a zip or tar")

@@ -1,112 +1,141 @@
-"""A table of labels: CelebA's attribute list, or a CSV file with a header.
+"""A table of labels with the pictures that it names.
 
-The CelebA format: a line with the number of pictures, a line with the names of the attributes, then for each picture its
-file and 1 or -1 per attribute. In a CSV the columns `file`, `split`, `pair_id` and `identity` have their meaning; an empty
-cell is an unknown value. Several columns of pictures are domains, and their rows pairs, where there are no labels.
+The columns `file`, `split`, `pair_id` and `identity`, and others of like names, have their meaning. Several columns of
+pictures are domains, and their rows pairs, where there are no labels.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
-from asterism.data.columns import CELEBA_LIST, label_columns, no_label_columns, read_labels
-from asterism.data.listing import SPLIT_WORDS, DataError, Listing, list_pictures, some, split_of
-from asterism.data.openface import as_numbers
+from asterism.data.columns import (
+    CELEBA_LIST,
+    Columns,
+    label_columns,
+    no_label_columns,
+    number_ranges,
+    read_labels,
+    repeats,
+)
+from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
-from asterism.data.pictures import SUFFIXES
+from asterism.tables.cells import SPLIT_COLUMNS, Table, find_tables, open_all
+from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest
+from asterism.tables.pattern import by_pattern
+from asterism.tables.words import plain_name, truth_of
 
-FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path")
-IDENTITY_COLUMNS = ("pair_id", "identity")
-MEANINGS = ("split", *IDENTITY_COLUMNS, *INSTANCES)
-PICTURE_FOLDERS = ("", "images/", "img_align_celeba/")
-
-
-@dataclass(frozen=True)
-class Table:
-    """The cells of a table by column.
-
-    Args:
-        file_column: names the pictures; empty where none does.
-        units: columns of OpenFace's intensities, as numbers.
-    """
-
-    path: Path
-    file_column: str
-    columns: dict[str, tuple[str, ...]]
-    units: tuple[str, ...] = ()
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The names of the pictures."""
-        return self.columns[self.file_column] if self.file_column else ()
-
-
-def is_table(path: Path) -> bool:
-    """Say whether this source reads `path`: a table, or a folder that holds one."""
-    return path.suffix.lower() in (".csv", ".txt") if path.is_file() else bool(find_tables(path))
+ROLES = {
+    "split": SPLIT_COLUMNS,
+    "pair_id": ("pair_id",),
+    "identity": ("identity",),
+    "patient": ("patient", "patient_id", "subject", "subject_id", "person", "person_id", "case", "case_id"),
+    "instances": INSTANCES,
+}
+"""What a column may mean, and the names, as `plain_name` writes them, of columns that mean it; the first counts."""
 
 
 def read_table(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
-    """Read a table of labels with the pictures that it names.
+    """Read a table of labels with the pictures that it names, below it or else beside its folder.
 
     `asterism.data.columns` says which columns are labels.
 
     Args:
+        path: of the table, or of a folder that holds one.
         packed: the files that were there when the table and its pictures were packed.
 
     Raises:
         DataError: several tables, a malformed table or label, or no row with a picture.
     """
-    tables = find_tables(path)
-    if len(tables) > 1:
-        raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
-    table, notes = open_table(tables[0]), list[str]()
+    tables, notes = find_tables(path), list[str]()
+    base = path if path.is_dir() else path.parent
+    table = open_all(path, base, tables)
     if not table.file_column:
         raise DataError(f"{table.path} has no column of file names; call it 'file' (found: {', '.join(table.columns)})")
     if not (config.labels or config.numbers):
         config = replace(config, numbers=",".join(table.units))
-    root = tables[0].parent
-    listing = packed or list_pictures(root)
-    present = set(listing.pictures)
+    listing = packed or list_pictures(base)
+    if packed is None and not listing.pictures:
+        listing = list_pictures(base.absolute().parent)
+    found = match(table.files, listing.pictures, notes)
+    return read_cells(table, found, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], notes)
+
+
+def read_pattern(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
+    """Read labels from the names of the pictures below a folder, by `config.pattern`; without `config.labels`, all that are.
+
+    Raises:
+        DataError: a pattern that fits no picture, and as `read_table`.
+    """
+    listing = packed or list_pictures(path)
+    table = by_pattern(config.pattern, listing.pictures, path)
+    names = [name for name, cells in table.columns.items() if len(set(cells)) > 1 and (truth_of(cells) or repeats(cells))]
+    ranges, meant = number_ranges(config.numbers), {name for names in ROLES.values() for name in names}
+    found = [name for name in names if plain_name(name) not in meant and name not in ranges]
+    config = replace(config, labels=config.labels or ",".join(found))
+    return read_cells(table, table.files, listing, config, [], [])
+
+
+def read_cells(
+    table: Table, found: Sequence[str | None], listing: Listing, config: DataConfig, tables: list[Path], notes: list[str]
+) -> Collection:
+    """Read labels, splits and identities from cells.
+
+    Args:
+        found: the picture of each row, or none.
+        tables: the files that the cells come from; one that is not there does no harm.
+        notes: what is to be said already.
+
+    Raises:
+        DataError: as `read_table`.
+    """
+    root, present = listing.root, set(listing.pictures)
     domains = _picture_columns(table, present)
     if len(domains) > 1 and (config.pairs or not _is_labelled(table, config)):
         table = _by_columns(table, domains)
+        found = match(table.files, listing.pictures, notes)
     elif len(domains) > 1:
         notes.append(some(domains, "columns of pictures, which --data.pairs AtoB takes for domains, and their rows for pairs"))
-    found = [_find(file, present) for file in table.files]
     rows = [i for i, file in enumerate(found) if file is not None]
     files = [file for file in found if file is not None]
     if not rows:
         raise DataError(
-            f"{table.path} has {some(table.files, 'rows')}, but none of the pictures is there; "
-            f"expected them in {root}, {root / 'images'} or {root / 'img_align_celeba'}"
+            f"{table.path} has {some(table.files, 'rows')}, but none of the pictures is there; expected them in {root}, "
+            f"{root / 'images'} or {root / 'img_align_celeba'}{nearest(table.files[0], listing.pictures)}"
         )
-    twice = [file for file, count in Counter(files).items() if count > 1]
-    if twice:
+    if twice := [file for file, count in Counter(files).items() if count > 1]:
         raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
 
     meant = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
-    columns = {name: cells for name, cells in meant.items() if name not in (table.file_column, *MEANINGS)}
+    roles = _roles(table.path, meant, config, notes)
+    columns = {name: cells for name, cells in meant.items() if name not in (table.file_column, *roles.values())}
     groups, labels, known = read_labels(listing.name, table.path, files, columns, config, notes)
-    same = [meant[c] for c in IDENTITY_COLUMNS if c in meant]
-    split = _splits(table.path, files, meant.get("split"), same[-1] if same else [""] * len(files))
-    cells = next((meant[name] for name in INSTANCES if name in meant), [])
-    instances = {file: ids for file, cell in zip(files, cells, strict=False) if (ids := _find(cell, present))}
+    if unknown := [f"{name} {'/'.join(words)}" for name, words in table.unknown.items() if name in columns]:
+        notes.append(some(unknown, "columns with words that were read as unknown"))
+    same = [meant[roles[role]] for role in ("pair_id", "identity") if role in roles]
+    split = _said(meant.get(roles.get("split", "")), files, notes)
+    whole = meant[roles["patient"]] if "patient" in roles else same[-1] if same else []
+    whole = whole or (told_apart(files, notes) if not all(split) else files)
+    split = [said or split_of(file, who) for said, file, who in zip(split, files, whole, strict=True)]
+    torn = Counter(who for who, _ in {*zip(whole, split, strict=True)} if who)
+    if "patient" in roles and (several := sorted(who for who, count in torn.items() if count > 1)):
+        notes.append(some(several, f"{roles['patient']} in several splits, so scores include training data"))
+    cells = meant[roles["instances"]] if "instances" in roles else []
+    instances = {file: ids for file, ids in zip(files, match(cells, listing.pictures, []), strict=False) if ids}
     beside = sorted(present - {*files, *instances.values()})
     if config.unlabelled == "keep":
         files, split = files + beside, split + [split_of(file) for file in beside]
         same = [cells + [""] * len(beside) for cells in same]
         labels, known = (np.pad(array, ((0, len(beside)), (0, 0))) for array in (labels, known))
         beside = []
-    tables_there = {t.relative_to(root).as_posix() for t in (table.path, root / CELEBA_LIST)}
+    paths = [t.absolute() for t in tables if t.is_file()]
+    used = {t.relative_to(root.absolute()).as_posix() for t in paths if t.is_relative_to(root.absolute())}
     collection = Collection(
         name=listing.name,
         root=root,
@@ -119,10 +148,11 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
         columns=tuple(columns),
         missing=[file for file, there in zip(table.files, found, strict=True) if there is None],
         unlabelled=beside,
-        stray=[file for file in listing.others if file not in tables_there],
+        stray=[file for file in listing.others if file not in used],
         notes=notes,
         no_labels="" if labels.shape[1] else no_label_columns(table.path, columns),
         instances=instances,
+        tables=sorted(used),
     )
     return ordered(collection, domains) if [sorted(g.labels) for g in groups] == [sorted(domains)] else collection
 
@@ -130,25 +160,17 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
 # -- columns of pictures -----------------------------------------------------------------------------------------------
 
 
-def _find(file: str, present: set[str]) -> str | None:
-    """Return the picture that a cell names, or none."""
-    plain = file.replace("\\", "/").removeprefix("./")
-    return next((found for base in PICTURE_FOLDERS if (found := base + plain) in present), None)
-
-
 def _picture_columns(table: Table, present: set[str]) -> list[str]:
     """Return the columns that name pictures that are there, in the table's order."""
-    named = {name: cells for name, cells in table.columns.items() if name not in MEANINGS}
-    likely = [name for name, cells in named.items() if _is_picture(next(filter(None, cells), ""))]
-    return [name for name in likely if any(_find(cell, present) for cell in table.columns[name])]
-
-
-def _is_picture(cell: str) -> bool:
-    return cell.lower().endswith(SUFFIXES)
+    named = {name: cells for name, cells in table.columns.items() if plain_name(name) not in INSTANCES}
+    likely = [name for name, cells in named.items() if is_picture(next(filter(None, cells), ""))]
+    return [name for name in likely if len(likely) > 1 and any(match(table.columns[name], sorted(present), []))]
 
 
 def _is_labelled(table: Table, config: DataConfig) -> bool:
-    columns = {name: list(cells) for name, cells in table.columns.items() if name not in MEANINGS}
+    columns = {name: list(cells) for name, cells in table.columns.items()}
+    roles = _roles(table.path, columns, config, []).values()
+    columns = {name: cells for name, cells in columns.items() if name not in roles}
     return bool(config.labels or config.numbers or label_columns(table.path, columns, []))
 
 
@@ -163,100 +185,47 @@ def _by_columns(table: Table, domains: list[str]) -> Table:
     return Table(table.path, "file", columns | {"file": tuple(file for _, _, file in cells)})
 
 
-# -- finding and reading -----------------------------------------------------------------------------------------------
+# -- what columns mean -------------------------------------------------------------------------------------------------
 
 
-def find_tables(folder: Path) -> list[Path]:
-    """Return the table that a folder is read by, or all that it could be; a table is read by itself."""
-    if folder.is_file():
-        return [folder]
-    for name in ("manifest.csv", CELEBA_LIST):
-        if (folder / name).is_file():
-            return [folder / name]
-    candidates = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".csv", ".txt") and not f.name.startswith("."))
-    return [f for f in candidates if f.is_file() and _looks_like_table(f)]
-
-
-def _looks_like_table(path: Path) -> bool:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            first, second, third = (file.readline() for _ in range(3))
-    except UnicodeDecodeError:
-        return False
-    if path.suffix.lower() == ".csv":
-        named = any(cell.strip().lower() in FILE_COLUMNS for cell in first.split(_delimiter(first)))
-        return named or sum(map(_is_picture, second.strip().split(_delimiter(first)))) > 1
-    return first.strip().isdigit() and bool(second.split()) and len(third.split()) == len(second.split()) + 1
-
-
-def open_table(path: Path) -> Table:
-    """Read the cells of a table; intensities of OpenFace become numbers from 0 to 1.
+def _roles(path: Path, columns: Columns, config: DataConfig, notes: list[str]) -> dict[str, str]:
+    """Return role -> column; a column that is named as a label has none, nor has one whose cells do not look like it.
 
     Raises:
-        DataError: it is not there, malformed, or empty.
+        DataError: a column of splits that holds other words.
     """
-    if not path.is_file():
-        raise DataError(f"there is no table {path}")
-    try:
-        table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_celeba(path)
-    except csv.Error as error:
-        raise DataError(f"{path} cannot be read as a table ({error}); is a quotation mark open?") from error
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not text in UTF-8; expected a .csv with a header, or a .txt in CelebA's format") from None
-    if not any(table.columns.values()):
-        raise DataError(f"{path} has no rows; expected one per picture")
-    return table
+    labels = {word.strip().partition(":")[0] for word in f"{config.labels},{config.numbers}".split(",")}
+    plain, roles = {name: plain_name(name) for name in columns if name not in labels}, dict[str, str]()
+    for role, names in ROLES.items():
+        for name in sorted((n for n in plain if plain[n] in names), key=lambda n: names.index(plain[n])):
+            words, strict = {cell.lower() for cell in columns[name]} - {""}, plain[name] in ("split", "partition")
+            numbers = words <= {"0", "1", "2"} and (strict or len(words) == 3 and plain[name] != "fold")
+            if role == "split" and not numbers and (others := sorted(words - SPLIT_WORDS.keys())):
+                if strict or plain[name] == "fold":
+                    raise DataError(
+                        f"{path}: the column {name} holds {some(others, 'other words')}; expected train, val or test: correct "
+                        "them, or rename the column if it says no split"
+                    )
+                continue
+            if role == "patient" and (truth_of(columns[name]) or len(words) == len(columns[name])):
+                continue
+            if role in roles:
+                continue
+            roles[role] = name
+            if role == "patient":
+                notes.append(f"the column {name} says whose each picture is: those of one are in one split")
+            elif role == "split" and (numbers or plain[name] != role):
+                notes.append(f"the column {name} says the splits{': 0 train, 1 val, 2 test' if numbers and words else ''}")
+    return roles
 
 
-def _read_celeba(path: Path) -> Table:
-    if not _looks_like_table(path):
-        raise DataError(
-            f"{path} is not in CelebA's format; expected the number of pictures in line 1, the attributes in line 2, "
-            "then per line a file and as many values of 1 or -1"
-        )
-    with open(path, encoding="utf-8-sig") as file:
-        file.readline()
-        names = file.readline().split()
-        rows = [tuple(map(sys.intern, line.split())) for line in file if line.strip()]
-    for number, row in enumerate(rows, start=3):
-        if len(row) != len(names) + 1:
-            raise DataError(f"{path}, line {number}: {len(row) - 1} values for {len(names)} attributes")
-    return _table(path, ["file", *names], rows)
-
-
-def _read_csv(path: Path) -> Table:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        delimiter = _delimiter(file.readline())
-        file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter)
-        header = [name.strip() for name in next(reader, [])]
-        rows = []
-        for row in reader:
-            if row and len(row) != len(header):
-                raise DataError(f"{path}, line {reader.line_num}: {len(row)} cells under a header of {len(header)}")
-            if row:
-                rows.append(tuple(sys.intern(cell.strip()) for cell in row))
-    return _table(path, header, rows)
-
-
-def _table(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> Table:
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    named = [name for wanted in FILE_COLUMNS for name in header if name.lower() == wanted]
-    named += [name for name, cells in columns.items() if cells and _is_picture(cells[0])]
-    columns, units = as_numbers(path, columns, frames=not named)
-    return Table(path, named[0] if named else "file" if "file" in columns else "", columns, units)
-
-
-def _delimiter(header: str) -> str:
-    return max(",;\t", key=header.count)
-
-
-def _splits(path: Path, files: list[str], given: list[str] | None, identity: list[str]) -> list[str]:
-    cells = given or [""] * len(files)
-    unknown = sorted({cell for cell in cells if cell and cell.lower() not in SPLIT_WORDS})
-    if unknown:
-        raise DataError(f"{path}: the column split holds {some(unknown, 'other words')}; expected train, val or test")
-    return [SPLIT_WORDS[c.lower()] if c else split_of(file, who) for file, c, who in zip(files, cells, identity, strict=True)]
+def _said(cells: Sequence[str] | None, files: Sequence[str], notes: list[str]) -> list[str]:
+    """Return the split of each picture by its cell, or by the folders of its path; empty where neither says one."""
+    if cells is not None:
+        return [SPLITS[int(cell)] if cell.isdigit() else SPLIT_WORDS.get(cell.lower(), "") for cell in cells]
+    folders = [[SPLIT_WORDS.get(part.lower(), "") for part in file.split("/")[:-1]] for file in files]
+    said = [next(filter(None, words), "") for words in folders]
+    if len({*said} - {""}) < 2:
+        return [""] * len(files)
+    notes.append("the splits are those of the folders that the pictures lie in")
+    return said

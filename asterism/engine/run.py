@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from asterism.engine.finetune import adopt
 from asterism.engine.listener import Listener, Silent
 from asterism.engine.preview import Previews, Samples
 from asterism.engine.trainer import Outcome, Trainer
+from asterism.lock import NAME, locked
 from asterism.machine import Machine
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Masks, Recipe
@@ -77,7 +79,7 @@ def run(
     machine = Machine.choose(Processes.own_device(settings.train.device), settings.train.precision)
     processes = Processes.join(machine.device)
     try:
-        with malloc.kept():
+        with malloc.kept(), locked(out) if processes.first else nullcontext():
             return start(settings, out, init, machine, processes, masks, evaluation, listener).train()
     finally:
         processes.leave()
@@ -130,12 +132,13 @@ def prepare(
     listener, kind = listener or Silent(), recipe_class(settings.name)
     if settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled:
         raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
+    state, origin = checkpoint.newest(out / "checkpoints", listener.say), dict[str, Any]()
+    names = dict.fromkeys(group["dataset"] for group in state["labels"]) if state is not None else ()
     with listener.waiting("reading the headers of the pictures"):
-        datasets = open_data(settings.data, kind.labelled, kind.two_kinds)
+        datasets = open_data(settings.data, kind.labelled, kind.two_kinds, tuple(names))
     recipe = build(settings, datasets)
     if masks is not None:
         recipe.mask_by(masks)
-    state, origin = checkpoint.newest(out / "checkpoints", listener.say), dict[str, Any]()
     if state is not None:
         if state["fingerprint"] != datasets.fingerprint:
             raise ConfigError(
@@ -272,7 +275,7 @@ def refuse_changes(settings: Settings, out: Path, init: str | Path | None) -> No
                 f"{out} holds a run with other settings:\n  " + "\n  ".join(changes) + "\nrepeat the first command to resume "
                 "it, or give another --out (with --init to start from its weights)"
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(file.name != NAME for file in out.iterdir())):
         raise ConfigError(f"{out} exists and is not a run: give another --out or an empty folder")
 
 

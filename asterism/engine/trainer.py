@@ -218,7 +218,8 @@ class Trainer(Steps):
             raise TrainingError(
                 f"stopped at step {self.step}: {int(worst)} updates in a row had values that are not finite"
                 f"{' (' + ', '.join(bad) + ')' if bad else ''} and were skipped. Last good checkpoint: "
-                f"{kept[-1].name if kept else 'none'}. Lower the learning rates, or try --train.precision float32."
+                f"{kept[-1].name if kept else 'none'}. Lower the learning rates"
+                f"{'' if self.machine.dtype != torch.bfloat16 else ', or try --train.precision float32'}."
             )
 
     def save(self) -> None:

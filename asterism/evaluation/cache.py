@@ -7,7 +7,6 @@ the files that the user put into `weights`.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,14 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from asterism.cache import cache_folder as cache_folder
 from asterism.storage.whole import write_whole
-
-
-def cache_folder() -> Path:
-    """Return the cache's folder; it may not exist."""
-    if own := os.environ.get("ASTERISM_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asterism"
 
 
 def weights_folder() -> Path:

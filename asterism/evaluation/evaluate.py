@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from asterism import malloc
+from asterism.cache import check_writable
 from asterism.config import ConfigError
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureFormat
@@ -99,6 +100,7 @@ def evaluate(
     for protocol in asked or [named("stargan")]:
         protocol.settled(changed)  # Refuses what is too small.
     settings = Settings.of_run(run, data)
+    check_writable(run, "copy the run to a folder of your own, and measure that")
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
     datasets = open_run_data(run, settings, model)

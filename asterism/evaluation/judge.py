@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.cache import writable_cache
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
 from asterism.data.halves import divided
@@ -96,6 +97,7 @@ def trained_judge(
     except ModelError as error:
         if shared.exists():
             print(f"{error}; training it again")
+    writable_cache("classifiers")
     folder = run / name / key
     for other in (run / name).glob("*"):  # Of other pictures or settings.
         if other != folder:

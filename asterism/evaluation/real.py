@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from asterism.cache import writable_cache
 from asterism.evaluation.cache import cache_folder, digest_of, read_tensor, write_tensor
 from asterism.evaluation.extractors import Extractor
 from asterism.evaluation.pictures import Pictures
@@ -36,6 +37,8 @@ class RealFeatures:
             done = done if found is None else found
         except ValueError as error:
             say(f"the cached features {path} are damaged ({error}); recomputing them")
+        if len(done) < len(pictures):
+            writable_cache("features")
         saved = time.monotonic()
         with counting(f"features of real pictures of {pictures.set.name}") as progress:
             while len(done) < len(pictures):

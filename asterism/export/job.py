@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -75,6 +76,7 @@ def export(
     data: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    opset: int | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Exported:
     """Write a model's graphs, one file each, run them, and compare them with the translator on pictures.
@@ -89,13 +91,17 @@ def export(
         data: pictures to calibrate and to compare on; none takes those of the run. Models that take none have latents.
         out: the main file; none takes `export/model.<precision>.<format>` in the run, or here for a hub name.
         overwrite: replace files that are there.
+        opset: for onnx, the version of its operators; none takes PyTorch's choice.
         tell: takes lines for a person.
 
     Raises:
         ModelError: a model, format or precision that does not go, files that are there, or a difference above tolerance.
     """
     kind, model_path = _checked(format, precision), find_model(run)
+    if opset is not None and format != "onnx":
+        raise ModelError(f"the opset is a version of ONNX's operators, and {format} has none: leave out --opset")
     require(*kind.modules)
+    write = partial(onnx_file.write_onnx, opset=opset) if format == "onnx" else kind.write
     folder = model_path.parent if Path(run).exists() else None
     main = Path(out) if out else (folder or Path()) / "export" / f"model.{precision}{kind.suffix}"
     model = load_model(model_path)
@@ -122,7 +128,7 @@ def export(
     with ExitStack() as stack:  # All files come into place, or none.
         written = {name: stack.enter_context(writing(path)) for name, path in files.items()}
         for graph in graphs:
-            kind.write(graph, written[graph.name], facts_of(model, graph, "float32" if precision == "int8" else precision))
+            write(graph, written[graph.name], facts_of(model, graph, "float32" if precision == "int8" else precision))
         psnr = agreement = None
         if precision == "int8":
             psnr, agreement = _quantized(translator, graphs[0], written[graphs[0].name], samples, tried, folder, tell)

@@ -1,4 +1,4 @@
-"""Graphs as ONNX files (opset 20), and running them in onnxruntime."""
+"""Graphs as ONNX files (opset 20 unless another is asked for), and running them in onnxruntime."""
 
 from __future__ import annotations
 
@@ -34,16 +34,28 @@ def require(*modules: str) -> None:
             raise ModelError(f'this export needs {name}: pip install "asterism[export]"') from error
 
 
-def write_onnx(graph: Graph, path: Path, facts: Mapping[str, str]) -> None:
-    """Write a graph as one ONNX file with its weights; `facts` become its metadata."""
+def write_onnx(graph: Graph, path: Path, facts: Mapping[str, str], opset: int | None = None) -> None:
+    """Write a graph as one ONNX file with its weights; `facts` become its metadata.
+
+    Raises:
+        ModelError: PyTorch cannot write it with the operators of that opset.
+    """
     import onnx
 
     with silence():
         program = torch.onnx.export(
-            traced(graph), dynamo=True, verbose=False, input_names=list(graph.inputs), output_names=[graph.output]
+            traced(graph),
+            dynamo=True,
+            verbose=False,
+            input_names=list(graph.inputs),
+            output_names=[graph.output],
+            opset_version=opset,
         )
     assert program is not None
     proto = program.model_proto
+    made = next(held.version for held in proto.opset_import if held.domain in ("", "ai.onnx"))
+    if opset not in (None, made):
+        raise ModelError(f"PyTorch {torch.__version__} writes this model in opset {made}, not in {opset}: leave out --opset")
     _tidy(proto, graph)
     onnx.helper.set_model_props(proto, dict(facts))
     proto.producer_name = "asterism"

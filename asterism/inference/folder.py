@@ -27,13 +27,18 @@ from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
+from asterism.inference.inputs import find_pictures as find_pictures
+from asterism.inference.inputs import of_several_frames, result_path
+from asterism.inference.kept import held_by, kept_of_file
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
 from asterism.inference.outcome import unwritable
+from asterism.inference.regions import Regions, translate_region_files
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.tiling import Tiling
 from asterism.inference.translator import Translator
+from asterism.inference.video import VIDEOS, translate_videos
 from asterism.labels import Edit
 
 
@@ -61,6 +66,7 @@ def translate_folder(
     attention: bool = False,
     tile: int | None = None,
     overlap: int | None = None,
+    regions: Regions = (),
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
 
@@ -87,6 +93,7 @@ def translate_folder(
         instances: for models of label maps with instances: the folder of instance maps with the label maps' relative names.
         changes: also write `..._<target>-changes.png`, a figure of what the translation changes; the change, as a share of
             the value range, that it draws in full colour.
+        regions: translate only these parts of each picture, as for `translate_regions`; the rest stays as it is.
         attention: also write `..._<target>-mask.png`, how much of each pixel is painted anew, from black to white.
 
     Raises:
@@ -111,17 +118,25 @@ def translate_folder(
     parsed = [target if isinstance(target, tuple) else translator.parse(target) for target in to]
     targets = [Target(edits, look, strength) for edits in parsed for _, look in looks]
     names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
-    sources = find_pictures([Path(i) for i in inputs], out)
+    passed, films = list[str](), [Path(i) for i in inputs if Path(i).suffix.lower() in VIDEOS and Path(i).is_file()]
+    if films:
+        summary = Summary(beyond=beyond_learnt(targets))
+        told: dict[str, Any] = {"labels": labels, "fit": fit, "batch_size": batch_size, "overwrite": overwrite}
+        by_name = dict(zip(names, targets, strict=True))
+        translate_videos(translator, films, by_name, out, summary, skip_existing=skip_existing, **told)
+        inputs = [i for i in inputs if Path(i) not in films]
+        if not inputs:
+            return summary
+    sources = find_pictures([Path(i) for i in inputs], out, passed)
     alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
     alone = alone and out.resolve() != sources[0][0].resolve()  # A result never takes its source's place.
     usual = suffix_for(picture, out.suffix if alone else format)
     own_kind = fit == "full" and not alone and format is None and picture.depth < 32
     suffixes = [".tif" if own_kind and path.suffix.lower() in TIFF else usual for path, _ in sources]
-    results = [
-        [out / f"{name}__{target}{suffix}" for target in names] for (_, name), suffix in zip(sources, suffixes, strict=True)
-    ]
-    figures = [[out / f"{name}__{target}-changes.png" for target in names] for _, name in sources]
-    maps = [[out / f"{name}__{target}-mask.png" for target in names] for _, name in sources]
+    named = list(zip((name for _, name in sources), suffixes, strict=True))
+    results = [[result_path(out, name, f"__{target}{suffix}") for target in names] for name, suffix in named]
+    figures = [[result_path(out, name, f"__{target}-changes.png") for target in names] for name, _ in named]
+    maps = [[result_path(out, name, f"__{target}-mask.png") for target in names] for name, _ in named]
     if alone:
         figures, maps = [[out.with_name(f"{out.stem}-changes.png")]], [[out.with_name(f"{out.stem}-mask.png")]]
         results, out = [[out]], out.parent
@@ -134,7 +149,16 @@ def translate_folder(
     check_results([path for path, _ in sources], expected, out, overwrite or skip_existing)
     (own,) = stated(translator.model.space, labels, 1)
 
-    summary = Summary(beyond=beyond_learnt(targets))
+    summary = Summary(beyond=beyond_learnt(targets), passed=passed)
+    if several := of_several_frames([path for path, _ in sources]):
+        summary.notes.append(some(several, "pictures of several frames, of which the first was translated"))
+    if regions:
+        if attention or masked or instances or changes is not None or fit != "letterbox":
+            raise ConfigError("regions go with neither masks, instance maps, --mask, --diff nor --fit")
+        paths = [path for path, _ in sources]
+        options: dict[str, Any] = {"batch_size": batch_size, "skip_existing": skip_existing}
+        translate_region_files(translator, paths, results, targets, own, regions, summary, **options)
+        return summary
     if fit == "full":
         if attention or picture.source:
             what = "draws no attention" if attention else "takes pictures of the kind that the model makes"
@@ -198,7 +222,7 @@ def translate_folder(
             index = inside.popleft()
             for path, y in zip(results[index], translations, strict=False):
                 if path not in there:
-                    writing.append((path, pool.submit(_write, path, y, back, picture)))
+                    writing.append((path, pool.submit(_write, path, y, back, picture, sources[index][0])))
             for path, y in zip(maps[index] if attention else [], translations[len(names) :], strict=True):
                 writing.append((path, pool.submit(_write_attention, path, y, back)))
             if changes is not None:
@@ -217,35 +241,6 @@ def translate_folder(
 def beyond_learnt(targets: Sequence[Target]) -> str:
     """Return what the user should know of the targets' strengths; empty where all were learnt."""
     return next((target.beyond for target in targets if target.beyond), "")
-
-
-def find_pictures(
-    inputs: Sequence[Path], out: Path | None = None, suffixes: Sequence[str] = SUFFIXES
-) -> list[tuple[Path, str]]:
-    """Return the files of these suffixes among the inputs and below them, sorted, each with its result's name without suffix.
-
-    Hidden files, files that are no pictures by their suffix, and what lies below `out` are passed over in folders.
-
-    Raises:
-        FolderError: an input that is not there, a folder without pictures, or `out` being an input folder.
-    """
-    found = []
-    for given in inputs:
-        if given.is_file():
-            found.append((given, given.stem))
-            continue
-        if not given.is_dir():
-            raise FolderError(f"there is no file or folder {given}")
-        if out and given.resolve() == out.resolve():
-            raise FolderError(f"{out} is both read and written: give the results a folder of their own")
-        below = [
-            p for p in sorted(given.rglob("*")) if p.suffix.lower() in suffixes and p.is_file() and not p.name.startswith(".")
-        ]
-        below = [p for p in below if not out or out.resolve() not in p.resolve().parents]
-        if not below:
-            raise FolderError(f"{given} holds no {'pictures' if suffixes is SUFFIXES else 'files'} ({' '.join(suffixes)})")
-        found += [(p, p.relative_to(given).with_suffix("").as_posix()) for p in below]
-    return found
 
 
 def find_instances(
@@ -291,6 +286,8 @@ def suffix_for(picture: PictureFormat, format: str | None) -> str:
     able: tuple[str, ...] = (".tif", ".tiff", ".npy") if wide else (".png", ".tif", ".tiff", ".npy")
     able += (".jpg", ".jpeg", ".webp") if picture.depth == 8 and not wide else ()
     able = (".npy",) if picture.depth == 32 else able
+    if suffix not in (*able, ".jpg", ".jpeg", ".webp", ".png", ".tif", ".tiff", ".npy"):
+        raise FolderError(f"results are not written as {suffix}; use one of {' '.join(able)}")
     if suffix not in able:
         raise FolderError(
             f"{suffix} cannot hold {picture.channels} channels of {picture.depth} bits; use one of {' '.join(able)}"
@@ -347,10 +344,13 @@ def _ahead(
     yield from reading
 
 
-def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat) -> None:
-    """Bring a translation back to its picture's size, encode and write it."""
+def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat, source: Path) -> None:
+    """Bring a translation back to its picture's size, encode and write it with what it keeps of its source."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, to_array(back(y)[0], picture), compression=FAST)
+    kept, array = kept_of_file(source), to_array(back(y)[0], picture)
+    if path.suffix.lower() in (".png", ".webp", ".tif", ".tiff") and (array.dtype == np.uint8 or path.suffix[:4] == ".tif"):
+        array = kept.with_alpha(array)
+    write(path, array, compression=FAST, **held_by(path.suffix, kept))
 
 
 def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:

@@ -2,7 +2,8 @@
 
 A caller's picture may be a path, a PIL image, an array or a tensor; what comes back is of the same kind and size:
 
-    path, PIL image            PIL image; an array [H, W, C] where Pillow cannot hold it (16-bit colour, > 4 channels)
+    path, PIL image, bytes or  PIL image; an array [H, W, C] where Pillow cannot hold it (16-bit colour, > 4 channels)
+    an open file of a picture
     uint8 or uint16 array      the same type, [H, W], [H, W, C] or [N, H, W, C]
     float array, in [-1, 1]    the same type, [C, H, W] or [N, C, H, W]
     tensor                     as an array, on the device it came from
@@ -13,9 +14,11 @@ A caller's picture may be a path, a PIL image, an array or a tensor; what comes 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +30,22 @@ from asterism.config import ConfigError
 from asterism.data import transforms
 from asterism.data.arrays import as_features
 from asterism.data.label_maps import as_made, ids_of, joined, read_ids, read_map
-from asterism.data.pictures import PictureError, PictureFormat, from_pil, read, to_depth, to_float, to_pil, to_stored
+from asterism.data.pictures import (
+    PictureError,
+    PictureFormat,
+    convert,
+    explaining,
+    from_pil,
+    is_wide,
+    read,
+    read_wide,
+    to_depth,
+    to_float,
+    to_pil,
+    to_stored,
+)
 from asterism.inference import fitting
+from asterism.inference.kept import Kept, kept_of, kept_of_file
 
 FITS = ("letterbox", "crop", "full")
 """Ways to fit a picture of another size or shape: all of it with padded edges, its centre, or its own resolution in tiles."""
@@ -88,12 +105,16 @@ def open_image(image: Any, picture: PictureFormat, instances: Any = None) -> Pic
         if os.path.isdir(image):
             raise PictureError(f"{os.fspath(image)} is a folder; translate_folder and `asterism translate` take folders")
         try:
-            return open_file(image, picture, instances)
+            opened = open_file(image, picture, instances)
+            return opened if picture.taken.classes else _keeping(opened, kept_of_file(Path(image)))
         except PictureError as error:
             raise PictureError(f"{os.fspath(image)}: {error}") from error
+    if isinstance(image, (bytes, bytearray, memoryview)) or hasattr(image, "read"):
+        return _open_bytes(image.read() if hasattr(image, "read") else bytes(image), picture, instances)
     if isinstance(image, Image.Image):
         taken, beside = picture.taken, _ids(instances)
-        return _from_file(joined(ids_of(image), beside, taken) if taken.classes else from_pil(image, taken.channels), picture)
+        opened = _from_file(joined(ids_of(image), beside, taken) if taken.classes else from_pil(image, taken.channels), picture)
+        return opened if taken.classes else _keeping(opened, kept_of(image))
     if instances is not None and isinstance(image, (np.ndarray, Tensor)) and image.ndim == 2:
         image = np.stack([np.asarray(image), np.asarray(_ids(instances))], 2)
     if picture.depth == 32 and isinstance(image, (np.ndarray, Tensor)):
@@ -110,7 +131,22 @@ def open_image(image: Any, picture: PictureFormat, instances: Any = None) -> Pic
         opened = _open_stored(image.cpu().numpy(), picture)
         return Picture(opened.x, lambda y: torch.from_numpy(opened.rebuild(y)).to(image.device))
     kind = f"{type(image).__name__}{f' of {image.dtype}' if hasattr(image, 'dtype') else ''}"
-    raise PictureError(f"cannot take {kind} as a picture; give a path, a PIL image, or an array or tensor of uint8 or float")
+    raise PictureError(
+        f"cannot take {kind} as a picture; give a path, bytes, a PIL image, or an array or tensor of uint8 or float"
+    )
+
+
+def _open_bytes(data: bytes, picture: PictureFormat, instances: Any) -> Picture:
+    """Open the content of a file that Pillow reads."""
+    with explaining(None), Image.open(io.BytesIO(data)) as image:
+        if not picture.taken.classes and is_wide(image):
+            return _from_file(convert(read_wide(io.BytesIO(data)), picture.taken.channels, alpha=True), picture)
+        image.load()
+        return open_image(image, picture, instances)
+
+
+def _keeping(opened: Picture, kept: Kept) -> Picture:
+    return replace(opened, rebuild=lambda y: kept.onto(opened.rebuild(y)))
 
 
 def _ids(given: Any) -> np.ndarray | None:

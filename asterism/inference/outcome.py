@@ -25,7 +25,8 @@ class Summary:
         skipped: the pictures left out since they are broken, with the reason.
         clipped: the pictures with more than `CLIPPED` of their values beyond the model's range, with the share.
         beyond: what the user should know of the strength.
-        notes: other sentences that the user should read.
+        notes: sentences on single results.
+        passed: what lies in the folders and is no picture by its suffix.
         seams: how far neighbouring tiles were apart, where pictures were translated in tiles.
     """
 
@@ -35,12 +36,14 @@ class Summary:
     clipped: list[tuple[Path, float]] = field(default_factory=list)
     beyond: str = ""
     notes: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     seams: Seams = field(default_factory=Seams)
 
     def __str__(self) -> str:
         """Say it in words, a line for every picture left out, and one for all that were clipped."""
         lines = [f"left out: {path}: {reason}" for path, reason in self.skipped]
-        lines += ([self.beyond] if self.beyond else []) + self.notes
+        lines += self.notes + ([self.beyond] if self.beyond else [])
+        lines += [some(self.passed, "other files, passed over")] if self.passed else []
         if self.clipped:
             worst = sorted(self.clipped, key=lambda found: -found[1])
             lines.append(

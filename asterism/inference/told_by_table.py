@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from asterism.data.listing import some
-from asterism.data.table import Table, open_table
 from asterism.errors import AsterismError
 from asterism.inference.placed import PlacedModel
 from asterism.labels import Edit, LabelError
+from asterism.tables.cells import Table, open_table
 
 Target = tuple[Edit, ...]
 

@@ -25,6 +25,7 @@ from asterism.inference.apply import passes, told_of
 from asterism.inference.generator import check_batch_size, generate
 from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_all, open_image, split
 from asterism.inference.placed import PlacedModel
+from asterism.inference.regions import Regions, translate_regions
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
 from asterism.inference.tiles import Source, whole
 from asterism.inference.tiling import Tiling
@@ -117,43 +118,41 @@ class Translator(PlacedModel):
         fit: str = "letterbox",
         tile: int | None = None,
         overlap: int | None = None,
+        regions: Regions = (),
         batch_size: int = 16,
     ) -> Any:
         """Translate pictures to a target.
 
         Args:
-            images: a path, a PIL image, an array or tensor (uint8 [H, W, C] or [N, H, W, C]; float in [-1, 1], [C, H, W]
-                or [N, C, H, W]), or a list of these, of any sizes.
+            images: a path, bytes, an open file, a PIL image, an array or tensor (uint8 [H, W, C] or [N, H, W, C]; float in
+                [-1, 1], [C, H, W] or [N, C, H, W]), or a list of these, of any sizes.
             to: the target, in words (`Blond_Hair`, `Blond_Hair,Eyeglasses=no`) or as {"Blond_Hair": True}. Labels that it
                 does not name keep the value of the source. Over several datasets it is several passes, in its order.
             like: reference picture whose style is taken, for recipes with styles.
-            style: seed of a style, one for all the pictures, for recipes with styles; or what `style` and `between` made.
-                Without `like` and `style` these take the mean style of the domain.
+            style: seed of a style for all the pictures, or what `style` and `between` made; without either, the mean style.
             truncation: draws the style towards the domain's mean: 1 leaves it, 0 is the mean.
-            strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction of it. For recipes
-                that are told a difference or a change: how much of it is made, 0 none; beyond 0 to 1 it warns. There a
-                label can have a strength of its own, `Smiling=0.5,Blond_Hair`, which this one multiplies.
+            strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction. For recipes that are
+                told a difference or a change: how much of it is made, 0 none; beyond 0 to 1 it warns. There a label can have
+                a strength of its own, `Smiling=0.5,Blond_Hair`, which this one multiplies.
             source: the domain that the pictures' own style is read as; none reads it as the target's.
-            labels: the sources' own labels as far as they are known, in the forms of `to`, for all pictures alike or a
-                list with one per picture; the others are predicted by the model's class head.
-            instances: for models of label maps with instances the instance maps, one per picture in the same order; an array
-                [H, W, 2] may hold both instead.
-            fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges;
-                `crop` takes its centre and pastes the result back; `full` translates every pixel at its own resolution,
-                whole where network and memory allow it, else in overlapping tiles that are blended. The result has the
-                picture's own size.
+            labels: the sources' own labels, as far as known, in the forms of `to`, for all or one per picture; others are
+                predicted by the model's class head.
+            instances: for models of label maps with instances these maps, one per picture; an array [H, W, 2] may hold both.
+            fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges; `crop`
+                takes its centre and pastes the result back; `full` translates every pixel at its own resolution, whole where
+                network and memory allow it, else in blended tiles. The result has the picture's own size.
             tile, overlap: with fit `full`: side of the tiles, and what neighbours share, in pixels; none chooses.
+            regions: the parts (left, top, width, height) to translate, or what finds them in a picture [H, W, C].
             batch_size: pictures, or tiles, at once.
 
         Returns:
-            What came in: PIL images for paths and PIL images, else arrays or tensors of the same type, shape and range;
-            a list for a list. Pictures that Pillow cannot hold come back as arrays [H, W, C].
+            What came in: PIL images for files and PIL images, else arrays or tensors of the same type, shape and range; a
+            list for a list. Pictures that Pillow cannot hold come back as arrays [H, W, C].
 
         Raises:
             LabelError: an unknown label, a contradiction, or labels that must be stated because the model file holds no
                 class head.
-            PictureError: a picture that cannot be read or taken.
-            ConfigError: a batch size below 1, or tiles that the model does not take.
+            PictureError, ConfigError: a picture that cannot be read or taken; a batch size below 1; tiles of another size.
             ModelError: a recipe that does not translate, or a style for one without styles.
         """
         self.model.require("translates")
@@ -173,6 +172,8 @@ class Translator(PlacedModel):
         known = source_labels.stated(self.model.space, labels, len(singles))
         opened = open_all(singles, self.model.picture, known, instances)
         rows = self.stream(opened, [target], fit=fit, tiling=Tiling(tile, overlap), batch_size=batch_size)
+        if regions:
+            rows = ((picture, translate_regions(self, picture, [target], regions, batch_size)) for picture in opened)
         return join([picture.rebuild(y) for picture, (y,) in rows])
 
     def attention(
@@ -361,9 +362,8 @@ class Translator(PlacedModel):
         """
         if fit == "full":
             check_batch_size(batch_size)
-            yield from (
-                (picture, whole(self, Source.of(picture), targets, tiling or Tiling(), batch_size)) for picture in pictures
-            )
+            chosen = tiling or Tiling()
+            yield from ((picture, whole(self, Source.of(picture), targets, chosen, batch_size)) for picture in pictures)
             return
         for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
             yield picture, [back(y)[0] for y in rows]
@@ -393,5 +393,5 @@ class Translator(PlacedModel):
                 yield picture, [y[row : row + 1] for y in results], back
 
     def __repr__(self) -> str:
-        size = f"{self.model.picture.height}x{self.model.picture.width}"
-        return f"Translator({self.model.name}, {size}, {self.machine.device.type}, labels: {', '.join(self.labels)})"
+        held = f"{self.model.name}, {self.model.picture.height}x{self.model.picture.width}, {self.machine.device.type}"
+        return f"Translator({held}, labels: {', '.join(self.labels)})"

@@ -15,7 +15,7 @@ from asterism.inference.folder import check_results, find_pictures
 from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.translator import Translator
 from asterism.sound.mel import griffin_lim, log_mel
-from asterism.sound.recordings import SUFFIXES, checked, encode, is_recording, read, resampled
+from asterism.sound.recordings import checked, encode, is_recording, read, resampled
 from asterism.sound.settings import SoundError
 from asterism.sound.vocoder import Vocoder
 from asterism.sound.waveform import Vocode, fitted, samples_of
@@ -98,7 +98,7 @@ def translate_recordings(
         SoundError: the vocoder fails.
     """
     out = Path(out)
-    sources = find_pictures([Path(given) for given in inputs], out, SUFFIXES)
+    sources = find_pictures([Path(given) for given in inputs], out, sounds=True)
     targets = {"+".join(edit.name for edit in voices.translator.parse(target)): target for target in to}
     alone = out.suffix.lower() == ".wav" and not out.is_dir() and len(sources) == len(targets) == 1
     results = [[out if alone else out / f"{name}__{target}.wav" for target in targets] for _, name in sources]

@@ -24,7 +24,7 @@ from asterism.data.listing import SPLITS, DataError, list_pictures
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.reading import read_picture
-from asterism.data.table import CELEBA_LIST, find_tables, is_table, read_table
+from asterism.data.table import read_table
 from asterism.packing.recordings import pack_recordings, places, recordings_in
 from asterism.storage.whole import writing
 
@@ -65,7 +65,7 @@ def pack(
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
             raise DataError(f"{collection.root} is already a pack; pack the original data")
-        if next(read for detects, read in sources.SOURCES if detects(Path(source).expanduser())) not in PACKABLE:
+        if next(read for detects, read in sources.SOURCES if detects(sources.place(source))) not in PACKABLE:
             raise DataError(
                 f"{source} cannot be packed: a pack is read as the folder per domain or the table that it was made of"
             )
@@ -112,10 +112,11 @@ def _write(
     told: Callable[[], None],
 ) -> dict[str, str]:
     """Write the three parts of a pack; return the broken pictures with the reason."""
-    given = Path(config.sources[index]).expanduser()
-    tables = find_tables(given) if is_table(given) else []
-    for table in {*tables, *(t for t in [collection.root / CELEBA_LIST] if tables and t.is_file())}:
-        shutil.copyfile(table, folder / table.name)
+    given = sources.place(config.sources[index])
+    for table in collection.tables:
+        (folder / table).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(collection.root / table, folder / table)
+    named = given.absolute().relative_to(collection.root.absolute()).as_posix() if given.is_file() else "."
     broken = dict(unreadable)
     whole = (sum(map(len, sets)), *shape)
     depth = max(picture.depth, picture.taken.depth)
@@ -141,7 +142,7 @@ def _write(
     description = {
         "format": FORMAT,
         "name": listing.name,
-        "table": tables[0].name if tables else None,
+        "table": named if collection.tables else None,
         "size": shape[1:],
         "crop": picture.crop,
         "channels": shape[0],
@@ -154,7 +155,7 @@ def _write(
         "others": listing.others,
     }
     description |= features if picture.depth == 32 else {}
-    (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
     return broken
 
 

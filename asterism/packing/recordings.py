@@ -19,11 +19,11 @@ from asterism.data.folder import read_folder
 from asterism.data.listing import DataError, Listing, list_recordings, some
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS, is_pack
 from asterism.data.pictures import Header, PictureError
-from asterism.data.table import is_table
 from asterism.sound.clips import Statistics, all_frames, repeated
 from asterism.sound.mel import normalised
 from asterism.sound.settings import Sound, SoundError
 from asterism.storage.whole import writing
+from asterism.tables.cells import is_table
 
 Array = np.ndarray[Any, Any]
 Packed = list[tuple[Path, int, list[str]]]

@@ -129,7 +129,8 @@ def _checked(kind: type[R], given: Mapping[str, Any]) -> R:
         known = [field.alias or name for name, field in kind.model_fields.items()]
         where = str(first["loc"][0])[:60] if first["loc"] else "the request"
         hint = f"; the fields are {', '.join(known)}" if first["type"] == "extra_forbidden" else ""
-        raise Refused(422, f"{where}: {first['msg']}{hint}") from error
+        told = 'expected a list, such as ["Blond_Hair"]' if first["type"] == "list_type" else first["msg"]
+        raise Refused(422, f"{where}: {told}{hint}") from error
 
 
 async def _json(request: Request) -> Mapping[str, Any]:

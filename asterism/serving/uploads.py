@@ -29,6 +29,7 @@ from asterism.data.pictures import (
 from asterism.data.tiff import pillow_holds, read_tiff
 from asterism.inference.images import as_stored
 from asterism.serving.limits import Limits, Refused
+from asterism.serving.tiffs import checking
 
 KINDS = ("PNG", "JPEG", "WEBP", "TIFF")
 """Pillow decoders that uploads may use."""
@@ -88,8 +89,8 @@ def probe_bytes(data: bytes, kind: str) -> Header:
         PictureError: as `probe`.
     """
     with explaining(None):
-        if kind == "TIFF" and not pillow_holds(data):
-            pixels, alpha = read_tiff(data, header=True)
+        if kind == "TIFF" and not pillow_holds(io.BytesIO(data)):
+            pixels, alpha = read_tiff(io.BytesIO(data), True, checking(data, True))
             return header_of_array(as_picture(pixels), alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             return header_of(image)
@@ -107,8 +108,8 @@ def decode(data: bytes, kind: str, picture: PictureFormat) -> np.ndarray:
     """
     channels = None if picture.classes else picture.channels
     with explaining(None):
-        if kind == "TIFF" and not pillow_holds(data):
-            pixels, alpha = read_tiff(data, header=False)
+        if kind == "TIFF" and not pillow_holds(io.BytesIO(data)):
+            pixels, alpha = read_tiff(io.BytesIO(data), False, checking(data, False))
             return convert(np.ascontiguousarray(as_picture(pixels)), channels, alpha=alpha)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             if picture.classes:
@@ -139,9 +140,10 @@ def _guess(data: bytes) -> str:
         b"PK\x03\x04": "a zip archive",
         b"BM": "a BMP",
         b"%PDF": "a PDF",
-        b"\x00\x00\x00": "a video or HEIC",
     }
     found = next((name for start, name in known.items() if head.startswith(start)), None)
+    if data[4:8] == b"ftyp":  # The box that begins files of moving and still pictures; its brand says which.
+        found = {b"avif": "an AVIF", b"avis": "an AVIF", b"heic": "a HEIC", b"mif1": "a HEIC"}.get(data[8:12], "a video")
     if found is None and (b"<svg" in head or head.startswith(b"<?xml")):
         found = "an SVG"
     return f" but {found}" if found else ""

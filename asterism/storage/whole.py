@@ -32,12 +32,12 @@ def writing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        for file in (partial.iterdir() if partial.is_dir() else [partial]) if sync else ():
+        for file in [f for f in (partial, *partial.rglob("*")) if f.is_file()] if sync else ():
             with open(file, "r+b") as written:
                 os.fsync(written.fileno())
         os.replace(partial, path)
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename) == str(partial)):
+        if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(partial))):
             error.filename, error.filename2 = str(path), None
         raise
     finally:

@@ -32,8 +32,8 @@ FLAGS = {
     "doctor": "--recipe --preset --json",
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --device --dry-run",
-    "translate": "--to --out --labels --fit --tile --overlap --format --batch-size --overwrite --skip-existing --style --count "
-    "--like --table --truncation --strength --from --masks --mask --instances --diff --vocoder --device "
+    "translate": "--to --out --labels --fit --tile --overlap --region --format --batch-size --overwrite --skip-existing "
+    "--style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder --device "
     "--precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
@@ -45,7 +45,7 @@ FLAGS = {
     "report": "--out",
     "studio": "--host --port --login --max-upload --device --precision",
     "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",
-    "export": "--format --precision --data --out --push --overwrite",
+    "export": "--format --precision --opset --data --out --push --overwrite",
     "import": "--labels --domains --image-size --keep --licence --out",
     "list": "",
     "info": "",

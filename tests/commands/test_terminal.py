@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from asterism.evaluation.table import show
-from asterism.terminal import counting
+from asterism.terminal import counting, encode_all
 
 ODD = "scan [bold] x[/b] {y}"
 
@@ -45,3 +45,16 @@ def test_scores_are_printed_of_any_label_and_extractor() -> None:
     show(record, Console(file=told))
     for name in ("extractor", "translated, part", "row", "target", "note"):
         assert f"{name} {ODD}" in told.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_no_stream_ends_a_command_by_what_it_cannot_encode(encoding: str) -> None:
+    """A file or a pipe on Windows, a POSIX locale, and the name of a file that is no text."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="strict", newline="\n")
+    encode_all(stream)
+    print("━━ Zoë 猫 2×3 caf\udce9", file=stream)
+    told = raw.getvalue().decode(encoding)
+    assert told.endswith("caf\\udce9\n") and ("Zoë" in told or "Zo\\xeb" in told), "written as the line ends"
+    assert ("猫" in told) == ("━━" in told) == (encoding == "utf-8")
+    assert encoding == "utf-8" or told.startswith("-- ")

@@ -90,7 +90,7 @@ def test_a_table_may_hold_nothing_but_numbers_beside_a_text(tmp_path: Path) -> N
     [
         ("1.5", "AU01", r"manifest.csv, the row of 2.png: the column 'AU01' holds '1.5'; expected a number from 0 to 1"),
         ("high", "AU01", "the row of 2.png: the column 'AU01' holds 'high'"),
-        ("nan", "AU01:0:5", "holds 'nan'; expected a number from 0 to 5"),
+        ("inf", "AU01:0:5", "holds 'inf'; expected a number from 0 to 5"),
         ("0.5", "AU02", "--data.numbers AU02: no table has such a column .did you mean AU01?"),
         ("0.5", "AU01:5:0", "--data.numbers AU01:5:0: expected a column, or a column with its range"),
         ("0.5", "AU01:low", "--data.numbers AU01:low: expected a column, or a column with its range"),

@@ -107,8 +107,9 @@ def test_one_level_too_high_names_the_right_level(tmp_path: Path) -> None:
 
 
 def test_one_level_too_low_names_the_right_level(tmp_path: Path) -> None:
+    """Beside a folder of one domain may lie anything: that above is named where it holds a table only."""
     folders(tmp_path / "pets", "cat", "dog")
-    with pytest.raises(DataError, match=f"did you mean --data {tmp_path / 'pets'}"):
+    with pytest.raises(DataError, match="^(?!.*did you mean).*expected two or more folders"):
         read(tmp_path / "pets" / "cat")
     table(tmp_path / "faces", "file,Smiling\nimages/a.png,1\nimages/b.png,-1\n", rows=0)
     folders(tmp_path / "faces", "images")
@@ -121,7 +122,7 @@ def test_one_level_too_low_names_the_right_level(tmp_path: Path) -> None:
     [
         (["cat"], r"one domain only \(cat\); expected two or more folders"),
         (["train", "test"], "no folder per domain"),
-        (["cat/images", "dog/images"], "no folder per domain"),
+        (["cat/images"], r"one domain only \(cat\)"),
     ],
 )
 def test_fewer_than_two_domains_are_refused(tmp_path: Path, names: list[str], message: str) -> None:

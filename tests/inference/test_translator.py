@@ -126,7 +126,8 @@ def test_files_are_converted_to_the_models_channels() -> None:
     assert negative().translate(grey, "Male").mode == "RGB"
     assert negative(channels=1).translate(Image.fromarray(PIXELS), "Male").mode == "L"
     glass = Image.new("RGBA", (16, 16), (9, 9, 9, 0))
-    assert negative().translate(glass, "Male").getpixel((3, 3)) == (0, 0, 0), "transparent is white, and white turns black"
+    made = negative().translate(glass, "Male").getpixel((3, 3))
+    assert made == (0, 0, 0, 0), "transparent is white, and white turns black, as transparent as before"
 
 
 def test_uint8_arrays_and_tensors_keep_their_form() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from asterism.storage.model_file import ModelError
+from asterism.wording import some
 
 Weights = Mapping[str, Tensor]
 
@@ -21,26 +25,26 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: no such file, a damaged one, or one that holds anything but tensors by name.
     """
-    held = read_checkpoint(path)
+    held = unwrapped(read_checkpoint(path))
     if not _is_state_dict(held):
         raise ModelError(f"{path} is not a bare state dict (tensors by name) but {_what(held)}")
-    return {str(key): tensor for key, tensor in held.items()}
+    return _stripped(held)
 
 
 def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Read a checkpoint that is a dict of state dicts, one per network; the prefix `module.` of its keys is taken off.
+    """Read a checkpoint that is a dict of state dicts, one per network.
 
     Raises:
         ModelError: no such file, a damaged one, or one of another structure.
     """
-    held = read_checkpoint(path)
+    held = unwrapped(read_checkpoint(path))
     if not isinstance(held, dict) or not held or not all(_is_state_dict(inner) for inner in held.values()):
         raise ModelError(f"{path} is not a dict of state dicts (tensors by name, by network) but {_what(held)}")
-    return {str(n): {str(key).removeprefix("module."): t for key, t in inner.items()} for n, inner in held.items()}
+    return {str(name): _stripped(inner) for name, inner in held.items()}
 
 
 def read_networks(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-    """Read those state dicts of a checkpoint that have these names, whatever else it holds; `module.` is taken off their keys.
+    """Read those state dicts of a checkpoint that have these names, whatever else it holds.
 
     Raises:
         ModelError: no such file, a damaged one, one that is no dict, or one whose content may run code.
@@ -49,7 +53,37 @@ def read_networks(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tenso
     if not isinstance(held, dict):
         raise ModelError(f"{path} is not a dict of networks but {_what(held)}")
     found = {name: held[name] for name in names if _is_state_dict(held.get(name))}
-    return {name: {str(key).removeprefix("module."): t for key, t in inner.items()} for name, inner in found.items()}
+    return {name: _stripped(inner) for name, inner in found.items()}
+
+
+WRAPPERS = ("params_ema", "model_ema", "ema_state_dict", "ema", "state_dict", "model_state_dict", "model", "params", "weights")
+"""Keys that programs which train keep a state dict under; averaged weights before others."""
+
+PREFIXES = ("module.", "_orig_mod.", "ema_model.")
+"""What data parallel training, compilation and averaging put before all keys."""
+
+COUNTERS = ("n_averaged", "initted", "step")
+"""What averaging keeps beside the weights."""
+
+
+def unwrapped(held: Any) -> Any:
+    """Return the state dict, or the dict of state dicts, that a checkpoint of a program which trains keeps under a key."""
+    while isinstance(held, Mapping) and not _is_state_dict(held):
+        inner = next((held[key] for key in WRAPPERS if isinstance(held.get(key), Mapping) and held[key]), None)
+        if inner is None:
+            return held
+        held = inner
+    return held
+
+
+def _stripped(weights: Mapping[Any, Tensor]) -> dict[str, Tensor]:
+    """Return weights by the names that the network gave them."""
+    names = {str(key): tensor for key, tensor in weights.items()}
+    averaged = {key: tensor for key, tensor in names.items() if key.startswith("ema_model.")}  # Beside `online_model.`.
+    names = averaged or names
+    while prefix := next((p for p in PREFIXES if names and all(k.startswith(p) for k in names if k not in COUNTERS)), ""):
+        names = {key.removeprefix(prefix): tensor for key, tensor in names.items() if key.startswith(prefix)}
+    return {key.replace("._orig_mod.", "."): tensor for key, tensor in names.items()}
 
 
 def with_counts(weights: Weights) -> dict[str, Tensor]:
@@ -69,10 +103,11 @@ def read_checkpoint(path: Path) -> Any:
     Raises:
         ModelError: no such file, or a damaged one, or one that holds more.
     """
+    if mistaken := _mistaken(path):
+        raise ModelError(f"{path} {mistaken}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"there is no file {path}") from None
+        with _member(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} holds more than tensors, or is not a checkpoint. It was not opened, because that may run code. If you "
@@ -81,6 +116,41 @@ def read_checkpoint(path: Path) -> Any:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error
+
+
+def _mistaken(path: Path) -> str:
+    """Say what a file is that was taken for a checkpoint, where its first bytes tell; empty where they do not."""
+    if not path.is_file():
+        return "is no file: expected a checkpoint"
+    with open(path, "rb") as file:
+        head = file.read(512).lstrip().lower()
+    if not head:
+        return "is empty: download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS and not the file itself: fetch that by git lfs pull"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page and no checkpoint: download the file that the page links to"
+    if head.startswith(b"pk\x03\x04") and not zipfile.is_zipfile(path):
+        return "is cut off: download it again"
+    return ""
+
+
+@contextmanager
+def _member(path: Path) -> Iterator[IO[bytes]]:
+    """Open a checkpoint, or the only one in a zip as it is released."""
+    inside: list[str] = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if Path(name).suffix in (".pth", ".pt", ".ckpt", ".bin", ".pkl")]
+            if any(name.endswith("data.pkl") for name in archive.namelist()):  # It is what PyTorch itself writes.
+                inside = []
+            if len(inside) == 1:
+                yield io.BytesIO(archive.read(inside[0]))
+                return
+    if inside:
+        raise ModelError(f"{path} is a zip of {some(inside, 'checkpoints')}: unpack it, and name the one that is meant")
+    with open(path, "rb") as file:
+        yield file
 
 
 def _is_state_dict(held: Any) -> bool:

@@ -1,0 +1,99 @@
+"""Which pictures a command is given, and what their results are called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from asterism.data.listing import list_pictures
+from asterism.data.pictures import PictureError, probe
+from asterism.inference.outcome import FolderError
+from asterism.sound.recordings import SUFFIXES as RECORDINGS
+from asterism.sound.recordings import is_recording
+from asterism.tables.names import SUFFIXES
+
+LONGEST = 230
+"""Bytes of a result's name: file systems take 255, of which the name while it is written takes some more."""
+
+
+def find_pictures(
+    inputs: Sequence[Path], out: Path | None = None, passed: list[str] | None = None, sounds: bool = False
+) -> list[tuple[Path, str]]:
+    """Return the picture files among the inputs and below them, sorted, each with its result's name without suffix.
+
+    Folders are searched as those of training data are: links are followed; hidden files, what archives leave behind, and
+    files that are no pictures by their suffix are passed over. So is what lies below `out`. Results that would have one name
+    are called after their input too, or after their suffix.
+
+    Args:
+        out: where results are written; none: nowhere.
+        passed: to which what is passed over is added, hidden files left out.
+        sounds: find recordings in place of pictures.
+
+    Raises:
+        FolderError: an input that is not there, a folder without pictures, or `out` being an input folder.
+    """
+    found: dict[Path, list[str]] = {}  # File -> names from short to long.
+    for given in inputs:
+        if given.is_file():
+            found.setdefault(given, [given.stem, f"{given.absolute().parent.name}/{given.stem}"])
+            continue
+        if not given.is_dir():
+            raise FolderError(f"there is no file or folder {given}")
+        if out and given.resolve() == out.resolve():
+            raise FolderError(f"{out} is both read and written: give the results a folder of their own")
+        listing = list_pictures(given)
+        held = [name for name in listing.others if is_recording(name)] if sounds else listing.pictures
+        below = [name for name in held if not out or out.resolve() not in (given / name).resolve().parents]
+        if passed is not None:
+            passed += [str(given / name) for name in listing.others if not PurePosixPath(name).name.startswith(".")]
+        if not below:
+            what, endings = ("recordings", RECORDINGS) if sounds else ("pictures", SUFFIXES)
+            raise FolderError(f"{given} holds no {what} ({' '.join(endings)})")
+        for name in below:
+            plain = PurePosixPath(name).with_suffix("").as_posix()
+            found.setdefault(given / name, [plain, f"{given.absolute().name}/{plain}"])
+    names = {file: plain for file, (plain, _) in found.items()}
+    for longer in (
+        lambda file: found[file][1],
+        lambda file: f"{names[file]}_{file.suffix[1:]}",
+        lambda file: f"{names[file]}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}",
+    ):
+        _tell_apart(names, longer)
+    return list(names.items())
+
+
+def of_several_frames(files: Sequence[Path]) -> list[str]:
+    """Say which files hold several frames, of which only the first is a picture to us, and how many."""
+    found = []
+    for file in files:
+        if file.suffix.lower() in (".gif", ".png", ".apng", ".webp", ".avif"):
+            with suppress(PictureError):
+                count = probe(file).frames
+                found += [f"{file} {count}"] if count > 1 else []
+    return found
+
+
+def _tell_apart(names: dict[Path, str], longer: Callable[[Path], str]) -> None:
+    """Replace names that several files have by longer ones, where these are told apart by them."""
+    same = defaultdict(list)
+    for file, name in names.items():
+        same[name.casefold()].append(file)  # Some file systems do not tell cases apart.
+    for files in same.values():
+        own = [longer(file) for file in files]
+        if len(files) > 1 and len({name.casefold() for name in own}) > 1:
+            names |= dict(zip(files, own, strict=True))
+
+
+def result_path(out: Path, name: str, ending: str) -> Path:
+    """Return the file of a result; a name that is too long for a file system is shortened and told apart by a hash."""
+    folder, last = (out / name).parent, PurePosixPath(name).name
+    room = LONGEST - len(os.fsencode(ending))
+    if len(os.fsencode(last)) > room:
+        digest = hashlib.sha256(os.fsencode(last)).hexdigest()[:8]
+        last = os.fsencode(last)[: max(8, room - 9)].decode(errors="ignore") + f"~{digest}"
+    return folder / f"{last}{ending}"

@@ -1,0 +1,68 @@
+"""A run folder belongs to one training process at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from asterism.errors import AsterismError
+
+NAME = ".lock"
+"""File in the run folder that the process holds open; the system frees it when the process ends, however that is."""
+
+
+class LockedError(AsterismError, ValueError):
+    """A run folder that another process trains; the message says which."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made where it is missing, until the block ends.
+
+    Where the file system or the machine knows no locks, nobody is kept out.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    while not (file := _take(path)):
+        pass
+    try:
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+        with suppress(OSError):  # Something is in it, as it should be.
+            folder.rmdir()
+
+
+def _take(path: Path) -> IO[str] | None:
+    """Open and lock a file; none if it was removed in between by a process that ended."""
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  It stays open with the lock.
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            file.close()
+            return None
+        file.truncate(0)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            file.seek(0)
+            who = file.read() or "another process"
+            file.close()
+            raise LockedError(
+                f"{path.parent} is being trained by {who}: wait until it ends, stop it, or give another --out"
+            ) from None
+    except ImportError:  # Windows.
+        pass
+    return file

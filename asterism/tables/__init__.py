@@ -1,0 +1,1 @@
+"""Tables as files: rows of text, and the pictures that they name."""
