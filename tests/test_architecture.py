@@ -24,6 +24,7 @@ FLOORS = (
     ("labels", "machine", "cuda_graphs", "storage", "terminal", "display"),
     ("networks", "objectives", "data", "runs"),
     ("recipes",),
+    ("manifold",),
     ("engine", "metrics", "inference"),
     ("evaluation", "export", "report", "doctor", "packing"),
     ("serving", "studio", "training"),
