@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from asterism.config import ConfigError
 from asterism.data.pictures import FAST, PictureError, write
-from asterism.inference.codes import beside_model, decodes, saved_codes
+from asterism.inference.decoding import beside_model, decodes, saved_codes
 from asterism.inference.folder import FolderError, Summary, check_results, find_pictures, suffix_for
 from asterism.inference.images import to_array
 from asterism.inference.on_manifold import OnManifold
 from asterism.inference.png_rows import png_rows
+from asterism.inference.projecting import Read
 from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.manifold.code_files import CODES, Codes, write_codes
+from asterism.manifold.projection import STARTS
 from asterism.terminal import counting
 
 SHEET = "sheet.png"
@@ -106,3 +109,45 @@ def project_files(
             write_codes(beside, saved_codes(model, size).merged(codes))
             summary.written.append(beside)
     return summary
+
+
+def compare_ways(
+    model: OnManifold,
+    inputs: Sequence[str | os.PathLike[str]],
+    read: Read,
+    *,
+    starts: int = STARTS,
+    steps: int | None = None,
+    **how: Any,
+) -> dict[str, list[float]]:
+    """Return the errors of pictures by each way of projecting them, one after the other (iGAN, arXiv:1609.03552, Table 1).
+
+    The network alone; optimisation from drawn codes; the hybrid, in which the network's code takes the place of one of these.
+
+    Args:
+        inputs: picture files and folders.
+        read: the network.
+        starts, steps, how: as for `project_pictures`.
+
+    Returns:
+        `network`, `optimisation` and `hybrid`: mean squared errors of the pixels, in the range [-1, 1].
+
+    Raises:
+        As for `project_files`.
+    """
+    files = [path for path, _ in find_pictures([Path(i) for i in inputs], Path(os.devnull))]
+    ways: dict[str, dict[str, Any]] = {
+        "network": {**how, "starts": 1, "read": read, "steps": 0},
+        "optimisation": {**how, "starts": starts, "steps": steps},
+        "hybrid": {**how, "starts": starts, "steps": steps, "read": read},
+    }
+    errors: dict[str, list[float]] = {way: [] for way in ways}
+    with counting("projecting") as tell:
+        for number, file in enumerate(files, 1):
+            try:
+                for way, words in ways.items():
+                    errors[way] += model.project(file, **words).errors
+            except PictureError as error:
+                raise ConfigError(f"{file}: {error}; ways are compared on pictures that all can be read") from error
+            tell(number, len(files))
+    return errors

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.inference.codes import decoder_of, decodes
+from asterism.inference.decoding import decoder_of, decodes
 from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
 from asterism.manifold.decoder import Decoder
@@ -122,10 +122,7 @@ def project_pictures(
 def starts_of(decoder: Decoder, x: Tensor, starts: int, read: Read | None, seed: int) -> Tensor:
     """Return the starts [N, K, D] of pictures: a projector's codes first, then drawn ones."""
     drawn = draw_starts(decoder, len(x), starts, x, seed)
-    if read is None:
-        return drawn
-    with torch.no_grad():
-        return torch.cat([read(x)[:, None].to(x), drawn[:, 1:]], 1)
+    return drawn if read is None else torch.cat([read(x)[:, None].to(x), drawn[:, 1:]], 1)
 
 
 def _gathered(placed: PlacedModel, kind: str, x: Tensor, parts: list[Projection]) -> Projected:

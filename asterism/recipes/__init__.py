@@ -43,8 +43,9 @@ RECIPES = {
 JUDGES = {
     "classifier": "asterism.recipes.classifier:Classifier",
     "pixel_classifier": "asterism.recipes.pixel_classifier:PixelClassifier",
+    "projector": "asterism.manifold.projector:Projector",
 }
-"""Recipes that evaluation trains for itself."""
+"""Recipes that make no pictures: evaluation trains the first two for itself, the last one reads the codes of a model."""
 
 ENTRY_POINTS = "asterism.recipes"
 """The group in which packages declare recipes."""
