@@ -2,7 +2,9 @@
 
 from asterism.commands import (
     demo,
+    directions,
     doctor,
+    edit,
     evaluate,
     export,
     generate,
@@ -28,6 +30,8 @@ COMMANDS = {
     "translate": translate,
     "generate": generate,
     "project": project,
+    "edit": edit,
+    "directions": directions,
     "interpolate": interpolate,
     "grid": grid,
     "evaluate": evaluate,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from asterism.inference.generator import latents, told_of
 from asterism.inference.placed import PlacedModel
 from asterism.labels import LabelError
 from asterism.manifold.arithmetic import combine
-from asterism.manifold.code_files import CODES, Codes, read_codes
+from asterism.manifold.code_files import CODES, DIRECTIONS, Codes, read_codes, write_codes
 from asterism.manifold.decoder import Decoder, of_labels, of_latents, of_styles
+from asterism.manifold.spaces import Ball
 from asterism.storage.model_file import ModelError
 
 SEED = re.compile(r"seed(-?\d+)")
@@ -129,3 +130,72 @@ def code_in_words(placed: PlacedModel, words: str, codes: Codes) -> Tensor:
         raise ConfigError(f"no code is saved as {name!r}: {closest(name, [*codes.by_name, 'seed0'])}")
 
     return combine(words, code_of)
+
+
+def saved_directions(placed: PlacedModel) -> Codes:
+    """Return the directions that are kept beside a model; none where there are none.
+
+    Raises:
+        ConfigError: a damaged file, or directions of another model.
+    """
+    beside = beside_model(placed, DIRECTIONS)
+    if beside is None or not beside.exists():
+        return Codes("latent", placed.model.name, {})
+    found = read_codes(beside)
+    found.check(beside, "latent", placed.model.name, placed.recipe.abilities.latent)
+    return found
+
+
+def keep_directions(placed: PlacedModel, directions: Codes) -> Path:
+    """Write directions beside a model, with those that are there under other names; return the file.
+
+    Raises:
+        ModelError: the model was not loaded from a file.
+    """
+    beside = beside_model(placed, DIRECTIONS)
+    if beside is None:
+        raise ModelError("this model was not loaded from a file: no directions are kept beside it")
+    write_codes(beside, saved_directions(placed).merged(directions))
+    return beside
+
+
+def moved(placed: PlacedModel, codes: Tensor, along: Mapping[str, float] | None, truncation: float = 1.0) -> Tensor:
+    """Return latents [N, Z] drawn towards their mean, zero, and then moved along directions.
+
+    Args:
+        along: how far, by the name of each direction: 1 is from the pictures without a label to those with it.
+        truncation: 1 leaves latents, 0 is the mean one.
+
+    Raises:
+        ConfigError: an unknown direction, a truncation beyond 0 to 1, or latents that have become longer than any that are
+            drawn.
+    """
+    if not 0 <= truncation <= 1:
+        raise ConfigError(f"truncation is {truncation}; expected between 0 and 1")
+    codes, held = codes * truncation, saved_directions(placed).by_name if along else {}
+    for name, amount in (along or {}).items():
+        if name not in held:
+            raise ConfigError(
+                f"no direction {name!r} is kept beside this model: {closest(name, held)}; asterism directions finds some"
+            )
+        codes = codes + amount * held[name].to(codes)
+    Ball(placed.recipe.abilities.latent).check(codes)
+    return codes
+
+
+def read_along(words: Sequence[str]) -> dict[str, float]:
+    """Read how far to go along directions: `Smiling=2`.
+
+    Raises:
+        ConfigError: words without a name or a number.
+    """
+    found = {}
+    for word in words:
+        name, _, amount = word.rpartition("=")
+        try:
+            found[name.strip()] = float(amount)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise ConfigError(f"--along {word}: expected a direction and how far, such as Smiling=2")
+    return found

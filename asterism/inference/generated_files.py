@@ -12,8 +12,9 @@ from PIL import Image
 
 from asterism.config import ConfigError
 from asterism.data.pictures import FAST, write
+from asterism.inference.decoding import moved
 from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
-from asterism.inference.generator import chosen_seeds, pictures, told_of
+from asterism.inference.generator import chosen_seeds, decoded, latents, told_of
 from asterism.inference.images import to_array
 from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
@@ -27,6 +28,8 @@ def generate_files(
     out: str | os.PathLike[str] | None = None,
     *,
     to: Sequence[str | Mapping[str, Any]] = (),
+    along: Mapping[str, float] | None = None,
+    truncation: float = 1.0,
     sheet: str | os.PathLike[str] | None = None,
     format: str | None = None,
     batch_size: int = 16,
@@ -38,6 +41,7 @@ def generate_files(
         seeds: one picture each, and with several targets one for each target.
         out: folder of the files `seed7.png`, with targets `seed7__<target>.png`.
         to: the targets, as for `generate`.
+        along, truncation: as for `OnManifold.generate`.
         sheet: a PNG of all the pictures: a square, or with several targets a row for each.
         format: suffix of the files (.png .jpg .webp .tif .npy); none takes .png, or .tif for what PNG cannot hold.
         batch_size: pictures at once.
@@ -58,17 +62,18 @@ def generate_files(
     if out is not None:
         suffix = suffix_for(picture, format)
         files = [[Path(out) / f"seed{seed}{ending}{suffix}" for seed in seeds] for ending in endings]
-        latents = [Path(f"seed {seed}") for seed in seeds]
-        check_results(latents, list(zip(*files, strict=True)), Path(out), overwrite)
+        sources = [Path(f"seed {seed}") for seed in seeds]
+        check_results(sources, list(zip(*files, strict=True)), Path(out), overwrite)
         Path(out).mkdir(parents=True, exist_ok=True)
     if sheet is not None:
-        _check_sheet(Path(sheet), overwrite)
+        check_sheet(Path(sheet), overwrite)
+    z = moved(translator, latents(seeds, translator.recipe.abilities.latent), along, truncation)
     columns = math.ceil(math.sqrt(len(seeds))) if len(targets) == 1 else len(seeds)
     summary, cells, rows = Summary(), list[Image.Image](), list[Any]()
     side, done = max(picture.height, picture.width), 0
     with counting("generating") as tell:
         for number, told in enumerate(targets):
-            for place, y in enumerate(pictures(translator, seeds, told, batch_size)):
+            for place, y in enumerate(decoded(translator, z, told, batch_size)):
                 array = to_array(y, picture)
                 if files:
                     write(files[number][place], array, compression=FAST)
@@ -88,7 +93,8 @@ def generate_files(
     return summary
 
 
-def _check_sheet(sheet: Path, overwrite: bool) -> None:
+def check_sheet(sheet: Path, overwrite: bool) -> None:
+    """Raise FolderError for a sheet that is no PNG, or that is there already."""
     if sheet.suffix.lower() != ".png":
         raise FolderError(f"a sheet is written as .png; {sheet} has another ending")
     if sheet.exists() and not overwrite:

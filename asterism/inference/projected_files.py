@@ -33,7 +33,7 @@ class ProjectedFiles(Summary):
 
     Args:
         errors: mean squared error of each picture that was projected, in the range [-1, 1].
-        far: pictures that one plain colour is as near to as the model's nearest.
+        far: pictures that one plain colour is about as near to as what the model makes.
     """
 
     errors: dict[str, float] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class ProjectedFiles(Summary):
 
     def __str__(self) -> str:
         """Say it in words."""
-        lines = [f"{name}: the model cannot make it: one plain colour is as near as the best code" for name in self.far]
+        lines = [f"{name}: the model cannot make it: the best code is hardly nearer than one plain colour" for name in self.far]
         if self.errors:
             mean = sum(self.errors.values()) / len(self.errors)
             lines.append(f"mean squared error {mean:.4f} over {len(self.errors)} pictures (values from -1 to 1)")

@@ -27,6 +27,10 @@ Read = Callable[[Tensor], Tensor]
 """From pictures [N, C, h, w] in [-1, 1] to codes [N, D]: a trained projector."""
 
 
+FAR = 0.9
+"""Share of a plain colour's error."""
+
+
 @dataclass(frozen=True)
 class Projected:
     """Pictures on a model's manifold.
@@ -38,7 +42,7 @@ class Projected:
         x: the pictures as the model saw them, float32 [N, C, h, w] in [-1, 1] on the CPU.
         y: what it makes of the codes, likewise.
         errors: mean squared error of the pixels, in the range [-1, 1], one number each.
-        far: per picture, whether one plain colour is at least as near to it: the model cannot make anything like it.
+        far: per picture, whether the error is hardly below that of one plain colour (`FAR`): the model makes nothing like it.
     """
 
     kind: str
@@ -137,5 +141,5 @@ def _gathered(placed: PlacedModel, kind: str, x: Tensor, parts: list[Projection]
         plain,
         y,
         errors.tolist(),
-        (errors >= spread).tolist(),
+        (errors >= FAR * spread).tolist(),
     )

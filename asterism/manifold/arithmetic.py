@@ -21,7 +21,7 @@ def read_sum(words: str) -> list[tuple[float, str]]:
     Raises:
         ConfigError: a term without a name, or nothing at all.
     """
-    parts = re.split(r"(?:^|\s+)([+-])\s+", words.strip())
+    parts = re.split(r"(?:^|\s+)([+-])(?:\s+|$)", words.strip())
     signs = ["+", *parts[1::2]]
     terms = []
     for number, (sign, text) in enumerate(zip(signs, parts[::2], strict=True)):

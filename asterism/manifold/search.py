@@ -8,8 +8,9 @@ Shapes: variables u [N, D]; values [N].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import torch
 from torch import Tensor
@@ -87,17 +88,24 @@ def lbfgs(function: Function, u: Tensor, steps: int, tolerance: float = 1e-6) ->
 
 def adam(function: Function, u: Tensor, steps: int, lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> Found:
     """Minimise by Adam (arXiv:1412.6980); a row's result is the best that it passed."""
+    for found in islice(descend(function, u, lr, betas), steps + 1):
+        last = found
+    return last
+
+
+def descend(function: Function, u: Tensor, lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> Iterator[Found]:
+    """Yield where Adam has been so far, the best of each row, before the first update and after each."""
     best, least = u, torch.full((len(u),), torch.inf, dtype=u.dtype, device=u.device)
     mean, square = torch.zeros_like(u), torch.zeros_like(u)
-    for step in range(1, steps + 2):
+    for step in count(1):
         value, gradient = _both(function, u)
         better = value < least
         best, least = torch.where(better[:, None], u, best), torch.where(better, value, least)
+        yield Found(best, least, step)
         mean = torch.lerp(gradient, mean, betas[0])
         square = torch.lerp(gradient.square(), square, betas[1])
         size = (square / (1 - betas[1] ** step)).sqrt() + 1e-8
         u = u - lr * mean / (1 - betas[0] ** step) / size
-    return Found(best, least, steps + 1)
 
 
 def _both(function: Function, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,10 @@ class Space(Protocol):
     @property
     def way(self) -> str: ...
 
+    @property
+    def variance(self) -> float:
+        """Of a code's numbers."""
+
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Return codes [N, D] as in training, on the CPU."""
 
@@ -60,6 +64,11 @@ class Ball:
 
     size: int
     way: str = "spherical"
+
+    @property
+    def variance(self) -> float:
+        """1."""
+        return 1.0
 
     @property
     def radius(self) -> float:
@@ -104,6 +113,11 @@ class Box:
     high: float = 1.0
     way: str = "linear"
 
+    @property
+    def variance(self) -> float:
+        """That of the uniform distribution."""
+        return (self.high - self.low) ** 2 / 12
+
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Return codes [N, D], uniform between the bounds, on the CPU."""
         return self.low + (self.high - self.low) * torch.rand(count, self.size, generator=rng)
@@ -146,6 +160,11 @@ class Styles:
     def size(self) -> int:
         """D."""
         return self.drawn.shape[1]
+
+    @property
+    def variance(self) -> float:
+        """Of the drawn styles, the mean over their numbers."""
+        return float(self.drawn.var(0).mean())
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Return some of the drawn styles, [N, D], on the CPU."""
@@ -197,3 +216,14 @@ def _check_numbers(codes: Tensor, size: int) -> None:
         raise ConfigError(f"codes are {list(codes.shape)}; this model takes [N, {size}]")
     if not codes.isfinite().all():
         raise ConfigError("a code holds numbers that are infinite or not numbers (NaN)")
+
+
+def near(space: Space, code: Tensor, count: int, rng: torch.Generator, spread: float = 0.5) -> Tensor:
+    """Return a code [D] and others around it, [count, D], within the space.
+
+    Args:
+        spread: standard deviation of their distance, as a share of that of drawn codes; iGAN's is 0.5.
+    """
+    step = spread * space.variance**0.5 * torch.randn(count, len(code), generator=rng).to(code)
+    step[0] = 0
+    return space.inside(space.outside(code + step))
