@@ -129,7 +129,7 @@ def code_in_words(placed: PlacedModel, words: str, codes: Codes) -> Tensor:
             return latents([int(seed[1])], placed.recipe.abilities.latent)[0]
         raise ConfigError(f"no code is saved as {name!r}: {closest(name, [*codes.by_name, 'seed0'])}")
 
-    return combine(words, code_of)
+    return combine(words, code_of, shorten=codes.kind == "latent")
 
 
 def saved_directions(placed: PlacedModel) -> Codes:

@@ -22,7 +22,7 @@ from asterism.config import ConfigError
 from asterism.data.transforms import Box, crop_box
 from asterism.inference.decoding import code_in_words, decoder_of, decodes, saved_codes
 from asterism.inference.fitting import letterbox
-from asterism.inference.images import fit_in, open_image, rebuilt
+from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.stroke_pictures import read_strokes
 from asterism.manifold.decoder import Decoder
@@ -191,7 +191,7 @@ def edit_while(
     if kind != "latent":
         if source is None:
             raise ConfigError(f"the codes of {placed.model.name} are {kind}, which need a source picture (source=)")
-        x = machine.take(fit_in(open_image(source, picture), picture, fit, machine.device)[0])
+        x = machine.take(fit_in(open_image(split(source)[0][0], picture), picture, fit, machine.device)[0])
     decoder = decoder_of(placed, to, x, labels)
     size = decoder.space.size
     if isinstance(start, str):

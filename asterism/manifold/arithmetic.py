@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
@@ -34,15 +35,15 @@ def read_sum(words: str) -> list[tuple[float, str]]:
     return terms
 
 
-def combine(words: str, code_of: Callable[[str], Tensor]) -> Tensor:
+def combine(words: str, code_of: Callable[[str], Tensor], *, shorten: bool = False) -> Tensor:
     """Return the code [D] that a sum of named codes describes.
 
     Args:
         code_of: from a name to its code [D]; raises for names that it does not know.
+        shorten: a sum of several codes that is longer than any of them is made as long as the longest, its direction staying:
+            the sum of three latents is otherwise longer than any latent that is drawn.
     """
-    total: Tensor | None = None
-    for factor, name in read_sum(words):
-        part = factor * code_of(name)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+    terms = [(factor, code_of(name)) for factor, name in read_sum(words)]
+    total = torch.stack([factor * code for factor, code in terms]).sum(0)
+    longest = torch.stack([code.norm() for _, code in terms]).max()
+    return total * (longest / total.norm()).clamp(max=1) if shorten and len(terms) > 1 else total

@@ -64,11 +64,18 @@ class Transfer:
 
 
 def along_path(pictures: Tensor) -> Transfer:
-    """Return the transfer from the first to the last of pictures [T, C, h, w] on the path of an edit."""
-    whole = Transfer.none(pictures[0])
+    """Return the transfer from the first to the last of pictures [T, C, h, w] on the path of an edit.
+
+    Small errors of the steps add up, so the colours are found once more for the whole motion; and where pictures flicker
+    instead of moving, so that the steps say less than no motion or that between the ends, the best of these is taken.
+    """
+    first, last = pictures[0], pictures[-1]
+    whole = Transfer.none(first)
     for a, b in zip(pictures[:-1], pictures[1:], strict=True):
         whole = between(a, b).after(whole)
-    return whole
+    motions = (whole.motion, between(first, last).motion, torch.zeros_like(whole.motion))
+    ways = [Transfer(motion, _colours(sampled(first, motion), last)) for motion in motions]
+    return min(ways, key=lambda way: float(energy(first, last, way)))
 
 
 def between(a: Tensor, b: Tensor) -> Transfer:

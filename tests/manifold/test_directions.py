@@ -61,6 +61,8 @@ def test_sums_of_codes_in_words() -> None:
     assert read_sum("- photo-1 + 2 * my cat") == [(-1.0, "photo-1"), (2.0, "my cat")]
     held = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 1.0])}
     torch.testing.assert_close(combine("a - 3*b", held.__getitem__), torch.tensor([1.0, -1.0]))
+    torch.testing.assert_close(combine("a + b", held.__getitem__, shorten=True), torch.tensor([1.0, 3.0]) / 2**0.5)
+    torch.testing.assert_close(combine("3*a", held.__getitem__, shorten=True), torch.tensor([3.0, 6.0]))  # As was said.
     for words, said in (
         ("a - ", "has the term"),
         ("", "has the term ''"),
