@@ -26,6 +26,7 @@ from asterism.recipes import RECIPES, known_as, recipe_class
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
 from tests.helpers.discs import COLOURS, draw
+from tests.helpers.generating import save_dcgan
 from tests.helpers.pages import ROOT, blocks, write_own_recipe
 from tests.helpers.recipes import TINY
 
@@ -192,6 +193,8 @@ def test_training_commands_start(
     words += ["--train.batch_size=2", "--train.device=cpu", "--dry-run"]
     args = parse(words)
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
+    if args.model:
+        save_dcgan(Path(args.model), size=max(settings.data.size), latent=TINY["latent_dim"])
     for source in args.data:
         make_data(Path(source), settings, random.Random(source))
     if args.init:

@@ -2,7 +2,9 @@
 
 from asterism.commands import (
     demo,
+    directions,
     doctor,
+    edit,
     evaluate,
     export,
     generate,
@@ -13,6 +15,7 @@ from asterism.commands import (
     judge,
     list_,
     pack,
+    project,
     report,
     serve,
     studio,
@@ -27,6 +30,9 @@ COMMANDS = {
     "train": train,
     "translate": translate,
     "generate": generate,
+    "project": project,
+    "edit": edit,
+    "directions": directions,
     "interpolate": interpolate,
     "grid": grid,
     "evaluate": evaluate,

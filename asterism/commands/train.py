@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("recipe", metavar="RECIPE", help="a name from asterism list, or your own file, ./my_recipe.py")
     parser.add_argument(
-        "--data", action="append", required=True, metavar="DATA", help="folder or table; repeat to join datasets"
+        "--data", action="append", metavar="DATA", help="folder or table; repeat to join datasets [with --model: that run's]"
     )
     parser.add_argument("--out", required=True, metavar="RUN", help="the run's folder")
     parser.add_argument("--preset", help="named settings of the recipe")
     parser.add_argument("--init", metavar="MODEL", help="run or model file whose weights a new run starts from")
+    parser.add_argument("--model", metavar="RUN", help="run that a projector is trained for; same as --recipe.model")
     parser.add_argument("--device", help="same as --train.device")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print settings and cost, write nothing")
     add_keys(parser, data=DataConfig, train=TrainConfig)
@@ -43,7 +45,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.device:
         args.overrides["train.device"] = args.device
-    settings, out = Settings.resolve(args.recipe, args.data, args.preset, args.overrides), Path(args.out)
+    if args.model:
+        args.overrides["recipe.model"] = args.model
+    elif not args.data:
+        args.parser.error("the following arguments are required: --data")
+    settings, out = Settings.resolve(args.recipe, args.data or (), args.preset, args.overrides), Path(args.out)
+    if not args.data:  # What the model was trained on, as it saw them.
+        settings = replace(settings, data=Settings.of_run(Path(args.model)).data)
     if args.dry_run:
         return rehearse(settings, out, args.init)
     with on_signal("the run is kept up to its last checkpoint; run the same command to resume"):

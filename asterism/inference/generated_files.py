@@ -13,9 +13,10 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.pictures import FAST, write
-from asterism.inference.codes import Chosen, chosen_codes, in_words, traversed
+from asterism.inference.codes import Chosen, chosen_codes, in_words, traversed, written
+from asterism.inference.decoding import moved
 from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
-from asterism.inference.generator import chosen_seeds, pictures, told_of
+from asterism.inference.generator import chosen_seeds, decoded, latents, told_of
 from asterism.inference.images import to_array
 from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
@@ -31,6 +32,8 @@ def generate_files(
     to: Sequence[str | Mapping[str, Any]] = (),
     codes: Sequence[str | Mapping[str, float]] = (),
     traverse: str | None = None,
+    along: Mapping[str, float] | None = None,
+    truncation: float = 1.0,
     sheet: str | os.PathLike[str] | None = None,
     format: str | None = None,
     batch_size: int = 16,
@@ -42,6 +45,7 @@ def generate_files(
         seeds: one picture each, and with several targets, choices of codes or values of a code one for each.
         out: folder of the files `seed7.png`, with targets and codes `seed7__<target>__<codes>.png`.
         to: the targets, as for `generate`.
+        along, truncation: as for `OnManifold.generate`.
         codes: choices of codes, each as for `generate`.
         traverse: a code's name: pictures are made with each of its values.
         sheet: a PNG of all the pictures: a square, with several targets or choices a row for each, or of a code that is
@@ -64,18 +68,19 @@ def generate_files(
     if out is not None:
         suffix = suffix_for(picture, format)
         files = [[Path(out) / f"seed{seed}{ending}{suffix}" for seed in seeds] for _, _, ending in variants]
-        latents = [Path(f"seed {seed}") for seed in seeds]
-        check_results(latents, list(zip(*files, strict=True)), Path(out), overwrite)
+        sources = [Path(f"seed {seed}") for seed in seeds]
+        check_results(sources, list(zip(*files, strict=True)), Path(out), overwrite)
         Path(out).mkdir(parents=True, exist_ok=True)
     if sheet is not None:
-        _check_sheet(Path(sheet), overwrite)
+        check_sheet(Path(sheet), overwrite)
+    z = moved(translator, latents(seeds, translator.recipe.abilities.latent), along, truncation)
     columns = math.ceil(math.sqrt(len(seeds))) if len(variants) == 1 else len(seeds)
     if traverse is not None:
         columns = len(variants)
     summary, cells, rows = Summary(), list[Image.Image](), list[Any]()
     side, total = max(picture.height, picture.width), len(seeds) * len(variants)
     with counting("generating") as tell:
-        for done, (number, place, y) in enumerate(_made(translator, seeds, variants, batch_size, traverse is not None), 1):
+        for done, (number, place, y) in enumerate(_made(translator, z, variants, batch_size, traverse is not None), 1):
             array = to_array(y, picture)
             if files:
                 write(files[number][place], array, compression=FAST)
@@ -111,20 +116,20 @@ def _variants(
 
 def _made(
     translator: Translator,
-    seeds: Sequence[int],
+    z: Tensor,
     variants: Sequence[tuple[Tensor, Chosen, str]],
     batch_size: int,
     by_seed: bool,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (number of the variant, place of the seed, picture), variant by variant or seed by seed."""
-    parts: list[tuple[int, Sequence[int]]] = [(n, [seed]) for n, seed in enumerate(seeds)] if by_seed else [(0, seeds)]
-    for first, part in parts:
+    for first, part in enumerate(z.split(1)) if by_seed else [(0, z)]:
         for number, (told, codes, _) in enumerate(variants):
-            made = pictures(translator, part, told, batch_size, codes)
+            made = decoded(translator, written(part, codes), told, batch_size)
             yield from ((number, first + place, y) for place, y in enumerate(made))
 
 
-def _check_sheet(sheet: Path, overwrite: bool) -> None:
+def check_sheet(sheet: Path, overwrite: bool) -> None:
+    """Raise FolderError for a sheet that is no PNG, or that is there already."""
     if sheet.suffix.lower() != ".png":
         raise FolderError(f"a sheet is written as .png; {sheet} has another ending")
     if sheet.exists() and not overwrite:

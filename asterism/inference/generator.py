@@ -140,12 +140,20 @@ def pictures(
     Raises:
         ConfigError: a batch size below 1.
     """
+    yield from decoded(placed, written(latents(seeds, placed.recipe.abilities.latent), codes), told, batch_size)
+
+
+def decoded(placed: PlacedModel, z: Tensor, told: Tensor, batch_size: int = 16) -> Iterator[Tensor]:
+    """Make the picture of each latent of z [N, Z], batch by batch; as `pictures` makes those of seeds.
+
+    Raises:
+        ConfigError: a batch size below 1.
+    """
     check_batch_size(batch_size)
     machine, recipe = placed.machine, placed.recipe
-    for first in range(0, len(seeds), batch_size):
-        z = written(latents(seeds[first : first + batch_size], recipe.abilities.latent), codes).to(machine.device)
+    for some in z.split(batch_size):
         with torch.no_grad(), machine.backend_flags(), machine.autocast():
-            y = render.generate(recipe, z, told.expand(len(z), *told.shape[1:]))
+            y = render.generate(recipe, some.to(machine.device), told.expand(len(some), *told.shape[1:]))
         yield from y.cpu()
 
 

@@ -22,9 +22,9 @@ from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.apply import passes, told_of
-from asterism.inference.generator import check_batch_size, generate
+from asterism.inference.generator import check_batch_size
 from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_all, open_image, split
-from asterism.inference.placed import PlacedModel
+from asterism.inference.on_manifold import OnManifold
 from asterism.inference.regions import Regions, translate_regions
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
 from asterism.inference.tiles import Source, whole
@@ -58,18 +58,13 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
     return translator
 
 
-class Translator(PlacedModel):
+class Translator(OnManifold):
     """A trained model, ready for pictures of any kind and size.
 
     Args:
         model: from `load_model`; its networks move to the device.
         device, precision: as for `load`.
-
-    Attributes:
-        path: the model file that it was loaded from; None for a model from memory.
     """
-
-    path: Path | None = None
 
     @classmethod
     def from_pretrained(
@@ -203,12 +198,6 @@ class Translator(PlacedModel):
         rows = self.batches(opened, [target], fit=fit, batch_size=batch_size)
         maps = [attention_back(back)(y)[0, 0].clamp(0, 1) for _, (y,), back in rows]
         return join(maps if isinstance(images, Tensor) else [a.cpu().numpy() for a in maps])
-
-    def generate(
-        self, count: int | None = None, *, seeds: Any = None, to: Any = None, codes: Any = None, batch_size: int = 16
-    ) -> list[Any]:
-        """Make pictures of latents, for recipes that generate; as `asterism.inference.generator.generate`."""
-        return generate(self, count, seeds=seeds, to=to, codes=codes, batch_size=batch_size)
 
     def style(
         self,

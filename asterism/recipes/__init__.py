@@ -47,8 +47,9 @@ RECIPES = {
 JUDGES = {
     "classifier": "asterism.recipes.classifier:Classifier",
     "pixel_classifier": "asterism.recipes.pixel_classifier:PixelClassifier",
+    "projector": "asterism.manifold.projector:Projector",
 }
-"""Recipes that evaluation trains for itself."""
+"""Recipes that make no pictures: evaluation trains the first two for itself, the last one reads the codes of a model."""
 
 VARIABLE = "ASTERISM_RECIPES"
 """Names the environment variable that holds paths of recipe files, separated by `os.pathsep`."""

@@ -31,13 +31,19 @@ FLAGS = {
     "demo": "--out",
     "doctor": "--recipe --preset --json",
     "pack": "--out --recipe --preset",
-    "train": "--data --out --preset --init --device --dry-run",
+    "train": "--data --out --preset --init --model --device --dry-run",
     "translate": "--to --out --labels --fit --tile --overlap --region --format --batch-size --overwrite --skip-existing "
     "--style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder --device "
     "--precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
-    "generate": "--count --seeds --to --code --traverse --out --sheet --format --batch-size --overwrite --device --precision",
+    "generate": "--count --seeds --to --code --traverse --codes --along --truncation --way --steps --fps --out --sheet --format "
+    "--batch-size --overwrite --device --precision",
+    "edit": "--picture --from --codes --paint --sketch --warp --out --to --labels --candidates --steps --stay --seed --choose "
+    "--fit --overwrite --device --precision",
+    "directions": "--classifier --samples --pictures --components --device --precision",
+    "project": "--out --keep --to --labels --by --projector --compare --method --starts --steps --features --feature-weight "
+    "--seed --fit --batch-size --overwrite --device --precision",
     "grid": "--to --like --style --truncation --strength --side --labels --fit --instances --batch-size --overwrite --out "
     "--device --precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "

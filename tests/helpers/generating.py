@@ -18,11 +18,13 @@ from asterism.recipes.model import Model, save_model
 COLOURS = LabelSpace.from_text("discs:one_of:Red,Green,Blue")
 
 
-def save_dcgan(folder: Path, *, size: int = 16, channels: int = 3, depth: int = 8, space: LabelSpace = COLOURS) -> Path:
+def save_dcgan(
+    folder: Path, *, size: int = 16, channels: int = 3, depth: int = 8, space: LabelSpace = COLOURS, latent: int = 8
+) -> Path:
     """Write a run that is a model file alone; its weights are far enough from the initial ones to make pictures that differ."""
     torch.manual_seed(0)
     picture = PictureFormat(channels, size, size, depth=depth, low=0, high=2**depth - 1)
-    recipe = DCGAN(Config(latent_dim=8, conv_dim=4, discriminator_conv_dim=4), space, picture)
+    recipe = DCGAN(Config(latent_dim=latent, conv_dim=4, discriminator_conv_dim=4), space, picture)
     with torch.no_grad():
         for parameter in recipe.generator.parameters():
             parameter.mul_(10)
