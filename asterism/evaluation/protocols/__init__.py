@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from asterism.config import ConfigError, closest
-from asterism.evaluation.protocols import generation, pairs, quick, stargan, stargan_v2, truth
+from asterism.evaluation.protocols import generation, pairs, quick, stargan, stargan_v2, truth, voice
 from asterism.evaluation.protocols.base import Protocol
 
-PROTOCOLS = {module.PROTOCOL.name: module.PROTOCOL for module in (stargan, stargan_v2, truth, pairs, generation, quick)}
+PROTOCOLS = {module.PROTOCOL.name: module.PROTOCOL for module in (stargan, stargan_v2, truth, pairs, generation, voice, quick)}
 
 
 def protocol(name: str) -> Protocol:
