@@ -20,6 +20,7 @@ from asterism.evaluation.measures import MeasureContext
 from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.session import Result
 from asterism.evaluation.tasks import Task
+from asterism.evaluation.voices import recordings, shown
 from asterism.metrics.structure import RANGE
 
 ROWS, CASES = 6, 8
@@ -39,7 +40,7 @@ def draw(run: Path, key: str, bench: MeasureContext, system: Generator, results:
 
     def keep(name: str, title: str, rows: Tensor, columns: list[str], caption: str) -> None:
         file = folder / f"{name}.png"
-        write(run / file, grid(rows))
+        write(run / file, grid(shown(rows) if bench.sets[0].picture.sound else rows))
         cases.append({"title": title, "file": file.as_posix(), "columns": columns, "caption": caption})
 
     if results[0].task.like:
@@ -58,7 +59,7 @@ def draw(run: Path, key: str, bench: MeasureContext, system: Generator, results:
         keep("styles", "several outputs of one input", *_styles(bench, system, styles))
     if any(r.task.mode == "reference" for r in translated):
         keep("references", "styles of other pictures", *_references(bench, system))
-    return cases
+    return cases + (recordings(run, folder, bench, system) if bench.sets[0].picture.sound else [])
 
 
 def _generated(system: Generator, result: Result) -> tuple[Tensor, list[str], str]:

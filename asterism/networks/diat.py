@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asterism.machine import at_least_float32
 from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.stargan import Discriminator as StarGANDiscriminator
 from asterism.networks.stargan import Generator as StarGANGenerator
@@ -44,7 +45,7 @@ class Generator(nn.Module):
         if self.mask is None:
             return y, None
         m = self.mask(x)
-        return torch.lerp(x, y, m), m
+        return torch.lerp(*map(at_least_float32, (x, y, m))), m
 
 
 class Mask(nn.Module):

@@ -75,11 +75,12 @@ class StarGANVC(Recipe):
     config_type = Config
     averaged = ("generator",)
     streams = (Stream("trg", of="other_domain"),)
+    protocol = "voice"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {  # 2,000 epochs of the Voice Conversion Challenge 2018: 81 utterances of each of 4 speakers, 6 pairs.
             "recipe": {"class_shared": True},
             "data": {"size": (80, 256), "flip": False},
-            "train": {"steps": 72_000, "decay_steps": 0, "batch_size": 12, "ema_kimg": 0},
+            "train": {"steps": 72_000, "decay_steps": 0, "batch_size": 12, "ema_kimg": 0, "evaluate_every": 0},
         },
         "small": {  # Two CPU cores within an hour: the discriminator has to learn in fewer steps.
             "recipe": {"discriminator_lr": 1e-4},

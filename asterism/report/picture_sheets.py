@@ -25,6 +25,7 @@ class Figure:
         address: the picture as a `data:` address.
         run: number of its run, none where the page is on one run.
         record: the record of scores that it belongs to, where its run has several.
+        sounds: names and `data:` addresses of recordings.
     """
 
     sheet: Sheet
@@ -33,6 +34,7 @@ class Figure:
     height: int
     run: int | None
     record: str
+    sounds: tuple[tuple[str, str], ...] = ()
 
 
 def previews(runs: Sequence[Run]) -> dict[str, Any]:
@@ -90,4 +92,6 @@ def _figures(sheets: Iterable[tuple[int, Sheet, str]], several: bool) -> Iterabl
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=92, subsampling=0)  # Colour at full resolution: it is what the edits change.
         address = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-        yield Figure(sheet, address, picture.width, picture.height, number if several else None, record)
+        sounds = ((name, base64.b64encode(file.read_bytes()).decode("ascii")) for name, file in sheet.sounds)
+        heard = tuple((name, f"data:audio/wav;base64,{text}") for name, text in sounds)
+        yield Figure(sheet, address, picture.width, picture.height, number if several else None, record, heard)

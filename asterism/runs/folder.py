@@ -17,12 +17,13 @@ from asterism.storage.run_files import RunError, read_config, read_json, read_lo
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture made of columns: the file, the columns' titles, what to write below, and what kind of sheet it is."""
+    """A picture made of columns: the file, the columns' titles, what to write below, what kind of sheet it is, and recordings."""
 
     file: Path
     columns: tuple[str, ...]
     caption: str
     title: str = ""
+    sounds: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,4 +91,6 @@ def read_run(folder: Path) -> Run:
 def _sheets(folder: Path, record: Mapping[str, Any]) -> Iterator[Sheet]:
     for case in record.get("cases", ()):
         if (folder / case["file"]).exists():
-            yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"], case.get("title", "cases"))
+            sounds = ((sound["name"], folder / sound["file"]) for sound in case.get("sounds", ()))
+            there = tuple((name, file) for name, file in sounds if file.exists())
+            yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"], case.get("title", "cases"), there)

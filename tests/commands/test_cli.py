@@ -37,8 +37,8 @@ FLAGS = {
     "--precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
-    "generate": "--count --seeds --to --code --traverse --codes --along --truncation --way --steps --fps --out --sheet --format "
-    "--batch-size --overwrite --device --precision",
+    "generate": "--count --seeds --to --code --traverse --codes --along --truncation --way --steps --fps --out --sheet "
+    "--format --batch-size --overwrite --device --precision",
     "edit": "--picture --from --codes --paint --sketch --warp --out --to --labels --candidates --steps --stay --seed --choose "
     "--fit --overwrite --device --precision",
     "directions": "--classifier --samples --pictures --components --device --precision",

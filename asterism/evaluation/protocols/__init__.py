@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from asterism.config import ConfigError, closest
-from asterism.evaluation.protocols import generation, pairs, quick, repeated, stargan, stargan_v2, truth
+from asterism.evaluation.protocols import generation, pairs, quick, repeated, stargan, stargan_v2, truth, voice
 from asterism.evaluation.protocols.base import Protocol
 
-PROTOCOLS = {
-    module.PROTOCOL.name: module.PROTOCOL for module in (stargan, stargan_v2, truth, pairs, repeated, generation, quick)
-}
+MODULES = (stargan, stargan_v2, truth, pairs, repeated, generation, voice, quick)
+PROTOCOLS = {module.PROTOCOL.name: module.PROTOCOL for module in MODULES}
 
 
 def protocol(name: str) -> Protocol:
