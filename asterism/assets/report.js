@@ -120,7 +120,9 @@ class Chart {
     const steps = points.map(([step]) => step), first = Math.min(...steps), last = Math.max(...steps);
     const axis = valueAxis(points.map(([, value]) => value), this.logarithmic);
     const [bottom, top] = [axis.scale(axis.low), axis.scale(axis.high)];
-    this.x = (step) => PAD.left + (width - PAD.left - PAD.right) * (last > first ? (step - first) / (last - first) : 0.5);
+    const few = this.chart.axis === "passes", place = few ? Math.log1p : (step) => step;  // Else 1 and 2 of 100 would meet.
+    const along = (step) => last > first ? (place(step) - place(first)) / (place(last) - place(first)) : 0.5;
+    this.x = (step) => PAD.left + (width - PAD.left - PAD.right) * along(step);
     this.y = (value) => HEIGHT - PAD.bottom - (HEIGHT - PAD.top - PAD.bottom) * ((axis.scale(value) - bottom) / (top - bottom));
     this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     const parts = [element("svg:text", { x: 0, y: HEIGHT - 5 }, this.chart.axis)];
@@ -129,7 +131,8 @@ class Chart {
       parts.push(element("svg:line", { class: tick === 0 ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: y, y2: y }));
       parts.push(element("svg:text", { x: PAD.left - 8, y: +y + 4, "text-anchor": "end" }, label(tick, this.chart.unit)));
     }
-    for (const tick of last > first ? evenTicks(first, last, Math.max(2, width / 110)) : [first]) {
+    const even = last > first && !few;
+    for (const tick of few ? new Set(steps) : even ? evenTicks(first, last, Math.max(2, width / 110)) : [first]) {
       parts.push(element("svg:text", { x: this.x(tick), y: HEIGHT - 5, "text-anchor": "middle" }, short(tick)));
     }
     for (const mark of this.chart.marks.filter((mark) => mark.step >= first && mark.step <= last)) {

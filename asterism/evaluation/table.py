@@ -32,11 +32,20 @@ def show(record: dict[str, Any], console: Console) -> None:
     )
     whole = over_all(record)
     parts = [row for row in record["rows"] if row not in whole]
-    table = _table("", *(row["name"].replace(f", {ALL}", "") for row in whole))
-    for name, metric in record["metrics"].items():
-        arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
-        cells = (quantity(row["values"].get(name), metric["unit"]) for row in whole)
-        table.add_row(Text(metric_title(name, record) + arrow), *cells)
+    arrows = {"higher": " ↑", "lower": " ↓"}
+    titles = {name: metric_title(name, record) + arrows.get(about["better"], "") for name, about in record["metrics"].items()}
+    if curve := record.get("curve"):
+        table = _table("passes", *titles.values())
+        stages = [(str(count), {name: curve["values"][name][i] for name in titles}) for i, count in enumerate(curve["passes"])]
+        others = [(row["name"], row["values"]) for row in whole if row["kind"] not in ("translated", "copy")]
+        for text, values in [*stages, *others]:
+            cells = (quantity(values.get(name), about["unit"]) for name, about in record["metrics"].items())
+            table.add_row(Text(text), *cells)
+    else:
+        table = _table("", *(row["name"].replace(f", {ALL}", "") for row in whole))
+        for name, title in titles.items():
+            cells = (quantity(row["values"].get(name), record["metrics"][name]["unit"]) for row in whole)
+            table.add_row(Text(title), *cells)
     console.print(table)
     ranked = [m for m, about in record["metrics"].items() if about["better"]]
     named = [m for m in ranked if any(t["values"].get(m) is not None for t in record["targets"].values())][:SHOWN]

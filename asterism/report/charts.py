@@ -120,6 +120,8 @@ def drawing(chart: Mapping[str, Any]) -> dict[str, Any]:
     """Return where the parts of a chart stand: the box, labelled ticks, marks, lines, and the dots of short ones."""
     points = [point for series in chart["series"] for point in series["points"]]
     first, last = min(step for step, _ in points), max(step for step, _ in points)
+    few = chart["axis"] == "passes"  # 1 and 2 of 100 would stand on top of each other.
+    place = math.log1p if few else float
     low, high = min(value for _, value in points), max(value for _, value in points)
     if low == high:
         low, high = (low - abs(low) / 2, high + abs(high) / 2) if low else (-1.0, 1.0)
@@ -127,11 +129,13 @@ def drawing(chart: Mapping[str, Any]) -> dict[str, Any]:
     low, high = low - margin, high + margin
 
     def x(step: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * ((step - first) / (last - first) if last > first else 0.5), 1)
+        along = (place(step) - place(first)) / (place(last) - place(first)) if last > first else 0.5
+        return round(LEFT + (RIGHT - LEFT) * along, 1)
 
     def y(value: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low), 1)
 
+    ticks = sorted({step for step, _ in points}) if few else even_ticks(first, last, 4) if last > first else [first]
     lines = []
     for series in chart["series"]:
         places = [(x(step), y(value)) for step, value in series["points"]]
@@ -141,7 +145,7 @@ def drawing(chart: Mapping[str, Any]) -> dict[str, Any]:
         **{"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         "lines": lines,
         "rows": [(y(tick), short(tick, chart["unit"]), tick == 0) for tick in even_ticks(low, high, 5)],
-        "steps": [(x(tick), short(tick)) for tick in (even_ticks(first, last, 4) if last > first else [first])],
+        "steps": [(x(tick), short(tick)) for tick in ticks],
         "marks": [(x(mark["step"]), mark["colour"]) for mark in chart["marks"] if first <= mark["step"] <= last],
     }
 

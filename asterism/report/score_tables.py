@@ -118,6 +118,7 @@ def _columns(entries: Sequence[Entry]) -> list[Column]:
         for row in entry.record["rows"]:
             kind = row["kind"] if row["kind"] in ORIENTATION else MADE
             name = ORIENTATION.get(kind, row["name"].removeprefix("translated, "))
+            name = name.removeprefix("all targets, ") if "curve" in entry.record else name
             rows.setdefault((kind, name), []).append(Column(kind, name, entry, row["values"]))
     columns: list[Column] = []
     for kind in (MADE, *ORIENTATION):

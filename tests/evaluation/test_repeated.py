@@ -71,6 +71,7 @@ def test_a_recipe_that_halves_contrast_halves_it_at_every_translation(
     assert broken_orders(record) == []
     assert read_scores(run / "scores.json")[RECORD]["curve"]["passes"] == [0, 1, 2]
     page = write_report([run]).read_text()
+    assert ">2 passes" in page and "a good translation is far" not in page
     assert ">passes</text>" in page and '"axis":"passes","scores":true,"title":"sharpness"' in page
     (sheet,) = [case for case in record["cases"] if case["title"] == "again and again"]
     assert sheet["columns"] == ["source", "1 pass", "2 passes"] and (run / sheet["file"]).exists()
