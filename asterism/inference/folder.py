@@ -350,7 +350,7 @@ def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: Pic
     kept, array = kept_of_file(source), to_array(back(y)[0], picture)
     if path.suffix.lower() in (".png", ".webp", ".tif", ".tiff") and (array.dtype == np.uint8 or path.suffix[:4] == ".tif"):
         array = kept.with_alpha(array)
-    write(path, array, compression=FAST, **held_by(path.suffix, kept))
+    write(path, array, compression=FAST, info=held_by(path.suffix, kept))
 
 
 def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:
