@@ -36,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y,W,H",
         help="translate only this rectangle, in pixels, of each picture, such as a face; repeatable",
     )
+    parser.add_argument("--frames", choices=("first", "all"), default="first", help="of a GIF, APNG or WebP [first]")
     parser.add_argument("--format", metavar="SUFFIX", help=".png, .jpg, .webp, .tif or .npy [what holds the model's pictures]")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once [16]")
     there = parser.add_mutually_exclusive_group()
@@ -138,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         attention=args.mask,
         tile=args.tile,
         overlap=args.overlap,
+        frames=args.frames,
         regions=[region_of(text) for text in args.region],
     )
     print(summary)

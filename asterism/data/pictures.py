@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,6 +35,9 @@ with suppress(ImportError):
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 """The profile of the colours that pictures are converted to when they are read."""
+
+Info = Mapping[str, bytes] | None
+"""What a file holds beside pixels: `exif` and `icc_profile`."""
 
 FAST = 1
 """Compression level for PNGs on request: the default of 6 takes over three times as long for files an eighth smaller."""
@@ -129,16 +132,16 @@ def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, co
     Args:
         quality: of .jpg and .webp, 1..100.
         compression: of .png, which loses nothing by it: 0 to 9, from fast to small.
-        info: `exif` and `icc_profile` of .jpg, .png and .webp.
+        info: of .jpg, .png and .webp.
 
     Raises:
         PictureError: a format that does not hold such a picture, or an unknown suffix.
     """
     path = Path(path)
-    write_whole(path, encode(array, path.suffix, quality, compression, **info))
+    write_whole(path, encode(array, path.suffix, quality, compression, info))
 
 
-def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6, **info: bytes) -> bytes:
+def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int = 6, info: Info = None) -> bytes:
     """Return the file that `write` writes for a picture [H, W, C], uint8 or uint16, or for features.
 
     Args:
@@ -158,7 +161,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
         array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
-        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression, **info)
+        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression, **(info or {}))
     elif suffix == ".npy":
         np.save(file, as_features(array) if array.dtype == np.float32 else array)
     else:

@@ -207,9 +207,8 @@ def _roles(path: Path, columns: Columns, config: DataConfig, notes: list[str]) -
                         "them, or rename the column if it says no split"
                     )
                 continue
-            if role == "patient" and (truth_of(columns[name]) or len(words) == len(columns[name])):
-                continue
-            if role in roles:
+            few = len(words) < 10 and not plain[name].startswith("patient")  # A subject may be cat or dog.
+            if role in roles or (role == "patient" and (few or truth_of(columns[name]) or len(words) == len(columns[name]))):
                 continue
             roles[role] = name
             if role == "patient":

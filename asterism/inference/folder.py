@@ -21,14 +21,14 @@ from torch import Tensor
 from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.listing import some
-from asterism.data.pairs import name_of_pair
 from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
+from asterism.inference.inputs import find_instances as find_instances
+from asterism.inference.inputs import find_masks, of_several_frames, result_path
 from asterism.inference.inputs import find_pictures as find_pictures
-from asterism.inference.inputs import of_several_frames, result_path
 from asterism.inference.kept import held_by, kept_of_file
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
@@ -67,6 +67,7 @@ def translate_folder(
     tile: int | None = None,
     overlap: int | None = None,
     regions: Regions = (),
+    frames: str = "first",
 ) -> Summary:
     """Translate picture files, and all that folders hold, to one or more targets.
 
@@ -94,6 +95,7 @@ def translate_folder(
         changes: also write `..._<target>-changes.png`, a figure of what the translation changes; the change, as a share of
             the value range, that it draws in full colour.
         regions: translate only these parts of each picture, as for `translate_regions`; the rest stays as it is.
+        frames: `all` translates every frame of a GIF, APNG or WebP, `first` its first. Videos are always translated as a whole.
         attention: also write `..._<target>-mask.png`, how much of each pixel is painted anew, from black to white.
 
     Raises:
@@ -118,16 +120,27 @@ def translate_folder(
     parsed = [target if isinstance(target, tuple) else translator.parse(target) for target in to]
     targets = [Target(edits, look, strength) for edits in parsed for _, look in looks]
     names = ["+".join(edit.name for edit in edits) + ending for edits in parsed for ending, _ in looks]
-    passed, films = list[str](), [Path(i) for i in inputs if Path(i).suffix.lower() in VIDEOS and Path(i).is_file()]
+    passed, given = list[str](), [Path(i) for i in inputs]
+    films = [path for path in given if path.suffix.lower() in VIDEOS and path.is_file()]
+    pictures = [path for path in given if path not in films]
+    sources = find_pictures(pictures, out, passed) if pictures else []
+    several = of_several_frames([path for path, _ in sources])
+    summary = Summary(beyond=beyond_learnt(targets), passed=passed)
+    if frames == "all":
+        films += several
+        sources = [(path, name) for path, name in sources if path not in several]
+    elif several:
+        summary.notes.append(
+            some(
+                [f"{path} {count}" for path, count in several.items()], "pictures of several frames, of which the first is read"
+            )
+        )
     if films:
-        summary = Summary(beyond=beyond_learnt(targets))
         told: dict[str, Any] = {"labels": labels, "fit": fit, "batch_size": batch_size, "overwrite": overwrite}
         by_name = dict(zip(names, targets, strict=True))
         translate_videos(translator, films, by_name, out, summary, skip_existing=skip_existing, **told)
-        inputs = [i for i in inputs if Path(i) not in films]
-        if not inputs:
+        if not sources:
             return summary
-    sources = find_pictures([Path(i) for i in inputs], out, passed)
     alone = _like_a_file(out) and len(sources) == len(names) == 1 and format in (None, out.suffix)
     alone = alone and out.resolve() != sources[0][0].resolve()  # A result never takes its source's place.
     usual = suffix_for(picture, out.suffix if alone else format)
@@ -140,7 +153,7 @@ def translate_folder(
     if alone:
         figures, maps = [[out.with_name(f"{out.stem}-changes.png")]], [[out.with_name(f"{out.stem}-mask.png")]]
         results, out = [[out]], out.parent
-    masked = _find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
+    masked = find_masks(translator, [Path(m) for m in masks], [name for _, name in sources])
     instance_maps = find_instances(picture, instances, sources)
     if attention:
         targets += [replace(target, attention=True) for target in targets]
@@ -149,9 +162,6 @@ def translate_folder(
     check_results([path for path, _ in sources], expected, out, overwrite or skip_existing)
     (own,) = stated(translator.model.space, labels, 1)
 
-    summary = Summary(beyond=beyond_learnt(targets), passed=passed)
-    if several := of_several_frames([path for path, _ in sources]):
-        summary.notes.append(some(several, "pictures of several frames, of which the first was translated"))
     if regions:
         if attention or masked or instances or changes is not None or fit != "letterbox":
             raise ConfigError("regions go with neither masks, instance maps, --mask, --diff nor --fit")
@@ -243,34 +253,6 @@ def beyond_learnt(targets: Sequence[Target]) -> str:
     return next((target.beyond for target in targets if target.beyond), "")
 
 
-def find_instances(
-    picture: PictureFormat, folder: str | os.PathLike[str] | None, sources: Sequence[tuple[Path, str]]
-) -> list[Path | None]:
-    """Return each source's instance map, none of each where no folder of them is named.
-
-    Args:
-        sources: as `find_pictures` returns them.
-
-    Raises:
-        FolderError: the model takes none, or one is missing.
-    """
-    if folder is None:
-        return [None] * len(sources)
-    if picture.taken.classes == 0 or picture.taken.channels == 1:
-        raise FolderError("this model takes no instance maps: leave out --instances")
-
-    def key(path: Path, name: str) -> tuple[str, str]:
-        return name.rpartition("/")[0], name_of_pair(path.name)
-
-    held = {key(path, name): path for path, name in find_pictures([Path(folder)], Path(os.devnull))}
-    found = [held.get(key(path, name)) for path, name in sources]
-    if missing := [name for (_, name), ids in zip(sources, found, strict=True) if ids is None]:
-        raise FolderError(
-            f"{folder} holds no instance map for {some(missing, 'label maps')}; add one of the same name for each"
-        )
-    return found
-
-
 def suffix_for(picture: PictureFormat, format: str | None) -> str:
     """Return the suffix of a model's pictures as files: the one that is asked for, or one that holds them.
 
@@ -350,7 +332,7 @@ def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: Pic
     kept, array = kept_of_file(source), to_array(back(y)[0], picture)
     if path.suffix.lower() in (".png", ".webp", ".tif", ".tiff") and (array.dtype == np.uint8 or path.suffix[:4] == ".tif"):
         array = kept.with_alpha(array)
-    write(path, array, compression=FAST, **held_by(path.suffix, kept))
+    write(path, array, compression=FAST, info=held_by(path.suffix, kept))
 
 
 def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:
@@ -367,28 +349,6 @@ def _write_changes(
     x, back_here = fit_in(source, picture, fit, torch.device("cpu"))
     drawn = figure(source.x.permute(1, 2, 0).numpy(), difference(back_here(x)[0], back(y)[0].cpu()), picture, full)
     write(path, np.asarray(drawn))
-
-
-def _find_masks(translator: Translator, folders: Sequence[Path], names: Sequence[str]) -> list[list[Path]]:
-    """Return each picture's mask files; raise FolderError where one is missing or the model takes none."""
-    if not folders:
-        return []
-    if len(folders) > 2 or not all(folder.is_dir() for folder in folders):
-        given = ", ".join(map(str, folders))
-        raise FolderError(f"expected one folder of masks, or two (for the coarsest skip and for the others); given: {given}")
-    if not translator.recipe.abilities.masks:
-        raise FolderError("this model takes no masks: leave out --masks")
-    found, missing = [], []
-    for name in names:
-        files = [next((f for s in SUFFIXES if (f := folder / f"{name}{s}").is_file()), None) for folder in folders]
-        missing += [folder / name for folder, file in zip(folders, files, strict=True) if file is None]
-        found.append([file for file in files if file])
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise FolderError(
-            f"no mask {', '.join(f'{m}.png' for m in missing[:3])}{more}: each picture needs one of the same name"
-        )
-    return found
 
 
 def _finish(writing: deque[tuple[Path, Future[None]]], summary: Summary) -> None:

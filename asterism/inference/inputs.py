@@ -10,11 +10,14 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from asterism.data.listing import list_pictures
-from asterism.data.pictures import PictureError, probe
+from asterism.data.pairs import name_of_pair
+from asterism.data.pictures import PictureError, PictureFormat, probe
 from asterism.inference.outcome import FolderError
+from asterism.inference.placed import PlacedModel
 from asterism.sound.recordings import SUFFIXES as RECORDINGS
 from asterism.sound.recordings import is_recording
 from asterism.tables.names import SUFFIXES
+from asterism.wording import some
 
 LONGEST = 230
 """Bytes of a result's name: file systems take 255, of which the name while it is written takes some more."""
@@ -67,15 +70,14 @@ def find_pictures(
     return list(names.items())
 
 
-def of_several_frames(files: Sequence[Path]) -> list[str]:
-    """Say which files hold several frames, of which only the first is a picture to us, and how many."""
-    found = []
+def of_several_frames(files: Sequence[Path]) -> dict[Path, int]:
+    """Return those files that hold several frames, and how many."""
+    found = {}
     for file in files:
-        if file.suffix.lower() in (".gif", ".png", ".apng", ".webp", ".avif"):
+        if file.suffix.lower() in (".gif", ".png", ".apng", ".webp"):
             with suppress(PictureError):
-                count = probe(file).frames
-                found += [f"{file} {count}"] if count > 1 else []
-    return found
+                found[file] = probe(file).frames
+    return {file: count for file, count in found.items() if count > 1}
 
 
 def _tell_apart(names: dict[Path, str], longer: Callable[[Path], str]) -> None:
@@ -97,3 +99,53 @@ def result_path(out: Path, name: str, ending: str) -> Path:
         digest = hashlib.sha256(os.fsencode(last)).hexdigest()[:8]
         last = os.fsencode(last)[: max(8, room - 9)].decode(errors="ignore") + f"~{digest}"
     return folder / f"{last}{ending}"
+
+
+def find_instances(
+    picture: PictureFormat, folder: str | os.PathLike[str] | None, sources: Sequence[tuple[Path, str]]
+) -> list[Path | None]:
+    """Return each source's instance map, none of each where no folder of them is named.
+
+    Args:
+        sources: as `find_pictures` returns them.
+
+    Raises:
+        FolderError: the model takes none, or one is missing.
+    """
+    if folder is None:
+        return [None] * len(sources)
+    if picture.taken.classes == 0 or picture.taken.channels == 1:
+        raise FolderError("this model takes no instance maps: leave out --instances")
+
+    def key(path: Path, name: str) -> tuple[str, str]:
+        return name.rpartition("/")[0], name_of_pair(path.name)
+
+    held = {key(path, name): path for path, name in find_pictures([Path(folder)], Path(os.devnull))}
+    found = [held.get(key(path, name)) for path, name in sources]
+    if missing := [name for (_, name), ids in zip(sources, found, strict=True) if ids is None]:
+        raise FolderError(
+            f"{folder} holds no instance map for {some(missing, 'label maps')}; add one of the same name for each"
+        )
+    return found
+
+
+def find_masks(placed: PlacedModel, folders: Sequence[Path], names: Sequence[str]) -> list[list[Path]]:
+    """Return each picture's mask files; raise FolderError where one is missing or the model takes none."""
+    if not folders:
+        return []
+    if len(folders) > 2 or not all(folder.is_dir() for folder in folders):
+        given = ", ".join(map(str, folders))
+        raise FolderError(f"expected one folder of masks, or two (for the coarsest skip and for the others); given: {given}")
+    if not placed.recipe.abilities.masks:
+        raise FolderError("this model takes no masks: leave out --masks")
+    found, missing = [], []
+    for name in names:
+        files = [next((f for s in SUFFIXES if (f := folder / f"{name}{s}").is_file()), None) for folder in folders]
+        missing += [folder / name for folder, file in zip(folders, files, strict=True) if file is None]
+        found.append([file for file in files if file])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise FolderError(
+            f"no mask {', '.join(f'{m}.png' for m in missing[:3])}{more}: each picture needs one of the same name"
+        )
+    return found

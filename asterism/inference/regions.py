@@ -149,7 +149,7 @@ def translate_region_files(
             array, file = to_array(y, translator.model.picture), files[i]
             try:
                 array = kept.with_alpha(array) if file.suffix.lower() in (".png", ".webp") else array
-                write(file, array, compression=FAST, **held_by(file.suffix, kept))
+                write(file, array, compression=FAST, info=held_by(file.suffix, kept))
             except OSError as error:
                 raise unwritable(file, error) from error
             summary.written.append(file)

@@ -1,14 +1,15 @@
-"""Videos frame by frame, with their sound, and how much a translation flickers."""
+"""Videos and animations frame by frame, with their sound, and how much a translation flickers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageSequence
 from torch import Tensor
 
 from asterism.config import ConfigError
@@ -19,6 +20,9 @@ from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 from asterism.storage.whole import writing
+
+ANIMATED = (".gif", ".webp", ".png", ".apng")
+"""Endings of pictures that may hold several frames; results end alike."""
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
 """Endings of videos; results are .mp4."""
@@ -59,21 +63,20 @@ def translate_videos(
     overwrite: bool = False,
     skip_existing: bool = False,
 ) -> None:
-    """Translate videos to `<stem>__<target>.mp4`, with their rate and sound, and note in `summary` how much each flickers.
+    """Translate videos to `<stem>__<target>.mp4`, with their rate and sound, and animations to files of their own kind.
+
+    Notes in `summary` how much each flickers.
 
     Raises:
         ConfigError: the extra `video` is not installed, or a model of other than pictures of 8 bits, grey or colour.
         FolderError: a file that is no video, or results that are there already.
     """
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise ConfigError('videos are read and written by the video extra: pip install "asterism[video]"') from error
     picture = translator.model.picture
     if picture.source or picture.depth != 8 or picture.channels not in (1, 3):
         raise ConfigError(f"videos are of 8 bits in grey or colour, and this model makes {picture.made.words}")
     (own,) = stated(translator.model.space, labels, 1)
-    results = {(v, name): out / f"{v.stem}__{name}.mp4" for v in videos for name in targets}
+    ending = {v: v.suffix.lower() if v.suffix.lower() in ANIMATED else ".mp4" for v in videos}
+    results = {(v, name): out / f"{v.stem}__{name}{ending[v]}" for v in videos for name in targets}
     there = [str(path) for path in results.values() if path.exists()]
     if there and not (overwrite or skip_existing):
         raise FolderError(f"{there[0]} would be replaced: give another --out, or say --overwrite or --skip-existing")
@@ -81,27 +84,18 @@ def translate_videos(
         if skip_existing and path.exists():
             summary.kept.append(path)
             continue
-        try:
-            about = next(imageio_ffmpeg.read_frames(str(video)))
-        except (OSError, RuntimeError, StopIteration) as error:
-            raise FolderError(f"{video} cannot be read as a video ({str(error).splitlines()[-1][:200]})") from error
         flicker = Flicker()
-        sound = {"audio_path": str(video), "audio_codec": "copy"} if about.get("audio_codec") else {}
+
+        def translated(frames: Iterator[Picture], target: Target, flicker: Flicker = flicker) -> Iterator[Image.Image]:
+            opened = (replace(frame, labels=own) for frame in frames)
+            for frame, (y,) in translator.stream(opened, [target], fit=fit, batch_size=batch_size):
+                flicker.add(frame.x.float() / 127.5 - 1, y.cpu())
+                yield to_pil(to_array(y, picture)).convert("RGB")
+
+        write = _write_animation if ending[video] in ANIMATED else _write_video
         try:
             with writing(path) as partial:
-                written, told = None, about["source_size"]
-                opened = (replace(frame, labels=own) for frame in _frames(video, translator))
-                for frame, (y,) in translator.stream(opened, [targets[name]], fit=fit, batch_size=batch_size):
-                    array = np.asarray(to_pil(to_array(y, picture)).convert("RGB"))
-                    if written is None:
-                        told = array.shape[1::-1]
-                        written = imageio_ffmpeg.write_frames(str(partial), told, fps=about["fps"], macro_block_size=2, **sound)
-                        written.send(None)
-                    written.send(np.ascontiguousarray(array))
-                    flicker.add(frame.x.float() / 127.5 - 1, y.cpu())
-                if written is None:
-                    raise FolderError(f"{video} holds no frames")
-                written.close()
+                write(partial, video, translator, lambda frames, target=targets[name]: translated(frames, target))
         except OSError as error:
             raise unwritable(path, error) from error
         summary.written.append(path)
@@ -111,14 +105,46 @@ def translate_videos(
         )
 
 
-def _frames(path: Path, translator: Translator) -> Iterator[Picture]:
-    """Yield the frames of a video as the model takes them, upright."""
-    import imageio_ffmpeg
-    from PIL import Image
+Translate = Callable[[Iterator[Picture]], Iterator[Image.Image]]
 
-    frames = imageio_ffmpeg.read_frames(str(path))
-    about = next(frames)
-    width, height = about["size"]
-    for data in frames:
-        image = Image.frombytes("RGB", (width, height), data)
-        yield open_image(np.squeeze(from_pil(image, translator.model.picture.channels)), translator.model.picture)
+
+def _write_animation(path: Path, source: Path, translator: Translator, translated: Translate) -> None:
+    """Write the frames of a GIF, APNG or WebP, each as long as its source is shown."""
+    durations: list[int] = []
+
+    def frames(image: Image.Image) -> Iterator[Picture]:
+        for frame in ImageSequence.Iterator(image):
+            durations.append(frame.info.get("duration", 100))
+            yield _opened(frame.copy(), translator)
+
+    with Image.open(source) as image:
+        first, *rest = translated(frames(image))
+        first.save(path, save_all=True, append_images=rest, duration=durations, loop=image.info.get("loop", 0))
+
+
+def _write_video(path: Path, source: Path, translator: Translator, translated: Translate) -> None:
+    """Write the frames of a video with its sound."""
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise ConfigError('videos are read and written by the video extra: pip install "asterism[video]"') from error
+    frames = imageio_ffmpeg.read_frames(str(source))
+    try:
+        about = next(frames)
+    except (OSError, RuntimeError, StopIteration) as error:
+        raise FolderError(f"{source} cannot be read as a video ({str(error).splitlines()[-1][:200]})") from error
+    sound = {"audio_path": str(source), "audio_codec": "copy"} if about.get("audio_codec") else {}
+    images = translated(_opened(Image.frombytes("RGB", about["size"], data), translator) for data in frames)
+    written = None
+    for image in images:
+        if written is None:
+            written = imageio_ffmpeg.write_frames(str(path), image.size, fps=about["fps"], macro_block_size=2, **sound)
+            written.send(None)
+        written.send(image.tobytes())
+    if written is None:
+        raise FolderError(f"{source} holds no frames")
+    written.close()
+
+
+def _opened(frame: Image.Image, translator: Translator) -> Picture:
+    return open_image(np.squeeze(from_pil(frame, translator.model.picture.channels)), translator.model.picture)

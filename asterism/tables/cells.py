@@ -248,21 +248,24 @@ def open_all(path: Path, base: Path, tables: list[Path]) -> Table:
         raise DataError(f"{path} holds several {some([t.name for t in tables], 'tables')}; name one: --data {tables[0]}")
     opened = {t: open_table(t) for t in tables}
     if len(tables) > 1:
-        rows, lengths = dict[str, list[str]](), [len(t.files) for t in opened.values()]
-        for number, (place, table) in enumerate(opened.items()):
-            inside = next((f for f in (place.parent, base / place.stem) if f != base and f.is_dir()), base).relative_to(base)
-            said = {"file": [(inside / file).as_posix() for file in table.files], "split": [splits[place]] * lengths[number]}
-            for name, cells in ({n: [*c] for n, c in table.columns.items() if n != table.file_column} | said).items():
-                rows.setdefault(name, [""] * sum(lengths[:number])).extend(cells)
-            rows = {name: cells + [""] * (sum(lengths[: number + 1]) - len(cells)) for name, cells in rows.items()}
-        unknown = {name: words for table in opened.values() for name, words in table.unknown.items()}
-        return Table(path, "file", {name: tuple(cells) for name, cells in rows.items()}, unknown=unknown)
+        parts = []
+        for at, part in opened.items():
+            inside = next((f for f in (at.parent, base / at.stem) if f != base and f.is_dir()), base).relative_to(base)
+            cells = {name: cells for name, cells in part.columns.items() if name != part.file_column}
+            files = tuple((inside / file).as_posix() for file in part.files)
+            parts.append(cells | {"file": files, "split": (splits[at],) * len(files)})
+        names = dict.fromkeys(name for cells in parts for name in cells)
+        empty = [("",) * len(cells["file"]) for cells in parts]
+        joined = {n: sum((c.get(n, none) for c, none in zip(parts, empty, strict=True)), ()) for n in names}
+        unknown = {name: words for part in opened.values() for name, words in part.unknown.items()}
+        return Table(path, "file", joined, unknown=unknown)
     (table,) = opened.values()
     places = [base, base.absolute().parent] if CELEBA_ATTRIBUTES in table.path.name.lower() else []
-    partition = [found for place in places for pattern in (PARTITION, f"*/{PARTITION}") for found in place.glob(pattern)]
-    if not partition or {*map(plain_name, table.columns)} & {*SPLIT_COLUMNS}:
+    partitions = [found for place in places for pattern in (PARTITION, f"*/{PARTITION}") for found in place.glob(pattern)]
+    if not partitions or {*map(plain_name, table.columns)} & {*SPLIT_COLUMNS}:
         return table
-    said = open_table(partition[0])
-    tables.append(partition[0])
-    held = dict(zip(said.files, next(cells for name, cells in said.columns.items() if name != said.file_column), strict=True))
+    partition = open_table(partitions[0])
+    tables.append(partitions[0])
+    (said,) = (cells for name, cells in partition.columns.items() if name != partition.file_column)
+    held = dict(zip(partition.files, said, strict=True))
     return replace(table, columns=table.columns | {"partition": tuple(held.get(file, "") for file in table.files)})

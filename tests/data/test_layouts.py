@@ -318,6 +318,8 @@ def test_pictures_of_one_patient_stay_in_one_split(tmp_path: Path, column: str) 
     assert {*found.split} == {"train", "val", "test"}
     assert all(len({*found.split[i : i + 3]}) == 1 for i in range(0, 120, 3))
     assert (found.identity is None) == (column != "Identity"), "pictures of a patient are no pairs"
+    few = read(table(tmp_path / "few", "file,subject\na.png,cat\nb.png,dog\nc.png,cat\nd.png,dog\n"), labels="subject")
+    assert few.groups[0].labels == ("cat", "dog") and not few.notes, "who is named as a label is no patient"
 
 
 def test_celebas_partition_is_read_where_its_authors_put_it(tmp_path: Path) -> None:

@@ -140,3 +140,18 @@ def test_videos_keep_their_rate_and_sound_and_their_flicker_is_told(tmp_path: Pa
     (tmp_path / "no.mp4").write_bytes(b"hello")
     with pytest.raises(Exception, match="no.mp4 cannot be read as a video"):
         translate_folder(negative(), [tmp_path / "no.mp4"], ["Male"], tmp_path / "other")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_frames_of_an_animation_are_all_translated_or_the_first_is_and_that_is_told(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in (40, 100, 200)]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=[100, 200, 300], lossless=True)
+    first = translate_folder(negative(), [tmp_path / f"a.{suffix}"], ["Male"], tmp_path / "first")
+    assert "several frames, of which the first is read: 1" in str(first) and first.written[0].suffix == ".png"
+    summary = translate_folder(negative(), [tmp_path / f"a.{suffix}"], ["Male"], tmp_path / "all", frames="all")
+    with Image.open(summary.written[0]) as made:
+        assert made.n_frames == 3 and summary.written[0].suffix == f".{suffix}"
+        for index, value in enumerate((40, 100, 200)):
+            made.seek(index)
+            found = np.asarray(made.convert("RGB")).astype(int)
+            assert np.abs(found - inverted(np.full((16, 16, 3), value, np.uint8))).max() <= 2
