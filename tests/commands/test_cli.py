@@ -32,8 +32,8 @@ FLAGS = {
     "doctor": "--recipe --preset --json",
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --model --device --dry-run",
-    "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite --skip-existing "
-    "--style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder --device "
+    "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite "
+    "--skip-existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder --device "
     "--precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
