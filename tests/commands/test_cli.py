@@ -33,8 +33,8 @@ FLAGS = {
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --model --device --dry-run",
     "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite "
-    "--skip-existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder --device "
-    "--precision",
+    "--skip-existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder "
+    "--device --precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
     "generate": "--count --seeds --to --code --traverse --codes --along --truncation --way --steps --fps --out --sheet "
