@@ -32,8 +32,8 @@ FLAGS = {
     "doctor": "--recipe --preset --json",
     "pack": "--out --recipe --preset",
     "train": "--data --out --preset --init --device --dry-run",
-    "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite --skip- "
-    "existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff "
+    "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite "
+    "--skip-existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff "
     "--device --precision",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
@@ -213,6 +213,7 @@ BAD: list[tuple[Callable[[Path, Path], Path], str, str]] = [
     (folders, "--train.steps many", "train.steps is 'many'; expected a whole number"),
     (folders, "--preset smal", "did you mean small?"),
     (folders, "--device mps" if not torch.backends.mps.is_available() else "--device cuda", "is not available to PyTorch"),
+    (folders, "--device cuda:99", "device 'cuda:99' is not available to PyTorch"),
     (folders, "--init nowhere", "there is no model 'nowhere'"),
 ]
 
