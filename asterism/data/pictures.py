@@ -219,7 +219,7 @@ def header_of(image: Image.Image) -> Header:
     mode = _mode(image)
     if mode == "I;16":
         return Header(width, height, 1, 16)
-    frames = getattr(image, "n_frames", 1)
+    frames = getattr(image, "n_frames", 1) if image.format in ("GIF", "PNG", "WEBP") else 1  # Told without a walk, or nearly.
     return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"), frames=frames)
 
 
