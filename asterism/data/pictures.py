@@ -123,7 +123,7 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
         return convert(read_wide(path), channels, alpha=True)
 
 
-def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6, **info: bytes) -> None:
+def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6, info: Info = None) -> None:
     """Write a picture [H, W, C], uint8 or uint16; the suffix chooses the format. A reader never sees half a file.
 
     .jpg and .webp hold 8 bits, .png also 16-bit grey, .tif and .npy any number of channels. Features, float32 [F, T, C], are
@@ -219,7 +219,7 @@ def header_of(image: Image.Image) -> Header:
     mode = _mode(image)
     if mode == "I;16":
         return Header(width, height, 1, 16)
-    frames = getattr(image, "n_frames", 1)
+    frames = getattr(image, "n_frames", 1) if image.format in ("GIF", "PNG", "WEBP") else 1  # Told without a walk, or nearly.
     return Header(width, height, len(mode), 16 if is_wide(image) else 8, mode.endswith("A"), frames=frames)
 
 

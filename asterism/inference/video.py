@@ -86,16 +86,17 @@ def translate_videos(
             continue
         flicker = Flicker()
 
-        def translated(frames: Iterator[Picture], target: Target, flicker: Flicker = flicker) -> Iterator[Image.Image]:
+        def translated(
+            frames: Iterator[Picture], target: Target = targets[name], seen: Flicker = flicker
+        ) -> Iterator[Image.Image]:
             opened = (replace(frame, labels=own) for frame in frames)
             for frame, (y,) in translator.stream(opened, [target], fit=fit, batch_size=batch_size):
-                flicker.add(frame.x.float() / 127.5 - 1, y.cpu())
+                seen.add(frame.x.float() / 127.5 - 1, y.cpu())
                 yield to_pil(to_array(y, picture)).convert("RGB")
 
-        write = _write_animation if ending[video] in ANIMATED else _write_video
         try:
             with writing(path) as partial:
-                write(partial, video, translator, lambda frames, target=targets[name]: translated(frames, target))
+                (_write_animation if ending[video] in ANIMATED else _write_video)(partial, video, translator, translated)
         except OSError as error:
             raise unwritable(path, error) from error
         summary.written.append(path)

@@ -219,6 +219,7 @@ BAD: list[tuple[Callable[[Path, Path], Path], str, str]] = [
     (folders, "--train.steps many", "train.steps is 'many'; expected a whole number"),
     (folders, "--preset smal", "did you mean small?"),
     (folders, "--device mps" if not torch.backends.mps.is_available() else "--device cuda", "is not available to PyTorch"),
+    (folders, "--device cuda:99", "device 'cuda:99' is not available to PyTorch"),
     (folders, "--init nowhere", "there is no model 'nowhere'"),
 ]
 

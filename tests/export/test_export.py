@@ -110,6 +110,16 @@ def test_an_onnx_file_translates_as_the_translator_does(
     assert float(expected.std()) > 0.01, "a flat result would not tell a difference"
 
 
+def test_an_older_opset_is_written_and_translates_alike(models: dict[str, Path], tmp_path: Path) -> None:
+    import onnx
+
+    done = job.export(models["stargan"], out=tmp_path / "old.onnx", opset=18)
+    held = {entry.domain: entry.version for entry in onnx.load(done.files["translator"]).opset_import}
+    assert held[""] == 18 and max(d.largest for d in done.differences.values()) < 1e-4
+    with pytest.raises(ModelError, match="pt2 has none: leave out --opset"):
+        job.export(models["stargan"], "pt2", out=tmp_path / "x.pt2", opset=18)
+
+
 @pytest.mark.parametrize("name", GENERATING)
 def test_an_onnx_file_generates_as_the_model_does(
     name: str, models: dict[str, Path], exported: dict[str, job.Exported]

@@ -68,6 +68,8 @@ def test_json_requests(web: TestClient) -> None:
         (result,) = answer.json()["results"]
         assert result["to"] == to
         assert close(opened(base64.b64decode(result["image"])), translator().translate(picture, to))
+    refused = web.post(URL, json={"image": text, "to": "Glasses"})
+    assert refused.status_code == 422 and 'to: expected a list, such as ["Blond_Hair"]' in refused.json()["error"]
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff"])

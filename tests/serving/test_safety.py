@@ -104,6 +104,9 @@ HOSTILE = {
     "32-bit floats": (lambda: coded_tiff(np.zeros((8, 8), np.float32)), 422, "floats; shift"),
     "too many bytes": (lambda: coded(noise(64, 64)) + b"\0" * Limits().upload_bytes, 413, "at most"),
     "a PNG header alone": (lambda: b"\x89PNG\r\n\x1a\n", 422, "PNG picture cannot be used"),
+    "an AVIF": (lambda: b"\0\0\0\x1cftypavif" + bytes(20), 415, "but an AVIF; convert it"),
+    "a HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(20), 415, "but a HEIC"),
+    "a video": (lambda: b"\0\0\0\x20ftypisom" + bytes(20), 415, "but a video"),
     "a script": (lambda: b"#!/bin/sh\nrm -rf /", 415, "convert it"),
 }
 
