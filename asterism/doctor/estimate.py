@@ -85,6 +85,7 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     """
     machine = Machine.choose(settings.train.device, settings.train.precision)
     recipe = build(settings, datasets)
+    recipe.begin(new=True)  # What its terms need beside its networks.
     machine.place(recipe)
     batch_size = settings.train.batch_size
     config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))

@@ -58,8 +58,9 @@ class Space(Protocol):
 class Ball:
     """Codes drawn from the standard normal distribution, whose length is close to the square root of their size.
 
-    Less than one code in a million is longer than that root and 4, so no model has learnt what to make of those. The way
-    between two codes is spherical, since the straight one leads through codes that are too short.
+    Less than one code in a million is longer than that root and 4, so no model has learnt what to make of those. A search,
+    which likes the border, stays within the root and 2, which three codes in a thousand exceed, so that there is room to go on
+    from what it finds. The way between two codes is spherical, since the straight one leads through codes that are too short.
     """
 
     size: int
@@ -71,9 +72,14 @@ class Ball:
         return 1.0
 
     @property
-    def radius(self) -> float:
-        """The length that codes keep below."""
+    def longest(self) -> float:
+        """The length that codes may have."""
         return self.size**0.5 + 4
+
+    @property
+    def radius(self) -> float:
+        """The length that a search keeps below."""
+        return self.size**0.5 + 2
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Return codes [N, D] as in training, on the CPU."""
@@ -93,10 +99,10 @@ class Ball:
         """Raise ConfigError for codes of another size, too long, or not finite."""
         _check_numbers(codes, self.size)
         longest = float(codes.norm(dim=1).max())
-        if longest > self.radius * (1 + 1e-5):
+        if longest > self.longest * (1 + 1e-5):
             raise ConfigError(
                 f"a code is {longest:.1f} long; this model's latents are about {self.size**0.5:.1f} long and at most "
-                f"{self.radius:.1f}: take a smaller step or shorten it (--truncation)"
+                f"{self.longest:.1f}: take a smaller step or shorten it (--truncation)"
             )
 
     def between(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:

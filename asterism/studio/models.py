@@ -147,8 +147,8 @@ def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: 
     models = []
     for given, name in zip(runs, apart([called(str(run)) for run in runs]), strict=True):
         translator = load(given, device, precision)
-        if not translator.recipe.abilities.translates:
-            raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and does not translate them")
+        if not translator.recipe.abilities.makes_pictures:
+            raise ModelError(f"{given} is a {translator.model.name}, which makes no pictures: the studio has nothing to show")
         if translator.model.picture.depth == 32:
             raise ModelError(
                 f"{given} takes features, arrays of floats, which the studio does not show: asterism translate does"

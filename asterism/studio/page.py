@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from asterism.inference.card import write_card
 from asterism.inference.difference import FULL_COLOUR, heat_map
 from asterism.inference.sheets import thumbnail
 from asterism.studio.controls import Controls, Given, make_controls, picture_field, words
+from asterism.studio.edit_tabs import edit_tab, generate_tab
+from asterism.studio.layout import each, gallery, refusals
 from asterism.studio.models import StudioModel
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
@@ -32,43 +33,24 @@ def lay_out(models: Sequence[StudioModel]) -> gr.Blocks:
             gr.Markdown("## asterism")
             several: dict[str, Any] = {"visible": len(names) > 1, "container": False, "scale": 0, "min_width": 200}
             chosen = gr.Dropdown(names, value=names[0], label="Model", elem_id="model", **several)
-        with gr.Tab("Translate"):
-            _translate_tab(models, chosen)
-        with gr.Tab("Batch"):
-            _batch_tab(models, chosen)
-        # The place of a tab "Generate", for models that make pictures from latents alone.
+        translating = [model for model in models if model.translator.recipe.abilities.translates]
+        generating = [model for model in models if model.translator.recipe.abilities.generates]
+        if translating:
+            with gr.Tab("Translate"):
+                _translate_tab(translating, chosen)
+            with gr.Tab("Batch"):
+                _batch_tab(translating, chosen)
+        if generating:
+            with gr.Tab("Generate"):
+                generate_tab(generating, chosen)
+            with gr.Tab("Edit"):
+                edit_tab(generating, chosen)
         with gr.Tab("Model"):
-            for model in _each(models, chosen):
+            for model in each(models, chosen):
                 _card(model)
             gr.HTML(f"<style>{TABLES}</style>")
     page.queue(max_size=64)
     return page
-
-
-def _each(models: Sequence[StudioModel], chosen: gr.Dropdown) -> Iterator[StudioModel]:
-    """Go through the models, each in a column that is there while the model is chosen."""
-    columns = []
-    for model in models:
-        with gr.Column(visible=model is models[0]) as column:
-            yield model
-        columns.append(column)
-    chosen.change(lambda name: [gr.update(visible=model.name == name) for model in models], chosen, columns)
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Say on the page what the library refuses."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        message = html.escape(str(error))
-        raise gr.Error(message[:1].upper() + message[1:], duration=12, print_exception=False) from error
-
-
-def _gallery(label: str, name: str) -> gr.Gallery:
-    """Return a field for pictures with captions, three in a row, the most that a telephone has room for."""
-    look: dict[str, Any] = {"columns": 3, "fit_columns": False, "object_fit": "contain", "height": "fit-content"}
-    return gr.Gallery(label=label, elem_id=name, format="png", buttons=["download", "fullscreen"], **look)
 
 
 def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
@@ -77,16 +59,16 @@ def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             source = picture_field(label="Picture", height=300, elem_id="source")
-            for model in _each(models, chosen):
+            for model in each(models, chosen):
                 controls, own = make_controls(model), gr.State({})
                 with gr.Row():
                     go = gr.Button("Translate", variant="primary", min_width=120)
                     every = gr.Button("Every target", min_width=120)
                 panels.append((controls, own, go, every))
         with gr.Column(scale=8, min_width=320):
-            result, note = _gallery("Result", "result"), gr.Markdown()
+            result, note = gallery("Result", "result"), gr.Markdown()
             download = gr.DownloadButton("Download the result", interactive=False)
-            strip = _gallery("Every target", "strip")
+            strip = gallery("Every target", "strip")
     for controls, own, go, every in panels:
         _connect(controls, own, source, chosen, go, every, [result, note, download], strip)
 
@@ -156,9 +138,11 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
             note = gr.Markdown("Many pictures in, one zip out.")
             download = gr.DownloadButton("Download the zip", interactive=False)
             left_out = gr.Dataframe(headers=["left out", "reason"], wrap=True, visible=False, elem_id="left-out")
-            first = _gallery("The first results", "first")
+            first = gallery("The first results", "first")
 
     def switch(name: str) -> tuple[Any, Any]:
+        if name not in by_name:  # It generates.
+            return gr.update(choices=[], value=[]), gr.update(visible=False)
         return gr.update(choices=_targets(by_name[name]), value=[]), gr.update(visible=by_name[name].styled)
 
     @refusals()
@@ -171,7 +155,7 @@ def _batch_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
         progress: Any = gr.Progress(),  # noqa: B008 (Gradio finds it by the default)
     ) -> list[Any]:
         if not paths or not to:
-            raise ValueError("add pictures and choose at least one target")
+            raise ValueError("add pictures and choose at least one target of a model that translates")
         model, count = by_name[name], len(paths)
         style = model.translator.style(seed=max(0, int(seed or 0))) if model.styled else None
         file, samples, missing = model.batch(paths, to, SUFFIXES[kind], style, lambda done: progress((done, count)))

@@ -156,7 +156,20 @@ def test_project_directions_sums_and_ways_on_the_command_line(tmp_path: Path, ca
     assert main(["directions", str(run), "--samples", "100", "--components", "1", "--device", "cpu"]) == 0
     assert "of the variance of 100 samples" in capsys.readouterr().out
     made = tmp_path / "made"
-    words = ["generate", str(run), "--code", "me - you + seed1", "--code", "0.5*you", "--along", "pc1=0.2", "--device", "cpu"]
+    words = [
+        "generate",
+        str(run),
+        "--code",
+        "me - you + seed1",
+        "--code",
+        "0.5*you",
+        "--along",
+        "pc1=0.2",
+        "--truncation",
+        "0.8",
+        "--device",
+        "cpu",
+    ]
     assert main([*words, "--out", str(made), "--way", str(tmp_path / "way.gif"), "--steps", "3"]) == 0
     assert "spherical" in capsys.readouterr().out
     assert sorted(p.name for p in made.iterdir()) == ["0.5*you.png", "me_-_you_+_seed1.png"]

@@ -43,7 +43,7 @@ def test_styles_in_which_a_translation_is_most_like_the_picture() -> None:
     model = translator("stargan_v2", "pets:one_of:cat,dog")
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     wanted = model.translate(x, "dog", style=5)
-    own = model.translate(x, "dog", like=x)
+    own = model.translate(x, "dog", like=x[0])
     found = model.project(x, to="dog", **FEW)
     assert found.kind == "style" and found.codes.shape == (1, 4)
     # The picture's own style is where the search begins, and it gets better from there.

@@ -231,7 +231,7 @@ def test_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
 def test_what_makes_no_pictures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judge = save(tmp_path / "judge" / "model.safetensors", "classifier")
     assert main(["studio", str(judge)]) == 1
-    assert "judges pictures and does not translate them" in capsys.readouterr().err
+    assert "makes no pictures: the studio has nothing to show" in capsys.readouterr().err
 
 
 def test_a_models_own_words_load_nothing(tmp_path: Path) -> None:
