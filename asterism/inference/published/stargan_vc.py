@@ -52,8 +52,8 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     space = space or LabelSpace([LabelGroup("voices", tuple(f"speaker{i + 1}" for i in range(speakers)), "one_of")])
     if space.code_size != speakers:
         raise ModelError(
-            f"{path} knows {speakers} speakers, and these are {space.code_size}: {', '.join(space.names)}; name all that it was "
-            "trained on, in that order: --labels voices:one_of:A,B"
+            f"{path} knows {speakers} speakers, and these are {space.code_size}: {', '.join(space.names)}; name all that it "
+            "was trained on, in that order: --labels voices:one_of:A,B"
         )
     rows, width, _ = generator["le10.weight"].shape
     config: dict[str, Any] = {
