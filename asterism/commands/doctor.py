@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
@@ -36,14 +37,20 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine data."""
+    from asterism.data.listing import list_recordings
     from asterism.doctor.examine import examine
+    from asterism.doctor.recordings import examine_recordings
     from asterism.recipes import recipe_class
     from asterism.recipes.settings import Settings
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
     with counting("examining pictures") as progress:
         recipe = recipe_class(settings.name)
-        diagnosis = examine(settings.data, progress, recipe.labelled, recipe.two_kinds)
+        listings = [list_recordings(Path(source).expanduser()) for source in settings.data.sources]
+        if any(listings):
+            diagnosis = examine_recordings(settings.data, listings, progress)
+        else:
+            diagnosis = examine(settings.data, progress, recipe.labelled, recipe.two_kinds)
     lines: list[str] = []
     cost = None
     if diagnosis.opened is not None:

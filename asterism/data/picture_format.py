@@ -160,13 +160,14 @@ def _feature_format(
             f"{some(short, f'features of fewer than the {width} columns of --data.size')}; choose fewer, such as --data.size "
             f"{height}x{min(header.width for _, header, _ in held)}, or leave these out"
         )
+    notes: list[str] = []
     sounds = {collection.pack.sound if collection.pack else None for collection in collections}
     if len(sounds) > 1:
         raise DataError("the recordings of several data sets go together only if one asterism pack command packed them all")
     if config.value_range is not None:
-        (low, high), notes = config.value_range, list[str]()
+        low, high = config.value_range
     elif None not in sounds:  # Normalised already.
-        (low, high), notes = (-1.0, 1.0), []
+        low, high = -1.0, 1.0
     else:
         training = [header for _, header, split in held if split == "train"] or [header for _, header, _ in held]
         values = [header.values for header in training if header.values]

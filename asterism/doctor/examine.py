@@ -208,7 +208,7 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
         name=collection.name,
         root=str(collection.root),
         pictures={name: int((readable & (split == name)).sum()) for name in SPLITS},
-        labels=_count_labels(collection, readable),
+        labels=count_labels(collection, readable),
         sizes=_count_sizes(good),
         formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
         values=[min(v[0] for v in values), max(v[1] for v in values)] if values else [],
@@ -222,7 +222,8 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
     )
 
 
-def _count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
+def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
+    """Count those of a collection's pictures that are readable, bool [M], by label and split."""
     rows = {split: readable & (np.array(collection.split) == split) for split in SPLITS}
     unknown = (~collection.known[readable]).sum(0).tolist()
     kinds: dict[str, str] = {}

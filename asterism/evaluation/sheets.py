@@ -175,9 +175,9 @@ def _references(bench: MeasureContext, system: Generator) -> tuple[Tensor, list[
     styles = system.read(references, labels, pictures.set.dataset)
     blank = torch.ones_like(x[:1])
     rows = [torch.cat([blank, references])]
-    for shown, source, row in zip(x, taken, sources, strict=True):
+    for picture, source, row in zip(x, taken, sources, strict=True):
         many, own = source.expand(len(references), *source.shape), pictures.labels[row].expand_as(labels)
-        rows.append(torch.cat([shown[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
+        rows.append(torch.cat([picture[None], system.translate(many, own, labels, pictures.set.dataset, styles)]))
     return torch.stack(rows), ["source", *names], "above the references, one of each domain; below each source in their styles"
 
 

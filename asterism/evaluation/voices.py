@@ -51,7 +51,7 @@ def true_row(pictures: Pictures, row: int, wanted: Tensor) -> int | None:
 
 
 def convert(system: Generator, x: Tensor, labels: Tensor, wanted: Tensor, dataset: int) -> Tensor:
-    """Return a log-mel [1, 1, B, n] converted from labels to labels [1, L]; what its frames lack to the network's is repeated."""
+    """Return a log-mel [1, 1, B, n] converted from labels to labels [1, L]; frames that the network lacks are repeated."""
     count, multiple = x.shape[3], system.recipe.abilities.side_multiple or x.shape[3]
     padded = functional.pad(x, (0, max(2 * multiple, -(-count // multiple) * multiple) - count, 0, 0), mode="replicate")
     return system.translate(padded, labels, wanted, dataset)[..., :count]

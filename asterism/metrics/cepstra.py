@@ -20,9 +20,9 @@ SPAN = 64
 
 
 def mel_cepstra(frames: Tensor) -> Tensor:
-    """Return the mel-cepstra c_1 to c_K, float64 [K, n], of a log-mel [B, n]: ln X_b = c_0 / 2 + sum_k c_k cos(pi k (b + 1/2) / B).
+    """Return the mel-cepstra c_1 to c_K, float64 [K, n], of a log-mel [B, n].
 
-    c_k = 2 / B sum_b ln X_b cos(pi k (b + 1/2) / B).
+    c_k = 2 / B sum_b ln X_b cos(pi k (b + 1/2) / B), so that ln X_b = c_0 / 2 + sum_k c_k cos(pi k (b + 1/2) / B).
     """
     bands = frames.shape[0]
     at = math.pi * (torch.arange(bands, dtype=torch.float64) + 0.5) / bands

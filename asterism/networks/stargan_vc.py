@@ -43,12 +43,11 @@ class Gated(nn.Module):
 class _Weights(nn.Module):
     """The weight of a convolution as length and direction of each first index's part (arXiv:1602.07868), and its bias."""
 
-    bias: nn.Parameter
-
     def __init__(self, plain: nn.Conv1d | nn.ConvTranspose1d) -> None:
         super().__init__()
         nn.init.xavier_normal_(plain.weight, GAIN)
-        self.register_parameter("bias", plain.bias)
+        assert plain.bias is not None
+        self.bias = plain.bias
         self.weight_g = nn.Parameter(plain.weight.detach().norm(dim=(1, 2), keepdim=True))
         self.weight_v = plain.weight
 

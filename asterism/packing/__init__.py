@@ -20,12 +20,12 @@ from asterism.data.arrays import STORED
 from asterism.data.collection import Collection
 from asterism.data.dataset import PictureSet, collect, join, probe_all
 from asterism.data.folder import read_folder
-from asterism.data.listing import SPLITS, DataError, list_pictures
+from asterism.data.listing import SPLITS, DataError, list_pictures, list_recordings
 from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.reading import read_picture
 from asterism.data.table import read_table
-from asterism.packing.recordings import pack_recordings, places, recordings_in
+from asterism.packing.recordings import pack_recordings, places
 from asterism.storage.whole import writing
 
 PACKABLE = (read_folder, read_table)
@@ -59,7 +59,7 @@ def pack(
             than those that a pack is read as.
         OSError: the disk is full or not writable.
     """
-    if any(listing is not None for listing in map(recordings_in, config.sources)):
+    if any(list_recordings(Path(source).expanduser()) for source in config.sources):
         return pack_recordings(config, out, progress, say)
     collections = collect(config, labels_needed=False)
     for source, collection in zip(config.sources, collections, strict=True):

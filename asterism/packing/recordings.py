@@ -17,13 +17,12 @@ from asterism.data.collection import Collection
 from asterism.data.dataset import join, with_own_names
 from asterism.data.folder import read_folder
 from asterism.data.listing import DataError, Listing, list_recordings, some
-from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS, is_pack
+from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError
 from asterism.sound.clips import Statistics, all_frames, repeated
 from asterism.sound.mel import normalised
 from asterism.sound.settings import Sound, SoundError
 from asterism.storage.whole import writing
-from asterism.tables.cells import is_table
 
 Array = np.ndarray[Any, Any]
 Packed = list[tuple[Path, int, list[str]]]
@@ -42,12 +41,6 @@ class _Part:
     def mixed(self) -> list[str]:
         """Return what was done with several channels, as a sentence, or nothing."""
         return [some(self.several, "recordings of several channels, mixed down to one")] if self.several else []
-
-
-def recordings_in(source: str) -> Listing | None:
-    """Return the recordings of a folder; none of any other source."""
-    path = Path(source).expanduser()
-    return list_recordings(path) if path.is_dir() and not is_table(path) and not is_pack(path) else None
 
 
 def places(out: Path, names: Sequence[str]) -> list[Path]:
@@ -75,7 +68,7 @@ def pack_recordings(config: DataConfig, out: Path, progress: Callable[[int, int]
     sound, parts = Sound(), []
     config = replace(config, size=(sound.bands, config.size[1]), crop=0)
     for source in config.sources:
-        listing = recordings_in(source)
+        listing = list_recordings(Path(source).expanduser())
         if listing is None:
             raise DataError(f"{source} holds no recordings, and other data of this pack are recordings: pack them apart")
         parts.append(_Part(read_folder(Path(source).expanduser(), config, listing), listing))

@@ -17,7 +17,7 @@ from asterism.storage.run_files import RunError, read_config, read_json, read_lo
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture made of columns: the file, the columns' titles, what to write below, what kind of sheet it is, and recordings."""
+    """A picture made of columns: the file, the columns' titles, what to write below, what kind of sheet it is, recordings."""
 
     file: Path
     columns: tuple[str, ...]

@@ -27,7 +27,7 @@ def speakers(root: Path, names: tuple[str, ...] = ("anna", "bob"), train: int = 
         for number, name in enumerate(names):
             (root / split / name).mkdir(parents=True, exist_ok=True)
             for i in range(count):
-                seed = 100 * number + i if split == "train" else 1000 + i
+                seed = 100 * number + i if split == "train" else {"val": 1000, "test": 2000}[split] + i
                 file = root / split / name / (f"{name}{i}.wav" if split == "train" else f"{split}{i}.wav")
                 soundfile.write(file, tone(PITCH[name], 0.6 + 0.1 * (i % 3), rate, seed), rate)
     return root
