@@ -90,7 +90,7 @@ class InfoGAN(Recipe):
             "data": {"size": 32, "flip": False},
             "train": {"epochs": 100, "decay_steps": 0, "batch_size": 128, "ema_kimg": 0},
         },
-        "small": {  # A laptop's CPU: narrower, the discriminator more so, which else wins early; numbers are found in few steps.
+        "small": {  # A laptop's CPU: narrower, the discriminator more so, which else wins early; numbers weigh more.
             "recipe": {
                 "conv_dim": 32,
                 "discriminator_conv_dim": 16,
