@@ -90,8 +90,15 @@ class InfoGAN(Recipe):
             "data": {"size": 32, "flip": False},
             "train": {"epochs": 100, "decay_steps": 0, "batch_size": 128, "ema_kimg": 0},
         },
-        "small": {  # A laptop's CPU: narrower, the discriminator more so, which else wins early.
-            "recipe": {"conv_dim": 32, "discriminator_conv_dim": 16, "generator_lr": 4e-4, "discriminator_lr": 4e-4},
+        "small": {  # A laptop's CPU: narrower, the discriminator more so, which else wins early; numbers weigh more.
+            "recipe": {
+                "conv_dim": 32,
+                "discriminator_conv_dim": 16,
+                "number_weight": 0.3,
+                "generator_lr": 4e-4,
+                "discriminator_lr": 4e-4,
+                "recogniser_lr": 4e-4,
+            },
             "data": {"size": 64},
             "train": {
                 "steps": 4000,

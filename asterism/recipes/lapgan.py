@@ -91,8 +91,8 @@ class LAPGAN(Recipe):
             },
             "data": {"size": 64},
             "train": {
-                "steps": 4000,
-                "decay_steps": 2000,
+                "steps": 3000,
+                "decay_steps": 1500,
                 "batch_size": 32,
                 "ema_kimg": 5,
                 "checkpoint_every": 500,
