@@ -16,6 +16,7 @@ from asterism.data.pictures import FAST, write
 from asterism.inference.editing import Edited, edit_pictures
 from asterism.inference.reading import own_projector, read_by
 from asterism.inference.sheets import thumbnail
+from asterism.manifold.spaces import Ball, along
 from asterism.studio.models import StudioModel, new_file
 
 SHOWN = 384
@@ -87,7 +88,15 @@ def with_strokes(
 ) -> Desk:
     """Edit the present code by strokes; `brush` is `paint` or `sketch`."""
     with model.lock:
-        edited = edit_pictures(model.translator, desk.code, **{brush: strokes}, to=desk.to, candidates=candidates, steps=steps)
+        edited = edit_pictures(
+            model.translator,
+            desk.code,
+            paint=strokes if brush == "paint" else None,
+            sketch=strokes if brush == "sketch" else None,
+            to=desk.to,
+            candidates=candidates,
+            steps=steps,
+        )
     return replace(desk, edited=edited)
 
 
@@ -99,8 +108,6 @@ def chosen(desk: Desk, number: int) -> Desk:
 
 def between(model: StudioModel, desk: Desk, share: float) -> Image.Image:
     """Return the picture at a share of the way from the start to the present code."""
-    from asterism.manifold.spaces import Ball, along
-
     codes = along(Ball(len(desk.start)), desk.start, desk.code, 101)
     with model.lock:
         (picture,) = model.translator.generate(code=codes[round(100 * share)], to=desk.to)

@@ -179,3 +179,19 @@ def test_project_directions_sums_and_ways_on_the_command_line(tmp_path: Path, ca
     assert "no code is saved as 'yu': did you mean you" in capsys.readouterr().err
     assert main(["generate", str(run), "--seeds", "1,2", "--way", str(tmp_path / "way.gif"), "--device", "cpu"]) == 1
     assert "would be replaced" in capsys.readouterr().err
+
+
+def test_directions_of_the_runs_own_labelled_pictures(
+    shapes_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "noise"
+    small = ["--recipe.latent_dim", "8", "--recipe.conv_dim", "4", "--recipe.discriminator_conv_dim", "4", "--data.size", "16"]
+    short = ["--data.workers", "0", "--train.steps", "1", "--train.batch_size", "8", "--train.evaluate_every", "0"]
+    exact = ["--device", "cpu", "--train.precision", "float32"]
+    assert main(["train", "dcgan", "--data", str(shapes_dir), "--out", str(run), *small, *short, *exact]) == 0
+    assert main(["directions", str(run), "--pictures", "9", "--components", "1", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert set(read_codes(run / "directions.safetensors").by_name) == {"blue", "green", "red", "pc1"}
+    assert "of 9 pictures have it" in said and "of the variance of 9 codes" in said
+    assert main(["directions", str(run), "--device", "cpu"]) == 1
+    assert "no direction was found: give a classifier" in capsys.readouterr().err
