@@ -84,7 +84,8 @@ def test_an_onnx_file_translates_as_the_translator_does(
     # Another batch and, where they are free, other sides than those that were traced.
     x = make_pictures(3, model.picture, seed=5)
     if model.recipe.abilities.side_multiple:
-        x = torch.cat([x, x], 2)[:, :, : SIZE + 16, :]
+        axis = 3 if model.recipe.abilities.fixed_height else 2
+        x = torch.cat([x, x], axis).narrow(axis, 0, SIZE + 16)
     if model.recipe.abilities.style:
         how, own = "style", torch.randn(3, len(told["mean_styles"][0]), generator=torch.Generator().manual_seed(0))
         arguments: dict = {"told": torch.zeros(3, dtype=torch.long), "s": own}
