@@ -28,6 +28,7 @@ from torch import Tensor
 
 from asterism import __version__
 from asterism.errors import AsterismError
+from asterism.mistaken import mistaken
 from asterism.storage.whole import write_whole
 
 FORMAT = 1
@@ -64,7 +65,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
             weights = {key: file.get_tensor(key) for key in file.keys()}
         facts = {key: json.loads(value) for key, value in metadata.items()}
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise ModelError(f"cannot read {path}: {error}. The file is damaged or no safetensors file; copy it again") from error
+        found = mistaken(path) or f"cannot be read: {error}. The file is damaged or no safetensors file; copy it again"
+        raise ModelError(f"{path} {found}") from error
     if facts["format"] != FORMAT:
         raise ModelError(
             f"{path} has format {facts['format']}, written by {author(facts)}; this is {__version__}: upgrade asterism"

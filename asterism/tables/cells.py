@@ -73,7 +73,7 @@ def looks_like_table(path: Path) -> bool:
             return bool(set(map(plain_name, json.loads(first))) & {*FILE_COLUMNS})
         if path.suffix.lower() == ".txt":
             counted = first.strip().isdigit() and len(third.split()) == len(second.split()) + 1 > 1
-            return counted or (bool(_of_celeba(path)) and len(first.split()) == 2)
+            return counted or (bool(_of_celeba(path)) and len(first.split()) == 2 and is_picture(first.split()[0]))
         header, row = csv.reader([first, second or "\n"], delimiter=_delimiter(first))
         return bool({*map(plain_name, header)} & {*FILE_COLUMNS}) or sum(map(is_picture, row)) > (header[:1] != [""])
     except (UnicodeDecodeError, csv.Error, ValueError, TypeError, OSError):
@@ -108,7 +108,8 @@ def as_table(path: Path, header: Sequence[str], rows: Rows) -> Table:
     found = list(zip(map(str.strip, header), zip(*rows, strict=True), strict=True))
     nameless = re.compile(r"(Unnamed: [\d.]+)?")  # As pandas calls it when it reads its own files.
     found = [(name or "file", cells) for name, cells in found if not nameless.fullmatch(name) or is_picture(cells[0])]
-    if any(map(is_picture, header)) or (len(found) > 1 and all(re.fullmatch(r"[-+\d.]+", name) for name, _ in found[1:])):
+    numbers = len(found) > 1 and all(re.fullmatch(r"[-+\d.]+", name) for name, _ in found[1:])
+    if any(map(is_picture, header)) or (numbers and plain_name(found[0][0]) not in FILE_COLUMNS):
         raise DataError(
             f"{path} begins with {','.join(header)[:60]}, which is no header; add a first line that names the columns, such as "
             "file,Smiling"
@@ -209,14 +210,14 @@ def is_table(path: Path) -> bool:
 def find_tables(path: Path) -> list[Path]:
     """Return the tables that a folder is read by, its own or those in folders below; a table is read by itself.
 
-    Below are those in splits, and those in folders without pictures, such as CelebA's Anno.
+    Below are those in splits, and CelebA's lists, which lie in Anno.
     """
     if path.is_file():
         return [path]
     found = _tables(path)
     if not found:
         below = [table for folder in sorted(path.iterdir()) if _readable(folder) for table in _tables(folder)]
-        found = [t for t in below if t.parent.name.lower() in SPLIT_WORDS or not any(map(is_picture, os.listdir(t.parent)))]
+        found = [t for t in below if t.parent.name.lower() in SPLIT_WORDS or t.suffix.lower() == ".txt"]
     for wanted in ("manifest.csv", CELEBA_ATTRIBUTES):
         if best := [table for table in found if wanted in table.name.lower()]:
             return best[:1]

@@ -160,6 +160,15 @@ def test_a_first_line_that_is_no_header_is_told(tmp_path: Path, text: str) -> No
         read(table(tmp_path, text) / "manifest.csv")
 
 
+def test_columns_may_be_called_numbers_and_notes_beside_folders_are_no_tables(tmp_path: Path) -> None:
+    assert labelled("file,0,1\na.png,1,0\nb.png,0,1\n", tmp_path / "hot") == {"0": [1, 0], "1": [0, 1]}
+    folders(tmp_path / "pets", "cat", "dog")
+    (tmp_path / "pets" / "meta").mkdir()
+    (tmp_path / "pets" / "meta" / "index.csv").write_text("file,width\ncat/cat_0.png,8\n")
+    (tmp_path / "pets" / "identity.txt").write_text("About these\npictures\n")
+    assert read(tmp_path / "pets").groups[0].labels == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("yes", "no"),
     [

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from asterism.inference.published.containers import read_networks, read_state_dict, read_state_dicts
+from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError
 
 NETWORK = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
@@ -66,7 +67,7 @@ def test_the_only_checkpoint_in_a_zip_is_found(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty: download it again"),
-        (b"\n<!DOCTYPE html><html><title>Sign in</title>", "is a web page and no checkpoint"),
+        (b"\n<!DOCTYPE html><html><title>Sign in</title>", "is a web page and no model"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "is a pointer of Git LFS"),
         (None, "is cut off: download it again"),
     ],
@@ -77,5 +78,8 @@ def test_what_is_no_checkpoint_is_told_for_what_it_is(tmp_path: Path, content: b
     (tmp_path / "g.pth").write_bytes((tmp_path / "g.pth").read_bytes()[:700] if content is None else content)
     with pytest.raises(ModelError, match=message):
         read_state_dict(tmp_path / "g.pth")
+    (tmp_path / "m.safetensors").write_bytes((tmp_path / "g.pth").read_bytes())
+    with pytest.raises(ModelError, match=f"m.safetensors {message}"):
+        load_model(tmp_path / "m.safetensors")
     with pytest.raises(ModelError, match="is no file"):
         read_state_dict(tmp_path / "gone.pth")

@@ -13,6 +13,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from asterism.mistaken import mistaken
 from asterism.storage.model_file import ModelError
 from asterism.wording import some
 
@@ -103,8 +104,8 @@ def read_checkpoint(path: Path) -> Any:
     Raises:
         ModelError: no such file, or a damaged one, or one that holds more.
     """
-    if mistaken := _mistaken(path):
-        raise ModelError(f"{path} {mistaken}")
+    if found := mistaken(path):
+        raise ModelError(f"{path} {found}")
     try:
         with _member(path) as file:
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -116,23 +117,6 @@ def read_checkpoint(path: Path) -> Any:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error or 'it ends too early'}; download it again") from error
-
-
-def _mistaken(path: Path) -> str:
-    """Say what a file is that was taken for a checkpoint, where its first bytes tell; empty where they do not."""
-    if not path.is_file():
-        return "is no file: expected a checkpoint"
-    with open(path, "rb") as file:
-        head = file.read(512).lstrip().lower()
-    if not head:
-        return "is empty: download it again"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS and not the file itself: fetch that by git lfs pull"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "is a web page and no checkpoint: download the file that the page links to"
-    if head.startswith(b"pk\x03\x04") and not zipfile.is_zipfile(path):
-        return "is cut off: download it again"
-    return ""
 
 
 @contextmanager
