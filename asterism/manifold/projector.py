@@ -18,19 +18,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
-from asterism.networks.igan import Projector as Network
-from asterism.networks.igan import check_size
+from asterism.networks.dcgan import initialize
+from asterism.networks.layers import BatchNorm2d, Conv2d
+from asterism.networks.sizes import check_square
 from asterism.objectives.distances import squared
 from asterism.recipes.base import Abilities, Adam, Recipe, Terms, Update
 from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError, find_model
 from asterism.storage.run_files import called
+
+SLOPE = 0.2
+"""Negative slope of the leaky ReLUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,30 @@ class Config:
     lr: float = option(2e-4, "Learning rate.", low=0)
 
 
+class Network(nn.Module):
+    """iGAN's projector: DCGAN's discriminator, convolutions that halve down to 4 x 4, with Z outputs of one full layer.
+
+    Args:
+        channels: C of the pictures.
+        size: S.
+        outputs: Z.
+        width: channels after the first convolution, which double with every further one; the paper's is 128.
+    """
+
+    def __init__(self, channels: int, size: int, outputs: int, width: int = 64) -> None:
+        super().__init__()
+        widths = [width << depth for depth in range(size.bit_length() - 3)]
+        layers: list[nn.Module] = [Conv2d(channels, width, 5, 2, 2, bias=False), nn.LeakyReLU(SLOPE)]
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            layers += [Conv2d(narrow, wide, 5, 2, 2, bias=False), BatchNorm2d(wide), nn.LeakyReLU(SLOPE)]
+        self.main = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * widths[-1], outputs, bias=False))
+        self.apply(initialize)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [N, Z] of pictures [N, C, S, S] in [-1, 1]; iGAN, whose latents are uniform, takes the tanh of it."""
+        return self.main(x)
+
+
 class Projector(Recipe):
     """A projector: from a picture to the code whose picture is like it."""
 
@@ -56,7 +84,7 @@ class Projector(Recipe):
 
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:
         super().__init__(config, space, picture)
-        check_size((picture.height, picture.width))
+        check_square((picture.height, picture.width), 16, 256, "a projector reads")
         self.generators: tuple[Recipe, ...] = ()  # In a tuple, so that it is none of the networks.
         self.source = config.model
         size = config.latent_dim or self._generator().abilities.latent

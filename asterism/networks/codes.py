@@ -10,14 +10,10 @@ Shapes: N batch, Z latent size.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from asterism.config import ConfigError
 
 FURTHEST = 6.0
 """Of a standard normal number, what stands for infinity: its error function is 1 in float32."""
@@ -59,33 +55,3 @@ class Code:
         else:
             z[:, self.at] = (math.sqrt(2) * torch.erfinv(torch.tensor(float(value)))).clamp(-FURTHEST, FURTHEST)
         return z
-
-
-def codes_of(words: str, at: int) -> tuple[Code, ...]:
-    """Return the codes that words such as `digit=10,tilt` name, in their order: a category of 10 values, and a number.
-
-    Args:
-        at: where in the latent the first one begins.
-
-    Raises:
-        ConfigError: something else, a name twice, or a category of fewer than two values.
-    """
-    codes: list[Code] = []
-    for word in filter(None, map(str.strip, words.split(","))):
-        found = re.fullmatch(r"(\w+)(?:\s*=\s*(\d+))?", word)
-        if not found or found[2] and int(found[2]) < 2:
-            raise ConfigError(
-                f"recipe.codes has {word!r}: expected a category with its number of values, at least 2, such as digit=10, or a "
-                "number's name, such as tilt"
-            )
-        if found[1] in [code.name for code in codes]:
-            raise ConfigError(f"recipe.codes names {found[1]} twice: give every code a name of its own")
-        codes.append(Code(found[1], codes[-1].end if codes else at, int(found[2] or 0)))
-    if not codes:
-        raise ConfigError("recipe.codes names no code: expected at least one, such as digit=10 or tilt")
-    return tuple(codes)
-
-
-def inputs(z: Tensor, codes: Sequence[Code]) -> Tensor:
-    """Return what a generator takes of latents [N, Z], whose codes are at their end: noise, then what each code says."""
-    return torch.cat([z[:, : codes[0].at], *(code.read(z) for code in codes)], 1)

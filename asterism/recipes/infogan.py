@@ -19,19 +19,20 @@ descendant's real ones are in [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from asterism.config import option
+from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
 from asterism.machine import at_least_float32
-from asterism.networks.codes import codes_of, inputs
+from asterism.networks.codes import Code
 from asterism.networks.infogan import Discriminator, Generator, Recogniser, check_size, discriminator_widths, generator_widths
 from asterism.objectives.adversarial import logistic_fake, logistic_real
 from asterism.recipes.base import Abilities, Adam, Recipe, Terms, Update
@@ -188,3 +189,33 @@ class InfoGAN(Recipe):
         """Return Q(c | x)'s logits of categories and means of numbers."""
         codes = self.abilities.codes
         return self.recogniser(self.discriminator(x)[1])[:, : codes[-1].end - codes[0].at]
+
+
+def codes_of(words: str, at: int) -> tuple[Code, ...]:
+    """Return the codes that words such as `digit=10,tilt` name, in their order: a category of 10 values, and a number.
+
+    Args:
+        at: where in the latent the first one begins.
+
+    Raises:
+        ConfigError: something else, a name twice, or a category of fewer than two values.
+    """
+    codes: list[Code] = []
+    for word in filter(None, map(str.strip, words.split(","))):
+        found = re.fullmatch(r"(\w+)(?:\s*=\s*(\d+))?", word)
+        if not found or found[2] and int(found[2]) < 2:
+            raise ConfigError(
+                f"recipe.codes has {word!r}: expected a category with its number of values, at least 2, such as digit=10, or a "
+                "number's name, such as tilt"
+            )
+        if found[1] in [code.name for code in codes]:
+            raise ConfigError(f"recipe.codes names {found[1]} twice: give every code a name of its own")
+        codes.append(Code(found[1], codes[-1].end if codes else at, int(found[2] or 0)))
+    if not codes:
+        raise ConfigError("recipe.codes names no code: expected at least one, such as digit=10 or tilt")
+    return tuple(codes)
+
+
+def inputs(z: Tensor, codes: Sequence[Code]) -> Tensor:
+    """Return what a generator takes of latents [N, Z], whose codes are at their end: noise, then what each code says."""
+    return torch.cat([z[:, : codes[0].at], *(code.read(z) for code in codes)], 1)

@@ -13,8 +13,7 @@ from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.inference.reading import own_projector, read_by
-from asterism.manifold.projector import Config, Projector
-from asterism.networks.igan import Projector as Network
+from asterism.manifold.projector import Config, Network, Projector
 from tests.helpers.generating import COLOURS, save_dcgan
 from tests.helpers.recipes import trainer_of
 

@@ -16,7 +16,8 @@ from asterism.config import ConfigError
 from asterism.evaluation.codes import told_by_codes
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
-from asterism.networks.codes import Code, codes_of
+from asterism.networks.codes import Code
+from asterism.recipes.infogan import codes_of
 from asterism.recipes.model import Model, save_model
 from tests.helpers.recipes import COUNT, SPACES, batch_of, tables, tiny
 
