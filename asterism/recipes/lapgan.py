@@ -86,8 +86,8 @@ class LAPGAN(Recipe):
                 "coarse_dim": 512,
                 "coarse_discriminator_dim": 256,
                 "optimiser": "adam",
-                "generator_lr": (4e-4,),
-                "discriminator_lr": (2e-4,),
+                "generator_lr": (1e-3,),
+                "discriminator_lr": (1e-3,),
             },
             "data": {"size": 64},
             "train": {
