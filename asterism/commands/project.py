@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit", choices=("crop", "letterbox"), default="crop", help="how to fit pictures of other shapes [crop]"
     )
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="searches at once [16]")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="searches at once [64]")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     add_machine(parser, precision="float32")  # Gradients.
 

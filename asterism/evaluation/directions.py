@@ -20,6 +20,9 @@ from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
 
+AT_ONCE = 32
+"""Pictures that are projected together."""
+
 SEEN = 64
 """Pixels of the longer side at which pictures are compared for their principal directions."""
 
@@ -87,12 +90,11 @@ def from_pictures(
     (held,) = data.splits["train"][:1]
     chosen = held.take(spread(len(held), count))
     pictures = Pictures(chosen, model.model.picture, print)
-    codes = torch.cat(
-        [
-            project_pictures(model, pictures.load([row]), read=read, starts=starts, steps=steps).codes
-            for row in range(len(pictures))
-        ]
+    parts = torch.arange(len(pictures)).split(AT_ONCE)
+    found_codes = (
+        project_pictures(model, pictures.load(rows.tolist()), read=read, starts=starts, steps=steps) for rows in parts
     )
+    codes = torch.cat([found.codes for found in found_codes])
     found, left, facts = _of_labels(codes, pictures.labels, pictures.known, data.space.names, "pictures")
     if components:
         directions, shares = principal(codes, components)

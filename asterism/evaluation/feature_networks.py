@@ -46,8 +46,9 @@ def classifier_of(file: str | Path, machine: Machine, picture: PictureFormat) ->
     if not model.recipe.abilities.judges or model.missing:
         raise ConfigError(f"{file} is a model of {model.name}, which reads no labels; give that of a classifier")
     theirs, ours = model.picture, picture
-    if (theirs.channels, theirs.height, theirs.width) != (ours.channels, ours.height, ours.width):
-        raise ConfigError(f"the classifier {file} sees pictures of {theirs.words}; this model makes {ours.words}")
+    seen, made = (f"{p.channels} x {p.height} x {p.width}" for p in (theirs, ours))
+    if seen != made:
+        raise ConfigError(f"the classifier {file} sees pictures of {seen} values; this model makes {made}")
     machine.place(model.recipe)
     return model
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.config import ConfigError
 from asterism.data.pictures import FAST, PictureError, write
 from asterism.inference.decoding import beside_model, decodes, saved_codes
 from asterism.inference.folder import FolderError, Summary, check_results, find_pictures, suffix_for
-from asterism.inference.images import to_array
+from asterism.inference.images import open_file, to_array
 from asterism.inference.on_manifold import OnManifold
 from asterism.inference.png_rows import png_rows
 from asterism.inference.projecting import Read
@@ -25,6 +24,8 @@ from asterism.manifold.projection import STARTS
 from asterism.terminal import counting
 
 SHEET = "sheet.png"
+AT_ONCE = 32
+"""Pictures that are open together."""
 
 
 @dataclass
@@ -84,20 +85,25 @@ def project_files(
     side, size = max(picture.height, picture.width), 0
     out.mkdir(parents=True, exist_ok=True)
     with counting("projecting") as tell:
-        for number, ((path, name), (result,)) in enumerate(zip(sources, results, strict=True), 1):
-            try:
-                found = model.project(path, **how)
-            except PictureError as error:
-                summary.skipped.append((path, str(error)))
-                continue
-            made = to_array(found.y[0], picture)
-            result.parent.mkdir(parents=True, exist_ok=True)
-            write(result, made, compression=FAST)
-            bands.append(row([thumbnail(to_array(found.x[0], picture), picture), thumbnail(made, picture)], side))
-            by_name[name], summary.errors[name], size = found.codes[0], found.errors[0], found.codes.shape[1]
-            summary.far += [name] if found.far[0] else []
-            summary.written.append(result)
-            tell(number, len(sources))
+        for first in range(0, len(sources), AT_ONCE):
+            some, opened = range(first, min(first + AT_ONCE, len(sources))), dict[int, np.ndarray]()
+            for number in some:
+                try:
+                    opened[number] = open_file(sources[number][0], picture).x.permute(1, 2, 0).numpy()
+                except PictureError as error:
+                    summary.skipped.append((sources[number][0], str(error)))
+            if opened:
+                found = model.project(list(opened.values()), **how)
+            for place, number in enumerate(opened):
+                name, (result,) = sources[number][1], results[number]
+                made = to_array(found.y[place], picture)
+                result.parent.mkdir(parents=True, exist_ok=True)
+                write(result, made, compression=FAST)
+                bands.append(row([thumbnail(to_array(found.x[place], picture), picture), thumbnail(made, picture)], side))
+                by_name[name], summary.errors[name], size = found.codes[place], found.errors[place], found.codes.shape[1]
+                summary.far += [name] if found.far[place] else []
+                summary.written.append(result)
+            tell(some.stop, len(sources))
     if by_name:
         codes = Codes(kind, model.model.name, by_name)
         write_codes(out / CODES, codes)
@@ -141,13 +147,9 @@ def compare_ways(
         "optimisation": {**how, "starts": starts, "steps": steps},
         "hybrid": {**how, "starts": starts, "steps": steps, "read": read},
     }
-    errors: dict[str, list[float]] = {way: [] for way in ways}
-    with counting("projecting") as tell:
-        for number, file in enumerate(files, 1):
-            try:
-                for way, words in ways.items():
-                    errors[way] += model.project(file, **words).errors
-            except PictureError as error:
-                raise ConfigError(f"{file}: {error}; ways are compared on pictures that all can be read") from error
-            tell(number, len(files))
+    errors = dict[str, list[float]]()
+    with counting("comparing") as tell:
+        for number, (way, words) in enumerate(ways.items(), 1):
+            errors[way] = model.project(files, **words).errors
+            tell(number, len(ways))
     return errors

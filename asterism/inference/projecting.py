@@ -68,7 +68,7 @@ def project_pictures(
     read: Read | None = None,
     seed: int = 0,
     fit: str = "crop",
-    batch_size: int = 16,
+    batch_size: int = 64,
 ) -> Projected:
     """Find the codes of pictures.
 

@@ -37,13 +37,12 @@ def read_by(placed: PlacedModel, file: str | os.PathLike[str]) -> Read:
     recipe = model.recipe
     if not isinstance(recipe, Projector):
         raise ConfigError(f"{file} is a model of {model.name} and reads no codes: asterism train projector makes one that does")
-    theirs = (model.picture.channels, model.picture.height, model.picture.width, recipe.config.latent_dim)
-    ours = (picture.channels, picture.height, picture.width, placed.recipe.abilities.latent)
+    theirs, ours = (
+        f"{size} numbers from pictures of {p.channels} x {p.height} x {p.width}"
+        for size, p in ((recipe.config.latent_dim, model.picture), (placed.recipe.abilities.latent, picture))
+    )
     if theirs != ours:
-        raise ConfigError(
-            f"the projector {file} reads codes of {theirs[3]} numbers from pictures of {model.picture.words}; this model has "
-            f"{ours[3]} and {picture.words}"
-        )
+        raise ConfigError(f"the projector {file} reads {theirs}; this model needs {ours}")
     machine.place(recipe)
 
     def read(x: Tensor) -> Tensor:

@@ -124,8 +124,11 @@ class Projector(Recipe):
                 f"recipe.model: {self.source} is a model of {model.name}; a projector reads latents of models that generate "
                 "and are told no labels"
             )
-        if (theirs.channels, theirs.height, theirs.width) != (ours.channels, ours.height, ours.width):
-            raise ConfigError(f"recipe.model: {self.source} makes pictures of {theirs.words}; these data are {ours.words}")
+        made, here = (f"{p.channels} x {p.height} x {p.width}" for p in (theirs, ours))
+        if made != here:
+            raise ConfigError(
+                f"recipe.model: {self.source} makes pictures of {made} values; these data give {here}: set --data.size"
+            )
         return model.recipe
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:

@@ -14,6 +14,7 @@ from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.inference.reading import own_projector, read_by
 from asterism.manifold.projector import Config, Network, Projector
+from asterism.recipes.model import save_model
 from tests.helpers.generating import COLOURS, save_dcgan
 from tests.helpers.recipes import trainer_of
 
@@ -82,14 +83,19 @@ def test_what_a_projector_cannot_be_trained_for_or_used_with(run: Path, tmp_path
     picture = PictureFormat(3, 16, 16)
     with pytest.raises(ConfigError, match="name it, --model RUN"):
         Projector(Config(), COLOURS, picture)
-    with pytest.raises(ConfigError, match="makes pictures of 3-channel|makes pictures of"):
+    with pytest.raises(ConfigError, match="makes pictures of 3 x 16 x 16 values; these data give 3 x 32 x 32"):
         Projector(Config(model=str(run)), COLOURS, PictureFormat(3, 32, 32))
     other = Projector(Config(model=str(run), latent_dim=5), COLOURS, picture)
     with pytest.raises(ConfigError, match="recipe.latent_dim is 5; the latents of .* have 8"):
         other.begin(new=True)
     with pytest.raises(ConfigError, match="is a model of dcgan and reads no codes"):
         read_by(asterism.load(run, device="cpu"), run)
-    with pytest.raises(ConfigError, match="generates? .*told no labels|recipe.model"):
+    save_dcgan(tmp_path / "other", latent=5)
+    with pytest.raises(ConfigError, match="reads 8 numbers from pictures of 3 x 16 x 16; this model needs 5 numbers"):
+        projector = Projector(Config(model=str(run)), COLOURS, picture)
+        save_model(tmp_path / "p.safetensors", projector, "projector", projector.state_dict(), info={})
+        read_by(asterism.load(tmp_path / "other", device="cpu"), tmp_path / "p.safetensors")
+    with pytest.raises(ConfigError, match="recipe.model: there is no model"):
         Projector(Config(model=str(tmp_path / "nothing")), COLOURS, picture)
 
 
