@@ -86,9 +86,9 @@ class StarGANVC(Recipe):
             "recipe": {"discriminator_lr": 1e-4},
             "data": {"size": (80, 128), "flip": False},
             "train": {
-                "steps": 12_000,
-                "decay_steps": 6_000,
-                "batch_size": 12,
+                "steps": 10_000,
+                "decay_steps": 5_000,
+                "batch_size": 8,
                 "ema_kimg": 5,
                 "checkpoint_every": 1000,
                 "preview_every": 1000,

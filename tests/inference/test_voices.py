@@ -22,6 +22,7 @@ from asterism.packing import pack
 from asterism.sound.mel import log_mel
 from asterism.sound.recordings import read, speech
 from asterism.sound.settings import Sound, SoundError
+from tests.helpers.runs import assert_same_state, state
 from tests.helpers.voices import speakers, tone
 
 COLUMNS = 64
@@ -118,6 +119,19 @@ def test_recordings_are_packed_first(tmp_path: Path, packed: Path) -> None:
     with pytest.raises(DataError, match="one domain only"):
         pack(config(one), tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_run_on_voices_resumes_exactly(packed: Path, tmp_path: Path) -> None:
+    """Windows, partners, dropout and penalties are functions of seed and step."""
+    settings = TINY | {"train.steps": 4, "train.decay_steps": 0, "train.batch_size": 4, "train.checkpoint_every": 2}
+    settings |= {"data.size": f"80x{COLUMNS}", "train.device": "cpu", "train.precision": "float32", "train.keep": 5}
+    settings |= {"train.preview_every": 4, "data.workers": 0}
+    for run in ("whole", "parts"):
+        train("stargan_vc", packed, tmp_path / run, preset="small", overrides=settings)
+    (tmp_path / "parts" / "checkpoints" / "step_00000004.pt").unlink()
+    assert state(tmp_path / "parts")["step"] == 2
+    train("stargan_vc", packed, tmp_path / "parts", preset="small", overrides=settings)
+    assert_same_state(state(tmp_path / "whole"), state(tmp_path / "parts"))
 
 
 # -- use ---------------------------------------------------------------------------------------------------------------
