@@ -21,7 +21,7 @@ from torch import Tensor
 from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.listing import some
-from asterism.data.pictures import FAST, SUFFIXES, PictureError, PictureFormat, write
+from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
 from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
@@ -29,7 +29,7 @@ from asterism.inference.images import Picture, attention_back, fit_in, open_file
 from asterism.inference.inputs import find_instances as find_instances
 from asterism.inference.inputs import find_masks, of_several_frames, result_path
 from asterism.inference.inputs import find_pictures as find_pictures
-from asterism.inference.kept import held_by, kept_of_file
+from asterism.inference.kept import write_kept
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
 from asterism.inference.outcome import unwritable
@@ -329,10 +329,7 @@ def _ahead(
 def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat, source: Path) -> None:
     """Bring a translation back to its picture's size, encode and write it with what it keeps of its source."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept, array = kept_of_file(source), to_array(back(y)[0], picture)
-    if path.suffix.lower() in (".png", ".webp", ".tif", ".tiff") and (array.dtype == np.uint8 or path.suffix[:4] == ".tif"):
-        array = kept.with_alpha(array)
-    write(path, array, compression=FAST, info=held_by(path.suffix, kept))
+    write_kept(path, to_array(back(y)[0], picture), source)
 
 
 def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:

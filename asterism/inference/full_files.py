@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from asterism.data.arrays import STORED
-from asterism.data.pictures import FAST, PictureError, PictureFormat, to_float, write
+from asterism.data.pictures import PictureError, PictureFormat, to_float, write
 from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, open_file, open_masks, to_array
+from asterism.inference.kept import write_kept
 from asterism.inference.outcome import FolderError, Summary, unwritable
 from asterism.inference.styles import Target
 from asterism.inference.tiff_rows import TiffRows, Unstreamable, write_tiff
@@ -85,7 +86,7 @@ def translate_full(
                     print(f"{path.name}: {chosen}", file=sys.stderr, flush=True)
                 for i, passes in zip(wanted, prepared, strict=True):
                     drawn = figures[index][i] if figures else None
-                    _write(job, source, chosen, passes, results[index][i], rows, drawn)
+                    _write(job, source, chosen, passes, results[index][i], rows, drawn, path)
             except PictureError as error:
                 summary.skipped.append((path, str(error)))
                 continue
@@ -105,7 +106,7 @@ class _Job:
 
 
 def _write(
-    job: _Job, source: Source, chosen: Plan, passes: Steps, path: Path, like: TiffRows | None, drawn: Path | None
+    job: _Job, source: Source, chosen: Plan, passes: Steps, path: Path, like: TiffRows | None, drawn: Path | None, origin: Path
 ) -> None:
     """Translate a picture to one target and write the result, and the figure of its changes where one is wanted."""
     picture, made = job.translator.model.picture, list[Tensor]()
@@ -133,7 +134,7 @@ def _write(
                     write_tiff(partial, stored(), shape, STORED[picture.depth], like)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write(path, np.concatenate(list(stored())), compression=FAST)
+                write_kept(path, np.concatenate(list(stored())), origin)
             job.summary.written.append(path)
             if drawn is not None:
                 x = source.read(0, source.height)

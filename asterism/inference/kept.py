@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from asterism.data.pictures import SRGB, to_depth, to_pil
+from asterism.data.pictures import FAST, SRGB, to_depth, to_pil, write
 
-HOLDS = {".png": ("exif", "icc_profile"), ".webp": ("exif", "icc_profile"), ".jpg": ("exif", "icc_profile"), ".tif": ()}
-"""Endings of results, and what such files hold beside pixels."""
+TAGGED = (".png", ".webp", ".jpg", ".jpeg")
+"""Endings of results that hold more than pixels."""
+
+HOLDS = ("exif", "icc_profile")
+"""What they hold."""
 
 ORIENTATION = 0x0112
 
@@ -74,7 +77,15 @@ def kept_of_file(path: Path) -> Kept:
         return Kept()
 
 
-def held_by(suffix: str, kept: Kept) -> dict[str, bytes]:
-    """Return what a file with this suffix holds of it."""
-    names = HOLDS.get(suffix.lower().replace("jpeg", "jpg").replace("tiff", "tif"), ())
-    return {name: kept.info[name] for name in names if name in kept.info}
+def write_kept(path: Path, array: np.ndarray[Any, Any], source: Path) -> None:
+    """Write a result [H, W, C] with what its kind of file holds of its source's file, fast and whole or not at all.
+
+    Raises:
+        PictureError: as `write`.
+        OSError: no room on the disk, or no right to write.
+    """
+    kept, suffix = kept_of_file(source), path.suffix.lower()
+    if suffix in (".tif", ".tiff") or (suffix in (".png", ".webp") and array.dtype == np.uint8):
+        array = kept.with_alpha(array)
+    info = {name: kept.info[name] for name in HOLDS if suffix in TAGGED and name in kept.info}
+    write(path, array, compression=FAST, info=info)

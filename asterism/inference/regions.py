@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import FAST, PictureError, PictureFormat, to_float, write
+from asterism.data.pictures import PictureError, PictureFormat, to_float
 from asterism.data.transforms import Box
 from asterism.inference.images import Picture, fit_in, open_file, to_array
-from asterism.inference.kept import held_by, kept_of_file
+from asterism.inference.kept import write_kept
 from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.styles import Target
 
@@ -144,12 +144,10 @@ def translate_region_files(
         except PictureError as error:
             summary.skipped.append((path, str(error)))
             continue
-        kept = kept_of_file(path)
         for i, y in zip(wanted, made, strict=True):
-            array, file = to_array(y, translator.model.picture), files[i]
+            file = files[i]
             try:
-                array = kept.with_alpha(array) if file.suffix.lower() in (".png", ".webp") else array
-                write(file, array, compression=FAST, info=held_by(file.suffix, kept))
+                write_kept(file, to_array(y, translator.model.picture), path)
             except OSError as error:
                 raise unwritable(file, error) from error
             summary.written.append(file)

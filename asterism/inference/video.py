@@ -20,6 +20,7 @@ from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 from asterism.storage.whole import writing
+from asterism.wording import some
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 """Endings of pictures that may hold several frames; results end alike."""
@@ -77,6 +78,12 @@ def translate_videos(
     (own,) = stated(translator.model.space, labels, 1)
     ending = {v: v.suffix.lower() if v.suffix.lower() in ANIMATED else ".mp4" for v in videos}
     results = {(v, name): out / f"{v.stem}__{name}{ending[v]}" for v in videos for name in targets}
+    if len(results) == 1 and out.suffix.lower() in ending.values():
+        results = dict.fromkeys(results, out)
+    elif out.suffix.lower() in (*VIDEOS, *ANIMATED):
+        raise FolderError(f"{out} looks like a file; --out must be a folder unless there is one video and one target")
+    if len({*results.values()}) < len(results):
+        raise FolderError(f"{some([str(v) for v in videos], 'videos')} would be written to one file: rename one")
     there = [str(path) for path in results.values() if path.exists()]
     if there and not (overwrite or skip_existing):
         raise FolderError(f"{there[0]} would be replaced: give another --out, or say --overwrite or --skip-existing")

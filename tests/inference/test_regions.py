@@ -12,7 +12,7 @@ from PIL import Image
 from asterism.cli import main
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, read
-from asterism.inference.folder import translate_folder
+from asterism.inference.folder import FolderError, translate_folder
 from asterism.inference.regions import region_of
 from tests.helpers.negative import FACES, MOODS, inverted, negative
 
@@ -137,8 +137,14 @@ def test_videos_keep_their_rate_and_sound_and_their_flicker_is_told(tmp_path: Pa
     count = sum(1 for _ in frames)
     assert count == 8
     assert "% flicker" in str(summary) and "0.00%" not in str(summary), "the model doubles every change of the source"
+    named = translate_folder(negative(), [tmp_path / "film.mp4"], ["Male"], tmp_path / "mine.mp4")
+    assert named.written == [tmp_path / "mine.mp4"] and named.written[0].is_file()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "film.mp4").write_bytes((tmp_path / "film.mp4").read_bytes())
+    with pytest.raises(FolderError, match="would be written to one file"):
+        translate_folder(negative(), [tmp_path / "film.mp4", tmp_path / "b" / "film.mp4"], ["Male"], tmp_path / "two")
     (tmp_path / "no.mp4").write_bytes(b"hello")
-    with pytest.raises(Exception, match="no.mp4 cannot be read as a video"):
+    with pytest.raises(FolderError, match="no.mp4 cannot be read as a video"):
         translate_folder(negative(), [tmp_path / "no.mp4"], ["Male"], tmp_path / "other")
 
 
