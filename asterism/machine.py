@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -77,19 +76,6 @@ class Machine:
     def take(self, x: Tensor) -> Tensor:
         """Return pictures x [N, C, H, W] as the networks take them: on the device, in `full_dtype` and `memory_format`."""
         return x.to(self.device, self.full_dtype).contiguous(memory_format=self.memory_format)
-
-    def available(self) -> int | None:
-        """Return the bytes that the device has free, those that PyTorch holds unused included; none where nothing tells."""
-        if self.device.type == "cuda":
-            held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-            return torch.cuda.mem_get_info(self.device)[0] + held
-        free = []
-        with contextlib.suppress(OSError):
-            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-            free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        with contextlib.suppress(OSError, ValueError):  # A container's own limit; "max" where there is none.
-            free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-        return min(free, default=None)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which networks and terms are computed: autocast where the precision is bfloat16."""

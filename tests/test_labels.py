@@ -92,7 +92,7 @@ def test_labels_in_words_are_read_back_as_they_were(space, seed):
     if named:
         (edit,) = read_target(space, {name: v for name, v in named.items() if v or not space.siblings(space.index(name))})
         assert edit.dataset == int(dataset)
-        made = space.apply(edit, torch.zeros_like(labels))[0]
+        made = edit.apply(space, torch.zeros_like(labels))[0]
         torch.testing.assert_close(made, labels, rtol=1e-4, atol=1e-5)
 
 
@@ -146,7 +146,7 @@ def test_published_test_targets_switch_hair_and_flip_the_rest():
 
 def test_targets_from_words_keep_what_they_do_not_name():
     (edit,) = read_target(ONE, "Blond_Hair, Male=no")
-    labels, known, dataset = ONE.apply(edit, torch.tensor([[1.0, 0, 0, 1, 1]]))
+    labels, known, dataset = edit.apply(ONE, torch.tensor([[1.0, 0, 0, 1, 1]]))
     assert labels.tolist() == [[0, 1, 0, 0, 1]]
     assert known.tolist() == [[1] * 5] and dataset.tolist() == [0]
     assert edit.name == "Blond_Hair+no-Male"
@@ -164,7 +164,7 @@ def test_labels_with_commas_and_equals_signs_are_targets_too():
 def test_a_target_over_two_datasets_is_two_passes_in_order():
     happy, blond = read_target(JOINT, "happy,Blond_Hair")
     assert (happy.dataset, blond.dataset) == (1, 0)
-    labels, known, dataset = JOINT.apply(happy, torch.ones(2, 10))
+    labels, known, dataset = happy.apply(JOINT, torch.ones(2, 10))
     assert JOINT.encode(labels, known, dataset)[0].tolist() == [0] * 5 + [0, 1, 0] + [0, 0] + [0, 1, 0]
 
 
@@ -197,7 +197,7 @@ def test_bad_targets_are_explained(target, message):
 def test_a_number_is_said_with_its_value_and_keeps_to_its_range():
     (edit,) = read_target(MIXED, "AU12=0.8,age=40, Smiling=no")
     assert (dict(edit.values), edit.name) == ({2: 0.8, 3: 40, 0: False}, "AU12=0.8+age=40+no-Smiling")
-    labels, known, _ = MIXED.apply(edit, torch.tensor([[1.0, 0.25, 0.0, 20.0]]))
+    labels, known, _ = edit.apply(MIXED, torch.tensor([[1.0, 0.25, 0.0, 20.0]]))
     assert labels.tolist() == [[0, 0.25, pytest.approx(0.8), 40]] and known.tolist() == [[1] * 4]
     assert read_target(MIXED, {"AU12": True, "age": "no"})[0].values == {2: 1, 3: 10}, "yes and no are the ends of the range"
     assert [MIXED.say(2, 0.9), MIXED.say(3, 12.5), MIXED.say(0, 1), MIXED.say(0, 0)] == [
@@ -320,7 +320,7 @@ def test_a_target_ends_what_it_conflicts_with_and_nothing_else():
         ("Bangs=no", [[0, 0, 0, 1], [1, 0, 1, 0]]),  # Unlike of alternatives, none may hold.
         ("Bald,Hat", [[1, 0, 1, 1], [1, 0, 1, 0]]),
     ):
-        assert HEADS.apply(read_target(HEADS, words)[0], held)[0].tolist() == wanted, words
+        assert read_target(HEADS, words)[0].apply(HEADS, held)[0].tolist() == wanted, words
     edits = dict(HEADS.single_edits(held, 0))
     assert edits["Bald"].tolist() == [[1, 0, 0, 1], [0, 0, 1, 0]]
     assert edits["Bangs"].tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]

@@ -48,7 +48,7 @@ def read_labels(
     others = {name: cells for name, cells in columns.items() if name not in ranges}
     named = [name for word in config.labels.split(",") if (name := word.strip()) in columns]
     chosen = [name for name in named if name in others] if named else label_columns(path, others, notes)
-    groups, labels, known = [], [np.zeros((len(files), 0), np.float32)], [np.zeros((len(files), 0), bool)]
+    parts = list[tuple[LabelGroup, np.ndarray, np.ndarray]]()  # Each group with its labels and which of them are known.
     truths = {name: truth for name in chosen if (truth := truth_of(columns[name])) and not _is_domain(name, columns)}
     binary = list(truths)
     if words := [f"{name} {'/'.join(v or 'empty' for v in truth)}" for name, truth in truths.items() if not is_plain(truth)]:
@@ -58,37 +58,33 @@ def read_labels(
         filled = np.array([[cell in truths[name] for cell in columns[name]] for name in binary], bool).T
         exclusive = _exclusive(binary, values, filled, config, notes)
         conflicts = _sets("conflicts", config.conflicts.split(","), "|", binary)
-        groups.append(LabelGroup(dataset, tuple(binary), "binary", exclusive, conflicts=conflicts))
-        labels.append(values)
-        known.append(filled)
+        parts.append((LabelGroup(dataset, tuple(binary), "binary", exclusive, conflicts=conflicts), values, filled))
     texts = [name for name in chosen if name not in truths]
     shared = Counter(cell for name in texts for cell in set(columns[name]))
     for name in texts:
         cells = columns[name]
-        if mark := mark_between(cells):
-            held = [[word.strip() for word in cell.split(mark)] for cell in cells]
-            tags = sorted({word for words in held for word in words} - {""})
-            notes.append(f"{name}: cells hold several labels, with {mark} between them: {', '.join(tags[:5])}")
-            groups.append(LabelGroup(dataset, tuple(tags), "binary"))
-            labels.append(np.array([[tag in words for tag in tags] for words in held], np.float32))
-            known.append(np.repeat(_filled(columns, [name]), len(tags), axis=1))
-            continue
-        domains = sorted(set(cells) - {""})
-        if not repeats(cells):
+        mark = mark_between(cells)
+        held = [[word.strip() for word in cell.split(mark)] if mark else [cell] for cell in cells]
+        words = sorted({word for inside in held for word in inside} - {""})
+        if mark:
+            notes.append(f"{name}: cells hold several labels, with {mark} between them: {', '.join(words[:5])}")
+            group = LabelGroup(dataset, tuple(words), "binary")
+        elif repeats(cells):
+            own = (f"{name}_{word}" if shared[word] > 1 else word for word in words)
+            group = LabelGroup(dataset, tuple(own), "one_of")
+        else:
             raise DataError(
-                f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(domains, 'values')}"
+                f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(words, 'values')}"
             )
-        own = [f"{name}_{domain}" if shared[domain] > 1 else domain for domain in domains]
-        groups.append(LabelGroup(dataset, tuple(own), "one_of"))
-        labels.append(np.array([[cell == domain for domain in domains] for cell in cells], np.float32))
-        known.append(np.repeat(_filled(columns, [name]), len(domains), axis=1))
+        values = np.array([[word in inside for word in words] for inside in held], np.float32)
+        parts.append((group, values, np.repeat(_filled(columns, [name]), len(words), axis=1)))
     for low, high in dict.fromkeys(ranges.values()):
         names = [name for name, ends in ranges.items() if ends == (low, high)]
-        groups.append(LabelGroup(dataset, tuple(names), "number", (), low, high))
-        labels.append(np.array([_numbers(path, files, n, columns[n], low, high) for n in names], np.float32).T)
-        known.append(_filled(columns, names))
-    groups = groups or [LabelGroup(dataset, (), "binary")]
-    return tuple(groups), np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
+        values = np.array([_numbers(path, files, n, columns[n], low, high) for n in names], np.float32).T
+        parts.append((LabelGroup(dataset, tuple(names), "number", (), low, high), values, _filled(columns, names)))
+    none = np.zeros((len(files), 0), np.float32)
+    groups, labels, known = zip(*(parts or [(LabelGroup(dataset, (), "binary"), none, none.astype(bool))]), strict=True)
+    return groups, np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
 
 
 def number_ranges(words: str) -> dict[str, tuple[float, float]]:

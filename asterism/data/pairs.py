@@ -7,15 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
-import numpy as np
-
+from asterism.data.arrays import Array
 from asterism.data.collection import Collection
 from asterism.data.halves import divided
 from asterism.data.listing import DataError, some
-
-Array = np.ndarray[Any, Any]
 
 CONVENTIONS = (["a", "b"], ["label", "img"])
 """Folders of these names, in this order, are taken for the two halves of pairs where files in them have equal names."""

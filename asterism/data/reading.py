@@ -5,21 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.data.arrays import STORED, window
+from asterism.data.arrays import STORED, Array, window
 from asterism.data.dataset import PictureSet
 from asterism.data.halves import read_row
 from asterism.data.label_maps import as_made, read_ids, read_map
 from asterism.data.listing import DataError
 from asterism.data.pictures import PictureError, PictureFormat, to_depth, to_float, to_stored
 from asterism.data.transforms import fit_stored
-
-Array = np.ndarray[Any, Any]
 
 
 def load_rows(pictures: PictureSet, rows: Sequence[int], picture: PictureFormat) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-Array = np.ndarray[Any, Any]
+from asterism.data.arrays import Array
 
 STREAM, WINDOW = 1, 2  # Keep the draws of one position apart.
 

@@ -11,9 +11,6 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-MAX_PAGES = 1000
-"""Maximum number of TIFF pages, each of which is a channel."""
-
 
 def pillow_holds(file: str | os.PathLike[str] | io.BytesIO) -> bool:
     """Say whether Pillow reads all of a TIFF: one page, and no more than 8 bits unless it is grey."""

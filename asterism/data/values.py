@@ -65,6 +65,12 @@ class PictureFormat:
         channels = f"{self.channels} channel{'s' * (self.channels > 1)}"
         return f"{channels} of {self.depth} bits, values {self.low:g} to {self.high:g}"
 
+    def little_used(self, bottom: float, top: float) -> str:
+        """Say so where stored values from `bottom` to `top` use less than a quarter of the range; else nothing."""
+        if top - bottom >= (self.high - self.low) / 4:
+            return ""
+        return f"values {bottom:,.0f} to {top:,.0f} of {self.low:,.0f} to {self.high:,.0f}"
+
     @property
     def planes(self) -> int:
         """Channels that networks see: of a label map one per class, and one for the edges of instances."""

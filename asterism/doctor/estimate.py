@@ -17,6 +17,7 @@ from asterism.engine import memory
 from asterism.engine.distributed import Processes
 from asterism.engine.run import build, in_steps
 from asterism.engine.step import Steps
+from asterism.inference.memory import available
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe, Update
 from asterism.recipes.settings import Settings
@@ -100,7 +101,7 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
     steps = 1000 * datasets.space.num_datasets * -(-batch_size // micro)
     state = sum(parameters.values()) * BYTES_PER_PARAMETER
-    room = machine.available()
+    room = available(machine)
     needed = state + (kept.again if config.checkpoint_activations else kept.plain)
     advice = what_fits(config, state, kept, micro, room, divides=not recipe.coupled)
     return Estimate(seconds * steps, config.steps, needed, parameters, machine.reason, room, advice)

@@ -21,8 +21,8 @@ from asterism.data.halves import divided, read_row
 from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
-from asterism.data.value_range import CLIPPED, beyond, little_used
 from asterism.doctor import pairs
+from asterism.inference.outcome import CLIPPED, beyond
 from asterism.labels import LabelError
 
 RARE_SHARE = 0.05
@@ -136,7 +136,7 @@ def examine(
         diagnosis.warnings += [f"{report.name}: {text}" for text in texts]
     seen = [value for report in diagnosis.datasets for value in report.values]
     picture = diagnosis.opened.picture if diagnosis.opened else None
-    if picture and not picture.source and seen and (text := little_used(min(seen), max(seen), picture)):
+    if picture and not picture.source and seen and (text := picture.little_used(min(seen), max(seen))):
         diagnosis.warnings.append(f"{text}: say --data.value_range {_suited(min(seen), max(seen), picture)}")
     diagnosis.duplicates = _duplicates(collections, diagnosis.warnings)
     return diagnosis

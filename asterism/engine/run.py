@@ -18,7 +18,6 @@ from asterism.config import ConfigError, TrainConfig
 from asterism.data.dataset import Datasets, open_data
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
-from asterism.data.value_range import little_used
 from asterism.engine import checkpoint
 from asterism.engine.best import Best, Evaluation
 from asterism.engine.distributed import Processes
@@ -287,7 +286,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16 and not datasets.picture.source:
         low, high = datasets.picture.low, datasets.picture.high
         bottom, top = (low + (float(x) + 1) / 2 * (high - low) for x in (trainer.previews.x.min(), trainer.previews.x.max()))
-        if text := little_used(bottom, top, datasets.picture):
+        if text := datasets.picture.little_used(bottom, top):
             say(f"note: the pictures of the previews hold {text}; asterism doctor suggests a range")
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")

@@ -17,7 +17,8 @@ from asterism.data.batch import Batch
 from asterism.inference import source_labels
 from asterism.inference.placed import PlacedModel
 from asterism.inference.styles import Style, Target
-from asterism.labels import Edit, LabelSpace
+from asterism.inference.target_words import Edit
+from asterism.labels import LabelSpace
 from asterism.storage.model_file import ModelError
 
 
@@ -169,7 +170,7 @@ def _batch(space: LabelSpace, edits: Sequence[Edit], labels: Tensor) -> Batch:
     parts: dict[tuple[object, ...], list[int]] = {}
     for i, edit in enumerate(edits):
         parts.setdefault((edit.dataset, *edit.values.items()), []).append(i)
-    told = [space.apply(edits[rows[0]], labels[rows]) for rows in parts.values()]
+    told = [edits[rows[0]].apply(space, labels[rows]) for rows in parts.values()]
     order = torch.tensor([i for rows in parts.values() for i in rows], device=labels.device).argsort()
     wanted, stated, dataset = (torch.cat(part)[order] for part in zip(*told, strict=True))
     return Batch(labels=wanted, known=stated, dataset=dataset)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from asterism.config import ConfigError, closest
@@ -12,6 +14,9 @@ from asterism.networks.codes import Code
 
 Chosen = Sequence[tuple[Code, float]]
 """Codes and the value that each is to have."""
+
+FURTHEST = 6.0
+"""Of a standard normal number, what stands for infinity: its error function is 1 in float32."""
 
 STEPS = 9
 """Values of a number in a traversal, from -1 to 1."""
@@ -75,7 +80,16 @@ def in_words(chosen: Chosen) -> str:
 
 
 def written(z: Tensor, chosen: Chosen) -> Tensor:
-    """Return latents [N, Z] with these values of their codes."""
+    """Return latents [N, Z] that say these values of their codes, as `Code.read` reads them.
+
+    Of a category two numbers are exchanged, so that z stays standard normal.
+    """
+    z = z.clone()
     for code, value in chosen:
-        z = code.write(z, value)
+        if code.values:
+            place = code.at + int(value)
+            largest, rows = code.at + z[:, code.at : code.end].argmax(1), torch.arange(len(z), device=z.device)
+            z[rows, largest], z[:, place] = z[:, place].clone(), z[rows, largest]
+        else:
+            z[:, code.at] = (math.sqrt(2) * torch.erfinv(torch.tensor(float(value)))).clamp(-FURTHEST, FURTHEST)
     return z

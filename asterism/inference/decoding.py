@@ -67,7 +67,7 @@ def decoder_of(placed: PlacedModel, to: str | Mapping[str, Any] | None, x: Tenso
         wanted = torch.zeros(1, model.space.num_labels, device=x.device)
         labels_of, known, dataset = wanted, wanted, torch.zeros(1, dtype=torch.long, device=x.device)
         if to is not None:
-            labels_of, known, dataset = model.space.apply(placed.parse(to)[0], wanted)
+            labels_of, known, dataset = placed.parse(to)[0].apply(model.space, wanted)
         return of_styles(recipe, x, recipe.condition(Batch(labels=labels_of, known=known, dataset=dataset), labels_of))
     if to is not None:
         raise LabelError(f"the codes of {model.name} are its labels, which are searched: leave out the target, {to}")

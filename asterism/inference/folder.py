@@ -22,7 +22,6 @@ from asterism import malloc
 from asterism.config import ConfigError
 from asterism.data.listing import some
 from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
-from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
@@ -30,16 +29,16 @@ from asterism.inference.inputs import find_instances as find_instances
 from asterism.inference.inputs import find_masks, of_several_frames, result_path
 from asterism.inference.inputs import find_pictures as find_pictures
 from asterism.inference.kept import write_kept
+from asterism.inference.outcome import CLIPPED, beyond, unwritable
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
-from asterism.inference.outcome import unwritable
 from asterism.inference.regions import Regions, translate_region_files
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
+from asterism.inference.target_words import Edit
 from asterism.inference.tiling import Tiling
 from asterism.inference.translator import Translator
 from asterism.inference.video import VIDEOS, translate_videos
-from asterism.labels import Edit
 
 
 def translate_folder(

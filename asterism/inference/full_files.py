@@ -16,11 +16,10 @@ from torch import Tensor
 
 from asterism.data.arrays import STORED
 from asterism.data.pictures import PictureError, PictureFormat, to_float, write
-from asterism.data.value_range import CLIPPED, beyond
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, open_file, open_masks, to_array
 from asterism.inference.kept import write_kept
-from asterism.inference.outcome import FolderError, Summary, unwritable
+from asterism.inference.outcome import CLIPPED, FolderError, Summary, beyond, unwritable
 from asterism.inference.styles import Target
 from asterism.inference.tiff_rows import TiffRows, Unstreamable, write_tiff
 from asterism.inference.tiles import Source, Steps, prepare, translate_rows

@@ -116,7 +116,7 @@ def told_of(placed: PlacedModel, to: str | Mapping[str, Any] | None) -> Tensor:
     edits = placed.parse(to)
     if len(edits) > 1:
         raise LabelError(f"a generated picture is of one dataset, and {to} names labels of {len(edits)}")
-    labels, known, dataset = model.space.apply(edits[0], torch.zeros(1, model.space.num_labels, device=device))
+    labels, known, dataset = edits[0].apply(model.space, torch.zeros(1, model.space.num_labels, device=device))
     return model.recipe.condition(Batch(labels=labels, known=known, dataset=dataset), torch.zeros_like(labels))
 
 

@@ -21,8 +21,8 @@ from asterism.inference.images import Picture, fit_in, open_file, to_array
 from asterism.inference.sequence import ENDINGS, check_kind, write_sequence
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import StyleSource, Target, line
+from asterism.inference.target_words import Edit
 from asterism.inference.translator import Translator
-from asterism.labels import Edit
 
 
 def interpolate_files(

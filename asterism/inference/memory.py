@@ -1,8 +1,10 @@
-"""What a network needs to translate a picture: the bytes of its tensors, counted, so that large pictures can be planned."""
+"""What a network needs to translate a picture, the bytes of its tensors, and what a device has: for planning large pictures."""
 
 from __future__ import annotations
 
+import contextlib
 import weakref
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from asterism.inference.placed import PlacedModel
+from asterism.machine import Machine
 from asterism.recipes.render import translate
 
 LEAST = 128
@@ -33,6 +36,21 @@ def bytes_per_pixel(placed: PlacedModel, told: Tensor, s: Tensor | None) -> floa
         more = _peak(placed, told, s, large) - _peak(placed, told, s, small)
         _known[placed] = more / (large[0] * large[1] - small[0] * small[1])
     return _known[placed]
+
+
+def available(machine: Machine) -> int | None:
+    """Return the bytes that a device has free, those that PyTorch holds unused included; none where nothing tells."""
+    device = machine.device
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    free = []
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    with contextlib.suppress(OSError, ValueError):  # A container's own limit; "max" where there is none.
+        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(free, default=None)
 
 
 def _peak(placed: PlacedModel, told: Tensor, s: Tensor | None, sides: list[int]) -> int:

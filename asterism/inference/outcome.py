@@ -6,9 +6,14 @@ import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from asterism.data.listing import some
 from asterism.errors import AsterismError
 from asterism.inference.tiles import Seams
+
+CLIPPED = 0.01
+"""Share of values outside the value range up to which no warning is given."""
 
 
 class FolderError(AsterismError, ValueError):
@@ -53,6 +58,15 @@ class Summary:
             lines.append(f"tiles differed by {self.seams.mean:.2%} of the value range, on average, where they were blended")
         kept = f"; already there: {len(self.kept)}" if self.kept else ""
         return "\n".join([*lines, f"files written: {len(self.written)}{kept}; sources left out: {len(self.skipped)}"])
+
+
+def beyond(stored: np.ndarray, low: float, high: float) -> float:
+    """Return the share of stored values that a model cannot tell from the ends of its value range; none of features."""
+    if stored.dtype.kind == "f":
+        return 0.0
+    if low <= 0 and high >= np.iinfo(stored.dtype).max:
+        return 0.0
+    return np.count_nonzero((stored < low) | (stored > high)) / stored.size
 
 
 def unwritable(path: Path, error: OSError) -> FolderError:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from asterism.cuda_graphs import Recorder
 from asterism.inference.styles import StyleBook
-from asterism.inference.target_words import read_target
-from asterism.labels import Edit, LabelError
+from asterism.inference.target_words import Edit, read_target
+from asterism.labels import LabelError
 from asterism.machine import Machine
 from asterism.recipes.model import Model
 from asterism.recipes.render import translate

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asterism.labels import Edit, LabelError, LabelSpace
+from asterism.inference.target_words import Edit
+from asterism.labels import LabelError, LabelSpace
 
 
 def stated(space: LabelSpace, labels: Any, count: int) -> list[dict[int, float]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.labels import Edit
+from asterism.inference.target_words import Edit
 from asterism.machine import at_least_float32
 from asterism.recipes.base import Recipe
 

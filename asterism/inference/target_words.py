@@ -4,9 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from asterism.labels import Edit, LabelError, LabelSpace
+import torch
+from torch import Tensor
+
+from asterism.labels import LabelError, LabelSpace
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A target from words: what one pass of the generator is asked for.
+
+    Args:
+        dataset: index of the dataset whose labels are set.
+        values: label index -> whether it is to hold, or the wanted number.
+        name: the words, fit for a file name.
+        strengths: label index -> how much of its change is asked for; labels without are changed as a whole.
+    """
+
+    dataset: int
+    values: Mapping[int, float]
+    name: str
+    strengths: Mapping[int, float] = field(default_factory=dict)
+
+    def apply(self, space: LabelSpace, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
+
+        Labels that the edit does not name keep the source's value, or are `cleared` by one that it sets.
+        """
+        dataset = torch.full((len(labels),), self.dataset, dtype=torch.long, device=labels.device)
+        known = space.known(dataset)
+        result = labels * known
+        for index, value in self.values.items():
+            if value:
+                result[:, list(space.cleared(index))] = 0.0
+            result[:, index] = float(value)
+        return result, known, dataset
 
 
 def read_target(space: LabelSpace, target: str | Mapping[str, Any]) -> tuple[Edit, ...]:

@@ -19,8 +19,10 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from asterism.data.pictures import FAST, PictureError, PictureFormat, convert, to_depth
-from asterism.data.tiff import MAX_PAGES
 from asterism.inference.images import DARK
+
+MAX_PAGES = 1000
+"""Maximum number of TIFF pages, each of which is a channel."""
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
 """GeoTIFF's tags (OGC 19-008r4) and GDAL's metadata and no-data value."""

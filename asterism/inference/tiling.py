@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.inference.memory import bytes_per_pixel
+from asterism.inference.memory import available, bytes_per_pixel
 from asterism.inference.placed import PlacedModel
 from asterism.wording import byte_size
 
@@ -102,7 +102,7 @@ def plan(placed: PlacedModel, height: int, width: int, tiling: Tiling, told: Ten
     usual = _within(large, max(SIDE, picture.height, picture.width), multiple)
     if usual == large:
         return _spread(height, width, usual, multiple, tiling.overlap, "no larger than a tile")
-    per_pixel, free = bytes_per_pixel(placed, told, s), placed.machine.available()
+    per_pixel, free = bytes_per_pixel(placed, told, s), available(placed.machine)
     room, of = int(SHARE * (UNKNOWN if free is None else free)), "may be used" if free is None else "free"
     needed = round(per_pixel * large[0] * large[1])
     said = f"about {byte_size(needed)} of memory, and {byte_size(free or room)} {'are' if free else 'of it'} {of}"

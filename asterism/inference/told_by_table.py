@@ -11,7 +11,8 @@ from pathlib import Path, PurePath
 from asterism.data.listing import some
 from asterism.errors import AsterismError
 from asterism.inference.placed import PlacedModel
-from asterism.labels import Edit, LabelError
+from asterism.inference.target_words import Edit
+from asterism.labels import LabelError
 from asterism.tables.cells import Table, open_table
 
 Target = tuple[Edit, ...]

@@ -27,9 +27,9 @@ from asterism.inference.images import Picture, attention_back, fit_in, fit_masks
 from asterism.inference.on_manifold import OnManifold
 from asterism.inference.regions import Regions, translate_regions
 from asterism.inference.styles import Between, Each, Style, StyleSource, Target, line
+from asterism.inference.target_words import Edit
 from asterism.inference.tiles import Source, whole
 from asterism.inference.tiling import Tiling
-from asterism.labels import Edit
 from asterism.recipes.base import Masks
 from asterism.recipes.model import load_model
 from asterism.storage.model_file import ModelError, find_model
@@ -232,7 +232,7 @@ class Translator(OnManifold):
         own = None
         if source is not None:
             (edit, *_) = self.parse(source)
-            labels, known, dataset = self.model.space.apply(edit, torch.zeros(1, self.model.space.num_labels))
+            labels, known, dataset = edit.apply(self.model.space, torch.zeros(1, self.model.space.num_labels))
             own = self.recipe.condition(Batch(labels=labels, known=known, dataset=dataset), labels)
         return Style(seed, x, truncation, strength, own)
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -32,23 +31,6 @@ TOLERANCE = 0.1
 
 CONFLICTS = (("Bald", "Bangs"), ("Receding_Hairline", "Bangs"), ("Straight_Hair", "Wavy_Hair"))
 """Of CelebA's attributes, in STGAN's published test (arXiv:1904.09709)."""
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A target from words: what one pass of the generator is asked for.
-
-    Args:
-        dataset: index of the dataset whose labels are set.
-        values: label index -> whether it is to hold, or the wanted number.
-        name: the words, fit for a file name.
-        strengths: label index -> how much of its change is asked for; labels without are changed as a whole.
-    """
-
-    dataset: int
-    values: Mapping[int, float]
-    name: str
-    strengths: Mapping[int, float] = field(default_factory=dict)
 
 
 class LabelSpace:
@@ -237,20 +219,6 @@ class LabelSpace:
         parts = [words] if words in self._index else [part for part in words.split(",") if part.strip()]
         pairs = ((part, "", "") if part in self._index else part.partition("=") for part in parts)
         return {name.strip(): value.strip() or "yes" for name, _, value in pairs}
-
-    def apply(self, edit: Edit, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the target's (labels, known, dataset) for sources with `labels` [N, L].
-
-        Labels that the edit does not name keep the source's value, or are `cleared` by one that it sets.
-        """
-        dataset = torch.full((len(labels),), edit.dataset, dtype=torch.long, device=labels.device)
-        known = self.known(dataset)
-        result = labels * known
-        for index, value in edit.values.items():
-            if value:
-                result[:, list(self.cleared(index))] = 0.0
-            result[:, index] = float(value)
-        return result, known, dataset
 
     def single_edits(self, labels: Tensor, dataset: int) -> list[tuple[str, Tensor]]:
         """Return the published list of test targets: each label of `dataset` in turn, as (name, labels [N, L]).

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FURTHEST = 6.0
-"""Of a standard normal number, what stands for infinity: its error function is 1 in float32."""
-
 
 @dataclass(frozen=True)
 class Code:
@@ -44,14 +41,3 @@ class Code:
         if not self.values:
             return torch.erf(own / math.sqrt(2))
         return (torch.arange(self.values, device=z.device) == own.argmax(1, keepdim=True)).to(z.dtype)
-
-    def write(self, z: Tensor, value: float) -> Tensor:
-        """Return latents [N, Z] that say `value`: a category by exchanging two numbers, so that z stays standard normal."""
-        z = z.clone()
-        if self.values:
-            place = self.at + int(value)
-            largest, rows = self.at + z[:, self.at : self.end].argmax(1), torch.arange(len(z), device=z.device)
-            z[rows, largest], z[:, place] = z[:, place].clone(), z[rows, largest]
-        else:
-            z[:, self.at] = (math.sqrt(2) * torch.erfinv(torch.tensor(float(value)))).clamp(-FURTHEST, FURTHEST)
-        return z

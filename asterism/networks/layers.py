@@ -6,4 +6,3 @@ from asterism.networks.cpu.convolution import Conv2d as Conv2d
 from asterism.networks.cpu.normalization import InstanceNorm2d as InstanceNorm2d
 from asterism.networks.cpu.normalization import instance_norm as instance_norm
 from asterism.networks.cpu.resampling import DoublingConv2d as DoublingConv2d
-from asterism.networks.cpu.resampling import HalvingConv2d as HalvingConv2d

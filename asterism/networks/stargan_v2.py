@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asterism.networks.layers import Conv2d, DoublingConv2d, HalvingConv2d, InstanceNorm2d, instance_norm
+from asterism.networks.halving import HalvingConv2d
+from asterism.networks.layers import Conv2d, DoublingConv2d, InstanceNorm2d, instance_norm
 from asterism.networks.sizes import check_square
 
 SLOPE = 0.2

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import tifffile
 
-from asterism.data.tiff import MAX_PAGES
+from asterism.inference.tiff_rows import MAX_PAGES
 
 _PLAIN = tifffile.COMPRESSION.NONE
 _DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)

@@ -181,7 +181,7 @@ def test_training_takes_windows_at_random_places_and_the_same_from_any_step(tmp_
     assert torch.equal(torch.cat(batches(data, 3, first=9)), torch.cat(steps[9:]))
     assert torch.equal(torch.cat(batches(config(*map(Path, data.sources), workers=2), 3)), torch.cat(steps[:3]))
     for rank in (0, 1):
-        half = torch.cat(batches(data, 3, rows=slice(2 * rank, 2 * rank + 2)))
+        half = torch.cat(batches(data, 3, rows=lambda count, start=2 * rank: (start, start + 2)))
         assert torch.equal(half.view(3, 2, -1), torch.stack(steps[:3]).view(3, 4, -1)[:, 2 * rank : 2 * rank + 2])
 
 

@@ -14,6 +14,7 @@ from asterism.data.dataset import open_data
 from asterism.doctor.estimate import Kept, estimate, what_fits
 from asterism.engine.compilation import CompiledTerms
 from asterism.engine.trainer import TrainingError
+from asterism.inference.memory import available
 from asterism.machine import Machine
 from asterism.recipes import RECIPES
 from asterism.recipes.settings import Settings
@@ -128,15 +129,15 @@ def test_advice_before_training(room, settings, said):
 
 def test_the_estimate_knows_both_ways(shapes_dir, monkeypatch):
     costs = []
-    here = Machine.choose("cpu").available()
+    here = available(Machine.choose("cpu"))
     assert here is None or here > 0
-    monkeypatch.setattr(Machine, "available", lambda machine: 2**40)
+    monkeypatch.setattr("asterism.doctor.estimate.available", lambda machine: 2**40)
     for again in (False, True):
         settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW | {"train.checkpoint_activations": again})
         costs.append(estimate(settings, open_data(settings.data)))
     assert costs[1].memory < costs[0].memory
     assert costs[0].fits == "it fits" and costs[0].available == 2**40
-    monkeypatch.setattr(Machine, "available", lambda machine: costs[0].memory)
+    monkeypatch.setattr("asterism.doctor.estimate.available", lambda machine: costs[0].memory)
     settings = Settings.resolve("stargan", [str(shapes_dir)], None, NARROW)
     assert estimate(settings, open_data(settings.data)).fits.startswith("it does not fit")
 

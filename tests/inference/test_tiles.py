@@ -16,7 +16,6 @@ from asterism.inference.tiles import PIECES, Seams, Source, prepare, translate_r
 from asterism.inference.tiling import Plan, Tiling, places, plan
 from asterism.inference.translator import Translator
 from asterism.labels import LabelGroup, LabelSpace
-from asterism.machine import Machine
 from asterism.networks.cpu import handwritten
 from asterism.networks.layers import InstanceNorm2d
 from asterism.recipes.base import Abilities, Recipe
@@ -148,13 +147,13 @@ def chosen(model: Translator, height: int, width: int, **wanted: Any) -> Plan:
 def test_whole_where_memory_allows_it_else_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     model = plain(convolutions(), multiple=2)
     assert str(chosen(model, 300, 500)) == "500 x 300 pixels, whole: no larger than a tile"
-    monkeypatch.setattr(Machine, "available", lambda machine: 2**30)
+    monkeypatch.setattr("asterism.inference.tiling.available", lambda machine: 2**30)
     assert chosen(model, 1000, 700).whole
     tiles = chosen(model, 8000, 3001)
     assert tiles.tile == (512, 512) and tiles.overlap == 128 and len(tiles.tops) * len(tiles.lefts) == 21 * 8
     assert "3,001 x 8,000 pixels, in 168 tiles of 512 x 512 that overlap by 128: whole it would take about" in str(tiles)
     assert "1.0 GiB are free" in str(tiles)
-    monkeypatch.setattr(Machine, "available", lambda machine: 2**20)
+    monkeypatch.setattr("asterism.inference.tiling.available", lambda machine: 2**20)
     assert chosen(model, 1000, 700).tile == (16, 16)  # Nothing larger fits.
 
 

@@ -15,7 +15,8 @@ from asterism.engine.optimizers import Optimizers
 from asterism.networks.cpu import convolution, normalization, winograd
 from asterism.networks.cpu.convolution import convolve, transpose
 from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
-from asterism.networks.cpu.resampling import DoublingConv2d, HalvingConv2d
+from asterism.networks.cpu.resampling import DoublingConv2d
+from asterism.networks.halving import HalvingConv2d
 from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.resnet import BasicBlock
 from asterism.networks.stargan import Discriminator, Generator

@@ -14,6 +14,7 @@ from PIL import Image
 from asterism.cli import main
 from asterism.config import ConfigError
 from asterism.evaluation.codes import told_by_codes
+from asterism.inference.codes import written
 from asterism.inference.translator import Translator
 from asterism.labels import LabelSpace
 from asterism.networks.codes import Code
@@ -90,13 +91,13 @@ def test_a_code_is_written_where_it_is_read_and_nothing_else_changes() -> None:
     z = torch.randn(50, codes[-1].end, generator=torch.Generator().manual_seed(0))
     for code in codes:
         for value in range(code.values) if code.values else (-1, -0.3, 0, 1):
-            written = code.write(z, value)
+            changed = written(z, [(code, value)])
             expected = F.one_hot(torch.tensor(value), code.values).float() if code.values else torch.tensor([float(value)])
-            torch.testing.assert_close(code.read(written), expected.expand(50, -1), rtol=0, atol=1e-6)
-            assert all(torch.equal(other.read(written), other.read(z)) for other in codes if other != code)
-            assert torch.equal(written[:, :5], z[:, :5])
+            torch.testing.assert_close(code.read(changed), expected.expand(50, -1), rtol=0, atol=1e-6)
+            assert all(torch.equal(other.read(changed), other.read(z)) for other in codes if other != code)
+            assert torch.equal(changed[:, :5], z[:, :5])
             if code.values:  # The numbers themselves are only exchanged.
-                assert torch.equal(written.sort(1).values, z.sort(1).values)
+                assert torch.equal(changed.sort(1).values, z.sort(1).values)
 
 
 @pytest.mark.parametrize(

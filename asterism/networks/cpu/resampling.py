@@ -1,9 +1,8 @@
-"""Convolutions with the halving after them or the doubling before them folded in: equal sums, 2.25 times fewer products.
+"""Convolutions with the doubling before them folded in: equal sums, 2.25 times fewer products.
 
-The mean of 2 x 2 neighbours of a 3x3 convolution is one 4x4 convolution of stride 2, whose kernel is the mean of the four
-shifted copies of the 3x3 kernel. A 3x3 convolution of a map enlarged by repeating pixels is one transposed 4x4 convolution of
-stride 2, whose kernel is the sum of the four shifted copies of the flipped kernel. Both are exact, borders included, since
-all padding is by one zero. The 4x4 kernel is a function of the 3x3 weights, which stay the parameters.
+A 3x3 convolution of a map enlarged by repeating pixels is one transposed 4x4 convolution of stride 2, whose kernel is the sum
+of the four shifted copies of the flipped kernel. This is exact, borders included, since all padding is by one zero. The 4x4
+kernel is a function of the 3x3 weights, which stay the parameters.
 """
 
 from __future__ import annotations
@@ -14,27 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.networks.cpu.convolution import Conv2d, convolve, transpose
-
-
-class HalvingConv2d(Conv2d):
-    """avg_pool2d(conv2d(x), 2) of a 3x3 convolution with padding 1."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, 1, 1)
-        self.copies = nn.Buffer(four_copies() / 4, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
-        return convolve(x, self.kept(x, self.fold), self.bias, 2, 1)
-
-    def transpose(self, g: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Return the gradient of the input, of height and width `size`, from that of the output."""
-        return transpose(g, self.kept(g, self.fold), size, 2, 1)
-
-    def fold(self, weight: Tensor) -> Tensor:
-        """Return the 4x4 kernel [O, C, 4, 4] that convolves by [O, C, 3, 3] and averages."""
-        return _Product.apply(self.copies, weight)
+from asterism.networks.cpu.convolution import Conv2d, transpose
 
 
 class DoublingConv2d(Conv2d):
@@ -51,7 +30,7 @@ class DoublingConv2d(Conv2d):
 
     def fold(self, weight: Tensor) -> Tensor:
         """Return the 4x4 kernel [C, O, 4, 4] whose transpose repeats pixels and convolves by [O, C, 3, 3]."""
-        return _Product.apply(self.copies, weight).transpose(0, 1)
+        return Product.apply(self.copies, weight).transpose(0, 1)
 
 
 def four_copies() -> Tensor:
@@ -60,7 +39,7 @@ def four_copies() -> Tensor:
     return torch.kron(side, side)
 
 
-class _Product(torch.autograd.Function):
+class Product(torch.autograd.Function):
     """Places of a kernel [O, C, k, k] times a matrix [l * l, k * k]: [O, C, l, l], channels last.
 
     It saves no tensor for its backward, since kernels are kept and differentiated several times.
@@ -76,4 +55,4 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:
-        return None, _Product.apply(ctx.matrix.t(), g)
+        return None, Product.apply(ctx.matrix.t(), g)
