@@ -65,7 +65,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
             weights = {key: file.get_tensor(key) for key in file.keys()}
         facts = {key: json.loads(value) for key, value in metadata.items()}
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        found = mistaken(path) or f"cannot be read: {error}. The file is damaged or no safetensors file; copy it again"
+        found = mistaken(Path(path)) or f"cannot be read: {error}. The file is damaged or no safetensors file; copy it again"
         raise ModelError(f"{path} {found}") from error
     if facts["format"] != FORMAT:
         raise ModelError(
