@@ -139,12 +139,12 @@ def test_the_format_holds_what_the_model_makes(tmp_path: Path, channels: int, de
 
 
 def test_a_full_disk_is_explained_and_leaves_whole_files(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(path: Path, array: np.ndarray, **options: int) -> None:
+    def fill(path: Path, array: np.ndarray, source: Path) -> None:
         if path.name.startswith("d"):
             raise OSError(28, "No space left on device")
-        write(path, array, **options)
+        write(path, array)
 
-    monkeypatch.setattr(folder_module, "write", fill)
+    monkeypatch.setattr(folder_module, "write_kept", fill)
     with pytest.raises(FolderError, match=r"d__Male.png: No space left on device; free some space"):
         translate_folder(negative(), [album], ["Male"], tmp_path / "out", batch_size=1)
     for path in (p for p in (tmp_path / "out").rglob("*") if p.is_file()):
@@ -153,7 +153,7 @@ def test_a_full_disk_is_explained_and_leaves_whole_files(album: Path, tmp_path: 
 
 def test_fitting_and_encoding_happen_in_other_threads(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that runs the model leaves to others what comes before and after it."""
-    seen: dict[str, set[str]] = {"fit_in": set(), "to_array": set(), "write": set()}
+    seen: dict[str, set[str]] = {"fit_in": set(), "to_array": set(), "write_kept": set()}
 
     def watched(name: str) -> Callable[..., Any]:
         work = getattr(folder_module, name)
