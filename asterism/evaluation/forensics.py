@@ -24,7 +24,7 @@ from asterism.engine import checkpoint
 from asterism.evaluation.checkpoints import chosen
 from asterism.evaluation.detector import STEPS, train_detector
 from asterism.evaluation.exhibits import QUALITY, Exhibits, compressed, exhibits
-from asterism.evaluation.run_data import edited, open_run_data
+from asterism.evaluation.run_data import check_data_are_there, edited, open_run_data
 from asterism.inference.folder import find_pictures
 from asterism.inference.images import fit_in, open_file
 from asterism.machine import Machine
@@ -193,7 +193,9 @@ def _data(run: str | Path, model: Model, data: Sequence[str] | None) -> tuple[Da
     if not (folder / "config.json").exists():
         return None, f"{run} is no run folder, whose config.json says which pictures were held out"
     try:
-        return open_run_data(folder, Settings.of_run(folder, data), model), ""
+        settings = Settings.of_run(folder, data)
+        check_data_are_there(folder, settings)
+        return open_run_data(settings, model), ""
     except ConfigError as error:
         return None, str(error)
 

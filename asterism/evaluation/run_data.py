@@ -13,7 +13,15 @@ from asterism.recipes.model import Model
 from asterism.recipes.settings import Settings
 
 
-def open_run_data(run: Path, settings: Settings, model: Model) -> Datasets:
+def check_data_are_there(run: Path, settings: Settings) -> None:
+    """Raise ConfigError if a run came without data, or they have moved; asked before anything slow is done."""
+    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
+    if gone or not settings.data.sources:
+        where = f"its data have moved from {gone[0]}" if gone else "it came without data"
+        raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
+
+
+def open_run_data(settings: Settings, model: Model) -> Datasets:
     """Return the data of a run.
 
     Args:
@@ -23,10 +31,6 @@ def open_run_data(run: Path, settings: Settings, model: Model) -> Datasets:
     Raises:
         ConfigError: there are no data, or the model knows other labels, or pictures of another kind.
     """
-    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
-    if gone or not settings.data.sources:
-        where = f"its data have moved from {gone[0]}" if gone else "it came without data"
-        raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
     classes = model.picture.taken.classes or settings.data.classes  # Other data may hold fewer.
     datasets = open_data(dataclasses.replace(settings.data, classes=classes), model.recipe.labelled, model.recipe.two_kinds)
     if model.recipe.labelled and layout(model.space) != layout(datasets.space):

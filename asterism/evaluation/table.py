@@ -58,7 +58,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             table.add_row(Text(row["name"]), f"{row['pictures']:,}", *cells)
     if record["targets"]:
         console.print(table)
-    if told := record["matrices"].get(TOLD):
+    if told := record.get("matrices", {}).get(TOLD):
         table = _table(TOLD, *told["columns"])
         for name, values in zip(told["rows"], told["values"], strict=True):
             table.add_row(Text(name), *(quantity(value, "share") for value in values))

@@ -46,8 +46,9 @@ FLAGS = {
     "--seed --fit --batch-size --overwrite --device --precision",
     "grid": "--to --like --style --truncation --strength --side --labels --fit --instances --batch-size --overwrite --out "
     "--device --precision",
-    "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --random --batch-size --data --device "
-    "--precision",
+    "judge": "--train --against --out --count --batch-size --data --device --precision",
+    "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --passes --random --batch-size --data "
+    "--device --precision",
     "report": "--out",
     "studio": "--host --port --login --max-upload --device --precision",
     "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",

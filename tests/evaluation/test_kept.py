@@ -42,7 +42,7 @@ def test_a_signal_ends_an_evaluation_with_a_sentence(run: Path, small_judge: Non
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for number, where, told in (
-            (signal.SIGTERM, "open_data", "interrupted before the first measurement"),
+            (signal.SIGTERM, "open_run_data", "interrupted before the first measurement"),
             (signal.SIGINT, "one", f"what is measured is kept in {run}"),
             (signal.SIGTERM, "one", f"what is measured is kept in {run}"),
         ):
