@@ -15,22 +15,26 @@ ABOUT = "train on the bundled sample and write a report"
 SAMPLE = Path(__file__).parents[1] / "sample" / "avatars"
 
 SETTINGS: dict[str, Any] = {
-    "train.steps": 550,
-    "train.decay_steps": 275,
+    "recipe.coarse": 1000,
+    "recipe.keep_weight": 4,
+    "recipe.hide": 0,
+    "train.steps": 1600,
+    "train.decay_steps": 400,
     "train.ema_kimg": 1,
     "train.log_every": 20,
-    "train.checkpoint_every": 110,
-    "train.preview_every": 110,
+    "train.checkpoint_every": 200,
+    "train.preview_every": 200,
 }
-"""The small preset, shorter: at most ten minutes on two CPU cores."""
+"""The small preset, shorter, most of it on pictures of half the side: at most ten minutes on two CPU cores."""
 
 CLASSIFIER = {"recipe.width": 16, "train.epochs": 6, "train.decay_epochs": 6}
 
 PICTURES = 160
 """Number of held-out pictures that are translated to every target: a third of them, to save time."""
 
-WANTED_REACHED = 0.60
-WANTED_RATIO = 0.80
+WANTED_REACHED = 0.95
+WANTED_RATIO = 0.40
+WANTED_OUTSIDE = 0.015
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -51,15 +55,16 @@ def demo(out: Path) -> int:
         out: the run's folder; a demo that was interrupted there goes on.
 
     Returns:
-        0 if the wanted hair colour is reached in at least 60 % of the held-out translations, at less than 0.8 of the
-        error to the true pictures that leaving the input unchanged has; else 1.
+        0 if the wanted hair colour is reached in at least 95 % of the held-out translations, at no more than 0.4 of the
+        error to the true pictures that leaving the input unchanged has, and no more than 1.5 % of the range is changed, on
+        average, where the true edit changes nothing; else 1.
     """
     from asterism.evaluation.evaluate import evaluate
     from asterism.report import write_report
     from asterism.training import train
 
     began = time.perf_counter()
-    outcome = train("stargan", SAMPLE, out, preset="small", overrides=SETTINGS)
+    outcome = train("aster", SAMPLE, out, preset="small", overrides=SETTINGS)
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; run asterism demo again to resume")
         return 128 + outcome.signal
@@ -70,10 +75,12 @@ def demo(out: Path) -> int:
     for record in records:
         hair |= next(row["values"] for row in record["rows"] if row["name"] == "translated, Hair")
     report = write_report([out])
-    worked = hair["reached"] >= WANTED_REACHED and hair["error ratio"] < WANTED_RATIO
+    kept = hair["error ratio"] <= WANTED_RATIO and hair["error outside"] <= WANTED_OUTSIDE
+    worked = hair["reached"] >= WANTED_REACHED and kept
     print(
-        f"hair colour reached in {hair['reached']:.1%} of held-out translations (expected: >= {WANTED_REACHED:.0%}); "
-        f"error to the true pictures {hair['error ratio']:.2f} times that of the unchanged input (expected: < {WANTED_RATIO})"
+        f"hair colour reached in {hair['reached']:.1%} of held-out translations (expected: at least {WANTED_REACHED:.0%}); "
+        f"error to the true pictures {hair['error ratio']:.2f} times that of the unchanged input (at most {WANTED_RATIO}); "
+        f"error where nothing should change {hair['error outside']:.1%} of the range (at most {WANTED_OUTSIDE:.1%})"
     )
     print(f"{'done' if worked else 'FAILED'} in {duration(time.perf_counter() - began)}; the report: {report.resolve()}")
     return 0 if worked else 1
