@@ -181,7 +181,9 @@ class Centres(nn.Module):
             means: [N, F, R].
             classes: int64 [N, R].
         """
-        return (means.transpose(1, 2)[:, :, None] - self.at[classes]).square().sum(3)
+        # An index would have its gradients added by threads in any order.
+        own = F.embedding(classes, self.at.flatten(1)).unflatten(2, self.at.shape[1:])  # [N, R, M, F]
+        return (means.transpose(1, 2)[:, :, None] - own).square().sum(3)
 
     def choose(self, z: Tensor) -> Tensor:
         """Return of each class one of its centres, all as likely, [N, K, F], by standard normal numbers z [N, K]."""
