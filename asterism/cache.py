@@ -81,11 +81,13 @@ def unpacked(path: Path) -> Path:
             else:
                 with tarfile.open(path) as taped:
                     taped.extractall(inside, filter="data")
-            partial.rename(target)
+            try:
+                partial.rename(target)
+            except OSError:
+                if not target.is_dir():  # Else another process was faster.
+                    raise
         except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, EOFError) as error:
             raise DataError(f"{path} cannot be unpacked ({error}): download it again, or unpack it yourself") from error
-        except FileExistsError:  # Another process was faster.
-            pass
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     folder = next(target.iterdir())

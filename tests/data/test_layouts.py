@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from asterism.cache import unpacked
 from asterism.config import DataConfig
 from asterism.data.listing import DataError
 from asterism.doctor.examine import examine
@@ -458,6 +459,22 @@ def test_archives_are_data(tmp_path: Path, kind: str) -> None:
     table(tmp_path / "labelled", COLOURS)
     flat = Path(shutil.make_archive(str(tmp_path / "labelled"), kind, tmp_path / "labelled"))
     assert read(flat).groups[0].labels == ("Black", "Blond", "Red", "Smiling")
+
+
+def test_an_archive_that_another_process_unpacks_meanwhile_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for name in ("cat", "dog"):
+            archive.writestr(f"pets/{name}/0.txt", name)
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    rename = Path.rename
+
+    def second(partial: Path, target: Path) -> Path:
+        shutil.copytree(partial, target)  # The other process moves its own there first.
+        return rename(partial, target)
+
+    monkeypatch.setattr(Path, "rename", second)
+    assert sorted(f.name for f in unpacked(tmp_path / "pets.zip").iterdir()) == ["cat", "dog"]
+    assert len(list((tmp_path / "cache" / "unpacked").iterdir())) == 1, "what was unpacked twice is gone"
 
 
 def test_archives_that_cannot_be_unpacked_are_named(tmp_path: Path) -> None:
