@@ -28,7 +28,7 @@ from asterism.inference.images import Picture, attention_back, fit_in, open_file
 from asterism.inference.inputs import find_instances as find_instances
 from asterism.inference.inputs import find_masks, of_several_frames, result_path
 from asterism.inference.inputs import find_pictures as find_pictures
-from asterism.inference.kept import write_kept
+from asterism.inference.kept import Kept, kept_of_file, write_kept
 from asterism.inference.outcome import CLIPPED, beyond, unwritable
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
@@ -229,9 +229,10 @@ def translate_folder(
             translator.batches(opened(), targets, fit=fit, batch_size=batch_size), 1
         ):
             index = inside.popleft()
+            kept = pool.submit(kept_of_file, sources[index][0])  # Begun before what waits for it.
             for path, y in zip(results[index], translations, strict=False):
                 if path not in there:
-                    writing.append((path, pool.submit(_write, path, y, back, picture, sources[index][0])))
+                    writing.append((path, pool.submit(_write, path, y, back, picture, kept)))
             for path, y in zip(maps[index] if attention else [], translations[len(names) :], strict=True):
                 writing.append((path, pool.submit(_write_attention, path, y, back)))
             if changes is not None:
@@ -325,10 +326,10 @@ def _ahead(
     yield from reading
 
 
-def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat, source: Path) -> None:
+def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat, kept: Future[Kept]) -> None:
     """Bring a translation back to its picture's size, encode and write it with what it keeps of its source."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_kept(path, to_array(back(y)[0], picture), source)
+    write_kept(path, to_array(back(y)[0], picture), kept.result())
 
 
 def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:

@@ -18,7 +18,7 @@ from asterism.data.arrays import STORED
 from asterism.data.pictures import PictureError, PictureFormat, to_float, write
 from asterism.inference.difference import difference, figure
 from asterism.inference.images import Picture, open_file, open_masks, to_array
-from asterism.inference.kept import write_kept
+from asterism.inference.kept import kept_of_file, write_kept
 from asterism.inference.outcome import CLIPPED, FolderError, Summary, beyond, unwritable
 from asterism.inference.styles import Target
 from asterism.inference.tiff_rows import TiffRows, Unstreamable, write_tiff
@@ -133,7 +133,7 @@ def _write(
                     write_tiff(partial, stored(), shape, STORED[picture.depth], like)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_kept(path, np.concatenate(list(stored())), origin)
+                write_kept(path, np.concatenate(list(stored())), kept_of_file(origin))
             job.summary.written.append(path)
             if drawn is not None:
                 x = source.read(0, source.height)

@@ -77,14 +77,14 @@ def kept_of_file(path: Path) -> Kept:
         return Kept()
 
 
-def write_kept(path: Path, array: np.ndarray[Any, Any], source: Path) -> None:
-    """Write a result [H, W, C] with what its kind of file holds of its source's file, fast and whole or not at all.
+def write_kept(path: Path, array: np.ndarray[Any, Any], kept: Kept) -> None:
+    """Write a result [H, W, C] with what its kind of file holds of what is kept, fast and whole or not at all.
 
     Raises:
         PictureError: as `write`.
         OSError: no room on the disk, or no right to write.
     """
-    kept, suffix = kept_of_file(source), path.suffix.lower()
+    suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff") or (suffix in (".png", ".webp") and array.dtype == np.uint8):
         array = kept.with_alpha(array)
     info = {name: kept.info[name] for name in HOLDS if suffix in TAGGED and name in kept.info}

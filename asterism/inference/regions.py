@@ -19,7 +19,7 @@ from asterism.config import ConfigError
 from asterism.data.pictures import PictureError, PictureFormat, to_float
 from asterism.data.transforms import Box
 from asterism.inference.images import Picture, fit_in, open_file, to_array
-from asterism.inference.kept import write_kept
+from asterism.inference.kept import kept_of_file, write_kept
 from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.styles import Target
 
@@ -144,10 +144,11 @@ def translate_region_files(
         except PictureError as error:
             summary.skipped.append((path, str(error)))
             continue
+        kept = kept_of_file(path)
         for i, y in zip(wanted, made, strict=True):
             file = files[i]
             try:
-                write_kept(file, to_array(y, translator.model.picture), path)
+                write_kept(file, to_array(y, translator.model.picture), kept)
             except OSError as error:
                 raise unwritable(file, error) from error
             summary.written.append(file)
