@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,8 @@ from asterism.data.listing import SPLITS, DataError, Listing, some
 from asterism.doctor.examine import DatasetReport, Diagnosis, count_labels
 from asterism.sound.clips import all_frames
 from asterism.sound.recordings import Recording
-from asterism.sound.settings import Sound, SoundError
+from asterism.sound.settings import Array, Sound, SoundError
 from asterism.wording import duration
-
-Array = np.ndarray[Any, Any]
 
 CLIPPED = 1e-3
 """A recording is called clipped if more of its samples than this stand at full scale."""

@@ -38,6 +38,7 @@ from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
 from asterism.evaluation.table import show
 from asterism.evaluation.tasks import edits, partnered
+from asterism.inference.generator import check_batch_size
 from asterism.labels import LabelSpace
 from asterism.machine import Machine
 from asterism.metrics.truth import Partners
@@ -93,8 +94,7 @@ def evaluate(
         ConfigError: no data, no pictures in the split, an unknown protocol or extractor, a protocol for other recipes, data
             without labels to train the classifier on, or weights whose outputs are not finite.
     """
-    if batch < 1:
-        raise ConfigError(f"the batch size is {batch}; expected at least 1")
+    check_batch_size(batch)
     asked = [named(name) for name in protocols]
     changed = parameters or {}
     for protocol in asked or [named("stargan")]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureFormat
 from asterism.evaluation.extractors import extractor
 from asterism.machine import Machine
+from asterism.manifold.projection import Features
 from asterism.networks.resnet import ResNet18
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model
 from asterism.storage.model_file import FILE_NAME
-
-Features = Callable[[Tensor], Tensor | Sequence[Tensor]]
 
 
 def feature_network(name: str, machine: Machine, picture: PictureFormat) -> Features:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +96,7 @@ def _stretched(x: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def _given(paths: Sequence[Path], picture: PictureFormat) -> Samples:
     """Read pictures that the user named; every second one is compared, the others calibrate."""
-    files = [path for path, _ in find_pictures(paths, Path(os.devnull))]  # Nothing is written here.
+    files = [path for path, _ in find_pictures(paths)]
     wanted = COMPARED + CALIBRATION
     opened, reason = [], PictureError("")
     for path in files[:: max(1, len(files) // wanted)][:wanted]:

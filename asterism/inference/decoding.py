@@ -55,7 +55,7 @@ def decoder_of(placed: PlacedModel, to: str | Mapping[str, Any] | None, x: Tenso
         labels: what is known of its labels, as for `translate`; the others are predicted.
 
     Raises:
-        ModelError, LabelError: as for `generate`; or a model that decodes no code.
+        ModelError, LabelError: as for `told_of`; or a model that decodes no code.
     """
     kind, model, recipe = decodes(placed), placed.model, placed.recipe
     if kind == "latent":

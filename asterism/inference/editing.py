@@ -11,7 +11,7 @@ Shapes: K candidates; codes [K, D]; C channels, h x w pixels of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.stroke_pictures import read_strokes
 from asterism.manifold.decoder import Decoder
-from asterism.manifold.editing import CANDIDATES, STAY, STEPS, Candidates, edit
+from asterism.manifold.editing import CANDIDATES, STAY, STEPS, edit
 from asterism.manifold.spaces import along
 from asterism.manifold.strokes import Wishes, painted, sketched, warped
 from asterism.manifold.transfer import along_path
@@ -129,45 +129,7 @@ def edit_pictures(
     seed: int = 0,
     fit: str = "crop",
 ) -> Edited:
-    """Edit a code by strokes; the arguments of `edit_while`, whose last result this is."""
-    (last,) = edit_while(
-        placed,
-        start,
-        paint=paint,
-        sketch=sketch,
-        warp=warp,
-        wishes=wishes,
-        source=source,
-        to=to,
-        labels=labels,
-        candidates=candidates,
-        steps=steps,
-        stay=stay,
-        seed=seed,
-        fit=fit,
-    )
-    return last
-
-
-def edit_while(
-    placed: PlacedModel,
-    start: Tensor | str | None = None,
-    *,
-    paint: Any = None,
-    sketch: Any = None,
-    warp: Sequence[Warp] = (),
-    wishes: Wishes | None = None,
-    source: Any = None,
-    to: str | Mapping[str, Any] | None = None,
-    labels: str | Mapping[str, Any] | None = None,
-    candidates: int = CANDIDATES,
-    steps: int = STEPS,
-    stay: float = STAY,
-    seed: int = 0,
-    fit: str = "crop",
-    every: int = 0,
-) -> Iterator[Edited]:
-    """Edit a code by strokes, and yield what it has come to after every so many steps (`every`; 0: at the end alone).
+    """Edit a code by strokes.
 
     Args:
         start: a code [D], such as a projection's or a candidate's, or a sum of saved ones in words; none: for latents
@@ -216,14 +178,10 @@ def edit_while(
                 raise ConfigError(f"a warp is row, column, new row, new column and perhaps a width; given {list(words)}")
             asked = asked.and_then(warped(y, (words[0], words[1]), (words[2], words[3]), *words[4:]))
     with machine.backend_flags():
-        for found in edit(decoder, asked, start, candidates=candidates, steps=steps, stay=stay, seed=seed, every=every):
-            yield _edited(placed, decoder, found, asked)
-
-
-def _edited(placed: PlacedModel, decoder: Decoder, found: Candidates, wishes: Wishes) -> Edited:
-    pictures = [rebuilt(y, placed.model.picture) for y in found.pictures.float().cpu()]
+        (found,) = edit(decoder, asked, start, candidates=candidates, steps=steps, stay=stay, seed=seed)
+    pictures = [rebuilt(y, picture) for y in found.pictures.float().cpu()]
     start = None if found.start is None else found.start.float().cpu()
-    return Edited(placed, decoder, found.codes.float().cpu(), pictures, found.costs.tolist(), start, wishes, decoder.space.way)
+    return Edited(placed, decoder, found.codes.float().cpu(), pictures, found.costs.tolist(), start, asked, decoder.space.way)
 
 
 def _decoded(placed: PlacedModel, decoder: Decoder, codes: Tensor) -> Tensor:

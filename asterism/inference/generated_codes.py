@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import FAST, write
-from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
-from asterism.inference.generated_files import check_sheet
+from asterism.inference.folder import FolderError, Summary
+from asterism.inference.generated_files import write_latents
 from asterism.inference.generator import decoded, told_of
 from asterism.inference.images import to_array
 from asterism.inference.on_manifold import OnManifold
-from asterism.inference.png_rows import png_rows
 from asterism.inference.sequence import ENDINGS, check_kind, write_sequence
-from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.manifold.spaces import Ball, along
 
 KINDS = {ending: kind for kind, ending in ENDINGS.items()}
@@ -49,24 +46,9 @@ def write_codes_as_pictures(
     Raises:
         As `generate_files`.
     """
-    picture, told, summary = model.model.picture, told_of(model, to), Summary()
-    stems = [re.sub(r"[^\w.*+=-]+", "_", name) for name in names]
-    files = [Path(out or os.devnull) / f"{stem}{suffix_for(picture, format)}" for stem in stems]
-    if out is not None:
-        check_results([Path(name) for name in names], [[file] for file in files], Path(out), overwrite)
-        Path(out).mkdir(parents=True, exist_ok=True)
-    if sheet is not None:
-        check_sheet(Path(sheet), overwrite)
-    arrays = [to_array(y, picture) for y in decoded(model, z, told, batch_size)]
-    for file, array in zip(files if out is not None else [], arrays, strict=False):
-        write(file, array, compression=FAST)
-        summary.written.append(file)
-    if sheet is not None:
-        side = max(picture.height, picture.width)
-        with png_rows(sheet, len(arrays) * (side + 2 * MARGIN)) as append:
-            append(row([thumbnail(array, picture) for array in arrays], side))
-        summary.written.append(Path(sheet))
-    return summary
+    named = [(re.sub(r"[^\w.*+=-]+", "_", name), name) for name in names]
+    options: dict[str, Any] = {"format": format, "batch_size": batch_size, "overwrite": overwrite}
+    return write_latents(model, z, named, [(told_of(model, to), (), "")], out, sheet=sheet, columns=len(z), **options)
 
 
 def write_way(

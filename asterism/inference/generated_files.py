@@ -18,10 +18,14 @@ from asterism.inference.decoding import moved
 from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
 from asterism.inference.generator import chosen_seeds, decoded, latents, told_of
 from asterism.inference.images import to_array
+from asterism.inference.on_manifold import OnManifold
 from asterism.inference.png_rows import png_rows
 from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.inference.translator import Translator
 from asterism.terminal import counting
+
+Variant = tuple[Tensor, Chosen, str]
+"""What latents are made with: what is told, [1, ...], the values of codes, and how names of files end."""
 
 
 def generate_files(
@@ -62,32 +66,70 @@ def generate_files(
         raise ConfigError(
             "give an output: --out DIR for one file per picture, or --sheet FILE.png for one PNG with all of them"
         )
-    seeds, picture = chosen_seeds(None, seeds), translator.model.picture
+    seeds = chosen_seeds(None, seeds)
     variants = _variants(translator, to, codes, traverse)
+    z = moved(translator, latents(seeds, translator.recipe.abilities.latent), along, truncation)
+    columns = math.ceil(math.sqrt(len(seeds))) if len(variants) == 1 else len(seeds)
+    return write_latents(
+        translator,
+        z,
+        [(f"seed{seed}", f"seed {seed}") for seed in seeds],
+        variants,
+        out,
+        sheet=sheet,
+        columns=columns if traverse is None else len(variants),
+        by_latent=traverse is not None,
+        format=format,
+        batch_size=batch_size,
+        overwrite=overwrite,
+    )
+
+
+def write_latents(
+    model: OnManifold,
+    z: Tensor,
+    names: Sequence[tuple[str, str]],
+    variants: Sequence[Variant],
+    out: str | os.PathLike[str] | None,
+    *,
+    sheet: str | os.PathLike[str] | None,
+    columns: int,
+    by_latent: bool = False,
+    format: str | None = None,
+    batch_size: int = 16,
+    overwrite: bool = False,
+) -> Summary:
+    """Write the pictures of latents in every variant into a folder, onto a sheet, or both.
+
+    Args:
+        z: latents [N, Z].
+        names: of each latent, how its files begin, and what messages call it.
+        columns: of the sheet; each variant begins a row, or with `by_latent` each latent.
+        out, sheet, format, batch_size, overwrite: as for `generate_files`.
+
+    Raises:
+        FolderError, ConfigError: as `generate_files`.
+    """
+    picture = model.model.picture
     files: list[list[Path]] = []
     if out is not None:
         suffix = suffix_for(picture, format)
-        files = [[Path(out) / f"seed{seed}{ending}{suffix}" for seed in seeds] for _, _, ending in variants]
-        sources = [Path(f"seed {seed}") for seed in seeds]
-        check_results(sources, list(zip(*files, strict=True)), Path(out), overwrite)
+        files = [[Path(out) / f"{stem}{ending}{suffix}" for stem, _ in names] for _, _, ending in variants]
+        check_results([Path(words) for _, words in names], list(zip(*files, strict=True)), Path(out), overwrite)
         Path(out).mkdir(parents=True, exist_ok=True)
     if sheet is not None:
-        check_sheet(Path(sheet), overwrite)
-    z = moved(translator, latents(seeds, translator.recipe.abilities.latent), along, truncation)
-    columns = math.ceil(math.sqrt(len(seeds))) if len(variants) == 1 else len(seeds)
-    if traverse is not None:
-        columns = len(variants)
+        _check_sheet(Path(sheet), overwrite)
     summary, cells, rows = Summary(), list[Image.Image](), list[Any]()
-    side, total = max(picture.height, picture.width), len(seeds) * len(variants)
+    side, total = max(picture.height, picture.width), len(z) * len(variants)
     with counting("generating") as tell:
-        for done, (number, place, y) in enumerate(_made(translator, z, variants, batch_size, traverse is not None), 1):
+        for done, (number, place, y) in enumerate(_made(model, z, variants, batch_size, by_latent), 1):
             array = to_array(y, picture)
             if files:
                 write(files[number][place], array, compression=FAST)
                 summary.written.append(files[number][place])
             if sheet is not None:
                 cells.append(thumbnail(array, picture))
-            whole = place == len(seeds) - 1 and traverse is None  # The last row of a choice may be short.
+            whole = place == len(z) - 1 and not by_latent  # The last row of a variant may be short.
             if len(cells) == columns or (cells and whole):
                 rows.append(row([*cells, *[None] * (columns - len(cells))], side))
                 cells = []
@@ -105,7 +147,7 @@ def _variants(
     to: Sequence[str | Mapping[str, Any]],
     codes: Sequence[str | Mapping[str, float]],
     traverse: str | None,
-) -> list[tuple[Tensor, Chosen, str]]:
+) -> list[Variant]:
     """Return what every seed is made with: what is told, the codes, and how names of files end."""
     targets = [(told_of(translator, t), f"__{translator.parse(t)[0].name}") for t in to] or [(told_of(translator, None), "")]
     chosen: list[list[Any]] = [chosen_codes(translator, choice) for choice in codes] or [[]]
@@ -115,20 +157,16 @@ def _variants(
 
 
 def _made(
-    translator: Translator,
-    z: Tensor,
-    variants: Sequence[tuple[Tensor, Chosen, str]],
-    batch_size: int,
-    by_seed: bool,
+    model: OnManifold, z: Tensor, variants: Sequence[Variant], batch_size: int, by_latent: bool
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield (number of the variant, place of the seed, picture), variant by variant or seed by seed."""
-    for first, part in enumerate(z.split(1)) if by_seed else [(0, z)]:
+    """Yield (number of the variant, place of the latent, picture), variant by variant or latent by latent."""
+    for first, part in enumerate(z.split(1)) if by_latent else [(0, z)]:
         for number, (told, codes, _) in enumerate(variants):
-            made = decoded(translator, written(part, codes), told, batch_size)
+            made = decoded(model, written(part, codes), told, batch_size)
             yield from ((number, first + place, y) for place, y in enumerate(made))
 
 
-def check_sheet(sheet: Path, overwrite: bool) -> None:
+def _check_sheet(sheet: Path, overwrite: bool) -> None:
     """Raise FolderError for a sheet that is no PNG, or that is there already."""
     if sheet.suffix.lower() != ".png":
         raise FolderError(f"a sheet is written as .png; {sheet} has another ending")

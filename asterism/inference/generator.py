@@ -20,47 +20,13 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
-from asterism.inference.codes import Chosen, chosen_codes, written
-from asterism.inference.images import rebuilt
+from asterism.inference.codes import Chosen, written
 from asterism.inference.placed import PlacedModel
 from asterism.labels import LabelError
 from asterism.recipes import render
 
 COUNT = 16
 """Default number of pictures."""
-
-
-def generate(
-    placed: PlacedModel,
-    count: int | None = None,
-    *,
-    seeds: Sequence[int] | None = None,
-    to: str | Mapping[str, Any] | None = None,
-    codes: str | Mapping[str, float] | None = None,
-    batch_size: int = 16,
-) -> list[Any]:
-    """Make pictures of latents.
-
-    Args:
-        count: that many, of the seeds 0, 1, ...; none takes 16.
-        seeds: of each its picture, in this order, in place of `count`.
-        to: the target in words (`Blond_Hair`) or as {"Blond_Hair": True}, for recipes that are told labels; labels that it
-            does not name do not hold.
-        codes: the values of codes by name, for recipes that have them, in words (`digit=3,tilt=0.5`) or as {"digit": 3, "tilt":
-            0.5}; a code that it does not name has the value that the seed gives it.
-        batch_size: pictures at once; changes no picture beyond rounding.
-
-    Returns:
-        PIL images of the model's size; arrays [h, w, C] where Pillow cannot hold the pictures.
-
-    Raises:
-        ModelError: the model does not generate.
-        LabelError: no target for a model that is told labels, a target for one that is not, an unknown label, or labels of
-            several datasets.
-        ConfigError: a count, batch size, seed or code that is out of range, an unknown code, or both `count` and `seeds`.
-    """
-    chosen, told, own = chosen_seeds(count, seeds), told_of(placed, to), chosen_codes(placed, codes)
-    return [rebuilt(y, placed.model.picture) for y in pictures(placed, chosen, told, batch_size, own)]
 
 
 def chosen_seeds(count: int | None, seeds: Sequence[int] | None) -> Sequence[int]:
@@ -103,7 +69,9 @@ def told_of(placed: PlacedModel, to: str | Mapping[str, Any] | None) -> Tensor:
     """Return what the model is told of a target, [1, ...] on its device.
 
     Raises:
-        ModelError, LabelError: as for `generate`.
+        ModelError: the model does not generate.
+        LabelError: no target for a model that is told labels, a target for one that is not, an unknown label, or labels of
+            several datasets.
     """
     model, device = placed.model, placed.machine.device
     model.require("generates")

@@ -120,7 +120,7 @@ def find_instances(
     def key(path: Path, name: str) -> tuple[str, str]:
         return name.rpartition("/")[0], name_of_pair(path.name)
 
-    held = {key(path, name): path for path, name in find_pictures([Path(folder)], Path(os.devnull))}
+    held = {key(path, name): path for path, name in find_pictures([Path(folder)])}
     found = [held.get(key(path, name)) for path, name in sources]
     if missing := [name for (_, name), ids in zip(sources, found, strict=True) if ids is None]:
         raise FolderError(

@@ -14,7 +14,7 @@ from asterism.config import ConfigError
 from asterism.inference.codes import chosen_codes, written
 from asterism.inference.decoding import code_in_words, moved, saved_codes
 from asterism.inference.editing import Edited, edit_pictures
-from asterism.inference.generator import chosen_seeds, decoded, generate, latents, told_of
+from asterism.inference.generator import chosen_seeds, decoded, latents, told_of
 from asterism.inference.images import rebuilt
 from asterism.inference.placed import PlacedModel
 from asterism.inference.projecting import Projected, project_pictures
@@ -44,15 +44,25 @@ class OnManifold(PlacedModel):
         """Make pictures of latents, for recipes that generate.
 
         Args:
-            count, seeds, codes, to, batch_size: as for `asterism.inference.generator.generate`.
+            count: that many, of the seeds 0, 1, ...; none takes 16.
+            seeds: of each its picture, in this order, in place of `count`.
             code: instead of seeds: latents [N, Z] or [Z], or a sum of saved ones in words, `smiling - neutral + 0.5*seed3`.
+            codes: the values of codes by name, for recipes that have them, in words (`digit=3,tilt=0.5`) or as {"digit": 3,
+                "tilt": 0.5}; a code that it does not name has the value that the seed gives it.
+            to: the target in words (`Blond_Hair`) or as {"Blond_Hair": True}, for recipes that are told labels; labels that it
+                does not name do not hold.
             along: directions that are kept beside the model, by name, and how far to go: {"Smiling": 2}.
             truncation: draws latents towards their mean: 1 leaves them, 0 is the mean.
+            batch_size: pictures at once; changes no picture beyond rounding.
 
-        Returns, raises: as there; ConfigError for names that are unknown, and latents longer than any that are drawn.
+        Returns:
+            PIL images of the model's size; arrays [h, w, C] where Pillow cannot hold the pictures.
+
+        Raises:
+            ModelError, LabelError: as for `asterism.inference.generator.told_of`.
+            ConfigError: a count, batch size, seed or code that is out of range, names that are unknown, both `count` and
+                `seeds`, or latents longer than any that are drawn.
         """
-        if code is None and not along and truncation == 1:
-            return generate(self, count, seeds=seeds, codes=codes, to=to, batch_size=batch_size)
         told = told_of(self, to)
         z = written(moved(self, self.latents(count, seeds=seeds, code=code), along, truncation), chosen_codes(self, codes))
         return [rebuilt(y, self.model.picture) for y in decoded(self, z, told, batch_size)]

@@ -141,7 +141,7 @@ def compare_ways(
     Raises:
         As for `project_files`.
     """
-    files = [path for path, _ in find_pictures([Path(i) for i in inputs], Path(os.devnull))]
+    files = [path for path, _ in find_pictures([Path(i) for i in inputs])]
     ways: dict[str, dict[str, Any]] = {
         "network": {**how, "starts": 1, "read": read, "steps": 0},
         "optimisation": {**how, "starts": starts, "steps": steps},

@@ -16,14 +16,12 @@ from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.translator import Translator
 from asterism.sound.mel import griffin_lim, log_mel
 from asterism.sound.recordings import checked, encode, is_recording, read, resampled
-from asterism.sound.settings import SoundError
+from asterism.sound.settings import Array, SoundError
 from asterism.sound.vocoder import Vocoder
 from asterism.sound.waveform import Vocode, fitted, samples_of
 from asterism.storage.model_file import ModelError
 from asterism.storage.whole import write_whole
 from asterism.terminal import counting
-
-Array = np.ndarray[Any, Any]
 
 
 class Voices:

@@ -21,10 +21,9 @@ from asterism.data.pack import DESCRIPTION, FORMAT, PIXELS
 from asterism.data.pictures import Header, PictureError
 from asterism.sound.clips import Statistics, all_frames, repeated
 from asterism.sound.mel import normalised
-from asterism.sound.settings import Sound, SoundError
+from asterism.sound.settings import Array, Sound, SoundError
 from asterism.storage.whole import writing
 
-Array = np.ndarray[Any, Any]
 Packed = list[tuple[Path, int, list[str]]]
 
 

@@ -6,15 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from asterism.sound.mel import log_mel
 from asterism.sound.recordings import Recording, read, speech
-from asterism.sound.settings import Sound, SoundError
-
-Array = np.ndarray[Any, Any]
+from asterism.sound.settings import Array, Sound, SoundError
 
 AHEAD = 64
 """Recordings that are decoded side by side."""

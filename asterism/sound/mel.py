@@ -6,14 +6,11 @@ Shapes: T samples, B bands, n frames: T / hop + 1.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from asterism.sound.recordings import library
-from asterism.sound.settings import Sound
-
-Array = np.ndarray[Any, Any]
+from asterism.sound.settings import Array, Sound
 
 FLOOR = 1e-10
 """Of what the logarithm is taken at least."""

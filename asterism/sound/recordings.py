@@ -10,13 +10,10 @@ import io
 import os
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from asterism.sound.settings import Sound, SoundError
-
-Array = np.ndarray[Any, Any]
+from asterism.sound.settings import Array, Sound, SoundError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 """Endings of recordings."""

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from asterism.errors import AsterismError
+
+Array = np.ndarray[Any, Any]
 
 
 class SoundError(AsterismError, ValueError):

@@ -21,9 +21,7 @@ from typing import Any
 import numpy as np
 
 from asterism.sound.mel import denormalised
-from asterism.sound.settings import Sound, SoundError
-
-Array = np.ndarray[Any, Any]
+from asterism.sound.settings import Array, Sound, SoundError
 
 KEY = "mel"
 NEEDED = ("rate", "fft", "hop", "bands", "low", "high")

@@ -7,14 +7,12 @@ Windows therefore end at the quietest frame near their nominal end, and there on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from asterism.sound.mel import denormalised
-from asterism.sound.settings import Sound
+from asterism.sound.settings import Array, Sound
 
-Array = np.ndarray[Any, Any]
 Vocode = Callable[[Array, Sound], Array]
 """From normalised frames [B, n] to samples, hop of them for each frame, or for all but the last."""
 
