@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Sequence
 
 from asterism import __version__
-from asterism.commands import COMMANDS
+from asterism.commands import COMMANDS, COMPUTING
 from asterism.config import ConfigError, closest, fields_of
 from asterism.recipes import VARIABLE, add, files_outside, known_as, recipe_class
 from asterism.terminal import Help, encode_all, in_words
+from asterism.threads import settle
 
 BUG = (
     f"this is a bug in asterism {__version__}, not a mistake of yours: please report the lines above, and the command, to the "
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.parser.print_help()
         return 2
     try:
+        if args.name in COMPUTING and (said := settle()):
+            print(said, file=sys.stderr)
         for path in args.recipe_files:
             add(path)
         return int(args.command(args) or 0)
@@ -69,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         about = module.ABOUT[0].upper() + module.ABOUT[1:] + "."
         command = commands.add_parser(name, help=module.ABOUT, description=about, allow_abbrev=False, formatter_class=Help)
         command.add_argument("--traceback", action="store_true", help="show where an error was raised")
-        command.set_defaults(command=module.run, parser=command, sections={}, recipe_files=[])
+        command.set_defaults(command=module.run, name=name, parser=command, sections={}, recipe_files=[])
         module.add(command)
         if {"run", "runs"} & {action.dest for action in command._actions}:
             words = f"file of a recipe from outside asterism, which is run; ${VARIABLE} holds several"

@@ -46,3 +46,6 @@ COMMANDS = {
     "info": info,
 }
 """Name on the command line -> module, in the order of the help page."""
+
+COMPUTING = COMMANDS.keys() - {"pack", "report", "import", "list", "info"}
+"""Those in which networks are computed."""
