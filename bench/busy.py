@@ -2,8 +2,9 @@
 
     python -m bench.busy --neighbours 2
 
-Each way trains StarGAN in a process of its own, one after the other and again, while the neighbours, loops that never wait, take
-what the system gives them. Numbers are pictures per second of wall time; the ratio is to one thread beside the same neighbours.
+Each way trains StarGAN in a process of its own, one after the other and again, while the neighbours, loops that never wait,
+take what the system gives them. Numbers are pictures per second of wall time; the ratio is to one thread beside the same
+neighbours.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -65,8 +66,14 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, module) of every import in the file, those inside functions too; relative ones made absolute."""
+@functools.cache
+def imported(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return (line, module) of every import in the file, those inside functions too; relative ones made absolute."""
+    return tuple(imports(path))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield what `imported` returns."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
@@ -156,6 +163,7 @@ def test_files_stay_short() -> None:
     assert not long, f"more than {MAX_FILE_LINES} lines: split by idea, not by length: {long}"
 
 
+@functools.cache
 def systems_of(path: Path) -> set[str]:
     """Return the recipes and judges that a file of networks serves: the one that it is named after, or those of its importers.
 
