@@ -43,7 +43,7 @@ PROTOCOL = Protocol(
     measures=(
         (m.REACHED, (("real", "copy"), ("translated", "copy"))),
         (v.DISTORTION, (("translated", "copy"),)),
-        (v.MODULATION, (("translated", "copy"),)),
+        (v.MODULATION, (("real", "translated"),)),  # Copies are speech too, and move as speech does.
         (v.CONTOUR, (("copy", "real"), ("translated", "real"))),
         (v.SAME, (("copy", "translated"),)),
     ),
