@@ -15,7 +15,7 @@ from asterism.inference.folder import check_results, find_pictures
 from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.translator import Translator
 from asterism.sound.mel import griffin_lim, log_mel
-from asterism.sound.recordings import checked, encode, is_recording, read, resampled
+from asterism.sound.recordings import Recording, checked, encode, is_recording, read, resampled
 from asterism.sound.settings import Array, SoundError
 from asterism.sound.vocoder import Vocoder
 from asterism.sound.waveform import Vocode, fitted, samples_of
@@ -64,10 +64,16 @@ class Voices:
         samples = np.asarray(samples)
         if samples.dtype.kind != "f" or samples.ndim not in (1, 2) or samples.size == 0:
             raise SoundError(f"samples are floats [T] or [T, C] from -1 to 1; these are {samples.dtype} {list(samples.shape)}")
-        mono = checked(samples.astype(np.float32) if samples.ndim == 1 else samples.astype(np.float32).mean(1), rate).samples
-        frames = self.frames(log_mel(resampled(mono, rate, self.sound.rate), self.sound), to, labels)
-        made = resampled(samples_of(frames, self.sound, self.vocode), self.sound.rate, rate)
-        return fitted(made, len(mono))
+        recording = checked(samples.astype(np.float32) if samples.ndim == 1 else samples.astype(np.float32).mean(1), rate)
+        return self.spoken(self.frames(self.heard(recording), to, labels), rate, len(recording.samples))
+
+    def heard(self, recording: Recording) -> Array:
+        """Return the normalised log-mel of a recording, float32 [B, n]."""
+        return log_mel(resampled(recording.samples, recording.rate, self.sound.rate), self.sound)
+
+    def spoken(self, frames: Array, rate: int, length: int) -> Array:
+        """Return the samples, float32 [length], of translated frames [B, n], at a rate."""
+        return fitted(resampled(samples_of(frames, self.sound, self.vocode), self.sound.rate, rate), length)
 
     def frames(self, frames: Array, to: str | Mapping[str, Any], labels: str | Mapping[str, Any] | None = None) -> Array:
         """Translate normalised log-mels, float32 [B, n]; of many frames in overlapping windows that are blended."""
@@ -114,8 +120,10 @@ def translate_recordings(
                 summary.skipped.append((path, str(error)))
                 continue
             mixed += [str(path)] if recording.channels > 1 else []
+            if missing:
+                frames = voices.heard(recording)
             for place, target in missing:
-                samples = voices.translate(recording.samples, recording.rate, target, labels=labels)
+                samples = voices.spoken(voices.frames(frames, target, labels), recording.rate, len(recording.samples))
                 try:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(place, encode(samples, recording.rate))

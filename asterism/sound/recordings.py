@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import os
 from dataclasses import dataclass
 from types import ModuleType
+from typing import IO
 
 import numpy as np
 
@@ -23,6 +25,9 @@ LEAST_SECONDS = 0.3
 
 LEAST_RATE = 12_000
 """Below this, half of the mel bands of 16 kHz would be empty."""
+
+BLOCK = 2**16
+"""Samples of each channel that are decoded at once."""
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this, -80 dB, holds no speech."""
@@ -73,17 +78,38 @@ def read(path: str | os.PathLike[str]) -> Recording:
     Raises:
         SoundError: it cannot be decoded or used; the reason.
     """
-    soundfile = library("soundfile")
+    library("soundfile")
     if not os.path.isfile(path):
         raise SoundError("there is no such file")
+    if os.path.getsize(path) == 0:
+        raise SoundError("the file is empty")
+    return decoded(os.fspath(path))
+
+
+def decoded(file: str | IO[bytes], most: float = math.inf) -> Recording:
+    """Decode a recording in blocks, each mixed down at once; from a path or from an open file.
+
+    Args:
+        most: seconds; what is longer is not decoded further.
+
+    Raises:
+        SoundError: as `read`, or it is longer.
+    """
+    soundfile = library("soundfile")
+    blocks, clipped, count = list[Array](), 0.0, 0
     try:
-        samples, rate = soundfile.read(os.fspath(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        what = "the file is empty" if os.path.getsize(path) == 0 else f"it is not a readable recording ({error})"
-        raise SoundError(what) from error
-    return checked(
-        samples.mean(1), rate, samples.shape[1], float((np.abs(samples) >= 1 - 2**-15).mean()) if len(samples) else 0
-    )
+        with soundfile.SoundFile(file) as opened:
+            rate, channels = opened.samplerate, opened.channels
+            while count <= most * rate and len(block := opened.read(BLOCK, dtype="float32", always_2d=True)):
+                clipped += float((np.abs(block) >= 1 - 2**-15).sum()) / channels
+                blocks.append(block.mean(1))
+                count += len(block)
+    except (soundfile.LibsndfileError, RuntimeError, MemoryError) as error:
+        reason = getattr(error, "error_string", "") or type(error).__name__
+        raise SoundError(f"it is not a readable recording ({reason.rstrip('.')})") from error
+    if count > most * rate:
+        raise SoundError(f"it is longer than {most:g} s")
+    return checked(np.concatenate(blocks or [np.zeros(0, np.float32)]), rate, channels, clipped / max(1, count))
 
 
 def checked(samples: Array, rate: int, channels: int = 1, clipped: float = 0.0) -> Recording:
