@@ -19,6 +19,9 @@ MOST_RATE = 192_000
 
 MOST_CHANNELS = 8
 
+UNKNOWN = 2**62
+"""Samples beyond this mean that the header does not say how many there are."""
+
 
 def read_upload(data: bytes, limits: Limits) -> Recording:
     """Decode an uploaded recording, mixed down.
@@ -49,7 +52,7 @@ def read_upload(data: bytes, limits: Limits) -> Recording:
             f"the recording has {channels} channels of {rate:,} samples a second; at most {MOST_CHANNELS} of {MOST_RATE:,} "
             "are taken",
         )
-    if frames > most * rate:
+    if most * rate < frames < UNKNOWN:
         raise Refused(413, f"the recording is longer than {most:g} s; send it in parts")
     try:
         return decoded(io.BytesIO(data), most)
@@ -65,8 +68,10 @@ def _kind(data: bytes) -> str:
         return "FLAC"
     if data[:4] == b"OggS":
         return "OGG"
-    known = {b"ID3": "an MP3", b"\xff\xfb": "an MP3", b"\x1aE\xdf\xa3": "a WebM or Matroska file", b"FORM": "an AIFF"}
+    known = {b"ID3": "an MP3", b"\x1aE\xdf\xa3": "a WebM or Matroska file", b"FORM": "an AIFF"}
     found = next((name for start, name in known.items() if data.startswith(start)), None)
+    if data[0] == 0xFF and len(data) > 1 and data[1] & 0xE6 == 0xE2:  # A frame's sync word, and layer III.
+        found = "an MP3"
     if data[4:8] == b"ftyp":
         found = "an MP4 or M4A file"
     if data.startswith((b"\x89PNG", b"\xff\xd8\xff")):

@@ -53,8 +53,8 @@ def voice_api(service: Service) -> APIRouter:
         "/api/models/{name}/convert",
         tags=["translate"],
         summary="Translate a recording",
-        description="For models of voices. One target returns a WAV file at the rate and of the length of the recording, unless "
-        "the client accepts only JSON; several targets return JSON.",
+        description="For models of voices. One target returns a WAV file of the recording's rate and length, unless the client "
+        "accepts only JSON; several targets return JSON.",
         responses=MADE | errors(400, 403, 404, 406, 408, 413, 415, 422),
         response_class=Response,
         openapi_extra={

@@ -9,6 +9,7 @@ import importlib
 import io
 import math
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import IO
@@ -28,6 +29,9 @@ LEAST_RATE = 12_000
 
 BLOCK = 2**16
 """Samples of each channel that are decoded at once."""
+
+STREAMED = 0x7FFF0000
+"""Bytes; more than this stands in the headers of WAV files whose writer did not know their length."""
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this, -80 dB, holds no speech."""
@@ -96,6 +100,7 @@ def decoded(file: str | IO[bytes], most: float = math.inf) -> Recording:
         SoundError: as `read`, or it is longer.
     """
     soundfile = library("soundfile")
+    _check_whole(file)
     blocks, clipped, count = list[Array](), 0.0, 0
     try:
         with soundfile.SoundFile(file) as opened:
@@ -106,10 +111,24 @@ def decoded(file: str | IO[bytes], most: float = math.inf) -> Recording:
                 count += len(block)
     except (soundfile.LibsndfileError, RuntimeError, MemoryError) as error:
         reason = getattr(error, "error_string", "") or type(error).__name__
-        raise SoundError(f"it is not a readable recording ({reason.rstrip('.')})") from error
+        raise SoundError(f"it is not a readable recording ({reason.removeprefix('Error : ').rstrip('.')})") from error
     if count > most * rate:
         raise SoundError(f"it is longer than {most:g} s")
     return checked(np.concatenate(blocks or [np.zeros(0, np.float32)]), rate, channels, clipped / max(1, count))
+
+
+def _check_whole(file: str | IO[bytes]) -> None:
+    """Refuse a WAV file that is shorter than its header says; decoders take what there is.
+
+    Raises:
+        SoundError: it is cut short.
+    """
+    with open(file, "rb") if isinstance(file, str) else nullcontext(file) as opened:
+        head, size = opened.read(8), opened.seek(0, io.SEEK_END)
+        opened.seek(0)
+    said = 8 + int.from_bytes(head[4:], "little")
+    if head[:4] == b"RIFF" and size + 1 < said < STREAMED:
+        raise SoundError(f"it is cut short: its header says {said:,} bytes, and there are {size:,}; copy it again")
 
 
 def checked(samples: Array, rate: int, channels: int = 1, clipped: float = 0.0) -> Recording:
