@@ -14,6 +14,7 @@ from PIL import Image
 from asterism.inference.card import write_card
 from asterism.inference.difference import FULL_COLOUR, heat_map
 from asterism.inference.sheets import thumbnail
+from asterism.sound.recordings import LEAST_RATE
 from asterism.studio.controls import Controls, Given, make_controls, picture_field, words
 from asterism.studio.edit_tabs import edit_tab, generate_tab
 from asterism.studio.layout import each, gallery, refusals
@@ -189,9 +190,8 @@ def _card(model: StudioModel) -> None:
     sheet = model.run.held_out or next(iter(model.run.previews[-1:]), None)
     card = write_card(model.run, model.name, None, model.translator.recipe.abilities).partition("\n---\n")[2]
     from_other = f"{picture.taken.words} to " if picture.source else ""
-    card += (
-        f"\nFrom {from_other}{picture.words}; runs on {runs_on}." if from_other else f"\n{picture.words}; runs on {runs_on}."
-    )
+    words = f"Recordings, {LEAST_RATE:,} samples a second or more" if model.voices else picture.words
+    card += f"\nFrom {from_other}{words}; runs on {runs_on}." if from_other else f"\n{words}; runs on {runs_on}."
     gr.Markdown(html.escape(card, quote=False).replace("![", "["))  # A model's own words may be anybody's: they load nothing.
     show_recordings(model.run)
     if sheet is not None:

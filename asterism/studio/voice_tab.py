@@ -16,11 +16,11 @@ from asterism.evaluation.voices import shown
 from asterism.runs.folder import Run
 from asterism.sound.recordings import read
 from asterism.sound.settings import Array
-from asterism.studio.layout import each, gallery, refusals
+from asterism.studio.layout import each, refusals
 from asterism.studio.models import StudioModel
 
-WIDEST = 1024
-"""Columns of a spectrogram that are shown."""
+SHOWN = (800, 320)
+"""Pixels of a spectrogram, whatever its length."""
 
 
 def voice_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
@@ -36,9 +36,11 @@ def voice_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
         with gr.Column(scale=8, min_width=320):
             with gr.Row():
                 before, after = player("Source", "voice-source"), player("Result", "voice-result")
-            note, drawn = gr.Markdown(), gallery("Log-mels", "voice-log-mels")
+            with gr.Row():
+                drawn = [_spectrogram(f"Log-mel of the {what}", f"voice-{what}-mel") for what in ("source", "result")]
+            note = gr.Markdown()
     for model, speaker, go in panels:
-        go.click(_converted(model), [source, speaker], [before, after, note, drawn], scroll_to_output=True)
+        go.click(_converted(model), [source, speaker], [before, after, *drawn, note], scroll_to_output=True)
 
 
 def player(label: str, name: str | None = None, **options: Any) -> gr.Audio:
@@ -77,13 +79,17 @@ def _converted(model: StudioModel) -> Any:
             f"{recording.seconds:.1f} s at {recording.rate:,} samples a second{mixed}. Log-mels have time from left to right "
             "and low bands at the bottom."
         )
-        return [path, result, said, [(_drawn(frames), "source"), (_drawn(made), speaker)]]
+        return [path, result, _drawn(frames), _drawn(made), said]
 
     return make
 
 
 def _drawn(frames: Array) -> Image.Image:
-    """Return normalised log-mels [B, n] as a grey picture of twice their height."""
+    """Return normalised log-mels [B, n] as a grey picture that fills its field."""
     grey = (shown(torch.from_numpy(np.ascontiguousarray(frames))).clamp(-1, 1) + 1) * 127.5
     picture = Image.fromarray(grey.round().byte().numpy())
-    return picture.resize((min(WIDEST, 2 * picture.width), 2 * picture.height), Image.Resampling.BICUBIC)
+    return picture.resize(SHOWN, Image.Resampling.BICUBIC)
+
+
+def _spectrogram(label: str, name: str) -> gr.Image:
+    return gr.Image(label=label, elem_id=name, format="png", buttons=["fullscreen"], interactive=False)
