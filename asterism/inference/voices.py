@@ -102,7 +102,8 @@ def translate_recordings(
         SoundError: the vocoder fails.
     """
     out = Path(out)
-    sources = find_pictures([Path(given) for given in inputs], out, sounds=True)
+    passed: list[str] = []
+    sources = find_pictures([Path(given) for given in inputs], out, passed, sounds=True)
     targets = {"+".join(edit.name for edit in voices.translator.parse(target)): target for target in to}
     alone = out.suffix.lower() == ".wav" and not out.is_dir() and len(sources) == len(targets) == 1
     results = [[out if alone else out / f"{name}__{target}.wav" for target in targets] for _, name in sources]
@@ -131,11 +132,14 @@ def translate_recordings(
                     raise unwritable(place, error) from error
                 summary.written.append(place)
             tell(number, len(sources))
+    if passed:
+        summary.notes.append(some(passed, "other files, ignored"))
     if mixed:
         summary.notes.append(some(mixed, "recordings of several channels, mixed down to one"))
     return summary
 
 
-def are_recordings(inputs: Sequence[Path]) -> bool:
-    """Say whether an input is a recording, or a folder that holds some."""
-    return any(is_recording(path) or (path.is_dir() and any(map(is_recording, path.rglob("*")))) for path in inputs)
+def are_features(inputs: Sequence[Path]) -> bool:
+    """Say whether the inputs are features, arrays in files or folders of them, and none is a recording."""
+    files = [file for path in inputs for file in (path.rglob("*") if path.is_dir() else [path])]
+    return any(file.suffix.lower() == ".npy" for file in files) and not any(map(is_recording, files))
