@@ -40,7 +40,7 @@ def voice_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
                 drawn = [_spectrogram(f"Log-mel of the {what}", f"voice-{what}-mel") for what in ("source", "result")]
             note = gr.Markdown()
     for model, speaker, go in panels:
-        go.click(_converted(model), [source, speaker], [before, after, *drawn, note], scroll_to_output=True)
+        go.click(translating(model), [source, speaker], [before, after, *drawn, note], scroll_to_output=True)
 
 
 def player(label: str, name: str | None = None, **options: Any) -> gr.Audio:
