@@ -107,7 +107,8 @@ def decoded(file: str | IO[bytes], most: float = math.inf) -> Recording:
             rate, channels = opened.samplerate, opened.channels
             while count <= most * rate and len(block := opened.read(BLOCK, dtype="float32", always_2d=True)):
                 clipped += float((np.abs(block) >= 1 - 2**-15).sum()) / channels
-                blocks.append(block.mean(1))
+                with np.errstate(invalid="ignore"):  # What is no number is refused below.
+                    blocks.append(block.mean(1))
                 count += len(block)
     except (soundfile.LibsndfileError, RuntimeError, MemoryError) as error:
         reason = getattr(error, "error_string", "") or type(error).__name__

@@ -61,7 +61,9 @@ def show_recordings(run: Run) -> None:
                 gr.Audio(str(file), label=title, interactive=False, buttons=["download"])
 
 
-def _converted(model: StudioModel) -> Any:
+def translating(model: StudioModel) -> Any:
+    """Return what the button does: from a file and a speaker to source, result, both spectrograms, and words."""
+
     @refusals()
     def make(path: str | None, speaker: str) -> list[Any]:
         if not path:

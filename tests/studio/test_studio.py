@@ -315,6 +315,6 @@ def test_a_recording_is_translated_and_the_clips_of_an_evaluation_are_played(fol
     np.testing.assert_allclose(samples, voices.translate(soundfile.read(source)[0], rate, "bob"), atol=2**-14)
     assert drawn.size == made.size and np.asarray(drawn).std() > 1 and "2 channels, mixed down to one" in said
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
-    for path, words in ((None, "Add a recording first"), (str(folder / "silent.wav"), "It is silent")):
-        with pytest.raises(gr.Error, match=words):
+    for path, reason in ((None, "Add a recording first"), (str(folder / "silent.wav"), "It is silent")):
+        with pytest.raises(gr.Error, match=reason):
             translating(of_voices)(path, "bob")
