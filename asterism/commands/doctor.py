@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     from asterism.recipes.settings import Settings
 
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
-    with counting("examining pictures") as progress:
-        recipe = recipe_class(settings.name)
-        listings = [list_recordings(Path(source).expanduser()) for source in settings.data.sources]
+    recipe = recipe_class(settings.name)
+    listings = [list_recordings(Path(source).expanduser()) for source in settings.data.sources]
+    with counting(f"examining {'recordings' if any(listings) else 'pictures'}") as progress:
         if any(listings):
             diagnosis = examine_recordings(settings.data, listings, progress)
         else:
@@ -133,7 +133,7 @@ def _heading(report: DatasetReport) -> RenderableType:
 
     counts = ", ".join(f"{report.pictures[split]:,} {split}" for split in SPLITS)
     total = sum(report.pictures.values())
-    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {total:,} pictures: {counts}")
+    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {total:,} {report.what}: {counts}")
 
 
 def _label_table(report: DatasetReport) -> RenderableType:
@@ -164,12 +164,13 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
     """List what is there besides labels, and what is left out, as (what, text)."""
     from asterism.data.listing import some
 
+    sounds = report.what == "recordings"
     facts = [
-        ("sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
-        ("pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
+        ("lengths" if sounds else "sizes", ", ".join(f"{size} ({count:,})" for size, count in report.sizes.items())),
+        ("samples" if sounds else "pixels", ", ".join(f"{kind} ({count:,})" for kind, count in report.formats.items())),
         ("values", " to ".join(f"{value:,.6g}" for value in report.values)),
         *(("note", note) for note in report.notes),
-        ("unlabelled", f"pictures without a known label: {report.unknown:,}" if report.labels and report.unknown else ""),
+        ("unlabelled", f"{report.what} without a known label: {report.unknown:,}" if report.labels and report.unknown else ""),
     ]
     reasons: dict[str, list[str]] = {}
     for file, reason in report.unreadable:

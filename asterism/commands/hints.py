@@ -13,5 +13,6 @@ def uses(model: Model, run: object, target: str = "TARGET") -> list[str]:
     can = model.recipe.abilities
     told = f" --to {target}" if can.told != "none" else ""
     beside = " --instances DIR" if model.picture.taken.classes and model.picture.taken.channels == 2 else ""
-    lines = [f"asterism translate {run} PICTURE{told}{beside} --out DIR"] * can.translates
+    what = "RECORDING" if model.picture.sound else "PICTURE"
+    lines = [f"asterism translate {run} {what}{told}{beside} --out DIR"] * can.translates
     return lines + [f"asterism generate {run} --count 16{told} --sheet FILE.png"] * can.generates

@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once on the device [16]")
     parser.add_argument("--max-upload", type=float, default=16, metavar="MB", help="size of one uploaded picture [16]")
     parser.add_argument("--max-pixels", type=float, default=25, metavar="MP", help="millions of pixels of a picture [25]")
+    parser.add_argument("--max-seconds", type=float, default=30, metavar="S", help="length of an uploaded recording [30]")
     parser.add_argument(
         "--places",
         type=int,
@@ -30,12 +31,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="results waiting or in progress before the service answers 503 [128]",
     )
     parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds until a request must be answered [60]")
+    parser.add_argument(
+        "--vocoder", metavar="FILE", help="models of voices: a vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]"
+    )
     add_machine(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve models."""
-    for name in ("max_upload", "max_pixels", "timeout"):
+    for name in ("max_upload", "max_pixels", "max_seconds", "timeout"):
         if not 0 < getattr(args, name) < math.inf:
             args.parser.error(f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected a number above 0")
     try:
@@ -47,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(
         upload_bytes=round(args.max_upload * 10**6),
         pixels=round(args.max_pixels * 10**6),
+        recording_seconds=args.max_seconds,
         results=min(64, args.places),
         places=args.places,
         seconds=args.timeout,
@@ -62,5 +67,6 @@ def run(args: argparse.Namespace) -> int:
         limits=limits,
         device=args.device,
         precision=args.precision,
+        vocoder=args.vocoder,
     )
     return 0

@@ -21,6 +21,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--login", metavar="NAME:PASSWORD", help="login for the page; required beyond this machine [variable ASTERISM_LOGIN]"
     )
     parser.add_argument("--max-upload", type=float, default=64, metavar="MB", help="size of one uploaded file [64]")
+    parser.add_argument(
+        "--vocoder", metavar="FILE", help="models of voices: a vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]"
+    )
     add_machine(parser)
 
 
@@ -39,5 +42,6 @@ def run(args: argparse.Namespace) -> int:
             max_upload=args.max_upload,
             device=args.device,
             precision=args.precision,
+            vocoder=args.vocoder,
         )
     return 0

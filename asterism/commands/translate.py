@@ -93,14 +93,15 @@ def run(args: argparse.Namespace) -> int:
     from asterism.inference.folder import translate_folder
     from asterism.inference.regions import region_of
     from asterism.inference.translator import load
-    from asterism.inference.voices import Voices, are_recordings, translate_recordings
+    from asterism.inference.voices import Voices, are_features, translate_recordings
+    from asterism.sound.recordings import is_recording
 
     if args.count is not None and (args.style is None or args.count < 1):
         args.parser.error("--count requires --style SEED and must be at least 1")
     if bool(args.to) == bool(args.table) or (args.table and not args.like):
         args.parser.error("give a target, --to TARGET, or a picture whose labels a table knows, --like PICTURE --table CSV")
     translator = load(args.run, device=args.device, precision=args.precision)
-    if translator.model.picture.sound and args.to and are_recordings(args.images):
+    if translator.model.picture.sound and args.to and not are_features(args.images):
         summary = translate_recordings(
             Voices(translator, args.vocoder),
             args.images,
@@ -113,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
         )
         print(summary)
         return 0 if summary.written or summary.kept else 1
+    if all(map(is_recording, args.images)):
+        Voices(translator)  # Says that the model takes none.
     if args.vocoder:
         args.parser.error("--vocoder is for recordings and models of voices")
     told = [told_by_table.like(translator, args.table, Path(picture)) for picture in args.like] if args.table else args.to

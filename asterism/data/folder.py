@@ -19,6 +19,7 @@ from asterism.data.halves import HALVES
 from asterism.data.listing import DataError, Listing, list_pictures, list_recordings, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, by_names, in_order, name_of_pair
 from asterism.labels import LabelGroup
+from asterism.sound.recordings import is_recording
 from asterism.tables.cells import READERS, is_table
 from asterism.tables.names import SPLIT_WORDS
 
@@ -63,11 +64,9 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     """
     listing = packed or list_pictures(path)
     pictures = listing.pictures
+    if packed is None and any(map(is_recording, listing.others)) and list_recordings(path):
+        raise DataError(f"{path} holds recordings, which are packed first: asterism pack {path} --out PACK, then --data PACK")
     if not pictures:
-        if list_recordings(path):
-            raise DataError(
-                f"{path} holds recordings, which are packed first: asterism pack {path} --out PACK, then --data PACK"
-            )
         there = f" but {some(listing.others, 'other files')}" if listing.others else ""
         raise DataError(
             f"{path} holds no pictures{there}; expected one folder of pictures per domain in it, or a table of labels"

@@ -56,7 +56,7 @@ class LabelCount:
 
 @dataclass
 class DatasetReport:
-    """What one dataset holds; file names are relative to `root`.
+    """What one dataset holds, of pictures or of `what` they are; file names are relative to `root`.
 
     `values` are the lowest and the highest stored one, `clipped` is the share that lies beyond `--data.value_range`. Of
     `unknown` pictures no label is known, `unlabelled` ones are left out.
@@ -76,6 +76,7 @@ class DatasetReport:
     unlabelled: list[str]
     stray: list[str]
     notes: list[str]
+    what: str = "pictures"
 
 
 @dataclass

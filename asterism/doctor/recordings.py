@@ -27,11 +27,17 @@ SILENT = 0.5
 LITTLE = 60.0
 """Seconds of training speech; a speaker who says less is named."""
 
-ALIKE = 0.995
+ALIKE = 0.95
 """Correlation of two recordings' coarse spectrograms above which they are called alike."""
 
-COARSE = 16
+COARSE = (40, 32)
 """Rows and columns of a coarse spectrogram."""
+
+DEPTH = 2.5
+"""Decades below the loudest band, 50 dB, where a coarse spectrogram ends: what is quieter, codecs leave out."""
+
+LONG = 10
+"""A recording is called long if it is this many times as long as most; a pack gives every one the room of the longest."""
 
 
 def examine_recordings(
@@ -75,6 +81,7 @@ class _Found:
         self.spoken: dict[str, float] = {}
         self.formats = Counter[str]()
         self.clipped: dict[str, float] = {}
+        self.dull: list[str] = []
         self.coarse: dict[str, Array] = {}
         self.quiet, self.loud = np.inf, -np.inf
 
@@ -87,12 +94,10 @@ class _Found:
         self.seconds[name], self.spoken[name] = recording.seconds, Sound().seconds(frames.shape[1])
         self.formats[f"{recording.rate:,} samples a second, {recording.channels} channel{'s' * (recording.channels > 1)}"] += 1
         self.clipped[name] = recording.clipped
+        self.dull += [f"{name} {recording.rate:,}"] if recording.rate < Sound().rate else []
         self.quiet = min(self.quiet, float(recording.samples.min()))
         self.loud = max(self.loud, float(recording.samples.max()))
-        rows, columns = (np.linspace(0, size, COARSE + 1).astype(int) for size in frames.shape)
-        small = np.add.reduceat(np.add.reduceat(frames.astype(np.float64), rows[:-1], 0), columns[:-1], 1)
-        small -= small.mean(1, keepdims=True)  # What a speaker always sounds like says nothing of the words.
-        self.coarse[name] = (small / max(1e-9, float(np.linalg.norm(small)))).ravel()
+        self.coarse[name] = coarse(frames)
 
     def report(self) -> DatasetReport:
         """Return the facts; sizes are durations."""
@@ -108,6 +113,7 @@ class _Found:
         spoken = {speaker: duration(seconds) for speaker, seconds in self.by_speaker().items()}
         return DatasetReport(
             name=collection.name,
+            what="recordings",
             root=str(collection.root),
             pictures={name: int((readable & (split == name)).sum()) for name in SPLITS},
             labels=count_labels(collection, readable),
@@ -151,8 +157,18 @@ class _Found:
                 f"speakers with less than {LITTLE:g} s of training speech",
             ),
             (self.alike(), "recordings that sound the same"),
+            (self.dull, f"recordings of fewer than {Sound().rate:,} samples a second, whose upper bands are empty"),
+            (
+                self.long(),
+                f"recordings more than {LONG} times as long as most, which is the room that each takes in a pack: cut them",
+            ),
         )
         return found + [some(names, what) for names, what in lists if names]
+
+    def long(self) -> list[str]:
+        """Return the recordings that are far longer than most."""
+        usual = float(np.median([*self.spoken.values()])) if self.spoken else 0.0
+        return [f"{name} {duration(held)}" for name, held in self.spoken.items() if held > LONG * usual]
 
     def alike(self) -> list[str]:
         """Return pairs of recordings that are nearly the same, such as copies in another format."""
@@ -164,3 +180,16 @@ class _Found:
             near = (held[row + 1 :] @ held[row] > ALIKE) & (np.abs(lengths[row + 1 :] - lengths[row]) < 0.02 * lengths[row])
             found += [f"{name} = {names[row + 1 + int(other)]}" for other in np.flatnonzero(near)]
         return found
+
+
+def coarse(frames: Array) -> Array:
+    """Return the coarse spectrogram of a log-mel [B, n] as a vector of length 1, float32 [rows * columns].
+
+    Each cell is a mean. The mean of each row is taken off: what a speaker always sounds like says nothing of the words.
+    """
+    edges = [np.linspace(0, size, parts + 1).astype(int) for size, parts in zip(frames.shape, COARSE, strict=True)]
+    cells = np.maximum(frames, frames.max() - DEPTH).astype(np.float64)
+    for axis, edge in enumerate(edges):
+        cells = np.add.reduceat(cells, edge[:-1], axis) / np.expand_dims(np.diff(edge), 1 - axis)
+    cells -= cells.mean(1, keepdims=True)
+    return (cells / max(1e-9, float(np.linalg.norm(cells)))).astype(np.float32).ravel()

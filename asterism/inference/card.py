@@ -72,6 +72,7 @@ def hub_licence(words: str) -> dict[str, str]:
 
 def _front_matter(run: Run, can: Abilities) -> str:
     task = "image-to-image" if can.translates else "unconditional-image-generation"
+    task = "audio-to-audio" if run.model["picture"].get("sound") else task
     tags = [task, "gan", *["multi-domain"] * can.translates, str(run.model["recipe"]).replace("_", "-")]
     facts: dict[str, Any] = {"library_name": "asterism", "pipeline_tag": task, "tags": tags}
     facts |= hub_licence(str(run.model["info"].get("licence") or ""))
@@ -88,6 +89,8 @@ def _about(run: Run, can: Abilities) -> str:
     if not can.translates:
         return f"Makes {what} from noise. Recipe: {paper}."
     between = f"Translates {what} between domains. One model knows all of them."
+    if picture.get("sound"):
+        between = "Translates recordings of speech to the voices of other speakers. One model knows all of them."
     if picture.get("source"):
         between = f"Translates {PictureFormat.from_json(picture).taken.words} to {what}."
     said = [
@@ -118,6 +121,14 @@ def _use(run: Run, name: str, can: Abilities) -> str:
     if not can.translates:
         lines = ["first, second = model.generate(seeds=(1, 2))", 'first.save("generated.png")']
         said = "The same seed always gives the same picture."
+    elif run.model["picture"].get("sound"):
+        head[0:1] = ["import soundfile", "", "import asterism", "from asterism.inference.voices import Voices"]
+        lines = [
+            'samples, rate = soundfile.read("clip.wav", dtype="float32")',
+            f"made = Voices(model).translate(samples, rate, to={json.dumps(target, ensure_ascii=False)})",
+            'soundfile.write("translated.wav", made, rate)',
+        ]
+        said = "Recordings may have any length, and any rate from 12,000 samples a second; results keep both."
     elif target is not None:
         taken = PictureFormat.from_json(run.model["picture"]).taken
         given = '"map.png"' if taken.classes else '"picture.jpg"'
@@ -187,6 +198,13 @@ def _limits(run: Run, can: Abilities) -> str:
         "Attributes that occur together in the data may change together, also those that a target does not name.",
         "Do not deceive: state that a published picture is a translation. Pictures of people: only with their consent.",
     ]
+    spoken = [
+        f"Made for voices like those of {about}; results on other voices are unknown and often worse.",
+        "A translation is no evidence of what a person said or would say.",
+        "Do not deceive: state that a published recording is a translation. Voices of people: only with their consent.",
+    ]
+    if run.model["picture"].get("sound"):
+        translated = spoken
     lines = [*(translated if can.translates else made), "Not for medical or legal decisions."]
     if not run.scores:
         lines.append("Its quality was not measured.")

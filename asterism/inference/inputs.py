@@ -53,7 +53,8 @@ def find_pictures(
         held = [name for name in listing.others if is_recording(name)] if sounds else listing.pictures
         below = [name for name in held if not out or out.resolve() not in (given / name).resolve().parents]
         if passed is not None:
-            passed += [str(given / name) for name in listing.others if not PurePosixPath(name).name.startswith(".")]
+            rest = sorted({*listing.pictures, *listing.others} - {*held})
+            passed += [str(given / name) for name in rest if not PurePosixPath(name).name.startswith(".")]
         if not below:
             what, endings = ("recordings", RECORDINGS) if sounds else ("pictures", SUFFIXES)
             raise FolderError(f"{given} holds no {what} ({' '.join(endings)})")

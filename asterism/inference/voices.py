@@ -15,7 +15,7 @@ from asterism.inference.folder import check_results, find_pictures
 from asterism.inference.outcome import Summary, unwritable
 from asterism.inference.translator import Translator
 from asterism.sound.mel import griffin_lim, log_mel
-from asterism.sound.recordings import checked, encode, is_recording, read, resampled
+from asterism.sound.recordings import Recording, checked, encode, is_recording, read, resampled
 from asterism.sound.settings import Array, SoundError
 from asterism.sound.vocoder import Vocoder
 from asterism.sound.waveform import Vocode, fitted, samples_of
@@ -64,10 +64,16 @@ class Voices:
         samples = np.asarray(samples)
         if samples.dtype.kind != "f" or samples.ndim not in (1, 2) or samples.size == 0:
             raise SoundError(f"samples are floats [T] or [T, C] from -1 to 1; these are {samples.dtype} {list(samples.shape)}")
-        mono = checked(samples.astype(np.float32) if samples.ndim == 1 else samples.astype(np.float32).mean(1), rate).samples
-        frames = self.frames(log_mel(resampled(mono, rate, self.sound.rate), self.sound), to, labels)
-        made = resampled(samples_of(frames, self.sound, self.vocode), self.sound.rate, rate)
-        return fitted(made, len(mono))
+        recording = checked(samples.astype(np.float32) if samples.ndim == 1 else samples.astype(np.float32).mean(1), rate)
+        return self.spoken(self.frames(self.heard(recording), to, labels), rate, len(recording.samples))
+
+    def heard(self, recording: Recording) -> Array:
+        """Return the normalised log-mel of a recording, float32 [B, n]."""
+        return log_mel(resampled(recording.samples, recording.rate, self.sound.rate), self.sound)
+
+    def spoken(self, frames: Array, rate: int, length: int) -> Array:
+        """Return the samples, float32 [length], of translated frames [B, n], at a rate."""
+        return fitted(resampled(samples_of(frames, self.sound, self.vocode), self.sound.rate, rate), length)
 
     def frames(self, frames: Array, to: str | Mapping[str, Any], labels: str | Mapping[str, Any] | None = None) -> Array:
         """Translate normalised log-mels, float32 [B, n]; of many frames in overlapping windows that are blended."""
@@ -96,7 +102,8 @@ def translate_recordings(
         SoundError: the vocoder fails.
     """
     out = Path(out)
-    sources = find_pictures([Path(given) for given in inputs], out, sounds=True)
+    passed: list[str] = []
+    sources = find_pictures([Path(given) for given in inputs], out, passed, sounds=True)
     targets = {"+".join(edit.name for edit in voices.translator.parse(target)): target for target in to}
     alone = out.suffix.lower() == ".wav" and not out.is_dir() and len(sources) == len(targets) == 1
     results = [[out if alone else out / f"{name}__{target}.wav" for target in targets] for _, name in sources]
@@ -114,8 +121,10 @@ def translate_recordings(
                 summary.skipped.append((path, str(error)))
                 continue
             mixed += [str(path)] if recording.channels > 1 else []
+            if missing:
+                frames = voices.heard(recording)
             for place, target in missing:
-                samples = voices.translate(recording.samples, recording.rate, target, labels=labels)
+                samples = voices.spoken(voices.frames(frames, target, labels), recording.rate, len(recording.samples))
                 try:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(place, encode(samples, recording.rate))
@@ -123,11 +132,14 @@ def translate_recordings(
                     raise unwritable(place, error) from error
                 summary.written.append(place)
             tell(number, len(sources))
+    if passed:
+        summary.notes.append(some(passed, "other files, ignored"))
     if mixed:
         summary.notes.append(some(mixed, "recordings of several channels, mixed down to one"))
     return summary
 
 
-def are_recordings(inputs: Sequence[Path]) -> bool:
-    """Say whether an input is a recording, or a folder that holds some."""
-    return any(is_recording(path) or (path.is_dir() and any(map(is_recording, path.rglob("*")))) for path in inputs)
+def are_features(inputs: Sequence[Path]) -> bool:
+    """Say whether the inputs are features, arrays in files or folders of them, and none is a recording."""
+    files = [file for path in inputs for file in (path.rglob("*") if path.is_dir() else [path])]
+    return any(file.suffix.lower() == ".npy" for file in files) and not any(map(is_recording, files))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -55,12 +55,12 @@ REASONS = {
     401: "The service needs its token.",
     403: "The request comes from a page of another origin.",
     404: "The model does not exist.",
-    406: "The client accepts neither a picture nor JSON.",
+    406: "The client accepts neither a result nor JSON.",
     408: "The request did not arrive in time.",
-    413: "The request has too many bytes or pixels.",
-    415: "The request is neither a form nor JSON, or the picture is not a PNG, JPEG, WebP or TIFF.",
+    413: "The request has too many bytes, pixels or seconds.",
+    415: "The request is neither a form nor JSON, or its file is of a kind that is not taken.",
     421: "The service does not answer to this host name.",
-    422: "A field is missing, unknown or wrong, or the picture cannot be used.",
+    422: "A field is missing, unknown or wrong, or the file cannot be used.",
     503: "The service has no free place, or ran out of time; retry after Retry-After seconds.",
 }
 
@@ -81,7 +81,7 @@ def api(service: Service) -> APIRouter:
     @router.get("/api/models/{name}", tags=["models"], responses=errors(404), summary="One model: labels, sizes, data, scores")
     async def model(name: str) -> dict[str, Any]:
         limits = service.limits
-        bounds = {key: getattr(limits, key) for key in ("upload_bytes", "pixels", "results", "seconds")}
+        bounds = {key: getattr(limits, key) for key in ("upload_bytes", "pixels", "recording_seconds", "results", "seconds")}
         return {**service.model(name).description(), "limits": bounds}
 
     @router.post(
@@ -104,6 +104,8 @@ def api(service: Service) -> APIRouter:
     async def translate(name: str, request: Request) -> Response:
         with service.place():  # Before the body is read: what finds no place costs nothing.
             hosted = service.model(name)
+            if hosted.voices is not None:
+                raise Refused(422, f"{name} takes recordings, not pictures: send them to its route convert")
             wanted = await read_request(request, service.limits)
             as_json = wants_json(request.headers.get("accept"), len(wanted.to))
             kind, write = writer(hosted.translator.model.picture, wanted, as_json)
@@ -162,18 +164,23 @@ def api(service: Service) -> APIRouter:
     return router
 
 
-def wants_json(accept: str | None, results: int) -> bool:
+def wants_json(accept: str | None, results: int, kinds: Collection[str] = TYPES.values(), what: str = "picture") -> bool:
     """Say whether the answer is JSON: for several results, or where the client takes nothing else.
+
+    Args:
+        kinds: media types that a single result may have.
+        what: one is called.
 
     Raises:
         Refused: 406, the client takes neither.
     """
     taken = [part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")]
-    picture = any(kind in ("*/*", "image/*", *TYPES.values()) for kind in taken)
+    families = {f"{kind.partition('/')[0]}/*" for kind in kinds}
+    alone = any(kind in ("*/*", *families, *kinds) for kind in taken)
     as_json = any(kind in ("*/*", "application/*", "application/json") for kind in taken)
-    if not picture and not as_json or results > 1 and not as_json:
-        raise Refused(406, f"Accept: {', '.join(taken)[:80]}; one result is a picture or JSON, several are JSON")
-    return results > 1 or not picture
+    if not alone and not as_json or results > 1 and not as_json:
+        raise Refused(406, f"Accept: {', '.join(taken)[:80]}; one result is a {what} or JSON, several are JSON")
+    return results > 1 or not alone
 
 
 def writer(

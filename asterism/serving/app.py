@@ -14,6 +14,7 @@ from asterism.serving.access import Gate, error_body
 from asterism.serving.api import api
 from asterism.serving.limits import Refused
 from asterism.serving.service import Service
+from asterism.serving.voice_api import voice_api
 
 
 def create_app(service: Service, *, local: bool = True, token: str | None = None) -> FastAPI:
@@ -33,13 +34,14 @@ def create_app(service: Service, *, local: bool = True, token: str | None = None
     app = FastAPI(
         title="asterism",
         version=__version__,
-        summary="Translates pictures between domains.",
+        summary="Translates pictures and recordings between domains.",
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
     app.include_router(api(service))
+    app.include_router(voice_api(service))
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:

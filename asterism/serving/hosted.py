@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from asterism.config import ConfigError
@@ -17,6 +18,7 @@ from asterism.inference.apply import told_of, translate_each
 from asterism.inference.codes import values_of
 from asterism.inference.styles import StyleSource, Target
 from asterism.inference.translator import Translator
+from asterism.inference.voices import Voices
 from asterism.labels import LabelError
 from asterism.recipes.model import load_model
 from asterism.runs.folder import Run, read_run
@@ -24,6 +26,7 @@ from asterism.serving.limits import Limits, Refused
 from asterism.serving.requests import TranslateRequest
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import batch_sizes
+from asterism.sound.recordings import library
 from asterism.storage.model_file import ModelError, find_model
 from asterism.storage.run_files import RunError
 
@@ -34,11 +37,13 @@ class Hosted:
 
     Args:
         run: what the files beside the model say; none for a model file alone.
+        voices: of a model that takes recordings.
     """
 
     name: str
     translator: Translator
     run: Run | None
+    voices: Voices | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return what a list of models says of it, as JSON values."""
@@ -50,10 +55,11 @@ class Hosted:
             "width": picture.width,
             "height": picture.height,
             "channels": picture.channels,
-            "takes": picture.taken.words,
+            "takes": picture.taken.words if self.voices is None else "recordings (WAV, FLAC or OGG)",
             "labels": list(self.translator.labels),
             "styled": self.translator.recipe.abilities.style > 0,
-            "translates": self.translator.recipe.abilities.translates,
+            "translates": self.translator.recipe.abilities.translates and self.voices is None,
+            "converts": self.voices is not None,
             "generates": self.translator.recipe.abilities.generates,
             "codes": {code.name: values_of(code) for code in self.translator.recipe.abilities.codes},
         }
@@ -139,14 +145,20 @@ class Hosted:
         return targets, known
 
 
-def load_models(paths: Sequence[str], device: str = "auto", precision: str = "auto") -> dict[str, Hosted]:
+def load_models(
+    paths: Sequence[str], device: str = "auto", precision: str = "auto", vocoder: str | os.PathLike[str] | None = None
+) -> dict[str, Hosted]:
     """Load models for serving: runs, model files or hub names.
 
     Each is called by its folder's or its file's name, with -2, -3, ... where that is taken.
 
+    Args:
+        vocoder: of all models of voices, as for `Voices`.
+
     Raises:
         ModelError: there is no such model, or it cannot be used.
         ConfigError: a device that is not there.
+        SoundError: a vocoder that does not fit a model, or recordings without what the extra `voice` installs.
     """
     hosted: dict[str, Hosted] = {}
     for given in paths:
@@ -154,11 +166,14 @@ def load_models(paths: Sequence[str], device: str = "auto", precision: str = "au
         translator = Translator(load_model(file), device, precision)
         if not translator.recipe.abilities.makes_pictures:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and generates none")
-        if translator.model.picture.depth == 32:
+        if translator.model.picture.sound:
+            library("soundfile"), library("librosa")  # Before there is a service that lacks them.
+        voices = Voices(translator, vocoder) if translator.model.picture.sound else None
+        if voices is None and translator.model.picture.depth == 32:
             raise ModelError(f"{given} takes features (arrays of floats), which the service does not accept")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
-        hosted[name] = Hosted(name, translator, _run_of(file))
+        hosted[name] = Hosted(name, translator, _run_of(file), voices)
     return hosted
 
 
@@ -184,7 +199,11 @@ def warm_up(hosted: Hosted, batch_size: int) -> None:
     if can.generates and can.told == "none":
         for count in batch_sizes(batch_size):
             hosted.translator.generate(count, batch_size=count)
-    if not can.translates:
+    if hosted.voices is not None:
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, hosted.voices.sound.rate).astype(np.float32)
+        first = hosted.translator.labels[0]
+        hosted.voices.translate(noise, hosted.voices.sound.rate, first, labels=first)
+    if not can.translates or hosted.voices is not None:
         return
     target = Target(hosted.translator.parse({hosted.translator.labels[0]: True}))
     known = {} if hosted.predicts_labels else {i: False for i in range(space.num_labels)}

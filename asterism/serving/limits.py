@@ -29,8 +29,10 @@ class Limits:
     """The bounds of a service; each one is checked before what it bounds is spent.
 
     Args:
-        upload_bytes: size of one picture's file; a request may hold four, with an instance map and two references.
+        upload_bytes: size of one picture's or recording's file; a request may hold four pictures, with an instance map and two
+            references.
         pixels: width x height of a picture, read from its header before it is decoded.
+        recording_seconds: of a recording, read from its header and counted while it is decoded.
         results: pictures that one request may ask for.
         places: results that may be waiting or in work over all requests; one more is answered 503.
         seconds: for a request's body to arrive, and again for its answer.
@@ -39,6 +41,7 @@ class Limits:
 
     upload_bytes: int = 16 * 2**20
     pixels: int = 25_000_000
+    recording_seconds: float = 30.0
     results: int = 64
     places: int = 128
     seconds: float = 60.0

@@ -40,7 +40,7 @@ class Metrics:
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer; `route` is the template of its path, never the path itself, so that the names stay few."""
         self._answers.labels(route, status).inc()
-        if route.endswith("/translate") and status < 300:
+        if route.endswith(("/translate", "/convert")) and status < 300:
             self._seconds.observe(seconds)
 
     def translated(self, model: str, pictures: int) -> None:

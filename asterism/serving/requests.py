@@ -1,4 +1,4 @@
-"""Read and check requests to translate, as multipart forms and as JSON."""
+"""Read and check requests to translate pictures and recordings, as multipart forms and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,11 +21,13 @@ Format = Literal["png", "jpeg", "webp", "tiff"]
 LIKE = "Models with styles: a picture whose style is taken."
 TOWARD = "Models with styles: a picture whose style is the second one."
 INSTANCES = "Models of label maps with instances: the instance map, a PNG or TIFF of the label map's size."
+RECORDING = "A WAV, FLAC or OGG file of speech; several channels are mixed down."
 FILES = ("image", "instances", "like", "toward_like")
+SOUNDS = ("recording",)
 
 
-class Fields(BaseModel):
-    """What both kinds of request say beside the picture."""
+class Wanted(BaseModel):
+    """What every request to translate says."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -37,8 +39,13 @@ class Fields(BaseModel):
         examples=[["Blond_Hair"]],
     )
     labels: str | dict[str, bool | float] | None = Field(
-        None, description="Labels that the picture has; the others are predicted."
+        None, description="Labels that the source has; the others are predicted."
     )
+
+
+class Fields(Wanted):
+    """What both kinds of request say beside the picture."""
+
     fit: Literal["letterbox", "crop"] = Field("letterbox", description="The whole picture, or its centre, pasted back.")
     style: int | None = Field(None, ge=0, lt=2**63, description="Models with styles: the seed of a style.")
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the style; 0: the domain's mean style.")
@@ -93,20 +100,42 @@ class TranslateRequest(Fields):
     toward_like: bytes | None = Field(None, description=TOWARD, json_schema_extra={"format": "binary"})
 
 
+class JsonConvertRequest(Wanted):
+    """A request for voices as JSON; the recording is base64 text, with or without `data:...;base64,` before it."""
+
+    recording: str = Field(description=RECORDING, json_schema_extra={"contentEncoding": "base64"})
+
+
+class ConvertRequest(Wanted):
+    """A request for voices that was understood."""
+
+    recording: bytes = Field(description=RECORDING, json_schema_extra={"format": "binary"})
+
+
 async def read_request(request: Request, limits: Limits) -> TranslateRequest:
     """Read a request to translate.
 
     Raises:
         Refused: 400 malformed, 413 too large, 415 neither a form nor JSON, 422 a field that is missing, unknown or wrong.
     """
+    return await _read(request, limits, TranslateRequest, JsonRequest, FILES)
+
+
+async def read_convert_request(request: Request, limits: Limits) -> ConvertRequest:
+    """Read a request to translate a recording; what it raises is as for `read_request`."""
+    return await _read(request, limits, ConvertRequest, JsonConvertRequest, SOUNDS)
+
+
+async def _read(request: Request, limits: Limits, form: type[R], as_json: type[BaseModel], files: Sequence[str]) -> R:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return _checked(TranslateRequest, await _form(request, limits))
+        return _checked(form, await _form(request, limits, files))
     if kind == "application/json":
-        given = _checked(JsonRequest, await _json(request))
-        pictures = {name: _decoded(name, getattr(given, name)) for name in FILES}
-        return TranslateRequest.model_construct(**{**dict(given), **pictures})
-    raise Refused(415, "send the picture as multipart/form-data or as application/json with base64")
+        given = _checked(as_json, await _json(request))
+        held = {name: _decoded(name, getattr(given, name)) for name in files}
+        return form.model_construct(**{**dict(given), **held})
+    what = "recording" if files == SOUNDS else "picture"
+    raise Refused(415, f"send the {what} as multipart/form-data or as application/json with base64")
 
 
 async def read_generate_request(request: Request, limits: Limits) -> GenerateRequest:
@@ -142,7 +171,7 @@ async def _json(request: Request) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is not JSON") from error
     if not isinstance(given, dict):
-        raise Refused(422, "the JSON is not an object; expected image, to and what else the API's page lists")
+        raise Refused(422, "the JSON is not an object; expected to and what else the API's page lists")
     return given
 
 
@@ -161,14 +190,14 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
+async def _form(request: Request, limits: Limits, files: Sequence[str]) -> Mapping[str, Any]:
     """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`; the disk is not touched."""
 
     async def stream() -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
             yield chunk
 
-    most = {"max_files": len(FILES), "max_fields": limits.results + 20, "max_part_size": 2**16}
+    most = {"max_files": len(files), "max_fields": limits.results + 20, "max_part_size": 2**16}
     try:
         form = await _InMemory(request.headers, stream(), **most).parse()
     except (HTTPException, ClientDisconnect):
@@ -178,7 +207,7 @@ async def _form(request: Request, limits: Limits) -> Mapping[str, Any]:
         raise Refused(400, f"the form cannot be read{': ' + said if said else ''}") from error
     given: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if name in FILES and isinstance(value, str):
+        if name in files and isinstance(value, str):
             raise Refused(422, f"{name}: send it as a file of the form, with a file name")
         content = value if isinstance(value, str) else value.file.read()
         if name == "to":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import ipaddress
 import logging
+import os
 import secrets
 import socket
 import sys
@@ -30,6 +31,7 @@ def serve(
     limits: Limits | None = None,
     device: str = "auto",
     precision: str = "auto",
+    vocoder: str | os.PathLike[str] | None = None,
 ) -> None:
     """Serve models until a signal ends it; what was accepted by then is finished first.
 
@@ -37,10 +39,12 @@ def serve(
         runs: run folders, model files or hub names.
         host, port: the address to bind; port 0 takes a free one.
         token: what every request must bring; needed beyond this machine.
+        vocoder: of models of voices, as for `asterism.inference.voices.Voices`.
 
     Raises:
         ConfigError: an address beyond this machine without a token, or one that cannot be had.
         ModelError: a model that cannot be found or used.
+        SoundError: a vocoder that does not fit.
     """
     local = is_local(host)
     if token is not None and len(token) < 16:
@@ -56,7 +60,7 @@ def serve(
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What it remarks on broken uploads is said in the answers.
     bound = bind(host, port)
     try:
-        service = Service(load_models(runs, device, precision), limits)
+        service = Service(load_models(runs, device, precision, vocoder), limits)
         app = create_app(service, local=local, token=token)
         Server(app, service).run(sockets=[bound])
     finally:

@@ -26,11 +26,13 @@ from asterism.inference.codes import chosen_codes
 from asterism.inference.generator import chosen_seeds, pictures, told_of
 from asterism.inference.images import fit_in, open_image, to_array
 from asterism.inference.styles import Target
+from asterism.inference.voices import Voices
 from asterism.labels import LabelError
 from asterism.serving.hosted import Hosted, warm_up
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.metrics import Metrics
-from asterism.serving.requests import GenerateRequest, TranslateRequest
+from asterism.serving.recordings import read_upload as read_recording
+from asterism.serving.requests import ConvertRequest, GenerateRequest, TranslateRequest
 from asterism.serving.uploads import read_upload
 from asterism.serving.worker import DeviceWorker
 from asterism.storage.model_file import ModelError
@@ -168,6 +170,67 @@ class Service:
                 raise Refused(503, reason) from error
             except (LabelError, ConfigError, ModelError) as error:
                 raise Refused(422, str(error)) from error
+        self._made = True
+        return list(finished)
+
+    async def convert(self, hosted: Hosted, wanted: ConvertRequest, finish: Callable[[np.ndarray, int], T]) -> list[T]:
+        """Translate an uploaded recording. The caller holds its first place; this takes one for every further result.
+
+        What waits for the device is the upload as it came, or its log-mel; the network has the device for one target at a time,
+        and samples are made in the threads.
+
+        Args:
+            finish: turns samples [T] and their rate into what the caller wants; called in a thread.
+
+        Returns:
+            What `finish` made of each target's result.
+
+        Raises:
+            Refused: what cannot be served, or did not become ready in time.
+        """
+        if hosted.voices is None:
+            raise Refused(422, f"{hosted.name} takes pictures, not recordings: send them to its route translate")
+        if len(wanted.to) > self.limits.results:
+            raise Refused(422, f"to: {len(wanted.to)} targets exceed the maximum of one request, {self.limits.results}")
+        with self.place(len(wanted.to) - 1):
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    return await self._convert(hosted, hosted.voices, wanted, finish)
+            except TimeoutError as error:
+                reason = f"the answer was not ready within {self.limits.seconds:g} s; send less, or ask again"
+                raise Refused(503, reason) from error
+            except LabelError as error:
+                raise Refused(422, str(error)) from error
+
+    async def _convert(
+        self, hosted: Hosted, voices: Voices, wanted: ConvertRequest, finish: Callable[[np.ndarray, int], T]
+    ) -> list[T]:
+        loop, makings = asyncio.get_running_loop(), list[asyncio.Future[T]]()
+
+        def prepare() -> tuple[np.ndarray, int, int]:
+            for to in wanted.to:
+                voices.translator.parse(to)
+            recording = read_recording(wanted.recording, self.limits)
+            return voices.heard(recording), recording.rate, len(recording.samples)
+
+        def conclude(made: np.ndarray) -> T:
+            return finish(voices.spoken(made, rate, length), rate)
+
+        frames, rate, length = await loop.run_in_executor(self._pool, prepare)
+        try:
+            for to in wanted.to:
+                made = await asyncio.wrap_future(self._worker.call(partial(voices.frames, frames, to, wanted.labels)))
+                makings.append(loop.run_in_executor(self._pool, conclude, made))
+            finished = await asyncio.gather(*makings)
+        except LabelError:
+            raise
+        except Exception as error:
+            log.exception("a recording could not be translated")
+            raise Refused(503, "the translation failed on the server, see its log; retry, or ask for less") from error
+        finally:
+            for making in makings:
+                making.cancel()
+        self.metrics.translated(hosted.name, len(finished))
         self._made = True
         return list(finished)
 

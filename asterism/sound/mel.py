@@ -15,14 +15,22 @@ from asterism.sound.settings import Array, Sound
 FLOOR = 1e-10
 """Of what the logarithm is taken at least."""
 
+AT_ONCE = 4096
+"""Frames whose spectrum is held at once; that of an hour would take gigabytes."""
+
 ROUNDS = 60
 """Of Griffin and Lim's algorithm."""
 
 
 def log_mel(samples: Array, sound: Sound) -> Array:
     """Return the log-mel of samples [T], float32 [B, n]; normalised where the settings know mean and deviation."""
-    spectrum = np.abs(_transform(samples, sound))
-    frames = np.log10(np.maximum(FLOOR, filters(sound) @ spectrum)).astype(np.float32)
+    count, hop = len(samples) // sound.hop + 1, sound.hop
+    padded = np.pad(samples, sound.fft // 2, mode="reflect")
+    frames = np.empty((sound.bands, count), np.float32)
+    for first in range(0, count, AT_ONCE):
+        last = min(first + AT_ONCE, count)
+        spectrum = np.abs(_transform(padded[first * hop : (last - 1) * hop + sound.fft], sound))
+        frames[:, first:last] = np.log10(np.maximum(FLOOR, filters(sound) @ spectrum))
     return normalised(frames, sound)
 
 
@@ -78,7 +86,8 @@ def _inverse(sound: Sound) -> Array:
 
 
 def _transform(samples: Array, sound: Sound) -> Array:
+    """Return the spectrum of the windows that lie in samples [T] whole."""
     made: Array = library("librosa").stft(
-        samples, n_fft=sound.fft, hop_length=sound.hop, win_length=sound.fft, window="hann", center=True, pad_mode="reflect"
+        samples, n_fft=sound.fft, hop_length=sound.hop, win_length=sound.fft, window="hann", center=False
     )
     return made

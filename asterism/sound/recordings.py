@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType
+from typing import IO
 
 import numpy as np
 
@@ -23,6 +26,12 @@ LEAST_SECONDS = 0.3
 
 LEAST_RATE = 12_000
 """Below this, half of the mel bands of 16 kHz would be empty."""
+
+BLOCK = 2**16
+"""Samples of each channel that are decoded at once."""
+
+STREAMED = 0x7FFF0000
+"""Bytes; more than this stands in the headers of WAV files whose writer did not know their length."""
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this, -80 dB, holds no speech."""
@@ -73,17 +82,54 @@ def read(path: str | os.PathLike[str]) -> Recording:
     Raises:
         SoundError: it cannot be decoded or used; the reason.
     """
-    soundfile = library("soundfile")
+    library("soundfile")
     if not os.path.isfile(path):
         raise SoundError("there is no such file")
+    if os.path.getsize(path) == 0:
+        raise SoundError("the file is empty")
+    return decoded(os.fspath(path))
+
+
+def decoded(file: str | IO[bytes], most: float = math.inf) -> Recording:
+    """Decode a recording in blocks, each mixed down at once; from a path or from an open file.
+
+    Args:
+        most: seconds; what is longer is not decoded further.
+
+    Raises:
+        SoundError: as `read`, or it is longer.
+    """
+    soundfile = library("soundfile")
+    _check_whole(file)
+    blocks, clipped, count = list[Array](), 0.0, 0
     try:
-        samples, rate = soundfile.read(os.fspath(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        what = "the file is empty" if os.path.getsize(path) == 0 else f"it is not a readable recording ({error})"
-        raise SoundError(what) from error
-    return checked(
-        samples.mean(1), rate, samples.shape[1], float((np.abs(samples) >= 1 - 2**-15).mean()) if len(samples) else 0
-    )
+        with soundfile.SoundFile(file) as opened:
+            rate, channels = opened.samplerate, opened.channels
+            while count <= most * rate and len(block := opened.read(BLOCK, dtype="float32", always_2d=True)):
+                clipped += float((np.abs(block) >= 1 - 2**-15).sum()) / channels
+                with np.errstate(invalid="ignore"):  # What is no number is refused below.
+                    blocks.append(block.mean(1))
+                count += len(block)
+    except (soundfile.LibsndfileError, RuntimeError, MemoryError) as error:
+        reason = getattr(error, "error_string", "") or type(error).__name__
+        raise SoundError(f"it is not a readable recording ({reason.removeprefix('Error : ').rstrip('.')})") from error
+    if count > most * rate:
+        raise SoundError(f"it is longer than {most:g} s")
+    return checked(np.concatenate(blocks or [np.zeros(0, np.float32)]), rate, channels, clipped / max(1, count))
+
+
+def _check_whole(file: str | IO[bytes]) -> None:
+    """Refuse a WAV file that is shorter than its header says; decoders take what there is.
+
+    Raises:
+        SoundError: it is cut short.
+    """
+    with open(file, "rb") if isinstance(file, str) else nullcontext(file) as opened:
+        head, size = opened.read(8), opened.seek(0, io.SEEK_END)
+        opened.seek(0)
+    said = 8 + int.from_bytes(head[4:], "little")
+    if head[:4] == b"RIFF" and size + 1 < said < STREAMED:
+        raise SoundError(f"it is cut short: its header says {said:,} bytes, and there are {size:,}; copy it again")
 
 
 def checked(samples: Array, rate: int, channels: int = 1, clipped: float = 0.0) -> Recording:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
-def build(runs: Sequence[str | os.PathLike[str]], device: str = "auto", precision: str = "auto") -> gr.Blocks:
+def build(
+    runs: Sequence[str | os.PathLike[str]],
+    device: str = "auto",
+    precision: str = "auto",
+    vocoder: str | os.PathLike[str] | None = None,
+) -> gr.Blocks:
     """Return the app over models; its `launch` serves it.
 
     What people upload and what is made for them stays for a day at most, in a folder that goes with the process. By variables
@@ -33,12 +38,14 @@ def build(runs: Sequence[str | os.PathLike[str]], device: str = "auto", precisio
     Args:
         runs: run folders, model files or hub names.
         device, precision: as for `asterism.load`.
+        vocoder: of models of voices, as for `asterism.inference.voices.Voices`.
 
     Raises:
         ModelError: there is no such model, or it makes no pictures.
+        SoundError: a vocoder that does not fit.
         ConfigError: a device that is not there.
     """
-    models = load_models(runs, device, precision)  # Hub names are downloaded here; after this nothing leaves the machine.
+    models = load_models(runs, device, precision, vocoder)  # Downloads hub names; after this nothing leaves the machine.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     if not os.environ.get("GRADIO_TEMP_DIR"):  # Gradio's own is one for everybody on the machine.
         os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="asterism-studio-")
@@ -57,25 +64,26 @@ def serve(
     max_upload: float = 64,
     device: str = "auto",
     precision: str = "auto",
+    vocoder: str | os.PathLike[str] | None = None,
 ) -> None:
     """Serve the app until a signal ends it.
 
     Args:
-        runs, device, precision: as for `build`.
+        runs, device, precision, vocoder: as for `build`.
         host, port: the address to bind; without a port the first free one from 7860.
         login: `NAME:PASSWORD`, which the page asks for; needed beyond this machine.
         max_upload: megabytes of one uploaded file.
 
     Raises:
         ConfigError: a login that is missing or not of that form, or an address that cannot be had.
-        ModelError: as for `build`.
+        ModelError, SoundError: as for `build`.
     """
     name, _, password = (login or "").partition(":")
     if login is not None and not (name and password):
         raise ConfigError("the login lacks its name or its password; expected --login NAME:PASSWORD")
     if login is None and host not in LOOPBACK:
         raise ConfigError(f"{host} can be reached from other machines, so a login is needed: --login NAME:PASSWORD")
-    app = build(runs, device, precision)
+    app = build(runs, device, precision, vocoder)
     try:
         _, address, _ = app.launch(
             server_name=host,

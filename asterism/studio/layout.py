@@ -19,7 +19,12 @@ def each(models: Sequence[StudioModel], chosen: gr.Dropdown) -> Iterator[StudioM
         with gr.Column(visible=model.name == chosen.value) as column:
             yield model
         columns.append(column)
-    chosen.change(lambda name: [gr.update(visible=model.name == name) for model in models], chosen, columns)
+
+    def switch(name: str) -> Any:
+        seen = [gr.update(visible=model.name == name) for model in models]
+        return seen if len(seen) > 1 else seen[0]  # Gradio takes the list of a single one for its value.
+
+    chosen.change(switch, chosen, columns)
 
 
 @contextmanager

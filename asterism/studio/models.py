@@ -1,4 +1,4 @@
-"""The models of the studio: uploaded files in, pictures and files out. Nothing here knows of the page."""
+"""The models of the studio: uploaded files in, pictures, recordings and files out. Nothing here knows of the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from asterism.inference.images import fit_in, open_file, open_image
 from asterism.inference.sheets import thumbnail, to_shown
 from asterism.inference.styles import StyleSource
 from asterism.inference.translator import Translator, load
+from asterism.inference.voices import Voices
 from asterism.runs.folder import Run, read_run
+from asterism.sound.recordings import encode as encode_recording
 from asterism.storage.model_file import FILE_NAME, ModelError
 from asterism.storage.run_files import called, read_model
 
@@ -39,11 +41,13 @@ class StudioModel:
     Args:
         name: what the page calls it.
         run: what its file, and the run's other files where there are any, say of it.
+        voices: of a model that takes recordings.
     """
 
     name: str
     translator: Translator
     run: Run
+    voices: Voices | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -96,6 +100,12 @@ class StudioModel:
         file.write_bytes(encode(result, suffix, compression=FAST))
         return file
 
+    def kept(self, samples: np.ndarray, rate: int, name: str, target: str) -> Path:
+        """Write samples [T] to a WAV file."""
+        file = new_file(f"{name}__{self._said(target)}.wav")
+        file.write_bytes(encode_recording(samples, rate))
+        return file
+
     def batch(
         self,
         paths: Sequence[str],
@@ -142,14 +152,17 @@ class StudioModel:
         return "+".join(edit.name for edit in self.translator.parse(target))
 
 
-def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: str) -> list[StudioModel]:
-    """Load runs, model files or hub names, each under a name of its own; errors as for `asterism.load`."""
+def load_models(
+    runs: Sequence[str | os.PathLike[str]], device: str, precision: str, vocoder: str | os.PathLike[str] | None = None
+) -> list[StudioModel]:
+    """Load runs, model files or hub names, each under a name of its own; errors as for `asterism.load` and `Voices`."""
     models = []
     for given, name in zip(runs, apart([called(str(run)) for run in runs]), strict=True):
         translator = load(given, device, precision)
         if not translator.recipe.abilities.makes_pictures:
             raise ModelError(f"{given} is a {translator.model.name}, which makes no pictures: the studio has nothing to show")
-        if translator.model.picture.depth == 32:
+        voices = Voices(translator, vocoder) if translator.model.picture.sound else None
+        if voices is None and translator.model.picture.depth == 32:
             raise ModelError(
                 f"{given} takes features, arrays of floats, which the studio does not show: asterism translate does"
             )
@@ -160,7 +173,7 @@ def load_models(runs: Sequence[str | os.PathLike[str]], device: str, precision: 
         else:
             facts = read_model(file)
             run = Run(name, {"name": facts["recipe"], "recipe": facts["config"]}, (), facts, {}, (), {})
-        models.append(StudioModel(name, translator, run))
+        models.append(StudioModel(name, translator, run, voices))
     return models
 
 

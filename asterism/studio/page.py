@@ -14,10 +14,12 @@ from PIL import Image
 from asterism.inference.card import write_card
 from asterism.inference.difference import FULL_COLOUR, heat_map
 from asterism.inference.sheets import thumbnail
+from asterism.sound.recordings import LEAST_RATE
 from asterism.studio.controls import Controls, Given, make_controls, picture_field, words
 from asterism.studio.edit_tabs import edit_tab, generate_tab
 from asterism.studio.layout import each, gallery, refusals
 from asterism.studio.models import StudioModel
+from asterism.studio.voice_tab import show_recordings, voice_tab
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
 TABLES = ".prose table { display: block; overflow-x: auto; border: 0 !important } .prose td, .prose th { white-space: nowrap }"
@@ -33,13 +35,17 @@ def lay_out(models: Sequence[StudioModel]) -> gr.Blocks:
             gr.Markdown("## asterism")
             several: dict[str, Any] = {"visible": len(names) > 1, "container": False, "scale": 0, "min_width": 200}
             chosen = gr.Dropdown(names, value=names[0], label="Model", elem_id="model", **several)
-        translating = [model for model in models if model.translator.recipe.abilities.translates]
+        speaking = [model for model in models if model.voices is not None]
+        translating = [model for model in models if model.translator.recipe.abilities.translates and model.voices is None]
         generating = [model for model in models if model.translator.recipe.abilities.generates]
         if translating:
             with gr.Tab("Translate"):
                 _translate_tab(translating, chosen)
             with gr.Tab("Batch"):
                 _batch_tab(translating, chosen)
+        if speaking:
+            with gr.Tab("Voice"):
+                voice_tab(speaking, chosen)
         if generating:
             with gr.Tab("Generate"):
                 generate_tab(generating, chosen)
@@ -184,10 +190,10 @@ def _card(model: StudioModel) -> None:
     sheet = model.run.held_out or next(iter(model.run.previews[-1:]), None)
     card = write_card(model.run, model.name, None, model.translator.recipe.abilities).partition("\n---\n")[2]
     from_other = f"{picture.taken.words} to " if picture.source else ""
-    card += (
-        f"\nFrom {from_other}{picture.words}; runs on {runs_on}." if from_other else f"\n{picture.words}; runs on {runs_on}."
-    )
+    words = f"Recordings, {LEAST_RATE:,} samples a second or more" if model.voices else picture.words
+    card += f"\nFrom {from_other}{words}; runs on {runs_on}." if from_other else f"\n{words}; runs on {runs_on}."
     gr.Markdown(html.escape(card, quote=False).replace("![", "["))  # A model's own words may be anybody's: they load nothing.
+    show_recordings(model.run)
     if sheet is not None:
         with Image.open(sheet.file) as opened:
             shown = opened.convert("RGB")

@@ -50,8 +50,9 @@ FLAGS = {
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --passes --random --batch-size --data "
     "--device --precision",
     "report": "--out",
-    "studio": "--host --port --login --max-upload --device --precision",
-    "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",
+    "studio": "--host --port --login --max-upload --vocoder --device --precision",
+    "serve": "--host --port --token --batch-size --max-upload --max-pixels --max-seconds --places --timeout --vocoder"
+    " --device --precision",
     "export": "--format --precision --opset --data --out --push --overwrite",
     "import": "--labels --domains --image-size --keep --licence --out",
     "list": "",

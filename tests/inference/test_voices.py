@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +24,9 @@ from asterism.data.reading import read_picture
 from asterism.inference.voices import Voices
 from asterism.packing import pack
 from asterism.sound.mel import log_mel
-from asterism.sound.recordings import read, speech
+from asterism.sound.recordings import encode, read, speech
 from asterism.sound.settings import Sound, SoundError
+from asterism.storage.run_files import read_log
 from tests.helpers.runs import assert_same_state, state
 from tests.helpers.voices import speakers, tone
 
@@ -106,8 +111,11 @@ def test_short_recordings_are_repeated_and_bad_ones_are_named(tmp_path: Path) ->
 
 def test_recordings_are_packed_first(tmp_path: Path, packed: Path) -> None:
     root = packed.parent / "speakers"
-    with pytest.raises(DataError, match=rf"holds recordings, which are packed first: asterism pack {root} --out PACK"):
-        open_data(config(root))
+    mixed = speakers(tmp_path / "mixed")
+    (mixed / "train" / "anna" / "picture.png").write_bytes(b"\x89PNG")  # It hides nothing.
+    for data in (root, mixed):
+        with pytest.raises(DataError, match=rf"holds recordings, which are packed first: asterism pack {data} --out PACK"):
+            open_data(config(data))
     other = pack(config(speakers(tmp_path / "more", ("carl", "bob"))), tmp_path / "other")[0][0]
     with pytest.raises(DataError, match="only if one asterism pack command packed them all"):
         open_data(config(packed, other))
@@ -134,6 +142,26 @@ def test_a_run_on_voices_resumes_exactly(packed: Path, tmp_path: Path) -> None:
     assert_same_state(state(tmp_path / "whole"), state(tmp_path / "parts"))
 
 
+@pytest.mark.slow
+def test_two_processes_equal_one(packed: Path, tmp_path: Path) -> None:
+    """Partners, windows, dropout and penalties are drawn for the whole batch; in float64, since sums have another order."""
+    settings = TINY | {"train.steps": 3, "train.decay_steps": 0, "train.batch_size": 4, "train.log_every": 1}
+    settings |= {"data.size": f"80x{COLUMNS}", "train.device": "cpu", "train.precision": "float64", "data.workers": 0}
+    settings |= {"train.evaluate_every": 0, "train.preview_every": 0}
+    train("stargan_vc", packed, tmp_path / "one", preset="small", overrides=settings)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    words = [sys.executable, "-m", "asterism", "train", "stargan_vc", "--preset", "small", "--data", str(packed)]
+    words += ["--out", str(tmp_path / "two"), *(f"--{key}={value}" for key, value in settings.items())]
+    ranks = [subprocess.Popen(words, env={**os.environ, **place, "RANK": r, "LOCAL_RANK": r}) for r in ("0", "1")]
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    one, two = read_log(tmp_path / "one" / "log.jsonl"), read_log(tmp_path / "two" / "log.jsonl")
+    assert len(one) == len(two) == 3
+    for a, b in zip(one, two, strict=True):
+        assert len(a["terms"]) == 8 and b["terms"] == pytest.approx(a["terms"], rel=1e-9, abs=1e-9)
+
+
 # -- use ---------------------------------------------------------------------------------------------------------------
 
 
@@ -144,12 +172,19 @@ def test_a_recording_is_translated_at_its_rate_and_length(
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "clip.flac", source, 44_100)
     soundfile.write(tmp_path / "in" / "silent.wav", np.zeros(16_000), 16_000)
+    (tmp_path / "in" / "cut.wav").write_bytes(encode(tone(220), 16_000)[:9_000])
+    picture = tmp_path / "in" / "picture.png"
+    picture.write_bytes(b"\x89PNG")
     words = ["translate", str(run), str(tmp_path / "in"), "--to", "bob", "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 0
     said = capsys.readouterr().out
+    assert "other files, ignored: 1" in said and "picture.png" in said
+    assert "cut.wav: it is cut short: its header says 25,644 bytes, and there are 9,000" in said
     assert "silent.wav: it is silent" in said and "mixed down to one: 1" in said and "files written: 1" in said
     made, rate = soundfile.read(tmp_path / "out" / "clip__bob.wav")
     assert (rate, made.shape) == (44_100, (len(source),)) and np.abs(made).max() > 1e-3
+    assert main(["translate", str(run), str(picture), "--to", "bob", "--out", str(tmp_path / "no")]) == 1
+    assert "picture.png: it is not a readable recording" in capsys.readouterr().out
     assert main([*words, "--skip-existing"]) == 0 and "already there: 1" in capsys.readouterr().out
     assert main(["translate", str(run), str(tmp_path / "in" / "clip.flac"), "--to", "eve", "--out", str(tmp_path / "no")]) != 0
     assert not (tmp_path / "no").exists()
@@ -230,3 +265,17 @@ def test_other_models_take_no_recordings(run: Path, tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="was not trained on recordings"):
         Voices(negative())
+
+
+def test_a_run_goes_out_as_published_files_and_comes_in_again(run: Path, tmp_path: Path) -> None:
+    """Widths and speakers are told from the files; what comes in takes features, since these do not say how they were made."""
+    assert main(["export", str(run), "--format", "published", "--out", str(tmp_path / "out")]) == 0
+    files = sorted(map(str, (tmp_path / "out").iterdir()))
+    assert [Path(file).name for file in files] == ["2.dis.pt", "2.gen.pt"]
+    words = ["import", "stargan_vc", *files, "--labels", "voices:one_of:anna,bob", "--out", str(tmp_path / "in")]
+    assert main(words) == 0
+    x = np.random.default_rng(0).normal(size=(80, 333)).astype(np.float32)
+    own, other = (load(folder, device="cpu", precision="float32") for folder in (run, tmp_path / "in"))
+    assert np.array_equal(own.translate(x, "bob", fit="full"), other.translate(x, "bob", fit="full"))
+    soundfile.write(tmp_path / "clip.wav", tone(220), 16_000)
+    assert main(["translate", str(tmp_path / "in"), str(tmp_path / "clip.wav"), "--to", "bob", "--out", str(tmp_path)]) == 1

@@ -30,6 +30,13 @@ def test_a_log_mel_is_the_published_formula() -> None:
         np.testing.assert_allclose(found[:, n], expected, rtol=0, atol=2e-4)  # Theirs is computed in float32.
 
 
+def test_a_log_mel_is_made_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound, samples = Sound(), tone(200, 2.0)
+    whole = log_mel(samples, sound)
+    monkeypatch.setattr("asterism.sound.mel.AT_ONCE", 37)
+    np.testing.assert_allclose(log_mel(samples, sound), whole, rtol=0, atol=2e-5)
+
+
 def test_filters_are_slaneys_each_of_area_one() -> None:
     """Linear below 1 kHz and logarithmic above; of a triangle of area 1 the height is 2 / width."""
     weights, hertz = filters(Sound()).astype(np.float64), np.fft.rfftfreq(1024, 1 / 16_000)

@@ -1,4 +1,4 @@
-"""The studio in a browser, as a person uses it, for a model of labels and a model of styles. Nothing is fetched elsewhere."""
+"""The studio in a browser, as a person uses it, for models of labels, styles and voices. Nothing is fetched elsewhere."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 import asterism
+from asterism.inference.voices import Voices
 from asterism.labels import LabelSpace
 from asterism.recipes.model import save_model
 from tests.helpers.pictures import coded, noise, opened
 from tests.helpers.recipes import tiny
+from tests.helpers.voices import save_voices, tone
 
 pytest.importorskip("gradio", reason="the studio needs the extra: asterism[studio]")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
@@ -36,7 +39,7 @@ NAME, PASSWORD = "me", "my secret"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models of random weights: `faces` with labels, `dogs` with styles."""
+    """Three models of random weights: `faces` with labels, `dogs` with styles, `voices`."""
     root = tmp_path_factory.mktemp("runs")
     for name, recipe, groups in (
         ("faces", "stargan", "faces:binary:Black_Hair,Blond_Hair,Glasses,Young"),
@@ -44,6 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         made = tiny(recipe, LabelSpace.from_text(groups))
         save_model(root / name / "model.safetensors", made, recipe, made.state_dict(), info={"step": 1})
+    save_voices(root / "voices")
     return root
 
 
@@ -51,7 +55,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the studio answers; when a signal has ended it, nothing of what it was given may be left."""
     place = tmp_path_factory.mktemp("tmp")
-    command = [sys.executable, "-m", "asterism", "studio", str(runs / "faces"), str(runs / "dogs"), "--precision", "float32"]
+    models = [str(runs / name) for name in ("faces", "dogs", "voices")]
+    command = [sys.executable, "-m", "asterism", "studio", *models, "--precision", "float32"]
     command += ["--login", f"{NAME}:{PASSWORD}", "--max-upload", "0.5"]
     environment = {**os.environ, "PYTHONPATH": str(Path(asterism.__file__).parents[1]), "TMPDIR": str(place)}
     environment.pop("GRADIO_TEMP_DIR", None)
@@ -165,6 +170,27 @@ def test_a_model_of_styles(page: Any, runs: Path) -> None:
             break
     slider.dispatch_event("pointerup")
     assert becomes(page, model.translate(picture, "dog", style=model.between(Image.fromarray(reference), 2, 0.5)))
+
+
+def test_a_model_of_voices(page: Any, runs: Path) -> None:
+    """The result can be played and saved beside its source, and is what Python gives."""
+    clip, file = tone(220, 0.6, 22_050), io.BytesIO()
+    soundfile.write(file, clip, 22_050, format="WAV")
+    page.locator("#model input").click()
+    page.get_by_role("option", name="voices").click()
+    page.get_by_role("tab", name="Voice").click()
+    file.seek(0)
+    page.set_input_files("#recording input[type=file]", {"name": "me.wav", "mimeType": "audio/wav", "buffer": file.getvalue()})
+    page.get_by_label("bob", exact=True).locator("visible=true").check()
+    press(page, "Translate")
+    page.wait_for_selector("#voice-result-mel img")
+    page.wait_for_selector("#voice-source button[aria-label=Play]")
+    with page.expect_download() as download:
+        page.locator("#voice-result a[download]").click()
+    made, rate = soundfile.read(Path(download.value.path()), dtype="float32")
+    expected = Voices(asterism.load(runs / "voices", "cpu", "float32")).translate(soundfile.read(file)[0], 22_050, "bob")
+    assert (download.value.suggested_filename, rate, made.shape) == ("me__bob.wav", 22_050, clip.shape)
+    assert np.abs(made - expected).max() < 1e-2
 
 
 def test_what_cannot_be_used_is_said(page: Any) -> None:

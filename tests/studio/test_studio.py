@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from asterism.cli import main
@@ -20,6 +22,7 @@ from tests.helpers.negative import negative
 from tests.helpers.pictures import coded, noise, opened
 from tests.helpers.recipes import tiny
 from tests.helpers.translators import GROUPS, translator
+from tests.helpers.voices import loudness, save_voices, tone
 
 pytest.importorskip("gradio", reason="the studio needs the extra: asterism[studio]")
 
@@ -31,6 +34,7 @@ from asterism.studio import build
 from asterism.studio.controls import AS_IT_IS, make_controls, picture_field, words
 from asterism.studio.models import StudioModel, apart, load_models
 from asterism.studio.page import _targets, refusals
+from asterism.studio.voice_tab import translating
 
 
 @pytest.fixture(autouse=True)
@@ -272,3 +276,45 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(
     assert main(["studio", "nowhere", *words]) == 1
     told = capsys.readouterr().err
     assert told.startswith(said) and len(told.strip().splitlines()) == 1 and "secret" not in told
+
+
+# -- voices ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_translated_and_the_clips_of_an_evaluation_are_played(folder: Path) -> None:
+    """The tab gives what `Voices` gives, as a file of the source's rate and length; only models of voices have it."""
+    run = save_voices(folder / "run")
+    clip, kept = tone(220, 0.8, 22_050), run / "evaluation"
+    kept.mkdir()
+    Image.new("L", (64, 80)).save(kept / "recording1.png")
+    soundfile.write(kept / "recording1-source.wav", clip, 22_050)
+    sound = {"name": "source", "file": "evaluation/recording1-source.wav"}
+    case = {
+        "title": "recordings",
+        "file": "evaluation/recording1.png",
+        "columns": ["source"],
+        "caption": "a",
+        "sounds": [sound],
+    }
+    record = {"split": "test", "step": 1, "rows": [], "cases": [case]}
+    (run / "scores.json").write_text(json.dumps({"format": 2, "protocols": {"voice": record}}))
+    page = build([run], "cpu", "float32")
+    tabs = [block.label for block in page.blocks.values() if isinstance(block, gr.Tab)]
+    players = {block.label: block for block in page.blocks.values() if isinstance(block, gr.Audio)}
+    assert tabs == ["Voice", "Model"] and [*players] == ["Recording", "Source", "Result", "source"]
+    (speaker,) = (block for block in page.blocks.values() if isinstance(block, gr.Radio))
+    assert [value for _, value in speaker.choices] == ["anna", "bob"]
+    (of_voices,) = load_models([run], "cpu", "float32")
+    voices = of_voices.voices
+    assert voices is not None
+    voices.vocode = loudness
+    soundfile.write(folder / "me.flac", np.stack([clip, clip], 1), 22_050)
+    source, result, drawn, made, said = translating(of_voices)(str(folder / "me.flac"), "bob")
+    samples, rate = soundfile.read(result, dtype="float32")
+    assert (Path(result).name, rate, source) == ("me__bob.wav", 22_050, str(folder / "me.flac"))
+    np.testing.assert_allclose(samples, voices.translate(soundfile.read(source)[0], rate, "bob"), atol=2**-14)
+    assert drawn.size == made.size and np.asarray(drawn).std() > 1 and "2 channels, mixed down to one" in said
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    for path, reason in ((None, "Add a recording first"), (str(folder / "silent.wav"), "It is silent")):
+        with pytest.raises(gr.Error, match=reason):
+            translating(of_voices)(path, "bob")
