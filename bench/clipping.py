@@ -1,8 +1,8 @@
 """What clipping does to a critic, and what a penalty does: `python -m bench.clipping RUN_WGAN RUN_WGAN_GP --out FIGURE.png`.
 
-Runs of wgan and wgan_gp, of any number, are read as they stand: the weights of the critic's layers, and, of each picture, the norms
-of the gradient of its score with respect to what each layer makes, from the picture itself to the last layer. A table is printed
-and a figure drawn. After Figure 1 of arXiv:1704.00028, which shows the same of runs on a toy.
+Runs of wgan and wgan_gp, of any number, are read as they stand: the weights of the critic's layers, and, of each picture, the
+norms of the gradient of its score with respect to what each layer makes, from the picture itself to the last layer. A table is
+printed and a figure drawn. After Figure 1 of arXiv:1704.00028, which shows the same of runs on a toy.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _histogram(axes: _Axes, critic: Critic, colour: tuple[int, int, int]) -> Non
     shares = torch.histc(critic.weights, BINS, -end, end) / len(critic.weights)
     most = float(shares.max())
     for number, share in enumerate(shares.tolist()):
-        box = (*axes.at(number / BINS, 0.92 * share / most), *axes.at((number + 1) / BINS, 0))
+        box = (*axes.at(number / BINS, 0.85 * share / most), *axes.at((number + 1) / BINS, 0))
         axes.pen.rectangle(box, fill=colour)
     for mark in (-size, 0.0, size):
         x = (mark + end) / (2 * end)
@@ -183,11 +183,11 @@ def _histogram(axes: _Axes, critic: Critic, colour: tuple[int, int, int]) -> Non
         axes.say(x, -0.04, f"{mark:.2g}", "mt")
     axes.say(0, 1.03, f"{critic.name}: {critic.what}", "lb")
     if critic.bound:
-        axes.say(0.5, 0.8, f"{at_bound(critic):.0%} of all weights\nstand at the bound", "ma")
+        axes.say(0.5, 0.97, f"{at_bound(critic):.0%} of all weights stand at the bound", "ma")
 
 
 def _gradients(axes: _Axes, critics: list[Critic]) -> None:
-    """Draw the medians of gradients at each place, on a logarithmic scale, with bands from the tenth percentile to the ninetieth."""
+    """Draw the medians of gradients at each place, on a logarithmic scale, with bands that hold 80% of the pictures."""
     spreads = [[spread(norms) for norms in critic.norms] for critic in critics]
     numbers = [max(value, 1e-12) for places in spreads for three in places for value in three]
     low, high = math.floor(math.log10(min(numbers))), math.ceil(math.log10(max(numbers)))
