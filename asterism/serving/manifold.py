@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from torch import Tensor
 
 from asterism.inference.editing import Edited
 from asterism.inference.projecting import Projected
@@ -107,9 +108,8 @@ async def _edited(service: Service, hosted: Hosted, wanted: EditRequest) -> dict
     shared: dict[str, Any] = {"to": wanted.to, "labels": wanted.labels, "seed": wanted.seed, "fit": wanted.fit}
 
     def work(pause: Callable[[], None]) -> tuple[Edited, float | None]:
-        start, error = wanted.code, None
-        if isinstance(start, list):
-            start = torch.tensor(start)
+        start: Tensor | str | None = torch.tensor(wanted.code) if isinstance(wanted.code, list) else wanted.code
+        error: float | None = None
         if image is not None and kinds == "latent":
             found = model.project(image, read=hosted.projector, pause=pause, **shared)
             start, error = found.codes[0], found.errors[0]

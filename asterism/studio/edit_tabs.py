@@ -113,7 +113,8 @@ def _steps(model: StudioModel) -> tuple[Any, Any, Any, Any, Any]:
             desk = edits.with_strokes(model, desk, warp=warps(pad, model.picture.height, model.picture.width))
         else:
             layers = (canvas or {}).get("layers") or []
-            desk = edits.with_strokes(model, desk, **{BRUSHES[kind]: edits.drawn(layers)})
+            strokes: dict[str, Any] = {BRUSHES[kind]: edits.drawn(layers)}
+            desk = edits.with_strokes(model, desk, **strokes)
         assert desk.edited is not None
         shown = [edits.enlarged(model, picture) for picture in desk.edited.pictures]
         return desk, [(picture, f"{cost:.2f}") for picture, cost in zip(shown, desk.edited.costs, strict=True)]
