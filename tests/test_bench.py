@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from asterism.config import ConfigError
 from asterism.recipes import stargan
 from asterism.recipes.settings import Settings
-from bench import agreement, gpu, memory, quality, rows, strength
+from bench import agreement, clipping, gpu, memory, quality, rows, strength
 from bench.agreement import Differences, DisagreementError, check, exceeded
 from bench.arithmetic import needed
 from bench.cases import Case
@@ -162,3 +164,21 @@ def test_a_probability_rises_where_no_step_falls_by_more_than_the_slack():
     on = torch.tensor([False])
     assert float(strength.wanted_probability(logits, (0, 1), 0, on)) == pytest.approx(0.5)
     assert float(strength.wanted_probability(logits, (), 2, on)) == pytest.approx(1 - torch.tensor(2.0).sigmoid().item())
+
+
+def test_gradients_of_a_critic_are_those_of_each_layers_output_and_weights_at_the_bound_are_counted():
+    """Of a critic of full layers without bends they are products of its matrices."""
+    a, b = torch.tensor([[0.01, -0.01, 0.01], [0.002, 0.0097, -0.0101]]), torch.tensor([[3.0, -4.0]])
+    critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+    critic[1].weight.data.copy_(a), critic[2].weight.data.copy_(b)
+    places, norms = clipping.gradient_norms(critic, torch.rand(5, 3, 1, 1))
+    assert places == ["picture", "layer 1", "layer 2"]
+    wanted = torch.stack([(b @ a).norm(), b.norm(), torch.ones(())])
+    torch.testing.assert_close(norms, wanted[:, None].expand(3, 5))
+    clipped = clipping.Critic("run", "wgan", 0.01, a.flatten(), places, norms)
+    assert clipping.at_bound(clipped) == pytest.approx(5 / 6)
+    free = dataclasses.replace(clipped, name="other", bound=0.0)
+    assert "weights at the bound: 83.3%" in "\n".join(clipping.table(clipped)) and len(clipping.table(free)) == 5
+    figure = clipping.draw([clipped, free])
+    colours = {colour for _, colour in figure.getcolors(1 << 20)}
+    assert set(clipping.COLOURS[:2]) <= colours and clipping.COLOURS[2] not in colours

@@ -9,6 +9,7 @@ import torch
 
 from asterism.config import ConfigError
 from asterism.engine import checkpoint
+from asterism.engine.step import phase_at
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import Model, load_model
 from asterism.storage.model_file import find_model
@@ -58,6 +59,7 @@ def chosen(run: Path, which: str, device: torch.device) -> tuple[Model, Iterator
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 model.recipe.load_state_dict(state["networks"] | state["average"])
+                model.recipe.enter(phase_at(model.recipe, int(state["step"]) - 1).name)  # It may differ from the model file's.
             except Exception as error:  # A damaged file surfaces as many kinds of error.
                 raise ConfigError(f"{path} cannot be read ({type(error).__name__}); choose another --checkpoint") from error
             yield name, int(state["step"]), model.recipe

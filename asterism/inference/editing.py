@@ -11,7 +11,7 @@ Shapes: K candidates; codes [K, D]; C channels, h x w pixels of the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from asterism.inference.fitting import letterbox
 from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.stroke_pictures import read_strokes
-from asterism.manifold.decoder import Decoder
+from asterism.manifold.decoder import Decoder, pausing
 from asterism.manifold.editing import CANDIDATES, STAY, STEPS, edit
 from asterism.manifold.spaces import along
 from asterism.manifold.strokes import Wishes, painted, sketched, warped
@@ -128,6 +128,7 @@ def edit_pictures(
     stay: float = STAY,
     seed: int = 0,
     fit: str = "crop",
+    pause: Callable[[], None] | None = None,
 ) -> Edited:
     """Edit a code by strokes.
 
@@ -140,7 +141,7 @@ def edit_pictures(
         warp: patches that are to be elsewhere, in pixels of the model's pictures.
         wishes: of an earlier edit, to go on with beside the new ones.
         source: the picture that is translated, for models whose codes are styles or labels.
-        to, labels, fit: as for `project_pictures`.
+        to, labels, fit, pause: as for `project_pictures`.
         candidates, steps, stay, seed: as for `asterism.manifold.editing.edit`.
 
     Raises:
@@ -154,7 +155,7 @@ def edit_pictures(
         if source is None:
             raise ConfigError(f"the codes of {placed.model.name} are {kind}, which need a source picture (source=)")
         x = machine.take(fit_in(open_image(split(source)[0][0], picture), picture, fit, machine.device)[0])
-    decoder = decoder_of(placed, to, x, labels)
+    decoder = pausing(decoder_of(placed, to, x, labels), pause)
     size = decoder.space.size
     if isinstance(start, str):
         start = code_in_words(placed, start, saved_codes(placed, size))

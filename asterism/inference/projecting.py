@@ -21,7 +21,7 @@ from asterism.inference.decoding import decoder_of, decodes
 from asterism.inference.generator import check_batch_size
 from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
-from asterism.manifold.decoder import Decoder
+from asterism.manifold.decoder import Decoder, pausing
 from asterism.manifold.projection import FEATURE_WEIGHT, STARTS, Features, Projection, draw_starts, project
 
 Read = Callable[[Tensor], Tensor]
@@ -70,6 +70,7 @@ def project_pictures(
     seed: int = 0,
     fit: str = "crop",
     batch_size: int = 64,
+    pause: Callable[[], None] | None = None,
 ) -> Projected:
     """Find the codes of pictures.
 
@@ -90,6 +91,7 @@ def project_pictures(
         seed: of the drawn starts.
         fit: `crop` takes the centre, as training does; `letterbox` all of a picture, padded by its edges.
         batch_size: searches at once; changes no result beyond rounding.
+        pause: called before each time that pictures are made; what it raises ends the search.
 
     Raises:
         PictureError: a picture that cannot be read or taken.
@@ -107,7 +109,7 @@ def project_pictures(
     parts = []
     with machine.backend_flags():
         for some in x.split(at_once):
-            decoder = decoder_of(placed, to, some, labels)
+            decoder = pausing(decoder_of(placed, to, some, labels), pause)
             begin = starts_of(decoder, some, starts, read, seed)
             parts.append(
                 project(

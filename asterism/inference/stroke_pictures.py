@@ -22,7 +22,8 @@ def read_strokes(given: Any, picture: PictureFormat) -> tuple[Tensor, Tensor]:
         picture: what the model makes.
 
     Raises:
-        PictureError: it cannot be read, has no transparency, or is for a model whose pictures are not grey or in colour.
+        PictureError: it cannot be read, has another shape or no transparency, or is for a model whose pictures are not grey or
+            in colour.
     """
     if picture.channels not in (1, 3):
         raise PictureError(f"strokes have a colour, and this model makes pictures of {picture.channels} channels: give wishes")
@@ -40,6 +41,12 @@ def read_strokes(given: Any, picture: PictureFormat) -> tuple[Tensor, Tensor]:
         given = np.asarray(given.convert("RGBA"))
     if not (isinstance(given, np.ndarray) and given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] == 4):
         raise PictureError("strokes are a file's name, a PIL image, or an array of uint8 [H, W, 4], the last channel opacity")
+    height, width = given.shape[:2]
+    if abs(height * picture.width - width * picture.height) > max(height, width, picture.height, picture.width):
+        raise PictureError(
+            f"the strokes have {width} x {height} pixels, the model's pictures {picture.width} x {picture.height}: expected "
+            "the same shape at any size, such as that of the projection"
+        )
     x = torch.from_numpy(given.astype(np.float32)).permute(2, 0, 1)[None] / 255
     colour, opacity = x[:, :3], x[:, 3:]
     if picture.channels == 1:

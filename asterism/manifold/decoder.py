@@ -6,7 +6,7 @@ Shapes: N codes of D numbers; pictures [N, C, h, w] in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -35,6 +35,18 @@ class Decoder:
     space: Space
     decode: Callable[[Tensor], Tensor]
     own: Tensor | None = None
+
+
+def pausing(decoder: Decoder, pause: Callable[[], None] | None) -> Decoder:
+    """Return a decoder that calls `pause` before it makes pictures; what that raises is the end."""
+    if pause is None:
+        return decoder
+
+    def decode(codes: Tensor) -> Tensor:
+        pause()
+        return decoder.decode(codes)
+
+    return replace(decoder, decode=decode)
 
 
 def of_latents(recipe: Recipe, told: Tensor) -> Decoder:

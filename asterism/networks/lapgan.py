@@ -3,7 +3,8 @@
 Level 0 is the finest. A level of side s has pictures x of that side; the coarsest has no more than 8 pixels. Of every other
 level the coarse picture is x halved and doubled again, and the residual what that has lost.
 
-Shapes: N batch, C picture channels, s side of the level, Z length of the level's noise, uniform in [-1, 1].
+Shapes: N batch, C picture channels, s side of the level, Z length of the level's noise, uniform in [-1, 1]; n
+numbers of the code that conditional networks are told.
 """
 
 from __future__ import annotations
@@ -73,6 +74,23 @@ def level_of(x: Tensor, level: int, levels: int) -> tuple[Tensor, Tensor | None]
     return x - coarse, coarse
 
 
+class Plane(nn.Module):
+    """One more plane beside the pictures that a network reads: a full layer of the code (Section 4.1).
+
+    Args:
+        told: n, numbers of the code.
+        side: s.
+    """
+
+    def __init__(self, told: int, side: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(nn.Linear(told, side * side), nn.Unflatten(1, (1, side, side)))
+
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return maps [N, C + 1, s, s] of maps [N, C, s, s] and codes c [N, n]."""
+        return torch.cat([x, self.main(c).to(x.dtype)], 1)
+
+
 class FlatGenerator(nn.Module):
     """Make a residual of noise, as one more plane, and the coarse picture: three convolutions that keep the size.
 
@@ -80,17 +98,20 @@ class FlatGenerator(nn.Module):
         channels: C.
         side: s.
         width: channels between; the paper's is 64.
+        told: n, numbers of the code that it is told; 0: none.
     """
 
-    def __init__(self, channels: int, side: int, width: int = 64) -> None:
+    def __init__(self, channels: int, side: int, width: int = 64, told: int = 0) -> None:
         super().__init__()
         self.side, self.noise = side, side * side
-        first, middle = Conv2d(channels + 1, width, 7, 1, 3), Conv2d(width, width, 7, 1, 3)
+        self.plane = Plane(told, side) if told else None
+        first, middle = Conv2d(channels + 1 + bool(told), width, 7, 1, 3), Conv2d(width, width, 7, 1, 3)
         self.main = nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), Conv2d(width, channels, 5, 1, 2))
 
-    def forward(self, u: Tensor, coarse: Tensor) -> Tensor:
-        """Return residuals [N, C, s, s] of noise u [N, s s] and coarse pictures [N, C, s, s]."""
-        return self.main(torch.cat([u.view(-1, 1, self.side, self.side).to(coarse.dtype), coarse], 1))
+    def forward(self, u: Tensor, coarse: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return residuals [N, C, s, s] of noise u [N, s s], coarse pictures [N, C, s, s] and codes c [N, n], where told."""
+        x = torch.cat([u.view(-1, 1, self.side, self.side).to(coarse.dtype), coarse], 1)
+        return self.main(x if self.plane is None else self.plane(x, c))
 
 
 class FlatDiscriminator(nn.Module):
@@ -100,21 +121,25 @@ class FlatDiscriminator(nn.Module):
         channels: C.
         side: s.
         width: channels of both convolutions; the paper's is 64.
+        told: as for `FlatGenerator`.
     """
 
-    def __init__(self, channels: int, side: int, width: int = 64) -> None:
+    def __init__(self, channels: int, side: int, width: int = 64, told: int = 0) -> None:
         super().__init__()
-        self.main = nn.Sequential(Conv2d(channels, width, 5), nn.ReLU(), Conv2d(width, width, 5, 2), nn.Flatten(), nn.ReLU())
+        self.plane = Plane(told, side) if told else None
+        first = Conv2d(channels + bool(told), width, 5)
+        self.main = nn.Sequential(first, nn.ReLU(), Conv2d(width, width, 5, 2), nn.Flatten(), nn.ReLU())
         left = (side - 9) // 2 + 1
         self.last = nn.Linear(width * left * left, 1)
 
-    def forward(self, x: Tensor, coarse: Tensor, seed: Tensor | None = None) -> Tensor:
-        """Return raw logits [N] of residuals x with coarse pictures [N, C, s, s].
+    def forward(self, x: Tensor, coarse: Tensor, seed: Tensor | None = None, c: Tensor | None = None) -> Tensor:
+        """Return raw logits [N] of residuals x with coarse pictures [N, C, s, s] and codes c [N, n], where told.
 
         Args:
             seed: int64 [N], of the dropout; none: no dropout.
         """
-        return self.last(_dropped(self.main(x + coarse), seed, 0))[:, 0]
+        x = x + coarse
+        return self.last(_dropped(self.main(x if self.plane is None else self.plane(x, c)), seed, 0))[:, 0]
 
 
 class FullGenerator(nn.Module):
@@ -125,18 +150,19 @@ class FullGenerator(nn.Module):
         side: s.
         noise: Z; the paper's is 100.
         width: of both hidden layers; the authors' is 8000.
+        told: as for `FlatGenerator`; codes follow the noise.
     """
 
-    def __init__(self, channels: int, side: int, noise: int = 100, width: int = 8000) -> None:
+    def __init__(self, channels: int, side: int, noise: int = 100, width: int = 8000, told: int = 0) -> None:
         super().__init__()
         self.noise = noise
-        hidden = nn.Linear(noise, width), nn.ReLU(), nn.Linear(width, width), nn.Sigmoid()
+        hidden = nn.Linear(noise + told, width), nn.ReLU(), nn.Linear(width, width), nn.Sigmoid()
         self.main = nn.Sequential(*hidden, nn.Linear(width, channels * side * side), nn.Unflatten(1, (channels, side, side)))
         _draw(self, 0.05)
 
-    def forward(self, u: Tensor, coarse: None = None) -> Tensor:
-        """Return pictures [N, C, s, s] of noise u [N, Z]."""
-        return self.main(u)
+    def forward(self, u: Tensor, coarse: None = None, c: Tensor | None = None) -> Tensor:
+        """Return pictures [N, C, s, s] of noise u [N, Z] and codes c [N, n], where told."""
+        return self.main(_beside(u, c))
 
 
 class FullDiscriminator(nn.Module):
@@ -146,17 +172,18 @@ class FullDiscriminator(nn.Module):
         channels: C.
         side: s.
         width: of both hidden layers; the authors' is 1600.
+        told: as for `FlatGenerator`; codes follow the pixels.
     """
 
-    def __init__(self, channels: int, side: int, width: int = 1600) -> None:
+    def __init__(self, channels: int, side: int, width: int = 1600, told: int = 0) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(channels * side * side, width), nn.Linear(width, width)
+        self.first, self.second = nn.Linear(channels * side * side + told, width), nn.Linear(width, width)
         self.last = nn.Linear(width, 1)
         _draw(self, 0.005)
 
-    def forward(self, x: Tensor, coarse: None = None, seed: Tensor | None = None) -> Tensor:
-        """Return raw logits [N] of pictures [N, C, s, s]; the seed as for `FlatDiscriminator`."""
-        h = _dropped(self.first(x.flatten(1)).relu(), seed, 0)
+    def forward(self, x: Tensor, coarse: None = None, seed: Tensor | None = None, c: Tensor | None = None) -> Tensor:
+        """Return raw logits [N] of pictures [N, C, s, s]; seed and codes as for `FlatDiscriminator`."""
+        h = _dropped(self.first(_beside(x.flatten(1), c)).relu(), seed, 0)
         return self.last(_dropped(self.second(h).relu(), seed, 1))[:, 0]
 
 
@@ -193,25 +220,26 @@ class StridedGenerator(nn.Module):
         width: channels of that map; each doubling halves them.
         given: numbers that are read from the coarse picture; 0: there is none.
         given_width: channels of the last convolution that reads it.
+        told: as for `FlatGenerator`; codes follow the noise and the reading.
     """
 
-    def __init__(self, channels: int, side: int, noise: int, width: int, given: int, given_width: int) -> None:
+    def __init__(self, channels: int, side: int, noise: int, width: int, given: int, given_width: int, told: int = 0) -> None:
         super().__init__()
         self.noise = noise
         self.trunk = Trunk(channels, side, given_width) if given else None
         self.read = nn.Linear(16 * given_width, given) if given else None
-        self.first = nn.Linear(noise + given, 16 * width)
+        self.first = nn.Linear(noise + given + told, 16 * width)
         widths, layers = [*reversed(_widths(side, width)), channels], list[nn.Module]()
         for place, (wide, narrow) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             kernel = 5 if place == 0 and side % 8 else 6  # Seven pixels, or eight, of four.
             layers += [nn.ConvTranspose2d(wide, narrow, kernel, 2, 2), BatchNorm2d(narrow), nn.ReLU()]
         self.main = nn.Sequential(nn.Unflatten(1, (width, 4, 4)), *layers[:-2], nn.Tanh())
 
-    def forward(self, u: Tensor, coarse: Tensor | None = None) -> Tensor:
-        """Return [N, C, s, s] in (-1, 1) of noise u [N, Z] and coarse pictures [N, C, s, s]."""
+    def forward(self, u: Tensor, coarse: Tensor | None = None, c: Tensor | None = None) -> Tensor:
+        """Return [N, C, s, s] in (-1, 1) of noise u [N, Z], coarse pictures [N, C, s, s] and codes c [N, n], where told."""
         if self.trunk is not None and self.read is not None and coarse is not None:
             u = torch.cat([u, self.read(self.trunk(coarse))], 1)
-        return self.main(self.first(u))
+        return self.main(self.first(_beside(u, c)))
 
 
 class StridedDiscriminator(nn.Module):
@@ -222,18 +250,20 @@ class StridedDiscriminator(nn.Module):
         side: s.
         width: channels of the last convolution.
         given, given_width: as for `StridedGenerator`.
+        told: as for `FlatGenerator`.
     """
 
-    def __init__(self, channels: int, side: int, width: int, given: int, given_width: int) -> None:
+    def __init__(self, channels: int, side: int, width: int, given: int, given_width: int, told: int = 0) -> None:
         super().__init__()
-        self.seen = Trunk(channels, side, width)
+        self.plane = Plane(told, side) if told else None
+        self.seen = Trunk(channels + bool(told), side, width)
         self.trunk = Trunk(channels, side, given_width) if given else None
         self.read = nn.Linear(16 * given_width, given) if given else None
         self.last = nn.Linear(16 * width + given, 1)
 
-    def forward(self, x: Tensor, coarse: Tensor | None = None, seed: Tensor | None = None) -> Tensor:
-        """Return raw logits [N] of x with coarse pictures [N, C, s, s]; there is no dropout."""
-        h = self.seen(x)
+    def forward(self, x: Tensor, coarse: Tensor | None = None, seed: Tensor | None = None, c: Tensor | None = None) -> Tensor:
+        """Return raw logits [N] of x with coarse pictures [N, C, s, s] and codes c [N, n], where told; there is no dropout."""
+        h = self.seen(x if self.plane is None else self.plane(x, c))
         if self.trunk is not None and self.read is not None and coarse is not None:
             h = torch.cat([h, self.read(self.trunk(coarse))], 1)
         return self.last(h)[:, 0]
@@ -251,6 +281,11 @@ def check_size(size: tuple[int, int]) -> None:
             f"data.size {size[0]}x{size[1]}: LAPGAN makes squares whose side is 7 or 8 times a power of two, from 14 to 256; "
             f"the nearest is {nearest}x{nearest}"
         )
+
+
+def _beside(u: Tensor, c: Tensor | None) -> Tensor:
+    """Return rows [N, Z + n] of rows [N, Z] and codes [N, n], where there are any."""
+    return u if c is None else torch.cat([u, c.to(u.dtype)], 1)
 
 
 def _widths(side: int, width: int) -> list[int]:

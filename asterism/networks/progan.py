@@ -78,8 +78,12 @@ class Discriminator(nn.Module):
         self.hidden = _Linear(16 * widths[0], widths[0])
         self.decision = _Linear(widths[0], 1 + labels)
 
-    def forward(self, x: Tensor, level: int, old: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return scores [N] and class logits [N, L] of pictures [N, C, S, S] of a level's side."""
+    def forward(self, x: Tensor, level: int, old: Tensor | None = None, *, alone: bool = False) -> tuple[Tensor, Tensor]:
+        """Return scores [N] and class logits [N, L] of pictures [N, C, S, S] of a level's side.
+
+        Args:
+            alone: every picture is seen as a batch of one, whose deviation is 0.
+        """
         h = F.leaky_relu(self.from_rgb[level](x), SLOPE)
         for depth in range(level, 0, -1):
             for convolution in self.blocks[depth - 1]:
@@ -88,7 +92,8 @@ class Discriminator(nn.Module):
             if old is not None and depth == level:
                 below = F.leaky_relu(self.from_rgb[level - 1](F.avg_pool2d(x, 2)), SLOPE)
                 h = torch.lerp(h, below, old.to(h.dtype))
-        h = F.leaky_relu(self.last(torch.cat([h, deviation(h)], 1)), SLOPE)
+        apart = torch.zeros_like(h[:, :1]) if alone else deviation(h)
+        h = F.leaky_relu(self.last(torch.cat([h, apart], 1)), SLOPE)
         said = self.decision(F.leaky_relu(self.hidden(h.flatten(1)), SLOPE))
         return said[:, 0], said[:, 1:]
 

@@ -118,7 +118,7 @@ class InfoGAN(Recipe):
         channels, size, full = picture.channels, picture.height, config.networks == "full"
         check_size((picture.height, picture.width), full=full)
         codes = codes_of(config.codes, config.noise_dim)
-        self.abilities = Abilities(generates=True, latent=codes[-1].end, codes=codes)
+        self.abilities = Abilities(generates=True, latent=codes[-1].end, codes=codes, scores=("discriminator",))
         seen = discriminator_widths(size, config.discriminator_conv_dim, full=full)
         read = codes[-1].end - config.noise_dim + sum(not code.values for code in codes)
         widths = generator_widths(size, config.conv_dim, full=full)
@@ -189,6 +189,10 @@ class InfoGAN(Recipe):
         """Return Q(c | x)'s logits of categories and means of numbers."""
         codes = self.abilities.codes
         return self.recogniser(self.discriminator(x)[1])[:, : codes[-1].end - codes[0].at]
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's logits [N]."""
+        return self.discriminator(x)[0]
 
 
 def codes_of(words: str, at: int) -> tuple[Code, ...]:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +135,8 @@ class ProGAN(Recipe):
         widths = config.widths[:levels]
         self.generator = Generator(picture.channels, config.latent_dim + code, widths)
         self.discriminator = Discriminator(picture.channels, labels, widths)
-        self.abilities = Abilities(generates=True, told="code" if config.conditional else "none", latent=config.latent_dim)
+        told: Literal["code", "none"] = "code" if config.conditional else "none"
+        self.abilities = Abilities(generates=True, told=told, latent=config.latent_dim, scores=("discriminator",))
         self.updates = (
             Update("discriminator", trains=("discriminator",), eager=True),
             Update("generator", trains=("generator",)),
@@ -202,12 +203,16 @@ class ProGAN(Recipe):
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
         """Return the pictures at the present level's side: means of pixels."""
-        factor = self.picture.height // (4 << self.level)
-        return {"x": F.avg_pool2d(batch.x, factor)} if factor > 1 else {}
+        return {"x": self.at_level(batch.x)}
 
-    def judge(self, x: Tensor, old: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return scores [N] and class logits [N, L] of pictures of the present level's side."""
-        return self.discriminator(x, self.level, old if self.level > 1 or self.config.fade_first else None)
+    def at_level(self, x: Tensor) -> Tensor:
+        """Return pictures of the final side at the present level's."""
+        factor = self.picture.height // (4 << self.level)
+        return F.avg_pool2d(x, factor) if factor > 1 else x
+
+    def judge(self, x: Tensor, old: Tensor | None, *, alone: bool = False) -> tuple[Tensor, Tensor]:
+        """Return scores [N] and class logits [N, L] of pictures of the present level's side, each seen `alone` or together."""
+        return self.discriminator(x, self.level, old if self.level > 1 or self.config.fade_first else None, alone=alone)
 
     def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
         """D(G(z)) - D(x) + lambda (||grad D(x^)||_2 - 1)^2 + epsilon D(x)^2: Appendix A.1, and Eq. (3) of arXiv:1704.00028."""
@@ -245,6 +250,16 @@ class ProGAN(Recipe):
         x = self.generator(inputs, self.level, self.old(self.generator.steps))
         factor = self.picture.height // (4 << self.level)
         return F.interpolate(x, scale_factor=float(factor), mode="nearest") if factor > 1 else x
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N] of pictures at the side that training had come to.
+
+        Each picture is alone: samples of one kind, seen together, would give each other away by how much they differ.
+        """
+        x, old = self.at_level(x), self.old(self.generator.steps)
+        if old is not None:
+            x = faded(x, F.avg_pool2d(x, 2), old)
+        return self.judge(x, old, alone=True)[0]
 
     def label_slots(self) -> list[Slot]:
         """G's first layer reads the code behind the latent; D's last one writes logits behind the score."""

@@ -106,7 +106,9 @@ class StarGANVC(Recipe):
         )
         self.discriminator = Discriminator(features, space.num_labels, config.discriminator_conv_dim, config.dropout)
         told: Literal["code", "codes"] = "codes" if config.source_conditioning else "code"
-        self.abilities = Abilities(translates=True, told=told, side_multiple=4, fixed_height=True, judges=True)
+        self.abilities = Abilities(
+            translates=True, told=told, side_multiple=4, fixed_height=True, judges=True, scores=("discriminator",)
+        )
         self.updates = (
             Update("generator", trains=("generator",)),
             Update("discriminator", trains=("discriminator",), eager=True),
@@ -208,6 +210,10 @@ class StarGANVC(Recipe):
     def classify(self, x: Tensor) -> Tensor:
         """Return the logits of the speakers [N, L], the mean over frames."""
         return self.judge(x)[1].mean(2)
+
+    def realness(self, x: Tensor) -> Tensor:
+        """Return the discriminator's scores [N], the mean over frames, without dropout."""
+        return self.judge(x)[0].mean(1)
 
     def label_slots(self) -> list[Slot]:
         """Embeddings have a row for each entry of the code; the discriminator's head has a map for each label."""

@@ -16,6 +16,9 @@ from asterism.config import ConfigError
 from asterism.inference import source_labels
 from asterism.inference.apply import told_of, translate_each
 from asterism.inference.codes import values_of
+from asterism.inference.decoding import decodes
+from asterism.inference.projecting import Read
+from asterism.inference.reading import own_projector, read_by
 from asterism.inference.styles import StyleSource, Target
 from asterism.inference.translator import Translator
 from asterism.inference.voices import Voices
@@ -38,12 +41,14 @@ class Hosted:
     Args:
         run: what the files beside the model say; none for a model file alone.
         voices: of a model that takes recordings.
+        projector: what reads codes, where the run's folder holds one that was trained.
     """
 
     name: str
     translator: Translator
     run: Run | None
     voices: Voices | None = None
+    projector: Read | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return what a list of models says of it, as JSON values."""
@@ -61,6 +66,7 @@ class Hosted:
             "translates": self.translator.recipe.abilities.translates and self.voices is None,
             "converts": self.voices is not None,
             "generates": self.translator.recipe.abilities.generates,
+            "decodes": self.decodes,
             "codes": {code.name: values_of(code) for code in self.translator.recipe.abilities.codes},
         }
 
@@ -102,6 +108,14 @@ class Hosted:
             source=wanted.source,
             fit=wanted.fit,
         )
+
+    @property
+    def decodes(self) -> str | None:
+        """What the codes are that can be searched: latent, style or labels; none where there are none."""
+        try:
+            return decodes(self.translator)
+        except ModelError:
+            return None
 
     @property
     def predicts_labels(self) -> bool:
@@ -164,6 +178,7 @@ def load_models(
     for given in paths:
         file = find_model(given)
         translator = Translator(load_model(file), device, precision)
+        translator.path = file
         if not translator.recipe.abilities.makes_pictures:
             raise ModelError(f"{given} is a {translator.model.name}, which judges pictures and generates none")
         if translator.model.picture.sound:
@@ -173,7 +188,9 @@ def load_models(
             raise ModelError(f"{given} takes features (arrays of floats), which the service does not accept")
         stem = _name(given, file)
         name = next(n for i in range(1, len(paths) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in hosted)
-        hosted[name] = Hosted(name, translator, _run_of(file), voices)
+        projector = own_projector(translator)
+        read = read_by(translator, projector) if projector else None
+        hosted[name] = Hosted(name, translator, _run_of(file), voices, read)
     return hosted
 
 

@@ -86,7 +86,17 @@ class GenerateRequest(BaseModel):
         examples=[[7, 8, 9]],
     )
     to: str | dict[str, bool | float] | None = Field(None, description="The target, for models that are told labels.")
+    code: list[str | list[float]] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="One picture each, instead of seeds: the numbers of a latent, as project returns them, or a sum of latents "
+        "that are saved beside the model: `me - neutral + 0.5*seed3`.",
+    )
     codes: dict[str, float] | None = Field(None, description="Values of codes by name, for models that have codes.")
+    along: dict[str, float] | None = Field(
+        None, description="How far to go along directions that are kept beside the model, by name.", examples=[{"Smiling": 2}]
+    )
+    truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the latents; 0: the mean one.")
     format: Format | None = Field(None, description="Format of the results; without it PNG, or TIFF for what PNG cannot hold.")
     quality: int = Field(92, ge=1, le=100, description="Of JPEG and WebP.")
 
@@ -129,10 +139,10 @@ async def read_convert_request(request: Request, limits: Limits) -> ConvertReque
 async def _read(request: Request, limits: Limits, form: type[R], as_json: type[BaseModel], files: Sequence[str]) -> R:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return _checked(form, await _form(request, limits, files))
+        return checked(form, await form_of(request, limits, files))
     if kind == "application/json":
-        given = _checked(as_json, await _json(request))
-        held = {name: _decoded(name, getattr(given, name)) for name in files}
+        given = checked(as_json, await json_of(request))
+        held = {name: unpacked(name, getattr(given, name)) for name in files}
         return form.model_construct(**{**dict(given), **held})
     what = "recording" if files == SOUNDS else "picture"
     raise Refused(415, f"send the {what} as multipart/form-data or as application/json with base64")
@@ -144,13 +154,23 @@ async def read_generate_request(request: Request, limits: Limits) -> GenerateReq
     Raises:
         Refused: 400 no JSON, 422 a field that is unknown or wrong, or more pictures than a request may ask for.
     """
-    wanted = _checked(GenerateRequest, await _json(request))
-    if len(wanted.seeds) > limits.results:
-        raise Refused(422, f"seeds: {len(wanted.seeds)} pictures exceed the maximum of one request, {limits.results}")
+    wanted = checked(GenerateRequest, await json_of(request))
+    if wanted.code and "seeds" in wanted.model_fields_set:
+        raise Refused(422, "code: give seeds, or codes, which may name seeds (seed7), not both")
+    name, count = ("code", len(wanted.code)) if wanted.code else ("seeds", len(wanted.seeds))
+    if count > limits.results:
+        raise Refused(422, f"{name}: {count} pictures exceed the maximum of one request, {limits.results}")
+    if any(len(words) > 1000 for words in wanted.code if isinstance(words, str)):
+        raise Refused(422, "code: a sum has more than 1,000 letters; shorten it")
     return wanted
 
 
-def _checked(kind: type[R], given: Mapping[str, Any]) -> R:
+def checked(kind: type[R], given: Mapping[str, Any]) -> R:
+    """Return the fields of a request as what they are.
+
+    Raises:
+        Refused: 422, a field that is missing, unknown or wrong.
+    """
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -158,11 +178,20 @@ def _checked(kind: type[R], given: Mapping[str, Any]) -> R:
         known = [field.alias or name for name, field in kind.model_fields.items()]
         where = str(first["loc"][0])[:60] if first["loc"] else "the request"
         hint = f"; the fields are {', '.join(known)}" if first["type"] == "extra_forbidden" else ""
-        told = 'expected a list, such as ["Blond_Hair"]' if first["type"] == "list_type" else first["msg"]
+        told = (
+            'expected a list, such as ["Blond_Hair"]'
+            if first["type"] == "list_type"
+            else first["msg"].removeprefix("Value error, ")
+        )
         raise Refused(422, f"{where}: {told}{hint}") from error
 
 
-async def _json(request: Request) -> Mapping[str, Any]:
+async def json_of(request: Request) -> Mapping[str, Any]:
+    """Return the object that a request's body holds.
+
+    Raises:
+        Refused: 400 no JSON, 422 no object.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -175,7 +204,12 @@ async def _json(request: Request) -> Mapping[str, Any]:
     return given
 
 
-def _decoded(name: str, text: str | None) -> bytes | None:
+def unpacked(name: str, text: str | None) -> bytes | None:
+    """Return the file that a field of JSON holds as base64, with or without `data:...;base64,` before it.
+
+    Raises:
+        Refused: 400, something else.
+    """
     if text is None:
         return None
     try:
@@ -190,8 +224,18 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def _form(request: Request, limits: Limits, files: Sequence[str]) -> Mapping[str, Any]:
-    """Return the fields of a multipart form: bytes for files, text for all else, a list for `to`; the disk is not touched."""
+async def form_of(
+    request: Request, limits: Limits, files: Sequence[str] = FILES, lists: Sequence[str] = ("to",)
+) -> Mapping[str, Any]:
+    """Return the fields of a multipart form: bytes for files, text for all else, or a list of texts; the disk is not touched.
+
+    Args:
+        files: the fields that are files.
+        lists: those that may be repeated.
+
+    Raises:
+        Refused: 400 malformed, 422 a file as text, or a field given twice.
+    """
 
     async def stream() -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
@@ -210,10 +254,10 @@ async def _form(request: Request, limits: Limits, files: Sequence[str]) -> Mappi
         if name in files and isinstance(value, str):
             raise Refused(422, f"{name}: send it as a file of the form, with a file name")
         content = value if isinstance(value, str) else value.file.read()
-        if name == "to":
-            given.setdefault("to", []).append(content)
+        if name in lists:
+            given.setdefault(name, []).append(content)
         elif name in given:
-            raise Refused(422, f"{name[:60]}: given twice; only `to` may be repeated")
+            raise Refused(422, f"{name[:60]}: given twice; only {', '.join(f'`{each}`' for each in lists)} may be repeated")
         else:
             given[name] = content
     return given

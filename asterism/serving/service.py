@@ -10,7 +10,8 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -22,8 +23,10 @@ from torch import Tensor
 
 from asterism import malloc
 from asterism.config import ConfigError
-from asterism.inference.codes import chosen_codes
-from asterism.inference.generator import chosen_seeds, pictures, told_of
+from asterism.data.pictures import PictureError
+from asterism.inference.codes import chosen_codes, written
+from asterism.inference.decoding import moved
+from asterism.inference.generator import decoded, told_of
 from asterism.inference.images import fit_in, open_image, to_array
 from asterism.inference.styles import Target
 from asterism.inference.voices import Voices
@@ -156,9 +159,13 @@ class Service:
 
         def work() -> list[Tensor]:
             told, codes = told_of(translator, wanted.to), chosen_codes(translator, wanted.codes)
-            return list(pictures(translator, chosen_seeds(None, wanted.seeds), told, self.limits.batch_size, codes))
+            given = [code if isinstance(code, str) else torch.tensor(code) for code in wanted.code]
+            latents = [translator.latents(code=code) for code in given] or [translator.latents(seeds=wanted.seeds)]
+            z = torch.cat(latents)
+            z = written(moved(translator, z, wanted.along, wanted.truncation), codes)
+            return list(decoded(translator, z, told, self.limits.batch_size))
 
-        with self.place(len(wanted.seeds) - 1):
+        with self.place(len(wanted.code or wanted.seeds) - 1):
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     made = await asyncio.wrap_future(self._worker.call(work))
@@ -169,7 +176,7 @@ class Service:
                 reason = f"the pictures were not ready within {self.limits.seconds:g} s; ask for fewer, or again"
                 raise Refused(503, reason) from error
             except (LabelError, ConfigError, ModelError) as error:
-                raise Refused(422, str(error)) from error
+                raise Refused(422, pathless(hosted, error)) from error
         self._made = True
         return list(finished)
 
@@ -234,6 +241,44 @@ class Service:
         self._made = True
         return list(finished)
 
+    async def search(self, hosted: Hosted, work: Callable[[Callable[[], None]], T]) -> T:
+        """Search for codes, on the device, which goes on to serve other requests between the steps.
+
+        A search ends when its time is over or its client is gone. The caller holds its places.
+
+        Args:
+            work: given a function that it calls before each step, in the device's thread.
+
+        Raises:
+            Refused: what cannot be served, or did not become ready in time.
+        """
+        over = threading.Event()
+
+        def searching(others: Callable[[], None]) -> T:
+            def pause() -> None:
+                if over.is_set():
+                    raise Refused(503, "the search was ended")
+                others()
+
+            return work(pause)
+
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                found = await asyncio.wrap_future(self._worker.search(searching))
+        except TimeoutError as error:
+            reason = f"the search was not over within {self.limits.seconds:g} s; ask for fewer steps, or again"
+            raise Refused(503, reason) from error
+        except (LabelError, ConfigError, ModelError, PictureError) as error:
+            raise Refused(422, pathless(hosted, error)) from error
+        finally:
+            over.set()
+        self._made = True
+        return found
+
+    def in_thread(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Decode or encode pictures, in one of the threads for that."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+
     def _fitted(self, hosted: Hosted, wanted: TranslateRequest) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Decode the picture of a request and bring it to the model's size, as `fit_in` does."""
         picture = hosted.translator.model.picture
@@ -268,6 +313,12 @@ class Service:
             self._tidying.cancel()
         self._worker.close()
         self._pool.shutdown(wait=True)
+
+
+def pathless(hosted: Hosted, error: Exception) -> str:
+    """Return the words of an error without the folder of the model's files."""
+    file = hosted.translator.path
+    return str(error) if file is None else str(error).replace(f"{file.parent}{os.sep}", "")
 
 
 def _let_go() -> None:

@@ -82,6 +82,25 @@ def read_upload(
     return array
 
 
+def read_strokes(data: bytes, picture: PictureFormat, limits: Limits) -> np.ndarray:
+    """Decode an uploaded picture of strokes, uint8 [H, W, 4].
+
+    Args:
+        picture: what the model makes, on which they are drawn.
+
+    Raises:
+        Refused: as `read_upload`; 422 for a picture without transparency.
+    """
+    wanted = replace(picture, channels=4, depth=8, low=0, high=255)
+    try:
+        return read_upload(data, wanted, limits, letterbox=False)
+    except Refused as error:
+        if isinstance(error.__cause__, PictureError) and not probe_bytes(data, _kind(data)).alpha:
+            reason = "a picture of strokes is transparent where nothing is asked for; this one has no transparency"
+            raise Refused(422, reason) from error
+        raise
+
+
 def probe_bytes(data: bytes, kind: str) -> Header:
     """Read the header of a picture, as `probe` does, from the bytes of a file; `kind` as for `decode`.
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from asterism.serving.api import errors, unless_gone, wants_json
+from asterism.serving.answers import errors, unless_gone, wants_json
 from asterism.serving.requests import ConvertRequest, JsonConvertRequest, read_convert_request
 from asterism.serving.service import Service
 from asterism.sound.recordings import encode

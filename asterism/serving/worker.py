@@ -60,6 +60,7 @@ class DeviceWorker:
         self._observe = observe
         self._jobs: deque[_Job] = deque()
         self._calls: deque[_Call] = deque()
+        self._searches: deque[_Call] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="asterism-device", daemon=True)
@@ -100,6 +101,20 @@ class DeviceWorker:
             self._changed.notify()
         return call.future
 
+    def search(self, work: Callable[[Callable[[], None]], T]) -> Future[T]:
+        """Ask for something long. It comes when nothing else waits, and one at a time.
+
+        Args:
+            work: given a function that it calls often, by which the device does what has come to wait meanwhile.
+        """
+        search = _Call(lambda: work(self._work), Future())
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("the device worker is closed")
+            self._searches.append(search)
+            self._changed.notify()
+        return search.future
+
     def waiting(self) -> int:
         """Return how many translations have not been started."""
         with self._changed:
@@ -118,28 +133,40 @@ class DeviceWorker:
                 self._jobs.remove(job)
 
     def _run(self) -> None:
-        while (rows := self._take()) or self._calls:
-            while self._calls:
-                _answer(self._calls.popleft())
-            if not rows:
+        while self._come():
+            self._work()
+            if self._searches and not (self._jobs or self._calls):
+                _answer(self._searches.popleft())
+
+    def _come(self) -> bool:
+        """Wait for work; False: the worker is closed, and everything is done."""
+        with self._changed:
+            while not (self._jobs or self._calls or self._searches or self._closing):
+                self._changed.wait()
+            return bool(self._jobs or self._calls or self._searches)
+
+    def _work(self) -> None:
+        """Answer what else needs the device, and translate one batch of what waits, if anything does."""
+        while self._calls:
+            _answer(self._calls.popleft())
+        rows = self._take()
+        if not rows:
+            return
+        start = time.perf_counter()
+        translations = self._translate(rows)
+        self._observe(len(rows), time.perf_counter() - start)
+        for (job, _), y in zip(rows, translations, strict=True):
+            if isinstance(y, Exception):
+                _fail(job, y)
+                self._forget(job)
                 continue
-            start = time.perf_counter()
-            translations = self._translate(rows)
-            self._observe(len(rows), time.perf_counter() - start)
-            for (job, _), y in zip(rows, translations, strict=True):
-                if isinstance(y, Exception):
-                    _fail(job, y)
-                    self._forget(job)
-                    continue
-                job.results.append(y)
-                if len(job.results) == len(job.targets) and not job.future.done():
-                    _finish(job)
+            job.results.append(y)
+            if len(job.results) == len(job.targets) and not job.future.done():
+                _finish(job)
 
     def _take(self) -> list[tuple[_Job, int]]:
-        """Wait for work, and return the next batch: rows of the oldest job's model, in order. None: closed and done."""
+        """Return the next batch: rows of the oldest job's model, in order."""
         with self._changed:
-            while not self._jobs and not self._calls and not self._closing:
-                self._changed.wait()
             mine = [job for job in self._jobs if job.translator is self._jobs[0].translator]
             waiting = sum(len(job.targets) - job.taken for job in mine)
             room = max((size for size in batch_sizes(self.batch_size) if size <= waiting), default=0)

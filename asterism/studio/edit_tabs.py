@@ -13,10 +13,11 @@ from asterism.inference.generator import read_seeds
 from asterism.studio import edits
 from asterism.studio.layout import each, gallery, refusals
 from asterism.studio.models import StudioModel
+from asterism.studio.warp_pad import renewed, warp_pad, warps
 
 MOST = 64
 """Pictures that are generated at once."""
-BRUSHES = {"colour": "paint", "lines": "sketch"}
+BRUSHES = {"colour": "paint", "lines": "sketch", "a warp": "warp"}
 
 
 def generate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
@@ -67,7 +68,8 @@ def edit_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
                 canvas = gr.ImageEditor(
                     label="Draw what is wanted", type="numpy", brush=brush, eraser=gr.Eraser(), height=460, elem_id="canvas"
                 )
-                kind = gr.Radio(list(BRUSHES), value="colour", label="Strokes are")
+                pad = warp_pad("pad")
+                kind = gr.Radio(list(BRUSHES), value="colour", label="Strokes are", elem_id="brush")
                 go = gr.Button("Edit", variant="primary", elem_id="edit")
             with gr.Column(scale=7, min_width=320):
                 candidates = gallery("Candidates: choose one to go on from", "candidates")
@@ -77,11 +79,17 @@ def edit_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
                 download = gr.DownloadButton("Download the photograph", interactive=False)
                 whole = gr.Image(label="The photograph, edited", format="png", interactive=False, elem_id="whole")
         begin, edit, choose, slide, finish = _steps(model)
-        start.click(begin, [photo, seed, to], [desk, canvas, candidates])
-        go.click(edit, [desk, canvas, kind], [desk, candidates])
-        candidates.select(choose, [desk], [desk, canvas, way])
+        start.click(begin, [photo, seed, to], [desk, canvas, pad, candidates])
+        kind.change(_fields, kind, [canvas, pad], show_progress="hidden")
+        go.click(edit, [desk, canvas, pad, kind], [desk, candidates])
+        candidates.select(choose, [desk], [desk, canvas, pad, way])
         share.release(slide, [desk, share], way)
         done.click(finish, [desk], [whole, download])
+
+
+def _fields(kind: str) -> tuple[Any, Any]:
+    """Show the field that the kind of strokes is drawn on."""
+    return gr.update(visible=BRUSHES[kind] != "warp"), gr.update(visible=BRUSHES[kind] == "warp")
 
 
 def _steps(model: StudioModel) -> tuple[Any, Any, Any, Any, Any]:
@@ -93,23 +101,29 @@ def _steps(model: StudioModel) -> tuple[Any, Any, Any, Any, Any]:
         return desk
 
     @refusals()
-    def begin(photo: str | None, seed: int | None, to: str | None) -> tuple[Any, Any, Any]:
+    def begin(photo: str | None, seed: int | None, to: str | None) -> tuple[Any, Any, Any, Any]:
         desk = edits.begin(model, photo, int(seed or 0), to or None)
-        return desk, edits.shown(model, desk), []
+        picture = edits.shown(model, desk)
+        return desk, picture, renewed(picture), []
 
     @refusals()
-    def edit(desk: edits.Desk | None, canvas: dict[str, Any] | None, kind: str) -> tuple[Any, Any]:
-        layers = (canvas or {}).get("layers") or []
-        desk = edits.with_strokes(model, on(desk), edits.drawn(layers), BRUSHES[kind])
+    def edit(desk: edits.Desk | None, canvas: dict[str, Any] | None, pad: str | None, kind: str) -> tuple[Any, Any]:
+        desk = on(desk)
+        if BRUSHES[kind] == "warp":
+            desk = edits.with_strokes(model, desk, warp=warps(pad, model.picture.height, model.picture.width))
+        else:
+            layers = (canvas or {}).get("layers") or []
+            strokes: dict[str, Any] = {BRUSHES[kind]: edits.drawn(layers)}
+            desk = edits.with_strokes(model, desk, **strokes)
         assert desk.edited is not None
         shown = [edits.enlarged(model, picture) for picture in desk.edited.pictures]
         return desk, [(picture, f"{cost:.2f}") for picture, cost in zip(shown, desk.edited.costs, strict=True)]
 
     @refusals()
-    def choose(desk: edits.Desk | None, event: gr.SelectData) -> tuple[Any, Any, Any]:
+    def choose(desk: edits.Desk | None, event: gr.SelectData) -> tuple[Any, Any, Any, Any]:
         desk = edits.chosen(on(desk), event.index)
         picture = edits.shown(model, desk)
-        return desk, picture, picture
+        return desk, picture, renewed(picture), picture
 
     @refusals()
     def slide(desk: edits.Desk | None, share: float) -> Image.Image:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.pictures import FAST, write
-from asterism.inference.editing import Edited, edit_pictures
+from asterism.inference.editing import Edited, Warp, edit_pictures
 from asterism.inference.reading import own_projector, read_by
 from asterism.inference.sheets import thumbnail
 from asterism.manifold.spaces import Ball, along
@@ -84,15 +84,23 @@ def drawn(layers: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def with_strokes(
-    model: StudioModel, desk: Desk, strokes: np.ndarray, brush: str, candidates: int = 32, steps: int = 30
+    model: StudioModel,
+    desk: Desk,
+    *,
+    paint: np.ndarray | None = None,
+    sketch: np.ndarray | None = None,
+    warp: Sequence[Warp] = (),
+    candidates: int = 32,
+    steps: int = 30,
 ) -> Desk:
-    """Edit the present code by strokes; `brush` is `paint` or `sketch`."""
+    """Edit the present code by strokes; as `edit_pictures`."""
     with model.lock:
         edited = edit_pictures(
             model.translator,
             desk.code,
-            paint=strokes if brush == "paint" else None,
-            sketch=strokes if brush == "sketch" else None,
+            paint=paint,
+            sketch=sketch,
+            warp=warp,
             to=desk.to,
             candidates=candidates,
             steps=steps,

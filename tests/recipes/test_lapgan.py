@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from asterism.config import ConfigError
+from asterism.labels import LabelGroup, LabelSpace
 from asterism.networks.lapgan import FlatDiscriminator, FlatGenerator, SizeError, doubled, halved, level_of, sides
 from tests.helpers.recipes import SPACES, batch_of, tables, tiny, trainer_of
 
@@ -82,6 +84,47 @@ def test_pictures_are_made_coarse_to_fine() -> None:
         x = doubled(x) + recipe.generator_1(middle, doubled(x))
         x = doubled(x) + recipe.generator_0(fine, doubled(x))
         torch.testing.assert_close(recipe.generate(z, z[:, :0]), x)
+
+
+@pytest.mark.parametrize("networks", ["flat", "strided"])
+def test_every_level_is_told_the_labels_of_its_picture(networks: str) -> None:
+    """Also of several datasets, whose codes have a mask: the code enters every network, and generated pictures follow it."""
+    recipe = tiny("lapgan", SPACES["joint"], conditional=True, networks=networks, noise_dim=4).double()
+    batch, size = batch_of(recipe), recipe.space.code_size
+    torch.testing.assert_close(batch.c, recipe.space.encode(batch.labels, batch.known, batch.dataset))
+    other = batch.extend(c=batch.c.roll(1, 1))
+    for update in recipe.updates:
+        one, two = (getattr(recipe, f"{update.terms}_terms")(b, torch.zeros(()), *update.args) for b in (batch, other))
+        assert all(not torch.allclose(one[key][1], two[key][1], rtol=1e-9) for key in one), update.name
+    recipe.eval()
+    assert (recipe.abilities.told, recipe.abilities.scores) == ("code", ())
+    z = torch.randn(1, recipe.abilities.latent, dtype=torch.float64).expand(size, -1)
+    made = recipe.generate(z, torch.eye(size, dtype=torch.float64))
+    assert all(not torch.allclose(made[i], made[j]) for i in range(size) for j in range(i))
+    # Rows of another label may be cut out of the weights: what is told of the others stays.
+    slots = [slot for slot in recipe.label_slots() if slot.owner == recipe.space.names[0]]
+    assert len(slots) == {"flat": 6, "strided": 6}[networks]
+    with torch.no_grad():
+        for slot in slots:
+            recipe.get_parameter(slot.parameter).select(slot.axis, slot.index).zero_()
+        silent = recipe.generate(z, torch.eye(size, dtype=torch.float64))
+        nothing = recipe.generate(z[:1], torch.zeros(1, size, dtype=torch.float64))
+    torch.testing.assert_close(silent[:1], nothing)
+    assert not torch.allclose(silent[1], nothing[0])
+
+
+def test_conditions_need_labels() -> None:
+    space = LabelSpace([LabelGroup("pictures", (), "binary")])
+    with pytest.raises(ConfigError, match="no labels that the networks could be told; leave it out"):
+        tiny("lapgan", space, conditional=True)
+
+
+def test_realness_is_the_sum_of_what_the_levels_say() -> None:
+    recipe = tiny("lapgan", SPACES["folders"]).double().eval()
+    x = batch_of(recipe).x.double()
+    levels = range(len(recipe.sides))
+    said = [recipe.networks[f"discriminator_{level}"](*level_of(x, level, len(levels))) for level in levels]
+    torch.testing.assert_close(recipe.realness(x), said[0] + said[1] + said[2])
 
 
 def test_each_level_is_trained_by_itself() -> None:

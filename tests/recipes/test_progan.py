@@ -100,6 +100,24 @@ def test_norm_and_deviation_are_their_formulas() -> None:
     assert deviation(h[:1]).abs().max() == 0
 
 
+def test_realness_is_the_score_of_a_picture_alone_as_far_as_training_had_come() -> None:
+    """Whatever lies beside it: pictures of one kind, scored together, would give each other away by their deviation."""
+    recipe = build(size=16).double()
+    x = torch.randn(4, 3, 16, 16).double()
+    with torch.no_grad():
+        for step in (1, 6, 20):
+            recipe.enter(phase_at(recipe, step).name)
+            recipe.generator.steps.fill_(step)
+            small = F.avg_pool2d(x, 16 // (4 << recipe.level)) if recipe.level < 2 else x
+            old = recipe.old(torch.tensor(float(step)).double())
+            if old is not None:
+                blurred = F.avg_pool2d(small, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+                small = old * blurred + (1 - old) * small
+            wanted = torch.cat([recipe.judge(picture[None], old)[0] for picture in small])
+            close(recipe.realness(x), wanted)
+            assert not torch.allclose(recipe.judge(small, old)[0], wanted)
+
+
 def test_the_penalty_sees_what_other_samples_owe_to_one() -> None:
     """Published: the gradient of the sum of all scores; within a group of four, scores depend on all four pictures."""
     recipe = build(size=8).double()

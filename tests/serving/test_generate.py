@@ -56,7 +56,7 @@ def test_codes_are_those_of_the_request(web: TestClient) -> None:
         (URL, {"seeds": [1], "to": "Male"}, 422, "is told no labels"),
         (URL, {"seeds": [1], "codes": {"kind": 1}}, 422, "has no codes to choose"),
         ("/api/models/coded/generate", {"codes": {"kind": 10}}, 422, "expected a whole number from 0 to 9"),
-        (URL, {"seed": 1}, 422, "the fields are seeds, to, codes, format, quality"),
+        (URL, {"seed": 1}, 422, "the fields are seeds, to, code, codes, along, truncation, format, quality"),
         (URL, {"seeds": [2**70]}, 422, "seed"),
         ("/api/models/faces/generate", {"seeds": [1]}, 422, "use translate, not generate"),
         ("/api/models/none/generate", {"seeds": [1]}, 404, "there is no model"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -25,7 +26,9 @@ import gradio as gr
 
 from asterism.studio import build, edits
 from asterism.studio.models import StudioModel, load_models
+from asterism.studio.warp_pad import warps
 
+STROKES = '{"picture": "", "strokes": [[0.25, 0.0, 0.75, 0.99]]}'
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
 
@@ -45,6 +48,22 @@ def stroke(colour: tuple[int, int, int]) -> np.ndarray:
     return layer
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "drag something on the picture first"),
+        ('{"strokes": [[0, 0, 0]]}', "a stroke leaves the picture"),
+        ('{"strokes": [[0, 0, 0, 1.5]]}', "a stroke leaves the picture"),
+        ('{"strokes": [["a", 0, 0, 0]]}', "the strokes cannot be read"),
+        ("[]", "the strokes cannot be read"),
+        (json.dumps({"strokes": [[0, 0, 0, 0]] * 17}), "at most 16 times; there are 17"),
+    ],
+)
+def test_strokes_that_are_no_warp_are_refused_in_a_sentence(value: str | None, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        warps(value, 32, 32)
+
+
 def test_an_edit_goes_from_a_photograph_through_a_choice_and_back_to_the_photograph(model: StudioModel, tmp_path: Path) -> None:
     photo = tmp_path / "me.png"
     model.translator.generate(seeds=[5])[0].resize((48, 40)).save(photo)
@@ -56,7 +75,7 @@ def test_an_edit_goes_from_a_photograph_through_a_choice_and_back_to_the_photogr
         edits.drawn([np.zeros((9, 9, 4), np.uint8)])
     strokes = edits.drawn([stroke((255, 0, 0)), stroke((0, 0, 0)) * 0])
     assert tuple(strokes[150, 150]) == (255, 0, 0, 255) and strokes[0, 0, 3] == 0
-    desk = edits.with_strokes(model, desk, strokes, "paint", candidates=4, steps=5)
+    desk = edits.with_strokes(model, desk, paint=strokes, candidates=4, steps=5)
     assert desk.edited is not None
     desk = edits.chosen(desk, 1)
     assert (desk.code == desk.edited.codes[1]).all()
@@ -64,7 +83,10 @@ def test_an_edit_goes_from_a_photograph_through_a_choice_and_back_to_the_photogr
     (start,) = model.translator.generate(code=desk.start)
     assert np.abs(np.asarray(first).astype(int) - np.asarray(edits.enlarged(model, start))).max() <= 1
     assert np.abs(np.asarray(last).astype(int) - np.asarray(edits.shown(model, desk))).max() <= 1
-    again = edits.with_strokes(model, desk, strokes, "sketch", candidates=2, steps=2)
+    again = edits.with_strokes(model, desk, sketch=strokes, candidates=2, steps=2)
+    moved = edits.with_strokes(model, desk, warp=warps(STROKES, 16, 16), candidates=2, steps=1)
+    own = model.translator.edit(desk.code, warp=[(4, 0, 12, 15)], candidates=2, steps=1)
+    assert moved.edited is not None and moved.edited.costs == pytest.approx(own.costs)
     assert again.edited is not None and (again.edited.start == desk.code).all()
     assert Image.open(edits.photograph(model, again)).size == (48, 40)
 
@@ -110,6 +132,31 @@ def test_strokes_of_a_mouse_make_candidates(address: str) -> None:
         assert page.locator("#candidates img").count() >= 1
         page.locator("#candidates button.thumbnail-item, #candidates .grid-container button").first.click()
         page.locator("#way img").wait_for()
+        # The warp brush: the second stroke stays, the first one is cleared.
+        page.locator("#brush").get_by_label("a warp").check()
+        page.locator("#pad .pad img").wait_for()
+        page.wait_for_timeout(2000)
+        for x, y, x2, y2 in ((0.5, 0.5, 0.2, 0.9), (0.5, 0.25, 0.75, 0.5)):
+            page.locator("#pad .pad").scroll_into_view_if_needed()
+            page.wait_for_timeout(800)
+            pad: Any = page.locator("#pad .pad").bounding_box()
+            page.mouse.move(pad["x"] + x * pad["width"], pad["y"] + y * pad["height"])
+            page.mouse.down()
+            page.mouse.move(pad["x"] + 0.4 * pad["width"], pad["y"] + 0.4 * pad["height"], steps=4)
+            page.mouse.move(pad["x"] + x2 * pad["width"], pad["y"] + y2 * pad["height"], steps=4)
+            page.mouse.up()
+            page.locator("#pad i").wait_for()
+            if y2 == 0.9:
+                page.locator("#pad .clear").click()
+                page.locator("#pad i").wait_for(state="detached")
+        assert page.locator("#pad line").count() == 1
+        ends = [float(page.locator("#pad line").get_attribute(name)) for name in ("x1", "y1", "x2", "y2")]
+        assert ends == pytest.approx([50, 25, 75, 50], abs=1.5)
+        said = page.locator("#candidates").inner_text()
+        page.locator("#edit").click()
+        page.wait_for_function("said => document.querySelector('#candidates').innerText !== said", arg=said)
+        page.locator("#candidates button.thumbnail-item, #candidates .grid-container button").first.click()
+        page.locator("#pad line").wait_for(state="detached")  # The stroke was granted: the field shows the candidate.
         browser.close()
     assert not failed
 

@@ -1,0 +1,188 @@
+"""Answers of the HTTP API: pictures and JSON, what the schema says of them, and of refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+
+from asterism.data.pictures import FAST, PictureFormat, encode
+from asterism.inference.sheets import to_shown
+from asterism.serving.hosted import Hosted
+from asterism.serving.limits import Refused
+from asterism.serving.requests import Format
+
+T = TypeVar("T")
+TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff"}
+PICTURES: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES.values()}
+RESULTS: dict[str, Any] = {
+    "type": "object",
+    "required": ["model", "results"],
+    "properties": {
+        "model": {"type": "string"},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["to", "type", "width", "height", "image"],
+                "properties": {
+                    "to": {"description": "The target as given; of a generated picture its seed or code."},
+                    "type": {"type": "string", "enum": list(TYPES.values())},
+                    "width": {"type": "integer"},
+                    "height": {"type": "integer"},
+                    "image": {"type": "string", "contentEncoding": "base64"},
+                },
+            },
+        },
+    },
+}
+MADE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}}
+}
+CODES: dict[str, Any] = {
+    "type": "object",
+    "required": ["model", "kind", "results"],
+    "properties": {
+        "model": {"type": "string"},
+        "kind": {"type": "string", "enum": ["latent", "style", "labels"]},
+        "start": {"description": "The code that was edited.", "type": ["array", "null"], "items": {"type": "number"}},
+        "error": {"description": "Of the projection that an edit began with.", "type": ["number", "null"]},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "type", "width", "height", "image"],
+                "properties": {
+                    "code": {"type": "array", "items": {"type": "number"}},
+                    "error": {"description": "Mean squared error, of values from -1 to 1.", "type": "number"},
+                    "far": {"description": "Hardly nearer than one plain colour.", "type": "boolean"},
+                    "cost": {"description": "How far it is from what was asked for.", "type": "number"},
+                    **RESULTS["properties"]["results"]["items"]["properties"],
+                },
+            },
+        },
+    },
+}
+MADE_CODES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Codes and their pictures.", "content": {"application/json": {"schema": CODES}}}
+}
+ERROR = {"application/json": {"schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}}}
+REASONS = {
+    400: "The request or its picture is malformed.",
+    401: "The service needs its token.",
+    403: "The request comes from a page of another origin.",
+    404: "The model does not exist.",
+    406: "The client accepts neither a result nor JSON.",
+    408: "The request did not arrive in time.",
+    413: "The request has too many bytes, pixels or seconds.",
+    415: "The request is neither a form nor JSON, or its file is of a kind that is not taken.",
+    421: "The service does not answer to this host name.",
+    422: "A field is missing, unknown or wrong, or the file cannot be used.",
+    503: "The service has no free place, or ran out of time; retry after Retry-After seconds.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the schema says of these statuses."""
+    return {status: {"description": REASONS[status], "content": ERROR} for status in (401, 421, 503, *statuses)}
+
+
+class Written(Protocol):
+    """What a request says of the files of its results."""
+
+    format: Format | None
+    quality: int
+
+
+def wants_json(accept: str | None, results: int, kinds: Collection[str] = TYPES.values(), what: str = "picture") -> bool:
+    """Say whether the answer is JSON: for several results, or where the client takes nothing else.
+
+    Args:
+        kinds: media types that a single result may have.
+        what: one is called.
+
+    Raises:
+        Refused: 406, the client takes neither.
+    """
+    taken = [part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")]
+    families = {f"{kind.partition('/')[0]}/*" for kind in kinds}
+    alone = any(kind in ("*/*", *families, *kinds) for kind in taken)
+    as_json = any(kind in ("*/*", "application/*", "application/json") for kind in taken)
+    if not alone and not as_json or results > 1 and not as_json:
+        raise Refused(406, f"Accept: {', '.join(taken)[:80]}; one result is a {what} or JSON, several are JSON")
+    return results > 1 or not alone
+
+
+def writer(
+    picture: PictureFormat, wanted: Written, as_json: bool
+) -> tuple[str, Callable[[np.ndarray], tuple[bytes | str, tuple[int, ...]]]]:
+    """Return the media type of the results, and what encodes one [H, W, C]: its content, base64 for JSON, and its shape.
+
+    Raises:
+        Refused: a format that does not hold the model's pictures.
+    """
+    suffix, kind = output(picture, wanted)
+
+    def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
+        kept = array.dtype == np.uint8 or suffix == ".tif" or array.shape[2] == 1 and suffix == ".png"
+        array = array if kept else to_shown(array, picture)
+        content = encode(array, suffix, wanted.quality, compression=FAST)
+        return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
+
+    return kind, write
+
+
+def output(picture: PictureFormat, wanted: Written) -> tuple[str, str]:
+    """Return suffix and media type of the results."""
+    wide = picture.channels > 4 or (picture.depth == 16 and picture.channels > 1)
+    name = wanted.format or ("tiff" if wide else "png")
+    if picture.channels > 4 and name != "tiff":
+        raise Refused(422, f"format: {name} cannot hold the {picture.channels} channels of this model; use tiff")
+    return {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}[name], TYPES[name]
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Wait for the work, and stop it when the client disconnects."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for each in (task, gone):
+            each.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def answer(
+    hosted: Hosted,
+    named: Sequence[Any],
+    stem: str,
+    kind: str,
+    results: list[tuple[bytes | str, tuple[int, ...]]],
+    as_json: bool,
+) -> Response:
+    """Return the response for finished results, each of a target or of a seed; `stem` names a single one's file."""
+    headers = {"cache-control": "no-store"}
+    if as_json:
+        listed = [
+            {"to": to, "type": kind, "width": shape[1], "height": shape[0], "image": text}
+            for to, (text, shape) in zip(named, results, strict=True)
+        ]
+        return JSONResponse({"model": hosted.name, "results": listed}, headers=headers)
+    ((content, _),) = results
+    headers["content-disposition"] = f"inline; filename*=UTF-8''{quote(stem)}.{kind.partition('/')[2]}"
+    return Response(content, media_type=kind, headers=headers)
