@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -24,7 +25,8 @@ from asterism.data.values import PictureFormat as PictureFormat
 from asterism.data.values import clipped as clipped
 from asterism.data.values import to_float as to_float
 from asterism.data.values import to_stored as to_stored
-from asterism.errors import AsterismError
+from asterism.errors import AsterismError, DataError
+from asterism.shards import facts_of, sample_of
 from asterism.storage.whole import write_whole
 from asterism.tables.names import SUFFIXES as SUFFIXES
 
@@ -86,21 +88,32 @@ class Header:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def probe(path: str | os.PathLike[str]) -> Header:
+def probe(path: str | os.PathLike[str], file: io.BytesIO | None = None) -> Header:
     """Read the header of a picture file, not its pixels; of features all values, to find the lowest and highest.
 
-    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation.
+    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation. The header of a picture in
+    shards is what their index says, unless its content is given as `file`.
 
     Raises:
         PictureError: the file is missing, empty, no picture, of more than 16 bits, or of floats that are not all finite.
     """
-    with explaining(path):
-        array = open_array(path, header=True)
+    with explaining(None if file else path):
+        if file is None and (facts := facts_of(path)) is not None:
+            if isinstance(header := header_from(facts), Header):
+                return header
+            raise PictureError(str(header))
+        array = open_array(path, file, header=True)
         if array is not None:
             header, pixels = header_of_array(*array), array[0]
             return replace(header, values=(float(pixels.min()), float(pixels.max()))) if header.depth == 32 else header
-        with Image.open(path) as image:
+        with Image.open(file or path) as image:
             return header_of(image)
+
+
+@lru_cache(2**12)
+def header_from(facts: str | tuple[Any, ...]) -> Header | PictureError:
+    """Return a header whose fields are given in order, or the error of a reason why there is none; one for equal facts."""
+    return PictureError(facts) if isinstance(facts, str) else Header(*facts)
 
 
 def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarray:
@@ -113,14 +126,14 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     Raises:
         PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
     """
-    with explaining(path):
-        array = open_array(path)
+    with opened(path) as file:
+        array = open_array(path, file)
         if array is not None:
             return convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
-        with Image.open(path) as image:
+        with Image.open(file or path) as image:
             if not is_wide(image):
                 return from_pil(image, channels)
-        return convert(read_wide(path), channels, alpha=True)
+        return convert(read_wide(file or path), channels, alpha=True)
 
 
 def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6, info: Info = None) -> None:
@@ -321,6 +334,19 @@ def convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarr
     elif colour.shape[2] < wanted:
         colour = np.repeat(colour, 3, axis=2)
     return np.ascontiguousarray(colour if channels == wanted else np.concatenate([colour, opacity], axis=2))
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[io.BytesIO | None]:
+    """Yield the content of a picture in shards, none of another file; explain what a decoder raises, as `explaining` does."""
+    try:
+        file = sample_of(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):  # A place that does not answer ends a run; its pictures are not broken.
+            raise
+        raise PictureError(str(error)) from error
+    with explaining(None if file else path):
+        yield file
 
 
 @contextmanager

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 from asterism.cache import is_archive, unpacked
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.folder import is_folder, read_folder
-from asterism.data.listing import DataError
+from asterism.data.listing import DataError, Listing
 from asterism.data.pack import Pack, is_pack
 from asterism.data.pairs import directed
-from asterism.data.table import read_pattern, read_table
+from asterism.data.pictures import PictureError, probe
+from asterism.data.table import read_cells, read_pattern, read_table
+from asterism.shards import Shards, is_shards
 from asterism.tables.cells import is_table
 
 
@@ -43,6 +47,30 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
     return replace(read_table(path / pack.table, config, pack.listing), pack=pack)
 
 
+def read_shards(source: str | Path, config: DataConfig) -> Collection:
+    """Read shards by what is known of each picture, or else by the folders in the pictures' names.
+
+    Raises:
+        DataError: no shards or no pictures in them, and as `read_cells`.
+    """
+    shards = Shards.open(source, facts_in)
+    table, root = shards.table(), Path(shards.root)
+    listing = Listing(root, shards.name, list(table.files), [])
+    if config.pattern:
+        return read_pattern(root, config, listing)
+    if table.columns.keys() <= {"file", "split"} and "/" in listing.pictures[0]:
+        return read_folder(root, config, listing)
+    return read_cells(table, table.files, listing, config, [], list(shards.remarks))
+
+
+def facts_in(name: str, content: bytes) -> str | tuple[Any, ...]:
+    """Return what a picture's header says, or why it cannot be read, for the index of its shard."""
+    try:
+        return astuple(probe(name, io.BytesIO(content)))
+    except PictureError as error:
+        return str(error)
+
+
 SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collection]], ...] = (
     (is_pack, read_pack),
     (is_table, read_table),
@@ -69,6 +97,8 @@ def read_source(path: str | Path, config: DataConfig) -> Collection:
     Raises:
         DataError: nothing there, or data that this kind of source cannot take; `config.pairs` of what holds none.
     """
+    if is_shards(path):
+        return directed(read_shards(path, config), config.pairs)
     path = place(path)
     for detects, read in SOURCES:
         if detects(path):
