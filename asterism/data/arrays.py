@@ -21,15 +21,11 @@ STORED: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 """Bits of a stored value -> its type."""
 
 
-def open_array(
-    path: str | os.PathLike[str], file: io.BytesIO | None = None, *, header: bool = False
-) -> tuple[Array, bool] | None:
+def open_array(path: str | os.PathLike[str], file: io.BytesIO | None, header: bool = False) -> tuple[Array, bool] | None:
     """Return the pixels [H, W, C] of a .npy file or of a TIFF that Pillow cannot hold, and whether the last is opacity.
 
-    Args:
-        file: its content, where that is no file of its own.
-
-    For a `header`, the pixels of a TIFF are zeros that take no memory. Other files give none.
+    For a `header`, the pixels of a TIFF are zeros that take no memory. Other files give none. `file` is the content, where that
+    is not at the path.
 
     Raises:
         ValueError: as `as_picture`; and what reading a broken file raises.

@@ -18,7 +18,7 @@ from asterism.data.arrays import STORED, open_array
 from asterism.data.collection import Collection
 from asterism.data.halves import divided
 from asterism.data.listing import DataError, some
-from asterism.data.pictures import PictureError, PictureFormat, opened
+from asterism.data.pictures import PictureError, PictureFormat, explaining
 
 FEW = 64
 """Pictures of fewer different values than these may be label maps where that is not said: see `label_format`."""
@@ -42,7 +42,7 @@ def read_ids(path: str | os.PathLike[str]) -> tuple[np.ndarray, bytes]:
         NoIdsError: it can, and its values are no ids: several channels, transparency, JPEG.
     """
     file, half = divided(path)
-    with opened(file) as content:
+    with explaining(file) as content:
         if half is not None:
             raise NoIdsError(f"it is half of a picture; {_HOLDS_IDS} of its own")
         array = open_array(file, content)
@@ -77,7 +77,7 @@ def read_map(path: str | os.PathLike[str], instances: np.ndarray | None, picture
     Raises:
         PictureError: it cannot be read, an id is beyond the classes, or the instance map is missing or of another size.
     """
-    with opened(path) as content:
+    with explaining(path) as content:
         both = open_array(path, content) if picture.channels == 2 and instances is None else None
     if both is not None and both[0].shape[2] == 2:
         return joined(both[0][:, :, 0], both[0][:, :, 1], picture)

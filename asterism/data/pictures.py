@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -26,7 +25,7 @@ from asterism.data.values import clipped as clipped
 from asterism.data.values import to_float as to_float
 from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError, DataError
-from asterism.shards import facts_of, sample_of
+from asterism.shards import sample_of
 from asterism.storage.whole import write_whole
 from asterism.tables.names import SUFFIXES as SUFFIXES
 
@@ -91,29 +90,19 @@ class Header:
 def probe(path: str | os.PathLike[str], file: io.BytesIO | None = None) -> Header:
     """Read the header of a picture file, not its pixels; of features all values, to find the lowest and highest.
 
-    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation. The header of a picture in
-    shards is what their index says, unless its content is given as `file`.
+    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation. `file` is the content, where
+    that is not at the path.
 
     Raises:
         PictureError: the file is missing, empty, no picture, of more than 16 bits, or of floats that are not all finite.
     """
-    with explaining(None if file else path):
-        if file is None and (facts := facts_of(path)) is not None:
-            if isinstance(header := header_from(facts), Header):
-                return header
-            raise PictureError(str(header))
-        array = open_array(path, file, header=True)
+    with explaining(None if file else path) as held:
+        array = open_array(path, file := file or held, header=True)
         if array is not None:
             header, pixels = header_of_array(*array), array[0]
             return replace(header, values=(float(pixels.min()), float(pixels.max()))) if header.depth == 32 else header
         with Image.open(file or path) as image:
             return header_of(image)
-
-
-@lru_cache(2**12)
-def header_from(facts: str | tuple[Any, ...]) -> Header | PictureError:
-    """Return a header whose fields are given in order, or the error of a reason why there is none; one for equal facts."""
-    return PictureError(facts) if isinstance(facts, str) else Header(*facts)
 
 
 def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarray:
@@ -126,7 +115,7 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     Raises:
         PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
     """
-    with opened(path) as file:
+    with explaining(path) as file:
         array = open_array(path, file)
         if array is not None:
             return convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
@@ -337,21 +326,10 @@ def convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarr
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[io.BytesIO | None]:
-    """Yield the content of a picture in shards, none of another file; explain what a decoder raises, as `explaining` does."""
-    try:
-        file = sample_of(path)
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):  # A place that does not answer ends a run; its pictures are not broken.
-            raise
-        raise PictureError(str(error)) from error
-    with explaining(None if file else path):
-        yield file
-
-
-@contextmanager
-def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
+def explaining(path: str | os.PathLike[str] | None) -> Iterator[io.BytesIO | None]:
     """Turn whatever a decoder raises on broken bytes into a PictureError that says what is wrong with the file.
+
+    Yields the content of a picture in shards, and nothing of other files.
 
     Args:
         path: the file; none where the bytes come from elsewhere.
@@ -359,8 +337,10 @@ def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
     try:
         if path is not None and os.path.exists(path) and not os.path.isfile(path):
             raise PictureError("it is no file")  # A pipe would be waited for.
-        yield
-    except PictureError:
+        if file := sample_of(path) if path is not None else None:
+            path = None
+        yield file
+    except (PictureError, DataError):
         raise
     except Exception as error:
         if path is not None and not os.path.isfile(path):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from asterism.cache import is_archive, unpacked
 from asterism.config import DataConfig
@@ -15,7 +13,7 @@ from asterism.data.folder import is_folder, read_folder
 from asterism.data.listing import DataError, Listing
 from asterism.data.pack import Pack, is_pack
 from asterism.data.pairs import directed
-from asterism.data.pictures import PictureError, probe
+from asterism.data.pictures import probe
 from asterism.data.table import read_cells, read_pattern, read_table
 from asterism.shards import Shards, is_shards
 from asterism.tables.cells import is_table
@@ -48,27 +46,14 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
 
 
 def read_shards(source: str | Path, config: DataConfig) -> Collection:
-    """Read shards by what is known of each picture, or else by the folders in the pictures' names.
-
-    Raises:
-        DataError: no shards or no pictures in them, and as `read_cells`.
-    """
-    shards = Shards.open(source, facts_in)
-    table, root = shards.table(), Path(shards.root)
-    listing = Listing(root, shards.name, list(table.files), [])
-    if config.pattern:
-        return read_pattern(root, config, listing)
-    if table.columns.keys() <= {"file", "split"} and "/" in listing.pictures[0]:
-        return read_folder(root, config, listing)
-    return read_cells(table, table.files, listing, config, [], list(shards.remarks))
-
-
-def facts_in(name: str, content: bytes) -> str | tuple[Any, ...]:
-    """Return what a picture's header says, or why it cannot be read, for the index of its shard."""
-    try:
-        return astuple(probe(name, io.BytesIO(content)))
-    except PictureError as error:
-        return str(error)
+    """Read shards by what they say of each picture, or else by the names of the pictures, as files are; errors as of these."""
+    shards = Shards.open(source, probe)
+    table, listing = shards.table(), Listing(Path(shards.root), shards.name, list(shards.names()), [])
+    if config.pattern or shards.says_nothing:
+        found = (read_pattern if config.pattern else read_folder)(listing.root, config, listing)
+    else:
+        found = read_cells(table, table.files, listing, config, [], [])
+    return replace(found, notes=[*shards.remarks, *found.notes])
 
 
 SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collection]], ...] = (

@@ -15,23 +15,22 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.dataset import collect
 from asterism.data.halves import divided, read_row
 from asterism.data.listing import SPLITS, DataError
-from asterism.data.pictures import PictureError, encode
-from asterism.data.sources import facts_in
+from asterism.data.pictures import PictureError, encode, probe
 from asterism.shards import content_of, size_of
 from asterism.shards.index import index_of
-from asterism.shards.labels import as_cell
 from asterism.shards.places import Place
 from asterism.storage.whole import PARTIAL, write_json, writing
 
 PLAN = "shards.json"
 """What the shards of a folder are written from, by which an interrupted command knows its own."""
+
+Cells = dict[str, str | int | float | None]
+"""What is known of a picture, as its `.json` says it."""
 
 Written = tuple[Path, int, list[str]]
 
@@ -42,7 +41,7 @@ class Sample:
 
     path: Path
     key: str
-    cells: dict[str, str]
+    cells: Cells
     size: int
 
 
@@ -127,9 +126,9 @@ def _cut(samples: Sequence[Sample], per_shard: int) -> Iterator[list[Sample]]:
     yield held
 
 
-def cells_of(collection: Collection, config: DataConfig) -> list[dict[str, str]]:
-    """Return what is known of each picture as the columns of a table from which the same labels are read."""
-    cells: list[dict[str, str]] = [{"split": split} for split in collection.split]
+def cells_of(collection: Collection, config: DataConfig) -> list[Cells]:
+    """Return what is known of each picture, as the columns of a table from which the same labels are read."""
+    cells: list[Cells] = [{"split": split} for split in collection.split]
     texts = [word.strip() for word in config.labels.split(",") if word.strip() in collection.columns]
     texts = [name for name in texts if not any(name in group.labels for group in collection.groups)]
     start = 0
@@ -137,18 +136,16 @@ def cells_of(collection: Collection, config: DataConfig) -> list[dict[str, str]]
         stop = start + len(group.labels)
         labels, known = collection.labels[:, start:stop], collection.known[:, start:stop]
         start = stop
-        if group.kind == "one_of":
-            column = texts.pop(0) if texts else f"label{number}" if number else "domain"
-            for row in np.flatnonzero(known.any(1)).tolist():
-                cells[row][column] = group.labels[int(labels[row].argmax())]
-            continue
-        for index, name in enumerate(group.labels):
-            for row in np.flatnonzero(known[:, index]).tolist():
-                value = labels[row, index]
-                cells[row][name] = as_cell(float(value)) if group.kind == "number" else str(int(value))
-    for row, identity in enumerate(collection.identity or ()):
-        if identity:
-            cells[row]["pair_id"] = identity
+        column = texts.pop(0) if texts else f"label{number}" if number else "domain"
+        for own, values, filled in zip(cells, labels, known, strict=True):
+            if group.kind == "one_of":
+                own[column] = group.labels[int(values.argmax())] if filled.any() else None
+            elif group.kind == "number":  # As float32 is written shortest.
+                own |= {n: float(str(v)) if f else None for n, v, f in zip(group.labels, values, filled, strict=True)}
+            else:
+                own |= {n: int(v) if f else None for n, v, f in zip(group.labels, values, filled, strict=True)}
+    for own, identity in zip(cells, collection.identity or (), strict=False):
+        own["pair_id"] = identity or None
     return cells
 
 
@@ -206,7 +203,7 @@ def _write(target: Path, shard: Sequence[Sample], broken: list[str]) -> Iterator
                 _add(taped, f"{sample.key}.json", json.dumps(sample.cells, ensure_ascii=False).encode())
                 yield
     status = target.stat()
-    index_of(Place(target.absolute().as_posix(), status.st_size, str(status.st_mtime_ns)), facts_in)
+    index_of(Place(target.absolute().as_posix(), status.st_size, str(status.st_mtime_ns)), probe)
 
 
 def _content(path: Path) -> tuple[str, bytes]:

@@ -14,7 +14,6 @@ from asterism.shards.detecting import exists as exists
 from asterism.shards.detecting import is_shards as is_shards
 from asterism.shards.opened import Shards as Shards
 from asterism.shards.opened import content_of as content_of
-from asterism.shards.opened import facts_of as facts_of
-from asterism.shards.opened import facts_of_all as facts_of_all
+from asterism.shards.opened import headers_of as headers_of
 from asterism.shards.opened import sample_of as sample_of
 from asterism.shards.opened import size_of as size_of

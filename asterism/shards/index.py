@@ -14,14 +14,14 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from asterism.cache import writable_cache
-from asterism.errors import DataError
+from asterism.errors import AsterismError, DataError
 from asterism.shards import places
 from asterism.shards.labels import Cells, Codes, Column, cells_of_class, cells_of_json
 from asterism.shards.places import Place
@@ -40,8 +40,8 @@ Array = np.ndarray[Any, Any]
 Facts = str | tuple[Any, ...]
 """What a picture's header says, the fields of `data.pictures.Header` in order, or why it cannot be read."""
 
-Probe = Callable[[str, bytes], Facts]
-"""Reads the header of a picture: (name, content) to facts."""
+Probe = Callable[[str, io.BytesIO], Any]
+"""Reads the header of a picture, (name, content), as a dataclass of plain values; raises an AsterismError that says why not."""
 
 
 @dataclass
@@ -145,6 +145,14 @@ def _print(place: Place) -> str:
     return hashlib.sha256(b"".join(ends)).hexdigest()
 
 
+def _facts(probe: Probe, name: str, content: bytes) -> Facts:
+    try:
+        facts: Facts = astuple(probe(name, io.BytesIO(content)))
+    except AsterismError as error:
+        return str(error)
+    return facts
+
+
 def frozen(held: Any) -> Any:
     """Return JSON's lists as tuples."""
     return tuple(map(frozen, held)) if isinstance(held, list) else held
@@ -183,7 +191,7 @@ class Making:
     def finished(self, url: str) -> Index:
         """Return the index."""
         offset, length = np.array(self.ranges, np.int64).reshape(-1, 2).T
-        columns = {name: column.encoded(len(self.names)) for name, column in sorted(self.columns.items())}
+        columns = {name: column.encoded(len(self.names)) for name, column in self.columns.items()}
         facts = [frozen(json.loads(text)) for text in self.facts]
         return Index(url, self.names, offset, length, np.array(self.header, np.int32), facts, columns, self.notes)
 
@@ -209,7 +217,7 @@ def _tar_index(place: Place, probe: Probe) -> Index:
                             continue
                         facts: Facts = f"{place.name} ends within it"
                         if not cut:
-                            facts = probe(member.name, _member(taped, member))
+                            facts = _facts(probe, member.name, _member(taped, member))
                         rows[key] = made.add(member.name, member.offset_data, 0 if cut else member.size, facts)
                     elif ending in ("cls", "json") and not cut:
                         try:
@@ -272,7 +280,7 @@ def _read_table(place: Place, probe: Probe, made: Making, out: IO[bytes] | None)
             for name, content, at, cells in pictures_of(file, place.url, made.notes):
                 if out is None and at is None:
                     return False
-                facts: Facts = "the table holds a path and not its bytes" if content is None else probe(name, content)
+                facts: Facts = "the table holds a path and not its bytes" if content is None else _facts(probe, name, content)
                 made.tell(made.add(name, end if out or at is None else at, len(content or b""), facts), cells)
                 if out and content:
                     end += out.write(content)

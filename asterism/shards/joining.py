@@ -73,7 +73,7 @@ def _columns(
     urls: Sequence[str], indexes: Sequence[Index], counts: Array
 ) -> tuple[dict[str, tuple[list[str], Codes]], list[str]]:
     columns, dropped, total = dict[str, tuple[list[str], Codes]](), list[str](), int(counts.sum())
-    for name in sorted({name for index in indexes for name in index.columns}):
+    for name in dict.fromkeys(name for index in indexes for name in index.columns):
         numbers: dict[str, int] = {"": 0}
         parts = list[Array]()
         for index, count in zip(indexes, counts, strict=True):
@@ -82,7 +82,7 @@ def _columns(
             parts.append(own[codes])
         if says_nothing(name, list(numbers), total):
             dropped.append(name)
-        else:
+        elif len(numbers) > 1:
             columns[name] = list(numbers), _all(parts, np.int32)
     said = _said(urls)
     if all(said) and not any(plain_name(name) == SPLIT for name in columns):

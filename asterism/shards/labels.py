@@ -15,7 +15,7 @@ from asterism.tables.words import plain_name
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 Cells = dict[str, str]
-"""The cells of a sample by column; what is not among them is unknown."""
+"""The cells of a sample by column; what is not among them, or empty, is unknown."""
 
 DOMAIN = "domain"
 """The column that a WebDataset's `.cls` becomes."""
@@ -42,7 +42,7 @@ def cells_of_json(content: bytes) -> Cells:
     held = json.loads(content)
     if not isinstance(held, dict):
         raise ValueError("it is not a JSON object")
-    return {name: cell for name, value in held.items() if (cell := as_cell(value))}
+    return {name: as_cell(value) for name, value in held.items()}
 
 
 def as_cell(value: Any, names: Sequence[str] | None = None) -> str:

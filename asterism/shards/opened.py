@@ -13,24 +13,27 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from asterism.cache import cache_folder, writable_cache
 from asterism.errors import DataError
 from asterism.shards import places
-from asterism.shards.index import FORMAT, Array, Facts, Probe, frozen, index_of, key_of
-from asterism.shards.joining import join
+from asterism.shards.index import FORMAT, Array, Probe, frozen, index_of, key_of
+from asterism.shards.joining import SPLIT, join
 from asterism.shards.places import Place
 from asterism.storage.whole import write_whole, writing
 from asterism.tables.cells import Table
 from asterism.wording import byte_size, some
+
+_T = TypeVar("_T")
+_E = TypeVar("_E")
 
 MARK = "!"
 """Ends the part of a picture's path that names the shards."""
@@ -95,6 +98,11 @@ class Shards:
         return [*self.notes, *self.told["notes"]]
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether nothing is known of the pictures but their names, which hold folders, and their splits."""
+        return {name for name, _ in self.told["columns"]} <= {SPLIT} and b"/" in self._name(0)
+
+    @property
     def name(self) -> str:
         """Of the data set: that of the folder that the shards lie in, or of a single shard."""
         text = self.source.partition("://")[2] if places.is_url(self.source) else self.source
@@ -120,7 +128,8 @@ class Shards:
         return self._array("shard"), self._array("offset"), self._array("length")
 
     @cached_property
-    def _header(self) -> Array:
+    def header(self) -> Array:
+        """Which of the facts is each picture's header, int32 [M]."""
         return self._array("header")
 
     def __len__(self) -> int:
@@ -153,11 +162,6 @@ class Shards:
         if low == len(self) or self._name(low) != wanted:
             raise FileNotFoundError(f"{self.source} holds no {name}")
         return low
-
-    def facts(self, row: int) -> Facts:
-        """Return what a picture's header says, or why it cannot be read."""
-        held: Facts = self.told["facts"][int(self._header[row])]
-        return held
 
     def content(self, row: int) -> bytes:
         """Return the bytes of a picture; errors as `places.content`."""
@@ -213,7 +217,7 @@ _opened: dict[str, Shards] = {}
 @functools.lru_cache(64)
 def _reopened(root: str) -> Shards | None:
     """Return shards that another process opened, or this one in an earlier command."""
-    source = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])", r"\1://", Path(root).as_posix()).removesuffix(MARK)
+    source = places.normal(Path(root).as_posix().removesuffix(MARK))
     pointer = _pointer(source)
     return Shards(source, pointer.parent.parent / pointer.read_text()) if pointer.is_file() else None
 
@@ -230,26 +234,20 @@ def _found(path: str | os.PathLike[str]) -> tuple[Shards, int] | None:
     return (held, held.row(inside)) if held else None
 
 
-def facts_of(path: str | os.PathLike[str]) -> Facts | None:
-    """Return what the header of a picture in shards says, or why it cannot be read; none for other files.
+def headers_of(root: Path, files: Sequence[str], header: Callable[..., _T], error: Callable[[str], _E]) -> list[_T | _E] | None:
+    """Return the headers of pictures in shards, in their order, as the index has them; none where `root` is not that of shards.
 
-    Raises:
-        FileNotFoundError: it is not in the shards.
+    Args:
+        header: makes one of its fields.
+        error: makes one of the reason why there is none. Equal headers, and equal errors, are one object.
     """
-    found = _found(path)
-    return found[0].facts(found[1]) if found else None
-
-
-def facts_of_all(root: Path, files: Sequence[str]) -> Iterator[Facts] | None:
-    """Return the facts of pictures in shards, in their order; none where `root` is not that of shards."""
     held = _opened.get(str(root))
     if held is None:
         return None
-    if len(files) == len(held):  # All of them, in order.
-        codes = held._header.tolist()
-        if all(map(str.__eq__, files, held.names())):
-            return map(held.told["facts"].__getitem__, codes)
-    return (held.facts(held.row(file)) for file in files)
+    made = [error(facts) if isinstance(facts, str) else header(*facts) for facts in held.told["facts"]]
+    if len(files) == len(held) and all(map(str.__eq__, files, held.names())):  # All of them, in order.
+        return list(map(made.__getitem__, held.header.tolist()))
+    return [made[held.header[held.row(file)]] for file in files]
 
 
 def sample_of(path: str | os.PathLike[str]) -> io.BytesIO | None:
@@ -257,8 +255,7 @@ def sample_of(path: str | os.PathLike[str]) -> io.BytesIO | None:
 
     Raises:
         FileNotFoundError: it is not there.
-        DataError: a remote shard does not answer.
-        ValueError: its shard has changed.
+        DataError: its shard has changed, or does not answer.
     """
     found = _found(path)
     return io.BytesIO(found[0].content(found[1])) if found else None

@@ -53,6 +53,7 @@ def is_url(text: str) -> bool:
 def normal(source: str | os.PathLike[str]) -> str:
     """Return a source in one form: a URL, or an absolute path; `parquet://` and `file://` before a path say nothing more."""
     text = re.sub(r"^(parquet|file)://", "", os.fspath(source))
+    text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])", r"\1://", text)  # Of two slashes a path keeps one.
     return text if is_url(text) else Path(text).expanduser().absolute().as_posix()
 
 
@@ -199,8 +200,7 @@ def content(url: str, start: int, length: int) -> bytes:
 
     Raises:
         FileNotFoundError: the shard is no longer there.
-        DataError: a remote shard does not answer.
-        ValueError: it holds fewer bytes.
+        DataError: a remote shard does not answer, or it holds fewer bytes.
     """
     if is_url(url):
         system, path = _system(url)
@@ -212,7 +212,9 @@ def content(url: str, start: int, length: int) -> bytes:
             while len(data) < length and (more := file.read(length - len(data))):
                 data += more
     if len(data) != length:
-        raise ValueError(f"{url} has changed since it was indexed: it ends before byte {start + length:,}")
+        raise DataError(
+            f"{url} has changed: it ends before byte {start + length:,}, where a picture was; run the command again"
+        )
     return data
 
 

@@ -74,7 +74,7 @@ def pictures_of(opened: IO[bytes], url: str, notes: list[str]) -> Iterator[Pictu
             places = _places(held, mapped)
             for at, value in enumerate(held.to_pylist()):
                 content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-                own = {name: words[at] for name, words in cells.items() if words[at]}
+                own = {name: words[at] for name, words in cells.items()}
                 yield f"{row:09}{_ending(content, path)}", content, None if places is None else places[at], own
                 row += 1
 
