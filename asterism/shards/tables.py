@@ -12,6 +12,7 @@ import numpy as np
 
 from asterism.errors import DataError
 from asterism.shards.labels import Cells, as_cell
+from asterism.shards.places import is_url
 from asterism.tables.names import is_picture
 
 LIKELY = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes", "content")
@@ -32,7 +33,7 @@ def holds_pictures(file: str) -> bool:
     try:
         import pyarrow
 
-        with open(file, "rb") as opened, _schema_and_rows(opened, file, pyarrow) as (schema, _):
+        with open(file, "rb") as opened, _schema_and_rows(opened, file, pyarrow) as (schema, _, _):
             return bool(_picture_columns(schema, pyarrow))
     except (ImportError, OSError, ValueError):
         return False
@@ -52,7 +53,7 @@ def pictures_of(opened: IO[bytes], url: str, notes: list[str]) -> Iterator[Pictu
         import pyarrow
     except ImportError:
         raise DataError(f"{url} is read by pyarrow, which is not installed: pip install 'asterism[shards]'") from None
-    with _schema_and_rows(opened, url, pyarrow) as (schema, batches):
+    with _schema_and_rows(opened, url, pyarrow) as (schema, batches, mapped):
         columns, classes = _picture_columns(schema, pyarrow), _class_names(schema)
         if not columns:
             raise DataError(
@@ -62,7 +63,6 @@ def pictures_of(opened: IO[bytes], url: str, notes: list[str]) -> Iterator[Pictu
         chosen, *others = columns
         if others:
             notes.append(f"of several columns of pictures {chosen} is read, and not {', '.join(others)}")
-        mapped = _mapped(url, pyarrow) if url.endswith(".arrow") else None
         row = 0
         for batch in batches:
             cells = {
@@ -80,21 +80,27 @@ def pictures_of(opened: IO[bytes], url: str, notes: list[str]) -> Iterator[Pictu
 
 
 @contextmanager
-def _schema_and_rows(opened: IO[bytes], name: str, pyarrow: Any) -> Iterator[tuple[Any, Iterator[Any]]]:
+def _schema_and_rows(opened: IO[bytes], name: str, pyarrow: Any) -> Iterator[tuple[Any, Iterator[Any], tuple[int, int] | None]]:
+    """Yield the schema, the rows in batches, and the first and last address of a local Arrow file, of which these are views."""
     if name.endswith(".parquet"):
         from pyarrow import parquet
 
         file = parquet.ParquetFile(opened)
-        yield file.schema_arrow, file.iter_batches(batch_size=ROWS)
+        yield file.schema_arrow, file.iter_batches(batch_size=ROWS), None
         return
-    source = pyarrow.memory_map(name) if "://" not in name else opened
+    source, mapped = opened, None
+    if not is_url(name):
+        source = pyarrow.memory_map(name)
+        whole = source.read_buffer(source.size())
+        mapped = whole.address, whole.address + whole.size
+        source.seek(0)
     try:
         stream = pyarrow.ipc.open_stream(source)
-        yield stream.schema, iter(stream)
+        yield stream.schema, iter(stream), mapped
     except pyarrow.ArrowInvalid:  # Not a stream: Arrow's other format, whose batches have a table of contents.
         source.seek(0)
         file = pyarrow.ipc.open_file(source)
-        yield file.schema, (file.get_batch(i) for i in range(file.num_record_batches))
+        yield file.schema, (file.get_batch(i) for i in range(file.num_record_batches)), mapped
 
 
 def _picture_columns(schema: Any, pyarrow: Any) -> list[str]:
@@ -127,16 +133,6 @@ def _class_names(schema: Any) -> dict[str, list[str]]:
     """Return the names of the values of Hugging Face's columns of classes."""
     features = {name: kind.get("feature", kind) for name, kind in _features(schema).items() if isinstance(kind, dict)}
     return {name: kind["names"] for name, kind in features.items() if isinstance(kind, dict) and kind.get("names")}
-
-
-def _mapped(url: str, pyarrow: Any) -> tuple[int, int] | None:
-    """Return where a local Arrow file lies in memory, first and last address; its batches are views of this mapping."""
-    return None if "://" in url else _addresses(pyarrow.memory_map(url))
-
-
-def _addresses(mapping: Any) -> tuple[int, int]:
-    whole = mapping.read_buffer(mapping.size())
-    return whole.address, whole.address + whole.size
 
 
 def _places(held: Any, mapped: tuple[int, int] | None) -> list[int] | None:

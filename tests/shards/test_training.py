@@ -182,7 +182,7 @@ def test_packing_goes_on_where_it_was_interrupted(shapes_dir, tmp_path, capsys):
 def test_the_doctor_and_translate_take_shards_and_pack_says_what_to_do(discs, run, tmp_path):
     discs = shutil.copytree(discs, tmp_path / "files")
     shutil.copyfile(discs / "images" / "000097.png", discs / "images" / "000101.png")
-    shards = sharded(discs, tmp_path / "discs")
+    shards = sharded(discs, tmp_path / "discs", 200_000)
     told = examine(config(shards))
     assert not told.problems and told.datasets[0].pictures == {"train": 96, "val": 12, "test": 36}
     named = [[Path(file).relative_to(f"{shards}!") for file in same] for same in told.duplicates]
