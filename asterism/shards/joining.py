@@ -29,12 +29,11 @@ def join(urls: Sequence[str], indexes: Sequence[Index]) -> tuple[dict[str, Any],
     notes = [note for index in indexes for note in index.notes]
     counts = np.array([len(index.names) for index in indexes])
     names = [name.encode("utf-8", "surrogateescape") for index in indexes for name in index.names]
-    if len(set(names)) < len(names):
-        own = _short(urls)
-        names = [f"{short}/".encode() + n for short, n in zip(np.repeat(own, counts), names, strict=True)]
-    listed = np.array(names, dtype=np.bytes_) if names else np.zeros(0, "S1")
-    order = np.argsort(listed, kind="stable")
-    listed = listed[order]
+    listed, order = _sorted(names)
+    if (listed[1:] == listed[:-1]).any():
+        short = np.repeat(_short(urls), counts)
+        names = [f"{own}/".encode("utf-8", "surrogateescape") + name for own, name in zip(short, names, strict=True)]
+        listed, order = _sorted(names)
     same = np.flatnonzero(listed[1:] == listed[:-1]) + 1
     if len(same):
         notes.append(some([name.decode(errors="replace") for name in listed[same[:3]]], "names that come twice, left out", 1))
@@ -51,6 +50,13 @@ def join(urls: Sequence[str], indexes: Sequence[Index]) -> tuple[dict[str, Any],
     arrays |= {f"codes{i}": codes[order] for i, (_, codes) in enumerate(columns.values())}
     told = {"shards": [index.url for index in indexes], "facts": facts, "notes": notes}
     return told | {"columns": [(name, words) for name, (words, _) in columns.items()]}, arrays
+
+
+def _sorted(names: Sequence[bytes]) -> tuple[Array, Array]:
+    """Return names in order, and where each was."""
+    listed = np.array(names, dtype=np.bytes_) if names else np.zeros(0, "S1")
+    order = np.argsort(listed, kind="stable")
+    return listed[order], order
 
 
 def _all(parts: Sequence[Array], kind: Any) -> Array:

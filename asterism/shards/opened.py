@@ -112,16 +112,16 @@ class Shards:
         return parts[-2]
 
     def _array(self, name: str) -> Array:
-        array: Array = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        array: Array = np.load(self.folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
         return array
 
     @cached_property
-    def _ends(self) -> Array:
-        return self._array("ends")
+    def _ends(self) -> memoryview:
+        return self._array("ends").data  # Of which single values are read faster than of an array.
 
     @cached_property
-    def _letters(self) -> Array:
-        return self._array("letters")
+    def _letters(self) -> memoryview:
+        return self._array("letters").data
 
     @cached_property
     def _ranges(self) -> tuple[Array, Array, Array]:
@@ -136,8 +136,8 @@ class Shards:
         return len(self._ends)
 
     def _name(self, row: int) -> bytes:
-        start = int(self._ends[row - 1]) if row else 0
-        return self._letters[start : int(self._ends[row])].tobytes()
+        start = self._ends[row - 1] if row else 0
+        return self._letters[start : self._ends[row]].tobytes()
 
     def names(self) -> Iterator[str]:
         """Yield the names of the pictures, sorted."""

@@ -74,7 +74,8 @@ def expanded(pattern: str) -> list[str]:
         words = inside.split(",")
     if len(words) < 2 and not (numbers and words):
         raise DataError(f"{pattern}: {{{inside}}} is no range; expected such as {{000..511}} or {{train,val}}")
-    return [text for word in words for text in expanded(pattern[: found.start()] + word + pattern[found.end() :])]
+    held = (text for word in words for text in expanded(pattern[: found.start()] + word + pattern[found.end() :]))
+    return list(dict.fromkeys(held))  # Of braces in braces the inner ones come first, and what lies beside them comes often.
 
 
 def found(source: str) -> tuple[list[Place], list[str]]:
