@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[object]:
     system = fsspec.filesystem("s3")
     system.mkdir("pictures")
     yield system
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # What it holds outlives the server.
     server.stop()
     places._system_of.cache_clear()
 
