@@ -23,6 +23,7 @@ FLOORS = (
     ("errors", "malloc", "signals", "threads", "wording", "mistaken"),
     ("config",),
     ("labels", "machine", "cuda_graphs", "storage", "sound", "terminal", "display", "tables", "lock", "cache"),
+    ("shards",),
     ("networks", "objectives", "data", "runs"),
     ("recipes",),
     ("manifold",),

@@ -6,6 +6,7 @@ a window. Here they are float32 [F, T, C], so that whatever reads pictures reads
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,20 @@ STORED: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 """Bits of a stored value -> its type."""
 
 
-def open_array(path: str | os.PathLike[str], *, header: bool = False) -> tuple[Array, bool] | None:
+def open_array(path: str | os.PathLike[str], file: io.BytesIO | None, header: bool = False) -> tuple[Array, bool] | None:
     """Return the pixels [H, W, C] of a .npy file or of a TIFF that Pillow cannot hold, and whether the last is opacity.
 
-    For a `header`, the pixels of a TIFF are zeros that take no memory. Other files give none.
+    For a `header`, the pixels of a TIFF are zeros that take no memory. Other files give none. `file` is the content, where that
+    is not at the path.
 
     Raises:
         ValueError: as `as_picture`; and what reading a broken file raises.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
-        return as_picture(np.load(path, mmap_mode="r", allow_pickle=False)), False
-    if suffix in (".tif", ".tiff") and not pillow_holds(path):
-        pixels, alpha = read_tiff(path, header)
+        return as_picture(np.load(file or path, mmap_mode=None if file else "r", allow_pickle=False)), False
+    if suffix in (".tif", ".tiff") and not pillow_holds(file or path):
+        pixels, alpha = read_tiff(io.BytesIO(file.getvalue()) if file else path, header)
         return as_picture(pixels), alpha
     return None
 

@@ -26,6 +26,7 @@ from asterism.data.picture_format import choose_format
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
+from asterism.shards import headers_of
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ def probe_all(collection: Collection) -> list[Header | PictureError]:
     """Read the headers of all the pictures of a collection, several at a time; an unreadable one gives its error."""
     if collection.pack is not None:
         return [collection.pack.header(file) for file in collection.files]
+    if (held := headers_of(collection.root, collection.files, Header, PictureError)) is not None:
+        return held
 
     def attempt(file: str) -> Header | PictureError:
         try:

@@ -42,12 +42,12 @@ def read_ids(path: str | os.PathLike[str]) -> tuple[np.ndarray, bytes]:
         NoIdsError: it can, and its values are no ids: several channels, transparency, JPEG.
     """
     file, half = divided(path)
-    with explaining(file):
+    with explaining(file) as content:
         if half is not None:
             raise NoIdsError(f"it is half of a picture; {_HOLDS_IDS} of its own")
-        array = open_array(file)
+        array = open_array(file, content)
         if array is None:
-            with Image.open(file) as image:
+            with Image.open(content or file) as image:
                 return ids_of(image), bytes(image.getpalette() or ()) if image.mode == "P" else b""
         if array[0].shape[2] > 1 or array[0].dtype.kind == "f":
             raise NoIdsError(f"it holds {array[0].dtype} of {array[0].shape[2]} channels; {_HOLDS_IDS}")
@@ -77,8 +77,8 @@ def read_map(path: str | os.PathLike[str], instances: np.ndarray | None, picture
     Raises:
         PictureError: it cannot be read, an id is beyond the classes, or the instance map is missing or of another size.
     """
-    with explaining(path):
-        both = open_array(path) if picture.channels == 2 and instances is None else None
+    with explaining(path) as content:
+        both = open_array(path, content) if picture.channels == 2 and instances is None else None
     if both is not None and both[0].shape[2] == 2:
         return joined(both[0][:, :, 0], both[0][:, :, 1], picture)
     return joined(read_ids(path)[0], instances, picture)

@@ -24,7 +24,8 @@ from asterism.data.values import PictureFormat as PictureFormat
 from asterism.data.values import clipped as clipped
 from asterism.data.values import to_float as to_float
 from asterism.data.values import to_stored as to_stored
-from asterism.errors import AsterismError
+from asterism.errors import AsterismError, DataError
+from asterism.shards import sample_of
 from asterism.storage.whole import write_whole
 from asterism.tables.names import SUFFIXES as SUFFIXES
 
@@ -86,20 +87,21 @@ class Header:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def probe(path: str | os.PathLike[str]) -> Header:
+def probe(path: str | os.PathLike[str], file: io.BytesIO | None = None) -> Header:
     """Read the header of a picture file, not its pixels; of features all values, to find the lowest and highest.
 
-    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation.
+    A palette counts as 3 channels, 4 with transparency; the size is that after the EXIF rotation. `file` is the content, where
+    that is not at the path.
 
     Raises:
         PictureError: the file is missing, empty, no picture, of more than 16 bits, or of floats that are not all finite.
     """
-    with explaining(path):
-        array = open_array(path, header=True)
+    with explaining(None if file else path) as held:
+        array = open_array(path, file := file or held, header=True)
         if array is not None:
             header, pixels = header_of_array(*array), array[0]
             return replace(header, values=(float(pixels.min()), float(pixels.max()))) if header.depth == 32 else header
-        with Image.open(path) as image:
+        with Image.open(file or path) as image:
             return header_of(image)
 
 
@@ -113,14 +115,14 @@ def read(path: str | os.PathLike[str], channels: int | None = None) -> np.ndarra
     Raises:
         PictureError: the file cannot be decoded (truncated, no picture, ...) or not converted to `channels`.
     """
-    with explaining(path):
-        array = open_array(path)
+    with explaining(path) as file:
+        array = open_array(path, file)
         if array is not None:
             return convert(np.ascontiguousarray(array[0]), channels, alpha=array[1])
-        with Image.open(path) as image:
+        with Image.open(file or path) as image:
             if not is_wide(image):
                 return from_pil(image, channels)
-        return convert(read_wide(path), channels, alpha=True)
+        return convert(read_wide(file or path), channels, alpha=True)
 
 
 def write(path: str | os.PathLike[str], array: np.ndarray, quality: int = 95, compression: int = 6, info: Info = None) -> None:
@@ -324,8 +326,10 @@ def convert(array: np.ndarray, channels: int | None, *, alpha: bool) -> np.ndarr
 
 
 @contextmanager
-def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
+def explaining(path: str | os.PathLike[str] | None) -> Iterator[io.BytesIO | None]:
     """Turn whatever a decoder raises on broken bytes into a PictureError that says what is wrong with the file.
+
+    Yields the content of a picture in shards, and nothing of other files.
 
     Args:
         path: the file; none where the bytes come from elsewhere.
@@ -333,8 +337,10 @@ def explaining(path: str | os.PathLike[str] | None) -> Iterator[None]:
     try:
         if path is not None and os.path.exists(path) and not os.path.isfile(path):
             raise PictureError("it is no file")  # A pipe would be waited for.
-        yield
-    except PictureError:
+        if file := sample_of(path) if path is not None else None:
+            path = None
+        yield file
+    except (PictureError, DataError):
         raise
     except Exception as error:
         if path is not None and not os.path.isfile(path):

@@ -10,10 +10,12 @@ from asterism.cache import is_archive, unpacked
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.folder import is_folder, read_folder
-from asterism.data.listing import DataError
+from asterism.data.listing import DataError, Listing
 from asterism.data.pack import Pack, is_pack
 from asterism.data.pairs import directed
-from asterism.data.table import read_pattern, read_table
+from asterism.data.pictures import probe
+from asterism.data.table import read_cells, read_pattern, read_table
+from asterism.shards import Shards, is_shards
 from asterism.tables.cells import is_table
 
 
@@ -43,6 +45,17 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
     return replace(read_table(path / pack.table, config, pack.listing), pack=pack)
 
 
+def read_shards(source: str | Path, config: DataConfig) -> Collection:
+    """Read shards by what they say of each picture, or else by the names of the pictures, as files are; errors as of these."""
+    shards = Shards.open(source, probe)
+    table, listing = shards.table(), Listing(Path(shards.root), shards.name, list(shards.names()), [])
+    if config.pattern or shards.says_nothing:
+        found = (read_pattern if config.pattern else read_folder)(listing.root, config, listing)
+    else:
+        found = read_cells(table, table.files, listing, config, [], [])
+    return replace(found, notes=[*shards.remarks, *found.notes])
+
+
 SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collection]], ...] = (
     (is_pack, read_pack),
     (is_table, read_table),
@@ -69,6 +82,8 @@ def read_source(path: str | Path, config: DataConfig) -> Collection:
     Raises:
         DataError: nothing there, or data that this kind of source cannot take; `config.pairs` of what holds none.
     """
+    if is_shards(path):
+        return directed(read_shards(path, config), config.pairs)
     path = place(path)
     for detects, read in SOURCES:
         if detects(path):

@@ -24,6 +24,7 @@ from asterism.data.sources import read_source
 from asterism.doctor import pairs
 from asterism.inference.outcome import CLIPPED, beyond
 from asterism.labels import LabelError
+from asterism.shards import content_of, size_of
 
 RARE_SHARE = 0.05
 """A label that fewer training pictures have, or lack, is called rare."""
@@ -315,14 +316,14 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     for c, collection in enumerate(collections):
         for i, file in enumerate(collection.files):
             try:
-                by_size[os.stat(divided(collection.root / file)[0]).st_size].append((c, i))
+                by_size[size_of(divided(collection.root / file)[0])].append((c, i))
             except OSError:  # Gone since it was listed, or unreadable: reported as such.
                 continue
     by_content: dict[tuple[int, bytes, int | None], list[tuple[int, int]]] = defaultdict(list)
     for size, places in by_size.items():
         for c, i in places if size and len(places) > 1 else ():
             file, half = divided(collections[c].root / collections[c].files[i])
-            by_content[size, hashlib.sha256(Path(file).read_bytes()).digest(), half].append((c, i))
+            by_content[size, hashlib.sha256(content_of(file)).digest(), half].append((c, i))
     groups = [places for places in by_content.values() if len(places) > 1]
     names = [[str(collections[c].root / collections[c].files[i]) for c, i in places] for places in groups]
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism import shards
 from asterism.cache import writable_cache
 from asterism.config import fields_of, to_dict
 from asterism.data.dataset import PictureSet
@@ -150,7 +151,7 @@ def content_of(pictures: PictureSet) -> str:
 
     def content(path: Path) -> bytes:
         if pictures.pack is None:
-            return Path(divided(path)[0]).read_bytes()
+            return shards.content_of(divided(path)[0])
         try:
             return pictures.pack.pictures[pictures.pack.place(path)].tobytes()
         except PictureError:  # Broken when it was packed: training takes another in its place.

@@ -11,11 +11,12 @@ from asterism.data.dataset import Datasets, open_data
 from asterism.labels import LabelSpace
 from asterism.recipes.model import Model
 from asterism.recipes.settings import Settings
+from asterism.shards import exists
 
 
 def check_data_are_there(run: Path, settings: Settings) -> None:
     """Raise ConfigError if a run came without data, or they have moved; asked before anything slow is done."""
-    gone = [source for source in settings.data.sources if not Path(source).expanduser().exists()]
+    gone = [source for source in settings.data.sources if not exists(source)]
     if gone or not settings.data.sources:
         where = f"its data have moved from {gone[0]}" if gone else "it came without data"
         raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")

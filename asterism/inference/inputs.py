@@ -14,6 +14,7 @@ from asterism.data.pairs import name_of_pair
 from asterism.data.pictures import PictureError, PictureFormat, probe
 from asterism.inference.outcome import FolderError
 from asterism.inference.placed import PlacedModel
+from asterism.shards import Shards, is_shards
 from asterism.sound.recordings import SUFFIXES as RECORDINGS
 from asterism.sound.recordings import is_recording
 from asterism.tables.names import SUFFIXES
@@ -26,7 +27,7 @@ LONGEST = 230
 def find_pictures(
     inputs: Sequence[Path], out: Path | None = None, passed: list[str] | None = None, sounds: bool = False
 ) -> list[tuple[Path, str]]:
-    """Return the picture files among the inputs and below them, sorted, each with its result's name without suffix.
+    """Return the pictures among the inputs, below them and in shards, sorted, each with its result's name without suffix.
 
     Folders are searched as those of training data are: links are followed; hidden files, what archives leave behind, and
     files that are no pictures by their suffix are passed over. So is what lies below `out`. Results that would have one name
@@ -42,6 +43,12 @@ def find_pictures(
     """
     found: dict[Path, list[str]] = {}  # File -> names from short to long.
     for given in inputs:
+        if is_shards(given):
+            shards = Shards.open(given, probe)
+            for name in shards.names():
+                plain = PurePosixPath(name).with_suffix("").as_posix()
+                found.setdefault(Path(shards.root) / name, [plain, f"{shards.name}/{plain}"])
+            continue
         if given.is_file():
             found.setdefault(given, [given.stem, f"{given.absolute().parent.name}/{given.stem}"])
             continue

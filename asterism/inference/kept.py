@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from asterism.data.pictures import FAST, SRGB, to_depth, to_pil, write
+from asterism.shards import sample_of
 
 TAGGED = (".png", ".webp", ".jpg", ".jpeg")
 """Endings of results that hold more than pixels."""
@@ -71,7 +72,7 @@ def kept_of(image: Image.Image) -> Kept:
 def kept_of_file(path: Path) -> Kept:
     """Return what is to be kept of a picture's file: nothing where Pillow does not read it."""
     try:
-        with Image.open(path) as image:
+        with Image.open(sample_of(path) or path) as image:
             return kept_of(image)
     except (OSError, ValueError, SyntaxError):
         return Kept()

@@ -26,6 +26,7 @@ from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.reading import read_picture
 from asterism.data.table import read_table
 from asterism.packing.recordings import pack_recordings, places
+from asterism.shards import is_shards
 from asterism.storage.whole import writing
 
 PACKABLE = (read_folder, read_table)
@@ -65,6 +66,10 @@ def pack(
     for source, collection in zip(config.sources, collections, strict=True):
         if collection.pack is not None:
             raise DataError(f"{collection.root} is already a pack; pack the original data")
+        if is_shards(source):
+            raise DataError(
+                f"{source} is shards, which training reads as they are; --out packs files, --shards cuts shards anew"
+            )
         if next(read for detects, read in sources.SOURCES if detects(sources.place(source))) not in PACKABLE:
             raise DataError(
                 f"{source} cannot be packed: a pack is read as the folder per domain or the table that it was made of"

@@ -9,6 +9,7 @@ from typing import Any
 
 from asterism.config import ConfigError, DataConfig, TrainConfig, build, closest, differences, split_sections, to_dict
 from asterism.recipes import known_as, origin, recipe_class
+from asterism.shards import absolute
 from asterism.storage.run_files import read_config
 
 
@@ -71,7 +72,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, in which the data's places are absolute: they hold wherever they are read."""
-        data = to_dict(self.data) | {"sources": [str(Path(source).expanduser().absolute()) for source in self.data.sources]}
+        data = to_dict(self.data) | {"sources": [absolute(source) for source in self.data.sources]}
         sections = {"recipe": to_dict(self.recipe), "data": data, "train": to_dict(self.train)}
         outside = {"recipe_from": where} if (where := origin(self.name)) else {}
         return {"name": self.name, **outside, "preset": self.preset, **sections}
