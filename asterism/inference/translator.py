@@ -20,6 +20,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
+from asterism.data.values import clipped
 from asterism.inference import source_labels
 from asterism.inference.apply import passes, told_of
 from asterism.inference.generator import check_batch_size
@@ -135,7 +136,9 @@ class Translator(OnManifold):
             instances: for models of label maps with instances these maps, one per picture; an array [H, W, 2] may hold both.
             fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges; `crop`
                 takes its centre and pastes the result back; `full` translates every pixel at its own resolution, whole where
-                network and memory allow it, else in blended tiles. The result has the picture's own size.
+                network and memory allow it, else in blended tiles. The result has the picture's own size. Of a picture that is
+                larger than the model's it has the detail too: with fit `full`, and of recipes that keep their source, to
+                which what changes is added. Other results are enlarged.
             tile, overlap: with fit `full`: side of the tiles, and what neighbours share, in pixels; none chooses.
             regions: the parts (left, top, width, height) to translate, or what finds them in a picture [H, W, C].
             batch_size: pictures, or tiles, at once.
@@ -355,7 +358,13 @@ class Translator(OnManifold):
             yield from ((picture, whole(self, Source.of(picture), targets, chosen, batch_size)) for picture in pictures)
             return
         for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
-            yield picture, [back(y)[0] for y in rows]
+            yield picture, [clipped(back(y)[0], self.model.picture) for y in rows]
+
+    def fitted(
+        self, picture: Picture, fit: str, device: torch.device | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Bring a picture to the model's size, as `fit_in`, and on the way back keep the detail that the recipe keeps."""
+        return fit_in(picture, self.model.picture, fit, device or self.machine.device, self.recipe.abilities.keeps)
 
     def batches(
         self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
@@ -369,7 +378,7 @@ class Translator(OnManifold):
         check_batch_size(batch_size)
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
-            fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
+            fitted = [picture.fitted or self.fitted(picture, fit) for picture in batch]
             x = self.machine.take(torch.cat([x for x, _ in fitted]))
             known, given = [picture.labels for picture in batch], [p.masks for p in batch if p.masks is not None]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():

@@ -24,7 +24,7 @@ from asterism import malloc
 from asterism.config import ConfigError
 from asterism.inference.codes import chosen_codes
 from asterism.inference.generator import chosen_seeds, pictures, told_of
-from asterism.inference.images import fit_in, open_image, to_array
+from asterism.inference.images import open_image, to_array
 from asterism.inference.styles import Target
 from asterism.labels import LabelError
 from asterism.serving.hosted import Hosted, warm_up
@@ -176,7 +176,7 @@ class Service:
         picture = hosted.translator.model.picture
         whole = wanted.fit == "letterbox"
         array = read_upload(wanted.image, picture.taken, self.limits, letterbox=whole, instances=wanted.instances)
-        return fit_in(open_image(array, picture), picture, wanted.fit, torch.device("cpu"))
+        return hosted.translator.fitted(open_image(array, picture), wanted.fit, torch.device("cpu"))
 
     async def warm_up(self) -> None:
         """Make every model run once; then the service is ready."""
