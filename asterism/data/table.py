@@ -116,8 +116,8 @@ def read_cells(
     roles = _roles(table.path, meant, config, notes)
     columns = {name: cells for name, cells in meant.items() if name not in (table.file_column, *roles.values())}
     groups, labels, known = read_labels(listing.name, table.path, files, columns, config, notes)
-    if unknown := [f"{name} {'/'.join(words)}" for name, words in table.unknown.items() if name in columns]:
-        notes.append(some(unknown, "columns with words that were read as unknown"))
+    if unknown := [f"{name}: {'/'.join(words)}" for name, words in table.unknown.items() if name in columns]:
+        notes.append(some(unknown, "columns with words that are read as unknown values"))
     same = [meant[roles[role]] for role in ("pair_id", "identity") if role in roles]
     split = _said(meant.get(roles.get("split", "")), files, notes)
     whole = meant[roles["patient"]] if "patient" in roles else same[-1] if same else []

@@ -257,15 +257,19 @@ def _warnings(
     """List what does not keep training from starting but may spoil it."""
     found = []
     if collection.no_labels:
-        found.append("no labels: recipes that generate pictures can train on these; recipes that translate need labels")
+        found.append(
+            "no labels: recipes that generate pictures can train on these; recipes that translate need labels "
+            "(asterism list says which do what)"
+        )
     if report.unreadable:
         found.append(f"pictures that cannot be read, left out: {len(report.unreadable):,}")
-    for split, name in (("val", "validation"), ("test", "test")):
+    uses = {"val": ("validation", "no best checkpoint is chosen"), "test": ("test", "asterism evaluate has nothing to measure")}
+    for split, (name, lost) in uses.items():
         few = [f"{label.name} {getattr(label, split)}" for label in report.labels if getattr(label, split) < FEW_HELD_OUT]
         if not report.pictures[split]:
-            found.append(f"no {name} pictures")
+            found.append(f"no {name} pictures, so {lost}: add pictures to the split {split!r}, or more pictures in all")
         elif few:
-            found.append(some(few, f"labels with few {name} pictures, so scores are imprecise"))
+            found.append(some(few, f"labels with few {name} pictures, so scores are imprecise; add some"))
     if report.clipped > CLIPPED:
         found.append(f"{report.clipped:.1%} of the values lie beyond --data.value_range and are clipped")
     if report.missing:
@@ -284,7 +288,12 @@ def _warnings(
         if isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width)
     ]
     if small:
-        found.append(some(small, f"pictures smaller than {width}x{height}, which will be enlarged"))
+        found.append(
+            some(
+                small,
+                f"pictures smaller than {width}x{height}, which will be enlarged; a smaller --data.size keeps them as they are",
+            )
+        )
     return found + _imbalance(collection, report)
 
 
@@ -299,7 +308,7 @@ def _imbalance(collection: Collection, report: DatasetReport) -> list[str]:
                 found.append(f"uneven: {counts[most]:,} training pictures of {most}, {counts[least]:,} of {least}; {remedy}")
     total = max(1, report.pictures["train"])
     shares = {label.name: label.train / total for label in report.labels if label.kind == "binary"}
-    rare = [f"{name} {share:.1%}" for name, share in shares.items() if not RARE_SHARE <= share <= 1 - RARE_SHARE]
+    rare = [f"{name} {share:.1%}" for name, share in shares.items() if 0 < share < RARE_SHARE or 1 - RARE_SHARE < share < 1]
     return found + ([f"{some(rare, 'labels that few training pictures have, or lack')}; {remedy}"] if rare else [])
 
 
