@@ -331,7 +331,8 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
             found = "no" if held == 0 else "every"
             raise DataError(
                 f"{collection.root}: {found} training picture has the label {space.names[index]}, so it cannot be learned; "
-                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out (of a table, --data.labels names the others){perhaps}"
+                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out: of a table, --data.labels "
+                f"names the others{perhaps}"
             )
 
 
