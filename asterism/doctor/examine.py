@@ -269,7 +269,7 @@ def _warnings(
         if not report.pictures[split]:
             found.append(f"no {name} pictures, so {lost}: add pictures to the split {split!r}, or more pictures in all")
         elif few:
-            found.append(some(few, f"labels with few {name} pictures, so scores are imprecise; add some"))
+            found.append(f"{some(few, f'labels with few {name} pictures, so scores are imprecise')}; add some")
     if report.clipped > CLIPPED:
         found.append(f"{report.clipped:.1%} of the values lie beyond --data.value_range and are clipped")
     if report.missing:
@@ -288,12 +288,8 @@ def _warnings(
         if isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width)
     ]
     if small:
-        found.append(
-            some(
-                small,
-                f"pictures smaller than {width}x{height}, which will be enlarged; a smaller --data.size keeps them as they are",
-            )
-        )
+        told = some(small, f"pictures smaller than {width}x{height}, which will be enlarged")
+        found.append(f"{told}; a smaller --data.size leaves them as they are")
     return found + _imbalance(collection, report)
 
 
