@@ -118,7 +118,7 @@ def examine(
     """
     diagnosis = Diagnosis()
     collections = _collect(config, diagnosis, labels_needed)
-    headers = [probe_all(collection) for collection in collections]
+    headers = [list(probe_all(collection)) for collection in collections]
     values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
     if collections and diagnosis.ok:
         try:

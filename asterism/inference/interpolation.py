@@ -64,6 +64,8 @@ def interpolate_files(
         FolderError, LabelError, ModelError: as for `translate_folder`.
     """
     translator.check_strengths(strengths)
+    if not strengths:
+        translator.check_styled()
     if not strengths and (len(looks) < 2 or steps < 1):
         raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(looks)} and {steps}")
     edits, way = translator.parse(to), [] if strengths else line(looks, steps)

@@ -156,7 +156,7 @@ class Translator(OnManifold):
         self.model.require("translates")
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
         if isinstance(style, StyleSource):
-            self._check_styled()
+            self.check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
                 raise ConfigError(
                     "give like, truncation, strength and source to model.style(...), not together with its result"
@@ -221,7 +221,7 @@ class Translator(OnManifold):
         by_strength = self.recipe.abilities.by_strength  # There, strength is the target's and no style's.
         if like is None and (seed, truncation, source) == (None, 1.0, None) and (strength == 1 or by_strength):
             return None
-        self._check_styled()
+        self.check_styled()
         if not self.recipe.abilities.reads_style and (like is not None or source is not None or strength < 1):
             raise ModelError(
                 f"recipe {self.model.name} has styles of noise, which no picture shows: like, strength and source have nothing "
@@ -299,7 +299,7 @@ class Translator(OnManifold):
         Yields:
             A translation per style, as `stream` gives it.
         """
-        self._check_styled()
+        self.check_styled()
         check_batch_size(batch_size)
         remaining = iter(looks)
         while chunk := list(islice(remaining, 1 if fit == "full" else batch_size)):
@@ -311,7 +311,7 @@ class Translator(OnManifold):
         if isinstance(given, StyleSource):
             return given
         if given is None:
-            self._check_styled()
+            self.check_styled()
             return Style()
         made = self.style(seed=given, fit=fit) if isinstance(given, int) else self.style(like=given, fit=fit)
         assert made is not None
@@ -326,7 +326,12 @@ class Translator(OnManifold):
         if strengths and not self.recipe.abilities.by_strength:
             raise ModelError(f"recipe {self.model.name} is told what to change and no strength: leave out the strengths")
 
-    def _check_styled(self) -> None:
+    def check_styled(self) -> None:
+        """Refuse what goes by styles where the recipe has none.
+
+        Raises:
+            ModelError: says so.
+        """
         if not self.recipe.abilities.style:
             strength = "" if self.recipe.abilities.by_strength else ", strength"
             raise ModelError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from asterism.errors import DataError
 from asterism.wording import some
@@ -58,6 +60,16 @@ def match(names: Sequence[str], pictures: Sequence[str], notes: list[str]) -> li
     if loosely:
         notes.append(some(loosely, "pictures found by the last part of a name", 1))
     return found
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that come more than once, each once."""
+    hashes = np.fromiter(map(hash, names), np.int64, len(names))  # Of millions: to count names themselves takes much memory.
+    held, counts = np.unique(hashes, return_counts=True)
+    if len(held) == len(names):
+        return []
+    likely = np.flatnonzero(np.isin(hashes, held[counts > 1])).tolist()
+    return [name for name, count in Counter(names[row] for row in likely).items() if count > 1]
 
 
 def nearest(name: str, pictures: Sequence[str]) -> str:
