@@ -29,6 +29,7 @@ from asterism.data.dataset import Datasets, join
 from asterism.data.listing import Listing
 from asterism.data.loader import Loader
 from asterism.data.pictures import Header, PictureError
+from asterism.data.sampling import Sampler
 from asterism.labels import LabelGroup
 from asterism.tables.compact import Coded, Words
 
@@ -89,10 +90,15 @@ class Stages:
         return result
 
 
-def measure(count: int, indexed: bool) -> None:
+def measure(count: int, indexed: bool, order: bool) -> None:
     """Measure one number of rows in this process."""
     stages = Stages(count)
     config = DataConfig(sources=("rows",), size=(64, 64))
+    if order:
+        sampler = Sampler(count, seed=0, dataset=0)
+        stages("the order of an epoch", lambda: sampler.rows(np.arange(BATCH)))
+        stages("the order of the third epoch", lambda: sampler.rows(np.arange(BATCH) + 2 * count))
+        return
     if indexed:
         collection: Collection = stages("names, splits and labels from an index", lambda: from_index(count))
     else:
@@ -149,17 +155,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.many_rows", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", type=int, default=[10_000, 1_000_000], help="numbers of rows [10000 1000000]")
     parser.add_argument("--indexed", action="store_true", help="rows of an index: no table is read, nothing is matched")
+    parser.add_argument("--order", action="store_true", help="only the orders of epochs")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.write:
         write_table(args.write, args.rows[0])
     elif args.here:
-        measure(args.rows[0], args.indexed)
+        measure(args.rows[0], args.indexed, args.order)
     else:
         for count in args.rows:
             print(f"{count:,} rows", flush=True)
-            words = [sys.executable, "-m", "bench.many_rows", "--here", str(count), *(["--indexed"] if args.indexed else [])]
+            flags = [f"--{name}" for name in ("indexed", "order") if getattr(args, name)]
+            words = [sys.executable, "-m", "bench.many_rows", "--here", str(count), *flags]
             subprocess.run(words, check=True)
 
 

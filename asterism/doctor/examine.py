@@ -24,6 +24,7 @@ from asterism.data.sources import read_source
 from asterism.doctor import pairs
 from asterism.inference.outcome import CLIPPED, beyond
 from asterism.labels import LabelError
+from asterism.tables.compact import Coded
 
 RARE_SHARE = 0.05
 """A label that fewer training pictures have, or lack, is called rare."""
@@ -203,11 +204,11 @@ def _decode_all(
 def _report(collection: Collection, headers: Sequence[Header | PictureError], values: Sequence[Values]) -> DatasetReport:
     good = [h for h in headers if isinstance(h, Header)]
     readable = np.array([isinstance(h, Header) for h in headers], bool)
-    split = np.array(collection.split)
+    split = Coded.of(collection.split)
     return DatasetReport(
         name=collection.name,
         root=str(collection.root),
-        pictures={name: int((readable & (split == name)).sum()) for name in SPLITS},
+        pictures={name: int((readable & split.each(lambda word, name=name: word == name)).sum()) for name in SPLITS},
         labels=count_labels(collection, readable),
         sizes=_count_sizes(good),
         formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
@@ -224,7 +225,8 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
 
 def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
     """Count those of a collection's pictures that are readable, bool [M], by label and split."""
-    rows = {split: readable & (np.array(collection.split) == split) for split in SPLITS}
+    split = Coded.of(collection.split)
+    rows = {name: readable & split.each(lambda word, name=name: word == name) for name in SPLITS}
     unknown = (~collection.known[readable]).sum(0).tolist()
     kinds: dict[str, str] = {}
     for group in collection.groups:
@@ -233,7 +235,7 @@ def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCoun
     counts = []
     for i, (label, kind) in enumerate(kinds.items()):
         counted = collection.known if kind == "number" else collection.labels
-        train, val, test = (int(counted[rows[split], i].sum()) for split in SPLITS)
+        train, val, test = (int(counted[rows[name], i].sum()) for name in SPLITS)
         values = collection.labels[readable & collection.known[:, i], i] if kind == "number" else np.zeros(0)
         spread = [round(float(v), 6) for v in (values.min(), values.mean(), values.max())] if len(values) else []
         counts.append(LabelCount(label, kind, train, val, test, unknown[i], spread))
