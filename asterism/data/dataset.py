@@ -26,7 +26,7 @@ from asterism.data.picture_format import choose_format
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
-from asterism.tables.compact import CHUNK, Coded, Paths, taken
+from asterism.tables.compact import Coded, Paths, batched, taken
 
 
 @dataclass(frozen=True)
@@ -353,11 +353,9 @@ def _fingerprint(collections: Sequence[Collection], headers: Sequence[Coded[Head
         readable = Coded((False, True), held.each(lambda header: isinstance(header, Header)))
         digest.update(f"[{json.dumps(c.name)}, ".encode())
         for items in (c.files, Coded.of(c.split), readable):  # A part at a time, what json.dumps writes of them all.
-            starts = range(0, len(items), CHUNK)
-            parts = (json.dumps(list(items[start : start + CHUNK]))[1:-1] for start in starts)
-            for start, part in zip(starts, parts, strict=True):
-                digest.update(f"{', ' if start else '['}{part}".encode())
-            digest.update(b"], " if starts else b"[], ")
+            for number, part in enumerate(batched(items)):
+                digest.update(f"{', ' if number else '['}{json.dumps(part)[1:-1]}".encode())
+            digest.update(b"], ")
         digest.update(f"{json.dumps([list(g.labels) for g in c.groups])}]".encode())
         numbers = any(group.kind == "number" for group in c.groups)
         labels = c.labels if numbers else c.labels.astype(np.uint8)  # As runs know it that were begun before numbers were.

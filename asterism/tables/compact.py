@@ -38,7 +38,8 @@ class Compact(Sequence[T], Generic[T]):
     def __getitem__(self, index: slice) -> Compact[T]: ...
     def __getitem__(self, index: int | slice) -> T | Compact[T]:
         if isinstance(index, slice):
-            return self.take(np.arange(len(self))[index])
+            rows = range(len(self))[index]
+            return self.take(np.arange(rows.start, rows.stop, rows.step))
         row = int(index) + len(self) * (index < 0)
         if not 0 <= row < len(self):
             raise IndexError(f"there is no item {index} of {len(self):,}")
