@@ -359,6 +359,6 @@ def _fingerprint(collections: Sequence[Collection], headers: Sequence[Coded[Head
         digest.update(f"{json.dumps([list(g.labels) for g in c.groups])}]".encode())
         numbers = any(group.kind == "number" for group in c.groups)
         labels = c.labels if numbers else c.labels.astype(np.uint8)  # As runs know it that were begun before numbers were.
-        digest.update(np.ascontiguousarray(labels))
-        digest.update(np.ascontiguousarray(c.known))
+        digest.update(np.ascontiguousarray(labels).ravel().data)
+        digest.update(np.ascontiguousarray(c.known).ravel().data)
     return digest.hexdigest()[:32]

@@ -182,7 +182,8 @@ def _by_columns(table: Table, domains: list[str]) -> Table:
     """Return a table with a row for each picture: its column is its `domain`, its row its `pair_id`."""
     cells = [(row, name, table.columns[name][row]) for row in range(len(table.files)) for name in domains]
     cells = [(row, name, file) for row, name, file in cells if file]
-    columns = {name: tuple(held[row] for row, _, _ in cells) for name, held in table.columns.items() if name not in domains}
+    others = {name: held for name, held in table.columns.items() if name not in domains}
+    columns: dict[str, Sequence[str]] = {name: [held[row] for row, _, _ in cells] for name, held in others.items()}
     stems = {row: PurePosixPath(file).stem for row, _, file in reversed(cells)}  # Of a row's first picture: it has one split.
     columns = {"identity": tuple(stems[row] for row, _, _ in cells)} | columns
     columns |= {"pair_id": tuple(str(row) for row, _, _ in cells), "domain": tuple(name for _, name, _ in cells)}

@@ -208,7 +208,7 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
     return DatasetReport(
         name=collection.name,
         root=str(collection.root),
-        pictures={name: int((readable & split.each(lambda word, name=name: word == name)).sum()) for name in SPLITS},
+        pictures={name: int((readable & split.each(name.__eq__)).sum()) for name in SPLITS},
         labels=count_labels(collection, readable),
         sizes=_count_sizes(good),
         formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
@@ -226,7 +226,7 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
 def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
     """Count those of a collection's pictures that are readable, bool [M], by label and split."""
     split = Coded.of(collection.split)
-    rows = {name: readable & split.each(lambda word, name=name: word == name) for name in SPLITS}
+    rows = {name: readable & split.each(name.__eq__) for name in SPLITS}
     unknown = (~collection.known[readable]).sum(0).tolist()
     kinds: dict[str, str] = {}
     for group in collection.groups:

@@ -221,7 +221,8 @@ def translate_folder(
                 taken = picture.taken
                 if not taken.classes and (share := beyond(opened_picture.x.numpy(), taken.low, taken.high)) > CLIPPED:
                     summary.clipped.append((sources[index][0], share))
-                if not translator.recipe.abilities.keeps and enlarged(*opened_picture.x.shape[1:], picture, fit):
+                height, width = opened_picture.x.shape[1:]
+                if not translator.recipe.abilities.keeps and enlarged(height, width, picture, fit):
                     summary.enlarged.append(sources[index][0])
                 inside.append(index)
                 yield replace(opened_picture, labels=own, masks=area)
