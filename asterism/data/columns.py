@@ -21,6 +21,7 @@ from asterism.data.exclusive import exclusive_sets
 from asterism.data.listing import DataError, some
 from asterism.labels import LabelGroup
 from asterism.tables.compact import Coded, distinct
+from asterism.tables.numbers import number_ranges, numbers_of
 from asterism.tables.words import is_plain, mark_between, plain_name, truth_of
 
 CELEBA_LIST = "list_attr_celeba.txt"
@@ -82,30 +83,11 @@ def read_labels(
         parts.append((group, values, np.repeat(_filled(columns, [name]), len(words), axis=1)))
     for low, high in dict.fromkeys(ranges.values()):
         names = [name for name, ends in ranges.items() if ends == (low, high)]
-        values = np.stack([_numbers(path, files, n, columns[n], low, high) for n in names], 1)
+        values = np.stack([numbers_of(path, files, n, columns[n], low, high) for n in names], 1)
         parts.append((LabelGroup(dataset, tuple(names), "number", (), low, high), values, _filled(columns, names)))
     none = np.zeros((len(files), 0), np.float32)
     groups, labels, known = zip(*(parts or [(LabelGroup(dataset, (), "binary"), none, none.astype(bool))]), strict=True)
     return groups, np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
-
-
-def number_ranges(words: str) -> dict[str, tuple[float, float]]:
-    """Read `config.numbers`, `AU01,AU12:0:5`: the range of each column.
-
-    Raises:
-        DataError: a range that is no range.
-    """
-    ranges = {}
-    for part in (word.strip() for word in words.split(",") if word.strip()):
-        name, *ends = (piece.strip() for piece in part.rsplit(":", 2))
-        try:
-            low, high = map(float, ends or ("0", "1"))
-        except ValueError:
-            low = high = 0.0
-        if not -np.inf < low < high < np.inf:
-            raise DataError(f"--data.numbers {part}: expected a column, or a column with its range, such as AU12:0:5")
-        ranges[name] = (low, high)
-    return ranges
 
 
 def no_label_columns(path: Path, columns: Columns) -> str:
@@ -123,25 +105,6 @@ def _filled(columns: Columns, names: list[str]) -> np.ndarray:
 def _each(columns: Columns, names: Sequence[str], value: Callable[[str, str], Any], dtype: type) -> np.ndarray:
     """Return what a function makes of each cell of some columns, [M, names]."""
     return np.stack([Coded.of(columns[name]).each(lambda cell: value(name, cell), dtype) for name in names], 1)  # noqa: B023
-
-
-def _numbers(path: Path, files: Sequence[str], name: str, cells: Sequence[str], low: float, high: float) -> np.ndarray:
-    """Return the numbers of a column, 0 where the cell is empty."""
-    values: dict[str, float] = {}
-    coded = Coded.of(cells)
-    for cell in coded.distinct():
-        try:
-            value = float(cell or low)
-        except ValueError:
-            value = np.nan
-        if not low <= value <= high:
-            file = files[int(coded.where(lambda held: held == cell)[0])]  # noqa: B023
-            raise DataError(
-                f"{path}, the row of {file}: the column {name!r} holds {cell!r}; expected a number from {low:g} to {high:g} "
-                f"(--data.numbers {name}:LOW:HIGH sets another range), or an empty cell if unknown"
-            )
-        values[cell] = value if cell else 0.0
-    return coded.each(lambda cell: values.get(cell, 0.0), np.float32)
 
 
 def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:

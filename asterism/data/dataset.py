@@ -17,7 +17,6 @@ from torch import Tensor
 
 from asterism.config import DataConfig, closest
 from asterism.data.collection import Collection
-from asterism.data.columns import number_ranges
 from asterism.data.halves import HalvesError, divided, probe_row
 from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pack import Pack
@@ -27,6 +26,7 @@ from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
 from asterism.tables.compact import Coded, Paths, batched, taken
+from asterism.tables.numbers import number_ranges
 
 
 @dataclass(frozen=True)

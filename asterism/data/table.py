@@ -20,7 +20,6 @@ from asterism.data.columns import (
     Columns,
     label_columns,
     no_label_columns,
-    number_ranges,
     read_labels,
     repeats,
 )
@@ -29,6 +28,7 @@ from asterism.data.pairs import INSTANCES, ordered
 from asterism.tables.cells import SPLIT_COLUMNS, Table, find_tables, open_all
 from asterism.tables.compact import Coded, Words, distinct, taken
 from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest, repeated
+from asterism.tables.numbers import number_ranges
 from asterism.tables.pattern import by_pattern
 from asterism.tables.words import plain_name, truth_of
 
