@@ -49,14 +49,17 @@ def match(names: Sequence[str], pictures: Sequence[str], notes: list[str]) -> li
     ]
     loosely = []
     for suffixes in ((), SUFFIXES):
+        missing = [i for i, name in enumerate(plain) if name and found[i] is None]
+        if not missing:
+            break
         left -= {*found}
         held = defaultdict(list)
         for file in left:
             held[_parts(file, suffixes)[0]].append(file)
-        for i, name in enumerate(plain):
-            if name and found[i] is None and (candidates := held.get(_parts(name, suffixes)[0])):
-                found[i] = _choose(name, candidates, suffixes)
-                loosely += [f"{name} is {found[i]}"] if found[i] else []
+        for i in missing:
+            if candidates := held.get(_parts(plain[i], suffixes)[0]):
+                found[i] = _choose(plain[i], candidates, suffixes)
+                loosely += [f"{plain[i]} is {found[i]}"] if found[i] else []
     if loosely:
         notes.append(some(loosely, "pictures found by the last part of a name", 1))
     return found
