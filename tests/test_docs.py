@@ -19,12 +19,12 @@ from PIL import Image
 from asterism import recipes
 from asterism.cli import build_parser, main, parse
 from asterism.config import fields_of
-from asterism.data.columns import number_ranges
 from asterism.data.dataset import open_data
 from asterism.engine.run import build
 from asterism.recipes import RECIPES, known_as, recipe_class
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
+from asterism.tables.numbers import number_ranges
 from tests.helpers.discs import COLOURS, draw
 from tests.helpers.generating import save_dcgan
 from tests.helpers.pages import ROOT, blocks, write_own_recipe

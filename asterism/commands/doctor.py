@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
 from asterism.terminal import counting
-from asterism.wording import amount, byte_size, duration
+from asterism.wording import amount, byte_size, counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -133,7 +133,8 @@ def _heading(report: DatasetReport) -> RenderableType:
 
     counts = ", ".join(f"{report.pictures[split]:,} {split}" for split in SPLITS)
     total = sum(report.pictures.values())
-    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {total:,} {report.what}: {counts}")
+    found = counted(total, report.what.removesuffix("s"))
+    return Text.assemble((report.name, "bold"), (f"  {report.root}\n", "dim"), f"  {found}: {counts}")
 
 
 def _label_table(report: DatasetReport) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from asterism.data.listing import some
 from asterism.data.pack import Pack
 from asterism.labels import LabelGroup
+from asterism.tables.compact import Coded, Words
 
 
 @dataclass
@@ -39,11 +41,11 @@ class Collection:
 
     name: str
     root: Path
-    files: list[str]
+    files: Sequence[str]
     groups: tuple[LabelGroup, ...]
     labels: np.ndarray[Any, np.dtype[np.float32]]
     known: np.ndarray[Any, np.dtype[np.bool_]]
-    split: list[str]
+    split: Sequence[str]
     identity: list[str] | None = None
     columns: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
@@ -54,6 +56,10 @@ class Collection:
     pack: Pack | None = None
     instances: dict[str, str] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Hold what has a part for each picture in little memory."""
+        self.files, self.split = Words.of(self.files), Coded.of(self.split)
 
     def remarks(self) -> list[str]:
         """Return the notes and what was left out, as sentences for a person."""

@@ -9,9 +9,10 @@ whose cells hold several labels is a binary group. An empty cell is an unknown v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from asterism.config import DataConfig, closest
 from asterism.data.exclusive import exclusive_sets
 from asterism.data.listing import DataError, some
 from asterism.labels import LabelGroup
+from asterism.tables.compact import Coded, distinct
+from asterism.tables.numbers import number_ranges, numbers_of
 from asterism.tables.words import is_plain, mark_between, plain_name, truth_of
 
 CELEBA_LIST = "list_attr_celeba.txt"
@@ -27,12 +30,12 @@ DOMAIN_NAMES = ("label", "labels", "class", "category", "tags")
 """Columns of texts that are labels where a table has no others."""
 
 
-Columns = Mapping[str, list[str]]
+Columns = Mapping[str, Sequence[str]]
 """The cells of each column by its name, one per picture."""
 
 
 def read_labels(
-    dataset: str, path: Path, files: list[str], columns: Columns, config: DataConfig, notes: list[str]
+    dataset: str, path: Path, files: Sequence[str], columns: Columns, config: DataConfig, notes: list[str]
 ) -> tuple[tuple[LabelGroup, ...], np.ndarray, np.ndarray]:
     """Turn columns into groups, labels float32 [M, D] and known bool [M, D]; without label columns D is 0.
 
@@ -54,18 +57,18 @@ def read_labels(
     if words := [f"{name} {'/'.join(v or 'empty' for v in truth)}" for name, truth in truths.items() if not is_plain(truth)]:
         notes.append(some(words, "columns read as yes/no"))
     if binary:
-        values = np.array([[truths[name].get(cell, 0) for cell in columns[name]] for name in binary], np.float32).T
-        filled = np.array([[cell in truths[name] for cell in columns[name]] for name in binary], bool).T
+        values = _each(columns, binary, lambda name, cell: truths[name].get(cell, 0), np.float32)
+        filled = _each(columns, binary, lambda name, cell: cell in truths[name], bool)
         exclusive = _exclusive(binary, values, filled, config, notes)
         conflicts = _sets("conflicts", config.conflicts.split(","), "|", binary)
         parts.append((LabelGroup(dataset, tuple(binary), "binary", exclusive, conflicts=conflicts), values, filled))
     texts = [name for name in chosen if name not in truths]
-    shared = Counter(cell for name in texts for cell in set(columns[name]))
+    shared = Counter(cell for name in texts for cell in distinct(columns[name]))
     for name in texts:
         cells = columns[name]
         mark = mark_between(cells)
-        held = [[word.strip() for word in cell.split(mark)] if mark else [cell] for cell in cells]
-        words = sorted({word for inside in held for word in inside} - {""})
+        inside = {cell: [word.strip() for word in cell.split(mark)] if mark else [cell] for cell in distinct(cells)}
+        words = sorted({word for held in inside.values() for word in held} - {""})
         if mark:
             notes.append(f"{name}: cells hold several labels, with {mark} between them: {', '.join(words[:5])}")
             group = LabelGroup(dataset, tuple(words), "binary")
@@ -76,34 +79,15 @@ def read_labels(
             raise DataError(
                 f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(words, 'values')}"
             )
-        values = np.array([[word in inside for word in words] for inside in held], np.float32)
+        values = Coded.of(cells).each(lambda cell: [word in inside[cell] for word in words], np.float32)  # noqa: B023
         parts.append((group, values, np.repeat(_filled(columns, [name]), len(words), axis=1)))
     for low, high in dict.fromkeys(ranges.values()):
         names = [name for name, ends in ranges.items() if ends == (low, high)]
-        values = np.array([_numbers(path, files, n, columns[n], low, high) for n in names], np.float32).T
+        values = np.stack([numbers_of(path, files, n, columns[n], low, high) for n in names], 1)
         parts.append((LabelGroup(dataset, tuple(names), "number", (), low, high), values, _filled(columns, names)))
     none = np.zeros((len(files), 0), np.float32)
     groups, labels, known = zip(*(parts or [(LabelGroup(dataset, (), "binary"), none, none.astype(bool))]), strict=True)
     return groups, np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
-
-
-def number_ranges(words: str) -> dict[str, tuple[float, float]]:
-    """Read `config.numbers`, `AU01,AU12:0:5`: the range of each column.
-
-    Raises:
-        DataError: a range that is no range.
-    """
-    ranges = {}
-    for part in (word.strip() for word in words.split(",") if word.strip()):
-        name, *ends = (piece.strip() for piece in part.rsplit(":", 2))
-        try:
-            low, high = map(float, ends or ("0", "1"))
-        except ValueError:
-            low = high = 0.0
-        if not -np.inf < low < high < np.inf:
-            raise DataError(f"--data.numbers {part}: expected a column, or a column with its range, such as AU12:0:5")
-        ranges[name] = (low, high)
-    return ranges
 
 
 def no_label_columns(path: Path, columns: Columns) -> str:
@@ -115,24 +99,12 @@ def no_label_columns(path: Path, columns: Columns) -> str:
 
 
 def _filled(columns: Columns, names: list[str]) -> np.ndarray:
-    return np.array([[cell != "" for cell in columns[name]] for name in names], bool).T
+    return _each(columns, names, lambda name, cell: cell != "", bool)
 
 
-def _numbers(path: Path, files: list[str], name: str, cells: list[str], low: float, high: float) -> list[float]:
-    """Return the numbers of a column, 0 where the cell is empty."""
-    values = []
-    for file, cell in zip(files, cells, strict=True):
-        try:
-            value = float(cell or low)
-        except ValueError:
-            value = np.nan
-        if not low <= value <= high:
-            raise DataError(
-                f"{path}, the row of {file}: the column {name!r} holds {cell!r}; expected a number from {low:g} to {high:g} "
-                f"(--data.numbers {name}:LOW:HIGH sets another range), or an empty cell if unknown"
-            )
-        values.append(value if cell else 0.0)
-    return values
+def _each(columns: Columns, names: Sequence[str], value: Callable[[str, str], Any], dtype: type) -> np.ndarray:
+    """Return what a function makes of each cell of some columns, [M, names]."""
+    return np.stack([Coded.of(columns[name]).each(lambda cell: value(name, cell), dtype) for name in names], 1)  # noqa: B023
 
 
 def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
@@ -147,7 +119,7 @@ def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
     if not chosen:
         usual = [name for name in columns if plain_name(name) in DOMAIN_NAMES]
         chosen = [name for name in usual if mark_between(columns[name]) or repeats(columns[name])][:1]
-    rest = {name: sorted({*columns[name]} - {""}) for name in columns if name not in chosen}
+    rest = {name: sorted(distinct(columns[name]) - {""}) for name in columns if name not in chosen}
     if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
         notes.append(some(unused, "columns not used as labels; --data.labels can add them"))
     return chosen
@@ -160,7 +132,7 @@ def _is_domain(name: str, columns: Columns) -> bool:
 
 def repeats(cells: Sequence[str]) -> bool:
     """Say whether a column holds few enough values, two or more, to be a label."""
-    return 2 <= len({*cells} - {""}) <= max(2, len(cells) // 2)
+    return 2 <= len(distinct(cells) - {""}) <= max(2, len(cells) // 2)
 
 
 def _exclusive(

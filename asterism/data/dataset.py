@@ -17,7 +17,6 @@ from torch import Tensor
 
 from asterism.config import DataConfig, closest
 from asterism.data.collection import Collection
-from asterism.data.columns import number_ranges
 from asterism.data.halves import HalvesError, divided, probe_row
 from asterism.data.listing import SPLITS, DataError, some
 from asterism.data.pack import Pack
@@ -27,6 +26,8 @@ from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.data.sources import read_source
 from asterism.labels import LabelSpace
 from asterism.shards import headers_of
+from asterism.tables.compact import Coded, Paths, batched, taken
+from asterism.tables.numbers import number_ranges
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class PictureSet:
         name: of the dataset.
         dataset: its index in the label space.
         paths: of the pictures.
-        labels: float32 [M, L], over all the labels of the space; 0 where unknown.
-        known: float32 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
+        labels: uint8 [M, L], of a space with numbers float32, over all the labels of the space; 0 where unknown.
+        known: uint8 [M, L] in {0, 1}; 0 for other datasets' labels and for empty cells.
         space: the labels of all datasets.
         identity: what pictures of the same thing share, empty where that is not said; or none.
         size: height and width that all the pictures have, in pixels; none where they differ, and of features.
@@ -50,7 +51,7 @@ class PictureSet:
 
     name: str
     dataset: int
-    paths: list[Path]
+    paths: Sequence[Path]
     labels: Tensor
     known: Tensor
     space: LabelSpace
@@ -83,7 +84,7 @@ class PictureSet:
         """
         if label:
             index = self.space.index(label)
-            return torch.where(self.known[:, index] > 0, self.labels[:, index], -1).long().numpy()
+            return torch.where(self.known[:, index] > 0, self.labels[:, index].long(), -1).numpy()
         held = self.labels[:, list(self.alternatives[0])].argmax(1) if self.alternatives else torch.tensor(0)
         return torch.where(self.known.any(1), held, -1).numpy()
 
@@ -140,10 +141,9 @@ class PictureSet:
 
     def take(self, rows: Sequence[int]) -> PictureSet:
         """Return some of the pictures, in the order of their rows."""
-        rows = list(rows)
+        held = np.asarray(rows, np.int64)
         identity = [self.identity[i] for i in rows] if self.identity else None
-        paths, labels, known = [self.paths[i] for i in rows], self.labels[rows], self.known[rows]
-        return replace(self, paths=paths, labels=labels, known=known, identity=identity)
+        return replace(self, paths=taken(self.paths, held), labels=self.labels[held], known=self.known[held], identity=identity)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -212,12 +212,12 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
     return collections
 
 
-def probe_all(collection: Collection) -> list[Header | PictureError]:
+def probe_all(collection: Collection) -> Coded[Header | PictureError]:
     """Read the headers of all the pictures of a collection, several at a time; an unreadable one gives its error."""
     if collection.pack is not None:
-        return [collection.pack.header(file) for file in collection.files]
+        return Coded.of(collection.pack.header(file) for file in collection.files)
     if (held := headers_of(collection.root, collection.files, Header, PictureError)) is not None:
-        return held
+        return Coded(*held)
 
     def attempt(file: str) -> Header | PictureError:
         try:
@@ -226,29 +226,29 @@ def probe_all(collection: Collection) -> list[Header | PictureError]:
             return error
 
     with ThreadPoolExecutor(8) as pool:  # Waiting for the disk, not computing.
-        return list(pool.map(attempt, collection.files))
+        return Coded.of(pool.map(attempt, collection.files))
 
 
 def join(
     collections: Sequence[Collection],
-    headers: Sequence[Sequence[Header | PictureError]],
+    found: Sequence[Sequence[Header | PictureError]],
     config: DataConfig,
     two_kinds: bool = False,
 ) -> Datasets:
-    """Join collections, whose headers are given, in one label space; `two_kinds` as for `open_data`.
+    """Join collections, the headers of whose pictures were `found`, in one label space; `two_kinds` as for `open_data`.
 
     Raises:
         DataError: see `open_data`.
     """
-    space = LabelSpace(group for c in collections for group in c.groups)
+    space, headers = LabelSpace(group for c in collections for group in c.groups), [Coded.of(held) for held in found]
     broken = list[tuple[Path, str]]()
     for collection, held in zip(collections, headers, strict=True):
-        for file, header in zip(collection.files, held, strict=True):
-            if isinstance(header, HalvesError):
-                raise DataError(f"{divided(collection.root / file)[0]}: {header}; it was read as a pair, by --data.pairs")
-            if isinstance(header, PictureError):
-                broken.append((collection.root / file, str(header)))
-        if not any(isinstance(header, Header) for header in held):
+        for row in held.where(lambda header: isinstance(header, PictureError)).tolist():
+            path, error = collection.root / collection.files[row], held[row]
+            if isinstance(error, HalvesError):
+                raise DataError(f"{divided(path)[0]}: {error}; it was read as a pair, by --data.pairs")
+            broken.append((path, str(error)))
+        if len(held.where(lambda header: isinstance(header, Header))) == 0:
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
     picture, format_notes = choose_format(collections, headers, config, two_kinds)
     splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
@@ -257,13 +257,19 @@ def join(
             splits[split].append(_picture_set(collection, held, split, index, space, picture))
         _check_training(collection, splits["train"][index], space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
-    readable = [(f, h) for c, held in zip(collections, headers, strict=True) for f, h in zip(c.files, held, strict=True)]
-    if several := [f"{file} {h.frames}" for file, h in readable if isinstance(h, Header) and h.frames > 1]:
+    frames = [
+        (c, row, held[row]) for c, held in zip(collections, headers, strict=True) for row in held.where(_of_frames).tolist()
+    ]
+    if several := [f"{c.files[row]} {header.frames}" for c, row, header in frames if isinstance(header, Header)]:
         notes.append(some(several, "pictures of several frames, of which the first is read"))
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
+
+
+def _of_frames(header: Header | PictureError) -> bool:
+    return isinstance(header, Header) and header.frames > 1
 
 
 def with_own_names(collections: Sequence[Collection]) -> list[Collection]:
@@ -282,33 +288,38 @@ def _named(collection: Collection, name: str) -> Collection:
 
 def _picture_set(
     collection: Collection,
-    headers: Sequence[Header | PictureError],
+    headers: Coded[Header | PictureError],
     split: str,
     dataset: int,
     space: LabelSpace,
     picture: PictureFormat,
 ) -> PictureSet:
-    rows = [i for i, h in enumerate(headers) if isinstance(h, Header) and collection.split[i] == split]
-    labels, known = torch.zeros(len(rows), space.num_labels), torch.zeros(len(rows), space.num_labels)
+    here = headers.each(lambda header: isinstance(header, Header))
+    rows = np.flatnonzero(here & Coded.of(collection.split).each(lambda word: word == split))
+    known = torch.zeros(len(rows), space.num_labels, dtype=torch.uint8)
+    labels = torch.zeros_like(known, dtype=torch.float32 if space.numbers else torch.uint8)
     span = space.dataset_span(dataset)
-    labels[:, span] = torch.from_numpy(collection.labels[rows])
-    known[:, span] = torch.from_numpy(collection.known[rows]).float()
-    sizes = [(h.height, h.width) for i in rows if isinstance(h := headers[i], Header)]
+    labels[:, span] = torch.from_numpy(collection.labels[rows]).to(labels.dtype)
+    known[:, span] = torch.from_numpy(collection.known[rows].view(np.uint8))
+    shown = headers.take(rows)
+    sizes = {(h.height, h.width) for h in shown.distinct() if isinstance(h, Header)}
     held = PictureSet(
         name=collection.name,
         dataset=dataset,
-        paths=[collection.root / collection.files[i] for i in rows],
+        paths=Paths(collection.root, taken(collection.files, rows)),
         labels=labels,
         known=known,
         space=space,
-        identity=[collection.identity[i] for i in rows] if collection.identity else None,
-        size=sizes[0] if len(set(sizes)) == 1 and picture.depth < 32 else None,
+        identity=[collection.identity[i] for i in rows.tolist()] if collection.identity else None,
+        size=next(iter(sizes)) if len(sizes) == 1 and picture.depth < 32 else None,
         pack=collection.pack,
         source=picture.source,
         instances={collection.root / file: collection.root / ids for file, ids in collection.instances.items()},
     )
-    uneven = [(pair[0], row) for pair in held.pairs() for row in pair if sizes[row] != sizes[pair[0]]]
-    told = [[f"{collection.files[rows[row]]} {sizes[row][1]}x{sizes[row][0]}" for row in pair] for pair in uneven]
+    both = [(pair[0], row) for pair in (held.pairs() if len(sizes) > 1 else ()) for row in pair]
+    sized = [[(row, h) for row in pair if isinstance(h := shown[row], Header)] for pair in both]
+    uneven = [((a, x), (b, y)) for (a, x), (b, y) in sized if (x.height, x.width) != (y.height, y.width)]
+    told = [[f"{collection.files[rows[row]]} {h.width}x{h.height}" for row, h in pair] for pair in uneven]
     return replace(held, unequal=tuple(" and ".join(names) for names in told))
 
 
@@ -334,16 +345,23 @@ def _check_training(collection: Collection, train: PictureSet, space: LabelSpace
             found = "no" if held == 0 else "every"
             raise DataError(
                 f"{collection.root}: {found} training picture has the label {space.names[index]}, so it cannot be learned; "
-                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out{perhaps}"
+                f"add pictures {'with' if held == 0 else 'without'} it, or leave it out: of a table, --data.labels "
+                f"names the others{perhaps}"
             )
 
 
-def _fingerprint(collections: Sequence[Collection], headers: Sequence[Sequence[Header | PictureError]]) -> str:
+def _fingerprint(collections: Sequence[Collection], headers: Sequence[Coded[Header | PictureError]]) -> str:
     digest = hashlib.sha256()
     for c, held in zip(collections, headers, strict=True):
-        readable = [isinstance(header, Header) for header in held]
-        digest.update(json.dumps([c.name, c.files, c.split, readable, [list(g.labels) for g in c.groups]]).encode())
+        readable = Coded((False, True), held.each(lambda header: isinstance(header, Header)))
+        digest.update(f"[{json.dumps(c.name)}, ".encode())
+        for items in (c.files, Coded.of(c.split), readable):  # A part at a time, what json.dumps writes of them all.
+            for number, part in enumerate(batched(items)):
+                digest.update(f"{', ' if number else '['}{json.dumps(part)[1:-1]}".encode())
+            digest.update(b"], ")
+        digest.update(f"{json.dumps([list(g.labels) for g in c.groups])}]".encode())
         numbers = any(group.kind == "number" for group in c.groups)
         labels = c.labels if numbers else c.labels.astype(np.uint8)  # As runs know it that were begun before numbers were.
-        digest.update(labels.tobytes() + c.known.tobytes())
+        digest.update(np.ascontiguousarray(labels).ravel().data)
+        digest.update(np.ascontiguousarray(c.known).ravel().data)
     return digest.hexdigest()[:32]

@@ -102,15 +102,15 @@ class Loader:
         self.drawn_for = [0, *(0 if stream.aligned else number for number, stream in enumerate(streams, 1))]
         weights = [balanced_weights(s.labels, s.known, s.alternatives, s.space.numbers) if data.balance else None for s in sets]
         # The rows that samples are of: all, or the sources where these are of another kind than their partners.
-        self.own = [np.flatnonzero(s.is_source) if picture.source else np.arange(len(s)) for s in sets]
+        self.own = [np.flatnonzero(s.is_source) if picture.source else None for s in sets]
         self.samplers = [
-            Sampler(len(own), seed, s.dataset, None if w is None else w[own])
+            Sampler(len(s if own is None else own), seed, s.dataset, w if w is None or own is None else w[own])
             for s, own, w in zip(sets, self.own, weights, strict=True)
         ]
         domains = [s.domain_of_each(streams[0].label) for s in sets] if streams else []
         self.partners = [StreamSampler(streams, d, s.identity, seed, s.dataset) for d, s in zip(domains, sets, strict=False)]
         self.formats = [picture.taken, *[picture] * len(streams)]
-        self.steps_per_epoch = -(-max(map(len, self.own)) // batch_size)
+        self.steps_per_epoch = -(-max(sampler.count for sampler in self.samplers) // batch_size)
         """Steps in which the largest dataset passes once."""
         self._pinned = torch.cuda.is_available()  # Memory from which a copy to the device does not block.
         packed = all(s.pack is not None for s in sets)  # As fast to read as what is kept; others are decoded beside a GPU.
@@ -198,7 +198,7 @@ class Loader:
             rows, flags = self._rows(index, positions)
             held = {"dataset": torch.full((len(positions),), pictures.dataset), "position": torch.from_numpy(positions)}
             for suffix, own, place in zip(self.suffixes, rows, self.drawn_for, strict=True):
-                held |= {f"labels{suffix}": pictures.labels[own], f"known{suffix}": pictures.known[own]}
+                held |= {f"labels{suffix}": pictures.labels[own].float(), f"known{suffix}": pictures.known[own].float()}
                 held[f"mirror{suffix}"] = torch.from_numpy(flags[place] & self.data.flip)
                 if self.data.zoom < 1:
                     drawn = windows(positions, self.seed, pictures.dataset, place, self.data.zoom)
@@ -227,7 +227,8 @@ class Loader:
     def _rows(self, index: int, positions: Array) -> tuple[Array, Array]:
         """Return the pictures and mirror flags of one dataset, [1 + streams, N] each: sources, then streams."""
         places, flags = self.samplers[index].rows(positions)
-        rows, flags = self.own[index][places][None], flags[None]
+        own = self.own[index]
+        rows, flags = (places if own is None else own[places])[None], flags[None]
         if self.partners:
             others, other_flags = self.partners[index].rows(positions, rows[0])
             rows, flags = np.concatenate([rows, others]), np.concatenate([flags, other_flags])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
@@ -12,6 +14,7 @@ from asterism.data.label_maps import label_format
 from asterism.data.listing import DataError, some
 from asterism.data.pairs import sources_of_pairs
 from asterism.data.pictures import Header, PictureError, PictureFormat
+from asterism.tables.compact import Coded, taken
 
 Headers = Sequence[Sequence[Header | PictureError]]
 """Of each collection, in the order of its files."""
@@ -80,24 +83,28 @@ def _part(
 ) -> tuple[Collection, list[Header | PictureError]]:
     """Return the readable pictures of a collection that are sources, or those that are not, with their headers."""
     rows = [row for row, held in enumerate(headers) if first[row] is wanted and isinstance(held, Header)]
-    files, split = ([given[row] for row in rows] for given in (collection.files, collection.split))
+    files, split = (taken(given, np.array(rows, np.int64)) for given in (collection.files, collection.split))
     return replace(collection, files=files, split=split), [headers[row] for row in rows]
 
 
 def _one_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
-    held = [
-        (str(collection.root / file), header, split)
-        for collection, found in zip(collections, headers, strict=True)
-        for file, header, split in zip(collection.files, found, collection.split, strict=True)
-        if isinstance(header, Header)
-    ]
-    counts, depths = Counter(header.channels for _, header, _ in held), Counter(header.depth for _, header, _ in held)
-    examples = {header.channels: path for path, header, _ in reversed(held)}
-    unfit = [f"{path} of {h.channels}" for path, h, _ in held if not h.converts_to(config.channels or h.channels)]
+    both = [(collection, Coded.of(found)) for collection, found in zip(collections, headers, strict=True)]
+    kinds = [(h, count) for _, found in both for h, count in found.counts().items() if isinstance(h, Header)]
+    counts, depths = Counter[int](), Counter[int]()
+    for h, count in kinds:
+        counts[h.channels] += count
+        depths[h.depth] += count
+
+    def those(holds: Callable[[Header], bool]) -> Iterator[tuple[str, Header, str]]:
+        for c, found in both:
+            rows = found.where(lambda h: isinstance(h, Header) and holds(h)).tolist()
+            yield from ((str(c.root / c.files[row]), h, c.split[row]) for row in rows if isinstance(h := found[row], Header))
+
+    unfit = [f"{path} of {h.channels}" for path, h, _ in those(lambda h: not h.converts_to(config.channels or h.channels))]
     depth = max(depths)
     if depth == 32 and len(depths) > 1:
         pictures = depths.total() - depths[32]
-        floats = next(path for path, header, _ in reversed(held) if header.depth == 32)
+        floats = next(those(lambda h: h.depth == 32))[0]
         raise DataError(
             f"{depths[32]:,} files hold features (floats), such as {floats}; {pictures:,} are pictures: train on one kind"
         )
@@ -108,6 +115,7 @@ def _one_format(collections: Sequence[Collection], headers: Headers, config: Dat
             f"--data.channels {config.channels}: {some(unfit, 'pictures that cannot be converted')}; omit it or these"
         )
     if len(counts) > 1 and config.channels is None:
+        examples = {c: next(those(lambda h, c=c: h.channels == c))[0] for c in counts}  # type: ignore[misc]
         found = "; ".join(f"{count:,} with {c}, such as {examples[c]}" for c, count in counts.most_common())
         if depth == 32:
             raise DataError(f"the features have different numbers of channels: {found}; train on those of one number")
@@ -122,7 +130,7 @@ def _one_format(collections: Sequence[Collection], headers: Headers, config: Dat
                 "them together, with one asterism pack command"
             )
     if depth == 32:
-        return _feature_format(collections, held, config, next(iter(counts)))
+        return _feature_format(collections, list(those(lambda h: True)), config, next(iter(counts)))
     full = float(2**depth - 1)
     low, high = config.value_range or (0.0, full)
     if not 0 <= low < high <= full:
@@ -186,11 +194,9 @@ def _check_crop(collections: Sequence[Collection], headers: Headers, config: Dat
     for collection, held in zip(collections, headers, strict=True):
         if collection.pack is not None:  # Cropped already.
             continue
-        small = [
-            f"{file} {h.width}x{h.height}"
-            for file, h in zip(collection.files, held, strict=True)
-            if isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)
-        ]
+        found = Coded.of(held)
+        rows = found.where(lambda h: isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)).tolist()
+        small = [f"{collection.files[row]} {h.width}x{h.height}" for row in rows if isinstance(h := found[row], Header)]
         if small:
             raise DataError(
                 f"{collection.root}: {some(small, f'pictures smaller than the crop of {config.crop} pixels')}; "

@@ -66,8 +66,8 @@ def read_or_replace(
 
 def _replacements(pictures: PictureSet, row: int) -> Iterator[int]:
     """Yield the other rows: those with the most similar labels first, and among equals the next one first."""
-    shares = pictures.space.shares(pictures.labels)
-    differs = torch.maximum((shares - shares[row]).abs(), (pictures.known - pictures.known[row]).abs())
+    shares, known = pictures.space.shares(pictures.labels.float()), pictures.known.float()
+    differs = torch.maximum((shares - shares[row]).abs(), (known - known[row]).abs())
     distance = (np.arange(len(pictures)) - row) % len(pictures)
     yield from np.lexsort((distance, differs.sum(1).numpy())).tolist()[1:]
 

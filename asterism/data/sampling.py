@@ -42,7 +42,9 @@ class Sampler:
     def _epoch(self, epoch: int) -> tuple[Array, Array]:
         if epoch not in self._orders:  # Keep the epoch before, since a batch may touch both.
             kept = {e: order for e, order in self._orders.items() if e == epoch - 1}
-            self._orders = kept | {epoch: self._draw_epoch(epoch)}
+            order, mirrored = self._draw_epoch(epoch)
+            held = order.astype(np.min_scalar_type(self.count))  # Half of the memory or less.
+            self._orders = kept | {epoch: (held, mirrored)}
         return self._orders[epoch]
 
     def _draw_epoch(self, epoch: int) -> tuple[Array, Array]:

@@ -20,14 +20,15 @@ from asterism.data.columns import (
     Columns,
     label_columns,
     no_label_columns,
-    number_ranges,
     read_labels,
     repeats,
 )
 from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
 from asterism.tables.cells import SPLIT_COLUMNS, Table, find_tables, open_all
-from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest
+from asterism.tables.compact import Coded, Words, distinct, taken
+from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest, repeated
+from asterism.tables.numbers import number_ranges
 from asterism.tables.pattern import by_pattern
 from asterism.tables.words import plain_name, truth_of
 
@@ -102,36 +103,37 @@ def read_cells(
         found = match(table.files, listing.pictures, notes)
     elif len(domains) > 1:
         notes.append(some(domains, "columns of pictures, which --data.pairs AtoB takes for domains, and their rows for pairs"))
-    rows = [i for i, file in enumerate(found) if file is not None]
-    files = [file for file in found if file is not None]
-    if not rows:
+    rows = np.flatnonzero(np.fromiter((file is not None for file in found), bool, len(found)))
+    files: Sequence[str] = Words.of(file for file in found if file is not None)
+    if not len(rows):
         raise DataError(
             f"{table.path} has {some(table.files, 'rows')}, but none of the pictures is there; expected them in {root}, "
             f"{root / 'images'} or {root / 'img_align_celeba'}{nearest(table.files[0], listing.pictures)}"
         )
-    if twice := [file for file, count in Counter(files).items() if count > 1]:
+    if twice := repeated(files):
         raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
 
-    meant = {name: [cells[i] for i in rows] for name, cells in table.columns.items()}
+    meant = {name: taken(cells, rows) for name, cells in table.columns.items()}
     roles = _roles(table.path, meant, config, notes)
     columns = {name: cells for name, cells in meant.items() if name not in (table.file_column, *roles.values())}
     groups, labels, known = read_labels(listing.name, table.path, files, columns, config, notes)
-    if unknown := [f"{name} {'/'.join(words)}" for name, words in table.unknown.items() if name in columns]:
-        notes.append(some(unknown, "columns with words that were read as unknown"))
+    if unknown := [f"{name}: {'/'.join(words)}" for name, words in table.unknown.items() if name in columns]:
+        notes.append(some(unknown, "columns with words that are read as unknown values"))
     same = [meant[roles[role]] for role in ("pair_id", "identity") if role in roles]
     split = _said(meant.get(roles.get("split", "")), files, notes)
-    whole = meant[roles["patient"]] if "patient" in roles else same[-1] if same else []
-    whole = whole or (told_apart(files, notes) if not all(split) else files)
-    split = [said or split_of(file, who) for said, file, who in zip(split, files, whole, strict=True)]
-    torn = Counter(who for who, _ in {*zip(whole, split, strict=True)} if who)
-    if "patient" in roles and (several := sorted(who for who, count in torn.items() if count > 1)):
+    whole = meant[roles["patient"]] if "patient" in roles else same[-1] if same else None
+    if not all(distinct(split)):
+        whole = whole or told_apart(files, notes)
+        split = Coded.of(said or split_of(file, who) for said, file, who in zip(split, files, whole, strict=True))
+    torn = Counter(who for who, _ in {*zip(whole or (), split, strict=False)} if who) if "patient" in roles else {}
+    if several := sorted(who for who, count in torn.items() if count > 1):
         notes.append(some(several, f"{roles['patient']} in several splits, so scores include training data"))
     cells = meant[roles["instances"]] if "instances" in roles else []
     instances = {file: ids for file, ids in zip(files, match(cells, listing.pictures, []), strict=False) if ids}
-    beside = sorted(present - {*files, *instances.values()})
-    if config.unlabelled == "keep":
-        files, split = files + beside, split + [split_of(file) for file in beside]
-        same = [cells + [""] * len(beside) for cells in same]
+    beside = sorted(present - {*files, *instances.values()}) if instances or len(present) > len(files) else []
+    if config.unlabelled == "keep" and beside:
+        files, split = [*files, *beside], [*split, *map(split_of, beside)]
+        same = [[*cells, *[""] * len(beside)] for cells in same]
         labels, known = (np.pad(array, ((0, len(beside)), (0, 0))) for array in (labels, known))
         beside = []
     paths = [t.absolute() for t in tables if t.is_file()]
@@ -144,9 +146,11 @@ def read_cells(
         labels=labels,
         known=known,
         split=split,
-        identity=same[0] if same else None,
+        identity=list(same[0]) if same else None,
         columns=tuple(columns),
-        missing=[file for file, there in zip(table.files, found, strict=True) if there is None],
+        missing=[file for file, there in zip(table.files, found, strict=True) if there is None]
+        if len(rows) < len(found)
+        else [],
         unlabelled=beside,
         stray=[file for file in listing.others if file not in used],
         notes=notes,
@@ -168,7 +172,7 @@ def _picture_columns(table: Table, present: set[str]) -> list[str]:
 
 
 def _is_labelled(table: Table, config: DataConfig) -> bool:
-    columns = {name: list(cells) for name, cells in table.columns.items()}
+    columns = dict(table.columns)
     roles = _roles(table.path, columns, config, []).values()
     columns = {name: cells for name, cells in columns.items() if name not in roles}
     return bool(config.labels or config.numbers or label_columns(table.path, columns, []))
@@ -178,7 +182,8 @@ def _by_columns(table: Table, domains: list[str]) -> Table:
     """Return a table with a row for each picture: its column is its `domain`, its row its `pair_id`."""
     cells = [(row, name, table.columns[name][row]) for row in range(len(table.files)) for name in domains]
     cells = [(row, name, file) for row, name, file in cells if file]
-    columns = {name: tuple(held[row] for row, _, _ in cells) for name, held in table.columns.items() if name not in domains}
+    others = {name: held for name, held in table.columns.items() if name not in domains}
+    columns: dict[str, Sequence[str]] = {name: [held[row] for row, _, _ in cells] for name, held in others.items()}
     stems = {row: PurePosixPath(file).stem for row, _, file in reversed(cells)}  # Of a row's first picture: it has one split.
     columns = {"identity": tuple(stems[row] for row, _, _ in cells)} | columns
     columns |= {"pair_id": tuple(str(row) for row, _, _ in cells), "domain": tuple(name for _, name, _ in cells)}
@@ -198,7 +203,7 @@ def _roles(path: Path, columns: Columns, config: DataConfig, notes: list[str]) -
     plain, roles = {name: plain_name(name) for name in columns if name not in labels}, dict[str, str]()
     for role, names in ROLES.items():
         for name in sorted((n for n in plain if plain[n] in names), key=lambda n: names.index(plain[n])):
-            words, strict = {cell.lower() for cell in columns[name]} - {""}, plain[name] in ("split", "partition")
+            words, strict = {cell.lower() for cell in distinct(columns[name])} - {""}, plain[name] in ("split", "partition")
             numbers = words <= {"0", "1", "2"} and (strict or len(words) == 3 and plain[name] != "fold")
             if role == "split" and not numbers and (others := sorted(words - SPLIT_WORDS.keys())):
                 if strict or plain[name] == "fold":
@@ -218,13 +223,15 @@ def _roles(path: Path, columns: Columns, config: DataConfig, notes: list[str]) -
     return roles
 
 
-def _said(cells: Sequence[str] | None, files: Sequence[str], notes: list[str]) -> list[str]:
+def _said(cells: Sequence[str] | None, files: Sequence[str], notes: list[str]) -> Sequence[str]:
     """Return the split of each picture by its cell, or by the folders of its path; empty where neither says one."""
     if cells is not None:
-        return [SPLITS[int(cell)] if cell.isdigit() else SPLIT_WORDS.get(cell.lower(), "") for cell in cells]
-    folders = [[SPLIT_WORDS.get(part.lower(), "") for part in file.split("/")[:-1]] for file in files]
-    said = [next(filter(None, words), "") for words in folders]
-    if len({*said} - {""}) < 2:
-        return [""] * len(files)
+        held = Coded.of(cells)
+        return Coded([SPLITS[int(k)] if k.isdigit() else SPLIT_WORDS.get(k.lower(), "") for k in held.kinds], held.codes)
+    folders = Coded.of(file.rpartition("/")[0] for file in files)
+    words = [[SPLIT_WORDS.get(part.lower(), "") for part in folder.split("/")] for folder in folders.kinds]
+    said = Coded([next(filter(None, held), "") for held in words], folders.codes)
+    if len(distinct(said) - {""}) < 2:
+        return Coded(("",), np.zeros(len(files), np.uint8))
     notes.append("the splits are those of the folders that the pictures lie in")
     return said

@@ -25,6 +25,7 @@ from asterism.doctor import pairs
 from asterism.inference.outcome import CLIPPED, beyond
 from asterism.labels import LabelError
 from asterism.shards import content_of, size_of
+from asterism.tables.compact import Coded
 
 RARE_SHARE = 0.05
 """A label that fewer training pictures have, or lack, is called rare."""
@@ -120,7 +121,7 @@ def examine(
     """
     diagnosis = Diagnosis()
     collections = _collect(config, diagnosis, labels_needed)
-    headers = [probe_all(collection) for collection in collections]
+    headers = [list(probe_all(collection)) for collection in collections]
     values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
     if collections and diagnosis.ok:
         try:
@@ -205,11 +206,11 @@ def _decode_all(
 def _report(collection: Collection, headers: Sequence[Header | PictureError], values: Sequence[Values]) -> DatasetReport:
     good = [h for h in headers if isinstance(h, Header)]
     readable = np.array([isinstance(h, Header) for h in headers], bool)
-    split = np.array(collection.split)
+    split = Coded.of(collection.split)
     return DatasetReport(
         name=collection.name,
         root=str(collection.root),
-        pictures={name: int((readable & (split == name)).sum()) for name in SPLITS},
+        pictures={name: int((readable & split.each(name.__eq__)).sum()) for name in SPLITS},
         labels=count_labels(collection, readable),
         sizes=_count_sizes(good),
         formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
@@ -226,7 +227,8 @@ def _report(collection: Collection, headers: Sequence[Header | PictureError], va
 
 def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCount]:
     """Count those of a collection's pictures that are readable, bool [M], by label and split."""
-    rows = {split: readable & (np.array(collection.split) == split) for split in SPLITS}
+    split = Coded.of(collection.split)
+    rows = {name: readable & split.each(name.__eq__) for name in SPLITS}
     unknown = (~collection.known[readable]).sum(0).tolist()
     kinds: dict[str, str] = {}
     for group in collection.groups:
@@ -235,7 +237,7 @@ def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCoun
     counts = []
     for i, (label, kind) in enumerate(kinds.items()):
         counted = collection.known if kind == "number" else collection.labels
-        train, val, test = (int(counted[rows[split], i].sum()) for split in SPLITS)
+        train, val, test = (int(counted[rows[name], i].sum()) for name in SPLITS)
         values = collection.labels[readable & collection.known[:, i], i] if kind == "number" else np.zeros(0)
         spread = [round(float(v), 6) for v in (values.min(), values.mean(), values.max())] if len(values) else []
         counts.append(LabelCount(label, kind, train, val, test, unknown[i], spread))
@@ -259,15 +261,19 @@ def _warnings(
     """List what does not keep training from starting but may spoil it."""
     found = []
     if collection.no_labels:
-        found.append("no labels: recipes that generate pictures can train on these; recipes that translate need labels")
+        found.append(
+            "no labels: recipes that generate pictures can train on these; recipes that translate need labels "
+            "(asterism list says which do what)"
+        )
     if report.unreadable:
         found.append(f"pictures that cannot be read, left out: {len(report.unreadable):,}")
-    for split, name in (("val", "validation"), ("test", "test")):
+    uses = {"val": ("validation", "no best checkpoint is chosen"), "test": ("test", "asterism evaluate has nothing to measure")}
+    for split, (name, lost) in uses.items():
         few = [f"{label.name} {getattr(label, split)}" for label in report.labels if getattr(label, split) < FEW_HELD_OUT]
         if not report.pictures[split]:
-            found.append(f"no {name} pictures")
+            found.append(f"no {name} pictures, so {lost}: add pictures to the split {split!r}, or more pictures in all")
         elif few:
-            found.append(some(few, f"labels with few {name} pictures, so scores are imprecise"))
+            found.append(f"{some(few, f'labels with few {name} pictures, so scores are imprecise')}; add some")
     if report.clipped > CLIPPED:
         found.append(f"{report.clipped:.1%} of the values lie beyond --data.value_range and are clipped")
     if report.missing:
@@ -286,7 +292,8 @@ def _warnings(
         if isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width)
     ]
     if small:
-        found.append(some(small, f"pictures smaller than {width}x{height}, which will be enlarged"))
+        told = some(small, f"pictures smaller than {width}x{height}, which will be enlarged")
+        found.append(f"{told}; a smaller --data.size leaves them as they are")
     return found + _imbalance(collection, report)
 
 
@@ -301,7 +308,7 @@ def _imbalance(collection: Collection, report: DatasetReport) -> list[str]:
                 found.append(f"uneven: {counts[most]:,} training pictures of {most}, {counts[least]:,} of {least}; {remedy}")
     total = max(1, report.pictures["train"])
     shares = {label.name: label.train / total for label in report.labels if label.kind == "binary"}
-    rare = [f"{name} {share:.1%}" for name, share in shares.items() if not RARE_SHARE <= share <= 1 - RARE_SHARE]
+    rare = [f"{name} {share:.1%}" for name, share in shares.items() if 0 < share < RARE_SHARE or 1 - RARE_SHARE < share < 1]
     return found + ([f"{some(rare, 'labels that few training pictures have, or lack')}; {remedy}"] if rare else [])
 
 

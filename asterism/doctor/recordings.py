@@ -103,7 +103,7 @@ class _Found:
         """Return the facts; sizes are durations."""
         collection = self.collection
         readable = np.array([name in self.seconds for name in collection.files])
-        split = np.array(collection.split)
+        split = np.array(list(collection.split))
         edges = (0.3, 1, 3, 10, 30, np.inf)
         sizes = {
             f"{low:g} to {high:g} s" if high < np.inf else f"more than {low:g} s": count

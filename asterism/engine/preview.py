@@ -45,8 +45,8 @@ class Previews:
             order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
             rows = order[pictures.labels[order][:, aims].sum(1) == 0][:per_set].tolist()  # Of the only target: nowhere to go.
             stored.append(load_rows(pictures, rows, recipe.picture.taken))
-            labels.append(pictures.labels[rows])
-            known.append(pictures.known[rows])
+            labels.append(pictures.labels[rows].float())
+            known.append(pictures.known[rows].float())
             for index in recipe.space.domains(pictures.dataset) if recipe.abilities.reads_style else ():
                 rest = [other for other in more if other.dataset == pictures.dataset]
                 like = list(islice(_of_label(index, [pictures, *rest], seed), STYLES))

@@ -159,8 +159,8 @@ def content_of(pictures: PictureSet) -> str:
 
     return digest_of(
         *(digest_of(content(path)) for path in pictures.paths),
-        pictures.labels.numpy().tobytes(),
-        pictures.known.numpy().tobytes(),
+        pictures.labels.float().numpy().tobytes(),
+        pictures.known.float().numpy().tobytes(),
     )
 
 

@@ -57,22 +57,14 @@ class Pictures:
         if not rows:
             raise reason
         self.set, self._stored = held.take(rows), stored
-        whole.update(self.set.labels.numpy().tobytes() + self.set.known.numpy().tobytes())
+        self.labels, self.known = self.set.labels.float(), self.set.known.float()
+        """Labels, and which of them are known, float32 [M, L] in {0, 1}."""
+        whole.update(self.labels.numpy().tobytes() + self.known.numpy().tobytes())
         self.digest = whole.hexdigest()[:16]
         """Hash of the pixels as stored, of the format and of the labels; the same for packed pictures and for files."""
 
     def __len__(self) -> int:
         return len(self.set)
-
-    @property
-    def labels(self) -> Tensor:
-        """Labels, float32 [M, L] in {0, 1}."""
-        return self.set.labels
-
-    @property
-    def known(self) -> Tensor:
-        """Which labels are known, float32 [M, L] in {0, 1}."""
-        return self.set.known
 
     def load(self, rows: Sequence[int]) -> Tensor:
         """Return pictures as float32 [len(rows), C, H, W] in [-1, 1], all of the kind that is made."""

@@ -24,7 +24,7 @@ from asterism.data.listing import some
 from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
-from asterism.inference.images import Picture, attention_back, fit_in, open_file, open_masks, to_array
+from asterism.inference.images import Picture, attention_back, enlarged, open_file, open_masks, to_array
 from asterism.inference.inputs import find_instances as find_instances
 from asterism.inference.inputs import find_masks, of_several_frames, result_path
 from asterism.inference.inputs import find_pictures as find_pictures
@@ -124,7 +124,7 @@ def translate_folder(
     pictures = [path for path in given if path not in films]
     sources = find_pictures(pictures, out, passed) if pictures else []
     several = of_several_frames([path for path, _ in sources])
-    summary = Summary(beyond=beyond_learnt(targets), passed=passed)
+    summary = Summary(beyond=beyond_learnt(targets), passed=passed, size=(picture.width, picture.height))
     if frames == "all":
         films += several
         sources = [(path, name) for path, name in sources if path not in several]
@@ -209,7 +209,7 @@ def translate_folder(
         task = bar.add_task("translating", total=len(sources))
 
         def opened() -> Iterator[Picture]:
-            open_one = partial(_open, picture=picture, fit=fit, device=translator.machine.device)
+            open_one = partial(_open, translator=translator, fit=fit)
             given = [(path, ids) for (path, _), ids in zip(sources, instance_maps, strict=True)]
             for index, read in enumerate(_ahead(pool, open_one, given, batch_size + threads)):
                 try:
@@ -221,6 +221,9 @@ def translate_folder(
                 taken = picture.taken
                 if not taken.classes and (share := beyond(opened_picture.x.numpy(), taken.low, taken.high)) > CLIPPED:
                     summary.clipped.append((sources[index][0], share))
+                height, width = opened_picture.x.shape[1:]
+                if not translator.recipe.abilities.keeps and enlarged(height, width, picture, fit):
+                    summary.enlarged.append(sources[index][0])
                 inside.append(index)
                 yield replace(opened_picture, labels=own, masks=area)
 
@@ -237,7 +240,7 @@ def translate_folder(
                 writing.append((path, pool.submit(_write_attention, path, y, back)))
             if changes is not None:
                 for path, y in zip(figures[index], translations, strict=False):
-                    drawing = pool.submit(_write_changes, path, opened_source, y, back, picture, fit, changes)
+                    drawing = pool.submit(_write_changes, path, opened_source, y, back, translator, fit, changes)
                     writing.append((path, drawing))
             while len(writing) > 4 * threads:
                 _finish(writing, summary)
@@ -305,10 +308,10 @@ def check_results(sources: Sequence[Path], results: Sequence[Sequence[Path]], ou
         )
 
 
-def _open(files: tuple[Path, Path | None], picture: PictureFormat, fit: str, device: torch.device) -> Picture:
+def _open(files: tuple[Path, Path | None], translator: Translator, fit: str) -> Picture:
     """Decode a file, with its instance map if there is one, and bring it to the model's size."""
-    opened = open_file(files[0], picture, files[1])
-    return replace(opened, fitted=fit_in(opened, picture, fit, device))
+    opened = open_file(files[0], translator.model.picture, files[1])
+    return replace(opened, fitted=translator.fitted(opened, fit))
 
 
 def _ahead(
@@ -339,12 +342,13 @@ def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) ->
 
 
 def _write_changes(
-    path: Path, source: Picture, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat, fit: str, full: float
+    path: Path, source: Picture, y: Tensor, back: Callable[[Tensor], Tensor], translator: Translator, fit: str, full: float
 ) -> None:
     """Compare with what the model saw, at the picture's size: what resampling alone blurs is no change."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    x, back_here = fit_in(source, picture, fit, torch.device("cpu"))
-    drawn = figure(source.x.permute(1, 2, 0).numpy(), difference(back_here(x)[0], back(y)[0].cpu()), picture, full)
+    x, back_here = translator.fitted(source, fit, torch.device("cpu"))
+    change = difference(back_here(x)[0], back(y)[0].cpu())
+    drawn = figure(source.x.permute(1, 2, 0).numpy(), change, translator.model.picture, full)
     write(path, np.asarray(drawn))
 
 

@@ -244,7 +244,9 @@ def to_array(y: Tensor, picture: PictureFormat) -> np.ndarray:
     return to_stored(y[None], picture)[0].permute(1, 2, 0).cpu().numpy()
 
 
-def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.device) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def fit_in(
+    image: Picture, picture: PictureFormat, fit: str, device: torch.device, keep: bool = False
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Bring a picture to the device and to the model's size.
 
     Args:
@@ -252,16 +254,23 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
             pasted back later; `full`: it stays as it is, and whoever translates it takes it in tiles (`inference.tiles`). A
             picture that has the model's size is left as it is. Features are never resized: they are padded where they have
             fewer columns, and of more only the centre can be translated, or tiles.
+        keep: a larger picture is given back with its own detail, for recipes that keep their source: what the translation
+            changes is enlarged and added to it, Y = X + up(y - x). Else the translation is enlarged.
 
     Returns:
-        x float32 [1, C, h, w], and the way back: from a translation of that size to one of the picture's own.
+        x float32 [1, C, h, w], and the way back, which is affine: from a translation of that size to one of the picture's own.
 
     Raises:
         ConfigError: another word for `fit`.
         PictureError: features of more columns than the model's, all of which are to be translated.
     """
-    x, taken = image.x[None].to(device), picture.taken
-    x = x if x.is_floating_point() and taken.depth < 32 else to_float(x, taken)
+    taken = picture.taken
+
+    def opened() -> Tensor:  # Held as stored values, since many wait at once and floats take four times as much.
+        x = image.x[None].to(device)
+        return x if x.is_floating_point() and taken.depth < 32 else to_float(x, taken)
+
+    x = opened()
     height, width = x.shape[2:]
     if fit not in FITS:
         raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
@@ -276,9 +285,20 @@ def fit_in(image: Picture, picture: PictureFormat, fit: str, device: torch.devic
         return x, lambda y: y
     if fit == "crop":
         whole, area = as_made(x, picture), transforms.crop_box(height, width, picture)
-        return transforms.fit(x, taken), lambda y: fitting.paste(whole, y, area)
+        fitted = transforms.fit(x, taken)
+        if keep and enlarged(height, width, picture, fit):
+            return fitted, lambda y: opened() + fitting.paste(torch.zeros_like(x), y - fitted, area)
+        return fitted, lambda y: fitting.paste(whole, y, area)
     fitted, box = fitting.letterbox(x, picture.height, picture.width, nearest=taken.classes > 0)
+    if keep and enlarged(height, width, picture, fit):
+        return fitted, lambda y: fitting.unletterbox(y - fitted, box, height, width).add_(opened())
     return fitted, lambda y: fitting.unletterbox(y, box, height, width)
+
+
+def enlarged(height: int, width: int, picture: PictureFormat, fit: str) -> bool:
+    """Say whether a picture of this size is brought to fewer pixels for the model, so that results have to be enlarged."""
+    area = transforms.crop_box(height, width, picture) if fit == "crop" else transforms.Box(0, 0, height, width)
+    return fit != "full" and picture.depth < 32 and (area.height > picture.height or area.width > picture.width)
 
 
 def attention_back(back: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

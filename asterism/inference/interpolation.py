@@ -15,9 +15,10 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.pictures import PictureError
+from asterism.data.values import clipped
 from asterism.inference.apply import translate_each
 from asterism.inference.folder import Summary, beyond_learnt, check_results, find_pictures
-from asterism.inference.images import Picture, fit_in, open_file, to_array
+from asterism.inference.images import Picture, open_file, to_array
 from asterism.inference.sequence import ENDINGS, check_kind, write_sequence
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import StyleSource, Target, line
@@ -63,6 +64,8 @@ def interpolate_files(
         FolderError, LabelError, ModelError: as for `translate_folder`.
     """
     translator.check_strengths(strengths)
+    if not strengths:
+        translator.check_styled()
     if not strengths and (len(looks) < 2 or steps < 1):
         raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(looks)} and {steps}")
     edits, way = translator.parse(to), [] if strengths else line(looks, steps)
@@ -109,12 +112,12 @@ def film_files(
     """
 
     def film(opened: Picture) -> Iterator[Tensor]:
-        x, back = fit_in(opened, translator.model.picture, fit, translator.machine.device)
+        x, back = translator.fitted(opened, fit)
         for first in range(0, len(frames), batch_size):
             targets = [Target(edits) for edits in frames[first : first + batch_size]]
             count = len(targets)
             made = translate_each(translator, x.expand(count, -1, -1, -1), targets, [opened.labels] * count)
-            yield from (back(y[None])[0] for y in made)
+            yield from (clipped(back(y[None])[0], translator.model.picture) for y in made)
 
     return _write_each(translator, inputs, out, name, film, kind=kind, side=side, fps=fps, labels=labels, overwrite=overwrite)
 

@@ -31,6 +31,8 @@ class Summary:
         clipped: the pictures with more than `CLIPPED` of their values beyond the model's range, with the share.
         beyond: what the user should know of the strength.
         notes: sentences on single results.
+        enlarged: pictures larger than the model's size whose results are enlarged from it.
+        size: width and height of the model's pictures.
         passed: what lies in the folders and is no picture by its suffix.
         seams: how far neighbouring tiles were apart, where pictures were translated in tiles.
     """
@@ -40,6 +42,8 @@ class Summary:
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     clipped: list[tuple[Path, float]] = field(default_factory=list)
     beyond: str = ""
+    enlarged: list[Path] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
     notes: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     seams: Seams = field(default_factory=Seams)
@@ -54,6 +58,10 @@ class Summary:
             lines.append(
                 some([f"{path} {share:.0%}" for path, share in worst], "sources clipped to the value range of the model's data")
             )
+        if self.enlarged:
+            what = f"results enlarged from the model's {self.size[0]} x {self.size[1]} pixels"
+            told = "--fit full translates every pixel at its own resolution, --region X,Y,W,H a part"
+            lines.append(f"{some([str(path) for path in self.enlarged], what)}; {told}")
         if self.seams.count:
             lines.append(f"tiles differed by {self.seams.mean:.2%} of the value range, on average, where they were blended")
         kept = f"; already there: {len(self.kept)}" if self.kept else ""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
+from asterism.data.values import clipped
 from asterism.inference import source_labels
 from asterism.inference.apply import passes, told_of
 from asterism.inference.generator import check_batch_size
@@ -135,7 +136,9 @@ class Translator(OnManifold):
             instances: for models of label maps with instances these maps, one per picture; an array [H, W, 2] may hold both.
             fit: how pictures of another size meet the model: `letterbox` takes all of a picture, padded by its edges; `crop`
                 takes its centre and pastes the result back; `full` translates every pixel at its own resolution, whole where
-                network and memory allow it, else in blended tiles. The result has the picture's own size.
+                network and memory allow it, else in blended tiles. The result has the picture's own size. Of a picture that is
+                larger than the model's it has the detail too: with fit `full`, and of recipes that keep their source, to
+                which what changes is added. Other results are enlarged.
             tile, overlap: with fit `full`: side of the tiles, and what neighbours share, in pixels; none chooses.
             regions: the parts (left, top, width, height) to translate, or what finds them in a picture [H, W, C].
             batch_size: pictures, or tiles, at once.
@@ -153,7 +156,7 @@ class Translator(OnManifold):
         self.model.require("translates")
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
         if isinstance(style, StyleSource):
-            self._check_styled()
+            self.check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
                 raise ConfigError(
                     "give like, truncation, strength and source to model.style(...), not together with its result"
@@ -218,7 +221,7 @@ class Translator(OnManifold):
         by_strength = self.recipe.abilities.by_strength  # There, strength is the target's and no style's.
         if like is None and (seed, truncation, source) == (None, 1.0, None) and (strength == 1 or by_strength):
             return None
-        self._check_styled()
+        self.check_styled()
         if not self.recipe.abilities.reads_style and (like is not None or source is not None or strength < 1):
             raise ModelError(
                 f"recipe {self.model.name} has styles of noise, which no picture shows: like, strength and source have nothing "
@@ -296,7 +299,7 @@ class Translator(OnManifold):
         Yields:
             A translation per style, as `stream` gives it.
         """
-        self._check_styled()
+        self.check_styled()
         check_batch_size(batch_size)
         remaining = iter(looks)
         while chunk := list(islice(remaining, 1 if fit == "full" else batch_size)):
@@ -308,7 +311,7 @@ class Translator(OnManifold):
         if isinstance(given, StyleSource):
             return given
         if given is None:
-            self._check_styled()
+            self.check_styled()
             return Style()
         made = self.style(seed=given, fit=fit) if isinstance(given, int) else self.style(like=given, fit=fit)
         assert made is not None
@@ -323,7 +326,12 @@ class Translator(OnManifold):
         if strengths and not self.recipe.abilities.by_strength:
             raise ModelError(f"recipe {self.model.name} is told what to change and no strength: leave out the strengths")
 
-    def _check_styled(self) -> None:
+    def check_styled(self) -> None:
+        """Refuse what goes by styles where the recipe has none.
+
+        Raises:
+            ModelError: says so.
+        """
         if not self.recipe.abilities.style:
             strength = "" if self.recipe.abilities.by_strength else ", strength"
             raise ModelError(
@@ -355,7 +363,13 @@ class Translator(OnManifold):
             yield from ((picture, whole(self, Source.of(picture), targets, chosen, batch_size)) for picture in pictures)
             return
         for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
-            yield picture, [back(y)[0] for y in rows]
+            yield picture, [clipped(back(y)[0], self.model.picture) for y in rows]
+
+    def fitted(
+        self, picture: Picture, fit: str, device: torch.device | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Bring a picture to the model's size, as `fit_in`, and on the way back keep the detail that the recipe keeps."""
+        return fit_in(picture, self.model.picture, fit, device or self.machine.device, self.recipe.abilities.keeps)
 
     def batches(
         self, pictures: Iterable[Picture], targets: Sequence[Target], *, fit: str = "letterbox", batch_size: int = 16
@@ -369,7 +383,7 @@ class Translator(OnManifold):
         check_batch_size(batch_size)
         remaining = iter(pictures)
         while batch := list(islice(remaining, batch_size)):
-            fitted = [picture.fitted or fit_in(picture, self.model.picture, fit, self.machine.device) for picture in batch]
+            fitted = [picture.fitted or self.fitted(picture, fit) for picture in batch]
             x = self.machine.take(torch.cat([x for x, _ in fitted]))
             known, given = [picture.labels for picture in batch], [p.masks for p in batch if p.masks is not None]
             with torch.no_grad(), self.machine.backend_flags(), self.machine.autocast():

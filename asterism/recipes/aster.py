@@ -91,7 +91,13 @@ class Aster(Recipe):
         self.discriminator = Discriminator(picture.channels, space.num_labels, size, config.width)
         self.step = 2 << halvings
         self.abilities = Abilities(
-            translates=True, told="change", side_multiple=self.step, attends=True, judges=True, scores=("discriminator",)
+            translates=True,
+            told="change",
+            keeps=True,
+            side_multiple=self.step,
+            attends=True,
+            judges=True,
+            scores=("discriminator",),
         )
         self.phases = (Phase("whole"),)
         if config.coarse:

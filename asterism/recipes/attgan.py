@@ -134,6 +134,7 @@ class AttGAN(Recipe):
             translates=True,
             told="code",
             slides=True,
+            keeps=True,
             side_multiple=1 << config.num_layers,
             judges=True,
             scores=("discriminator",),

@@ -57,6 +57,7 @@ class Abilities:
         masks: names of the masks [N, 1, h, w] that `translate` takes.
         side_multiple: `translate` takes any height and width that are multiples of it; none: those of training only.
         fixed_height: `translate` takes any such width, and the height of training only.
+        keeps: what its targets leave as it is stays where it is, so that a larger picture keeps its own detail.
         attends: it has `attend`, from a picture to the share of each of its pixels that a translation paints anew.
         judges: it has `classify`, from a picture to the logits of its labels.
         scores: the networks by which it has `realness`, from a picture to how real it looks; empty: it has none.
@@ -74,6 +75,7 @@ class Abilities:
     masks: tuple[str, ...] = ()
     side_multiple: int | None = None
     fixed_height: bool = False
+    keeps: bool = False
     attends: bool = False
     judges: bool = False
     scores: tuple[str, ...] = ()

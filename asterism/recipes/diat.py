@@ -107,7 +107,7 @@ class DIAT(Recipe):
             prepares = ("denoiser", "classifier")
         self.streams = (Stream("other", of="other_domain", label=name),)
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="code", targets=(name,), side_multiple=4)
+        self.abilities = Abilities(translates=True, told="code", targets=(name,), keeps=True, side_multiple=4)
         self.updates = (
             Update("prepare", trains=prepares, during=("prepare",)),
             Update("discriminator", trains=("discriminator",), during=("translate",)),

@@ -99,7 +99,7 @@ class GANimation(Recipe):
         initialize(self.discriminator)
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
         self.abilities = Abilities(
-            translates=True, told="code", side_multiple=4, attends=True, judges=True, scores=("discriminator",)
+            translates=True, told="code", keeps=True, side_multiple=4, attends=True, judges=True, scores=("discriminator",)
         )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),

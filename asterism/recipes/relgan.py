@@ -116,7 +116,9 @@ class RelGAN(Recipe):
         self.classifier = nn.Conv2d(widths[-1], count, (size[0] >> len(widths), size[1] >> len(widths)), bias=False)
         self.coupled = config.batch_statistics
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="difference", side_multiple=4, judges=True, scores=("discriminator",))
+        self.abilities = Abilities(
+            translates=True, told="difference", keeps=True, side_multiple=4, judges=True, scores=("discriminator",)
+        )
         self.updates = (
             Update("discriminator", trains=("discriminator", "classifier")),
             Update("generator", trains=("generator",), shares=True),

@@ -126,7 +126,9 @@ class SemiStarGAN(Recipe):
         self.generator.apply(initialize)
         self.discriminator = YModel(picture.channels, space.num_labels, config.discriminator_conv_dim, config.deep)
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True, scores=("discriminator",))
+        self.abilities = Abilities(
+            translates=True, told="code", keeps=True, side_multiple=4, judges=True, scores=("discriminator",)
+        )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), every=config.critic_steps, shares=True),

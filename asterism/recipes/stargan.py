@@ -104,7 +104,9 @@ class StarGAN(Recipe):
             picture.channels, space.num_labels, size, config.discriminator_conv_dim, config.discriminator_layers
         )
         # The generator halves twice and is convolutional throughout: it takes any multiple of 4.
-        self.abilities = Abilities(translates=True, told="code", side_multiple=4, judges=True, scores=("discriminator",))
+        self.abilities = Abilities(
+            translates=True, told="code", keeps=True, side_multiple=4, judges=True, scores=("discriminator",)
+        )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
             Update("generator", trains=("generator",), every=config.critic_steps, shares=True),

@@ -128,7 +128,12 @@ class STGAN(Recipe):
             exact=config.penalty_gradient == "exact",
         )
         self.abilities = Abilities(
-            translates=True, told="difference", side_multiple=1 << config.num_layers, judges=True, scores=("discriminator",)
+            translates=True,
+            told="difference",
+            keeps=True,
+            side_multiple=1 << config.num_layers,
+            judges=True,
+            scores=("discriminator",),
         )
         count = config.critic_steps
         self.updates = (

@@ -27,7 +27,7 @@ from asterism.data.pictures import PictureError
 from asterism.inference.codes import chosen_codes, written
 from asterism.inference.decoding import moved
 from asterism.inference.generator import decoded, told_of
-from asterism.inference.images import fit_in, open_image, to_array
+from asterism.inference.images import open_image, to_array
 from asterism.inference.styles import Target
 from asterism.inference.voices import Voices
 from asterism.labels import LabelError
@@ -284,7 +284,7 @@ class Service:
         picture = hosted.translator.model.picture
         whole = wanted.fit == "letterbox"
         array = read_upload(wanted.image, picture.taken, self.limits, letterbox=whole, instances=wanted.instances)
-        return fit_in(open_image(array, picture), picture, wanted.fit, torch.device("cpu"))
+        return hosted.translator.fitted(open_image(array, picture), wanted.fit, torch.device("cpu"))
 
     async def warm_up(self) -> None:
         """Make every model run once; then the service is ready."""

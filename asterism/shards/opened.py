@@ -30,6 +30,7 @@ from asterism.shards.joining import SPLIT, join
 from asterism.shards.places import Place
 from asterism.storage.whole import write_whole, writing
 from asterism.tables.cells import Table
+from asterism.tables.compact import Coded, Words
 from asterism.wording import byte_size, some
 
 _T = TypeVar("_T")
@@ -174,11 +175,10 @@ class Shards:
 
     def table(self) -> Table:
         """Return the names and what is known of them as a table with a column `file`."""
-        columns: dict[str, tuple[str, ...]] = {}
+        columns: dict[str, Sequence[str]] = {"file": Words.of(self.names())}
         for number, (name, words) in enumerate(self.told["columns"]):
-            columns[name] = tuple(map(words.__getitem__, self._array(f"codes{number}").tolist()))
-        own = {"file": tuple(self.names())}
-        return Table(Path(self.root), "file", own | {name: cells for name, cells in columns.items() if name != "file"})
+            columns.setdefault(name, Coded(words, self._array(f"codes{number}")))
+        return Table(Path(self.root), "file", columns)
 
 
 def _pointer(source: str) -> Path:
@@ -234,20 +234,25 @@ def _found(path: str | os.PathLike[str]) -> tuple[Shards, int] | None:
     return (held, held.row(inside)) if held else None
 
 
-def headers_of(root: Path, files: Sequence[str], header: Callable[..., _T], error: Callable[[str], _E]) -> list[_T | _E] | None:
-    """Return the headers of pictures in shards, in their order, as the index has them; none where `root` is not that of shards.
+def headers_of(
+    root: Path, files: Sequence[str], header: Callable[..., _T], error: Callable[[str], _E]
+) -> tuple[list[_T | _E], np.ndarray] | None:
+    """Return the headers of pictures in shards, as the index has them; none where `root` is not that of shards.
 
     Args:
         header: makes one of its fields.
-        error: makes one of the reason why there is none. Equal headers, and equal errors, are one object.
+        error: makes one of the reason why there is none.
+
+    Returns:
+        The different headers and errors, and for each file the place of its own among them.
     """
     held = _opened.get(str(root))
     if held is None:
         return None
     made = [error(facts) if isinstance(facts, str) else header(*facts) for facts in held.told["facts"]]
     if len(files) == len(held) and all(map(str.__eq__, files, held.names())):  # All of them, in order.
-        return list(map(made.__getitem__, held.header.tolist()))
-    return [made[held.header[held.row(file)]] for file in files]
+        return made, np.asarray(held.header)
+    return made, np.asarray([held.header[held.row(file)] for file in files], held.header.dtype)
 
 
 def sample_of(path: str | os.PathLike[str]) -> io.BytesIO | None:

@@ -88,7 +88,7 @@ class StudioModel:
 
         A source of another kind is compared as `as_made` shows it.
         """
-        x, back = fit_in(open_image(source, self.picture), self.picture, fit, torch.device("cpu"))
+        x, back = self.translator.fitted(open_image(source, self.picture), fit, torch.device("cpu"))
         return difference(
             back(as_made(x, self.picture))[0], to_float(torch.from_numpy(result).permute(2, 0, 1)[None], self.picture)[0]
         )

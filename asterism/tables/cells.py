@@ -7,19 +7,18 @@ each name; its partition and its identities are two words per line, without a he
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from asterism.errors import DataError
+from asterism.tables.compact import Coded, Column, columns_of
 from asterism.tables.names import SPLIT_WORDS, is_picture
 from asterism.tables.openface import as_numbers
 from asterism.tables.words import plain_name, unknown_in
@@ -36,7 +35,8 @@ PARTITION = "list_eval_partition.*"
 SPLIT_COLUMNS = ("split", "partition", "set", "subset", "fold", "phase")
 """Names of columns that may say the split, as `plain_name` writes them; the first counts."""
 
-Rows = Sequence[Sequence[str]]
+Read = tuple[list[str], Sequence[Sequence[str]]]
+"""The header of a table and its columns."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Table:
 
     path: Path
     file_column: str
-    columns: dict[str, tuple[str, ...]]
+    columns: dict[str, Sequence[str]]
     units: tuple[str, ...] = ()
     unknown: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> Sequence[str]:
         """The names of the pictures."""
         return self.columns[self.file_column] if self.file_column else ()
 
@@ -89,23 +89,23 @@ def open_table(path: Path) -> Table:
     if not path.is_file():
         raise DataError(f"there is no table {path}")
     try:
-        header, rows = READERS[path.suffix.lower()](path)
+        header, columns = READERS[path.suffix.lower()](path)
     except (csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table ({error}); is a quotation mark open?") from error
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text in UTF-8; expected a .csv with a header, or a .txt in CelebA's format") from None
-    if not rows:
+    if not columns or not len(columns[0]):
         raise DataError(f"{path} has no rows; expected one per picture")
-    return as_table(path, header, rows)
+    return as_table(path, header, columns)
 
 
-def as_table(path: Path, header: Sequence[str], rows: Rows) -> Table:
-    """Return a table of these cells: columns without a name name nothing, and words for unknown are empty cells.
+def as_table(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]]) -> Table:
+    """Return a table of these columns: columns without a name name nothing, and words for unknown are empty cells.
 
     Raises:
         DataError: a name comes twice, or the header is none.
     """
-    found = list(zip(map(str.strip, header), zip(*rows, strict=True), strict=True))
+    found = list(zip(map(str.strip, header), columns, strict=True))
     nameless = re.compile(r"(Unnamed: [\d.]+)?")  # As pandas calls it when it reads its own files.
     found = [(name or "file", cells) for name, cells in found if not nameless.fullmatch(name) or is_picture(cells[0])]
     numbers = len(found) > 1 and all(re.fullmatch(r"[-+\d.]+", name) for name, _ in found[1:])
@@ -116,52 +116,60 @@ def as_table(path: Path, header: Sequence[str], rows: Rows) -> Table:
         )
     if twice := [name for name, count in Counter(name for name, _ in found).items() if count > 1]:
         raise DataError(f"{path} has more than one column {twice[0]!r}; rename one")
-    unknown, columns = dict[str, list[str]](), dict[str, tuple[str, ...]]()
+    unknown, held = dict[str, list[str]](), dict[str, Sequence[str]]()
     for name, cells in found:
         words = unknown_in(cells)
         unknown |= {name: sorted(words)} if words else {}
-        columns[name] = tuple("" if cell in words else cell for cell in cells) if words else cells
-    named = [name for wanted in FILE_COLUMNS[:-1] for name in columns if plain_name(name) == wanted]
-    named += [name for name, cells in columns.items() if is_picture(next(filter(None, cells), ""))]
-    named += [name for name in columns if plain_name(name) == FILE_COLUMNS[-1]]
-    columns, units = as_numbers(path, columns, frames=not named)
-    return Table(path, named[0] if named else "file" if "file" in columns else "", columns, units, unknown)
+        held[name] = Coded.of("" if cell in words else cell for cell in cells) if words else cells
+    named = [name for wanted in FILE_COLUMNS[:-1] for name in held if plain_name(name) == wanted]
+    named += [name for name, cells in held.items() if is_picture(next(filter(None, cells), ""))]
+    named += [name for name in held if plain_name(name) == FILE_COLUMNS[-1]]
+    held, units = as_numbers(path, held, frames=not named)
+    return Table(path, named[0] if named else "file" if "file" in held else "", held, units, unknown)
 
 
-def _csv(path: Path) -> tuple[list[str], Rows]:
+def _csv(path: Path) -> Read:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        text = file.read()
-    first, _, rest = text.partition("\n")
-    said = re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE)  # As Excel writes it.
-    reader = csv.reader(io.StringIO(rest if said else text, newline=""), delimiter=said[1] if said else _delimiter(first))
-    header = [name.strip() for name in next(reader, [])]
-    width = max((i for i, name in enumerate(header, 1) if name), default=0)  # Spreadsheets end lines with separators.
-    rows = []
-    for row in filter(any, reader):
-        if len(row) < width or any(row[len(header) :]):
-            raise DataError(f"{path}, line {reader.line_num + bool(said)}: {len(row)} cells under a header of {len(header)}")
-        rows.append(tuple(sys.intern(cell.strip()) for cell in row[:width]))
-    return header[:width], rows
+        first = file.readline()
+        said = re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE)  # As Excel writes it.
+        if not said:
+            file.seek(0)
+        reader = csv.reader(file, delimiter=said[1] if said else _delimiter(first))
+        header = [name.strip() for name in next(reader, [])]
+        width = max((i for i, name in enumerate(header, 1) if name), default=0)  # Spreadsheets end lines with separators.
+
+        def rows() -> Iterator[list[str]]:
+            for row in filter(any, reader):
+                if len(row) < width or any(row[len(header) :]):
+                    line = reader.line_num + bool(said)
+                    raise DataError(f"{path}, line {line}: {len(row)} cells under a header of {len(header)}")
+                yield [cell.strip() for cell in row[:width]]
+
+        return header[:width], columns_of(rows(), width)
 
 
 def _delimiter(header: str) -> str:
     return max(",;\t", key=re.sub('"[^"]*"', "", header).count)
 
 
-def _celeba(path: Path) -> tuple[list[str], Rows]:
+def _celeba(path: Path) -> Read:
     if not looks_like_table(path):
         raise DataError(
             f"{path} is not in CelebA's format; expected the number of pictures in line 1, the attributes in line 2, "
             "then per line a file and as many values of 1 or -1"
         )
     with open(path, encoding="utf-8-sig") as file:
-        rows = [tuple(map(sys.intern, line.split())) for line in file if line.strip()]
-    names, first = ([_of_celeba(path)], 1) if len(rows[0]) > 1 else (list(rows[1]), 3)
-    rows = rows[first - 1 :]
-    for number, row in enumerate(rows, start=first):
-        if len(row) != len(names) + 1:
-            raise DataError(f"{path}, line {number}: {len(row) - 1} values for {len(names)} attributes")
-    return ["file", *names], rows
+        lines = (line.split() for line in file if line.strip())
+        head = list(islice(lines, 2))
+        names, first = ([_of_celeba(path)], 1) if len(head[0]) > 1 else (head[1], 3)
+
+        def rows() -> Iterator[list[str]]:
+            for number, row in enumerate(chain(head[first - 1 :], lines), start=first):
+                if len(row) != len(names) + 1:
+                    raise DataError(f"{path}, line {number}: {len(row) - 1} values for {len(names)} attributes")
+                yield row
+
+        return ["file", *names], columns_of(rows(), len(names) + 1)
 
 
 def _of_celeba(path: Path) -> str:
@@ -169,22 +177,29 @@ def _of_celeba(path: Path) -> str:
     return next((name for name in ("partition", "identity") if name in path.stem.lower()), "")
 
 
-def _jsonl(path: Path) -> tuple[list[str], Rows]:
-    return _records(json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+def _jsonl(path: Path) -> Read:
+    held = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    header = list(dict.fromkeys(name for record in held for name in record))
+    return header, columns_of(([_text(record.get(name)) for name in header] for record in held), len(header))
 
 
-def _parquet(path: Path) -> tuple[list[str], Rows]:
+def _parquet(path: Path) -> Read:
     try:
         from pyarrow import parquet
     except ImportError:
         raise DataError(f"{path} is read by pyarrow, which is not installed: pip install 'asterism[parquet]'") from None
-    return _records(parquet.read_table(path).to_pylist())
-
-
-def _records(records: Iterable[dict[str, Any]]) -> tuple[list[str], Rows]:
-    held = list(records)
-    header = [name for name in dict.fromkeys(name for record in held for name in record)]
-    return header, [tuple(_text(record.get(name)) for name in header) for record in held]
+    with parquet.ParquetFile(path) as file:
+        header = file.schema_arrow.names
+        columns = [Column() for _ in header]
+        for part in file.iter_batches():
+            for column, values in zip(columns, part.columns, strict=True):
+                if values.type.num_fields:  # Of lists and records nothing is counted.
+                    column.add([_text(value) for value in values.to_pylist()])
+                else:
+                    held = values.dictionary_encode(null_encoding="encode")
+                    kinds = held.dictionary.to_pylist()
+                    column.add_coded([_text(value) for value in kinds], held.indices.to_numpy())
+        return header, [column.cells() for column in columns]
 
 
 def _text(value: Any) -> str:
@@ -252,12 +267,15 @@ def open_all(path: Path, base: Path, tables: list[Path]) -> Table:
         parts = []
         for at, part in opened.items():
             inside = next((f for f in (at.parent, base / at.stem) if f != base and f.is_dir()), base).relative_to(base)
-            cells = {name: cells for name, cells in part.columns.items() if name != part.file_column}
+            cells = dict[str, Sequence[str]](part.columns)
+            cells.pop(part.file_column, None)
             files = tuple((inside / file).as_posix() for file in part.files)
             parts.append(cells | {"file": files, "split": (splits[at],) * len(files)})
         names = dict.fromkeys(name for cells in parts for name in cells)
         empty = [("",) * len(cells["file"]) for cells in parts]
-        joined = {n: sum((c.get(n, none) for c, none in zip(parts, empty, strict=True)), ()) for n in names}
+        joined: dict[str, Sequence[str]] = {
+            n: tuple(chain.from_iterable(c.get(n, none) for c, none in zip(parts, empty, strict=True))) for n in names
+        }
         unknown = {name: words for part in opened.values() for name, words in part.unknown.items()}
         return Table(path, "file", joined, unknown=unknown)
     (table,) = opened.values()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from asterism.errors import DataError
 from asterism.wording import some
@@ -47,17 +49,30 @@ def match(names: Sequence[str], pictures: Sequence[str], notes: list[str]) -> li
     ]
     loosely = []
     for suffixes in ((), SUFFIXES):
+        missing = [i for i, name in enumerate(plain) if name and found[i] is None]
+        if not missing:
+            break
         left -= {*found}
         held = defaultdict(list)
         for file in left:
             held[_parts(file, suffixes)[0]].append(file)
-        for i, name in enumerate(plain):
-            if name and found[i] is None and (candidates := held.get(_parts(name, suffixes)[0])):
-                found[i] = _choose(name, candidates, suffixes)
-                loosely += [f"{name} is {found[i]}"] if found[i] else []
+        for i in missing:
+            if candidates := held.get(_parts(plain[i], suffixes)[0]):
+                found[i] = _choose(plain[i], candidates, suffixes)
+                loosely += [f"{plain[i]} is {found[i]}"] if found[i] else []
     if loosely:
         notes.append(some(loosely, "pictures found by the last part of a name", 1))
     return found
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that come more than once, each once."""
+    hashes = np.fromiter(map(hash, names), np.int64, len(names))  # Of millions: to count names themselves takes much memory.
+    held, counts = np.unique(hashes, return_counts=True)
+    if len(held) == len(names):
+        return []
+    likely = np.flatnonzero(np.isin(hashes, held[counts > 1])).tolist()
+    return [name for name, count in Counter(names[row] for row in likely).items() if count > 1]
 
 
 def nearest(name: str, pictures: Sequence[str]) -> str:

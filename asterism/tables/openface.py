@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 INTENSITY = re.compile(r"(AU\d\d)_r")
@@ -11,7 +12,7 @@ DERIVED = re.compile(r"AU\d\d_c|success")
 
 HIGHEST = 5.0
 
-Columns = dict[str, tuple[str, ...]]
+Columns = dict[str, Sequence[str]]
 
 
 def as_numbers(path: Path, columns: Columns, frames: bool) -> tuple[Columns, tuple[str, ...]]:
@@ -27,10 +28,10 @@ def as_numbers(path: Path, columns: Columns, frames: bool) -> tuple[Columns, tup
     units = tuple(found[1] for found in map(INTENSITY.fullmatch, columns) if found)
     if not units:
         return columns, ()
-    result = {}
+    result: Columns = {}
     for name, cells in columns.items():
         if unit := INTENSITY.fullmatch(name):
-            tracked = columns.get("success", ("1",) * len(cells))
+            tracked: Sequence[str] = columns.get("success", ("1",) * len(cells))
             result[unit[1]] = tuple(_share(cell) if seen != "0" else "" for cell, seen in zip(cells, tracked, strict=True))
         elif not DERIVED.fullmatch(name):
             result[name] = cells

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from asterism.errors import DataError
 from asterism.tables.cells import Table, as_table
+from asterism.tables.compact import columns_of
 
 
 def by_pattern(pattern: str, files: Sequence[str], root: Path) -> Table:
@@ -36,4 +37,4 @@ def by_pattern(pattern: str, files: Sequence[str], root: Path) -> Table:
         example = f" such as {files[0]}" if files else ""
         what = "fits no picture" if names else "names no column"
         raise DataError(f"--data.pattern {pattern} {what} of {root}{example}; expected a pattern like {{age}}_{{gender}}_*")
-    return as_table(root, ["file", *names], rows)
+    return as_table(root, ["file", *names], columns_of(rows, len(names) + 1))

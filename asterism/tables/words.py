@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from asterism.tables.compact import distinct
+
 UNKNOWN = frozenset("nan -nan na n/a n.a. n.d. #n/a #na <na> nat null none nil ? - -- – — unknown missing".split())
 """What cells say that say nothing, in lower case."""
 
@@ -23,13 +25,13 @@ def plain_name(column: str) -> str:
 
 def unknown_in(cells: Iterable[str]) -> set[str]:
     """Return the words of a column that say that nothing is known; of + and - none does."""
-    words = {cell for cell in set(cells) if cell.casefold() in UNKNOWN}
+    words = {cell for cell in distinct(cells) if cell.casefold() in UNKNOWN}
     return words - {"-"} if "+" in cells else words
 
 
 def truth_of(cells: Iterable[str]) -> dict[str, int] | None:
     """Return what each value of a column says, 1 or 0, an unknown one left out; none where it is no binary label."""
-    words = {cell: _shortest(cell) for cell in sorted(set(cells))}
+    words = {cell: _shortest(cell) for cell in sorted(distinct(cells))}
     held = {*words.values()} - {""}
     if not held or not (held <= YES | NO or held <= MARKS) or {"0", "-1"} <= held:
         return None
@@ -50,5 +52,6 @@ def is_plain(truth: Iterable[str]) -> bool:
 
 def mark_between(cells: Sequence[str]) -> str:
     """Return what stands between the labels in a cell that holds several: a comma only if some of these also stand alone."""
-    several = {mark: {word.strip() for cell in cells if mark in cell for word in cell.split(mark)} for mark in "|;,"}
-    return next((mark for mark, words in several.items() if words and (mark != "," or words & {*cells})), "")
+    held = distinct(cells)
+    several = {mark: {word.strip() for cell in held if mark in cell for word in cell.split(mark)} for mark in "|;,"}
+    return next((mark for mark, words in several.items() if words and (mark != "," or words & held)), "")

@@ -213,7 +213,8 @@ def test_the_doctor_says_both_readings_of_a_flat_folder(tmp_path: Path) -> None:
     diagnosis = examine(config(root))
     assert not diagnosis.ok and "but no folder per domain" in diagnosis.problems[0]
     assert found(diagnosis, "no labels") == (
-        "bedrooms: no labels: recipes that generate pictures can train on these; recipes that translate need labels"
+        "bedrooms: no labels: recipes that generate pictures can train on these; recipes that translate need labels "
+        "(asterism list says which do what)"
     )
     assert sum(diagnosis.datasets[0].pictures.values()) == 40
     assert "Training would not start" in shown(diagnosis)

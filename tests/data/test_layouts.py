@@ -197,7 +197,7 @@ def test_words_for_nothing_known_are_unknown(tmp_path: Path, word: str) -> None:
     assert [g.labels for g in found.groups] == [("Red",), ("cat", "dog")]
     assert found.known.tolist() == [[True] * 3, [True] * 3, [False] * 3, [True] * 3]
     assert found.identity == ["", "", "p", "p"], "nobody is the same as nobody"
-    assert any(note.startswith("columns with words that were read as unknown") and word in note for note in found.notes)
+    assert any(note.startswith("columns with words that are read as unknown") and word in note for note in found.notes)
 
 
 def test_texts_that_two_columns_share_are_labels_of_their_own(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_imbalance_is_warned_of(shapes: Path, tmp_path: Path) -> None:
     diagnosis = examine(config(shapes))
     assert "Rare 4.2%" in found(diagnosis, "few training pictures")
     assert not [w for w in diagnosis.warnings if "Even" in w and "training" in w]
-    assert "shapes: no test pictures" in diagnosis.warnings
+    assert "asterism evaluate has nothing to measure" in found(diagnosis, "no test pictures")
     assert "(Rare 1, Even 0)" in found(diagnosis, "few validation pictures, so scores are imprecise: 2")
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from asterism.data.pictures import read, write
 from asterism.inference import folder as folder_module
+from asterism.inference import translator as translator_module
 from asterism.inference.folder import FolderError, translate_folder
 from asterism.labels import LabelError
 from tests.helpers.negative import FACES, MOODS, asked, inverted, negative
@@ -155,8 +156,8 @@ def test_fitting_and_encoding_happen_in_other_threads(album: Path, tmp_path: Pat
     """The thread that runs the model leaves to others what comes before and after it."""
     seen: dict[str, set[str]] = {"fit_in": set(), "to_array": set(), "write_kept": set()}
 
-    def watched(name: str) -> Callable[..., Any]:
-        work = getattr(folder_module, name)
+    def watched(module: Any, name: str) -> Callable[..., Any]:
+        work = getattr(module, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             seen[name].add(threading.current_thread().name)
@@ -165,7 +166,8 @@ def test_fitting_and_encoding_happen_in_other_threads(album: Path, tmp_path: Pat
         return call
 
     for name in seen:
-        monkeypatch.setattr(folder_module, name, watched(name))
+        module = translator_module if name == "fit_in" else folder_module
+        monkeypatch.setattr(module, name, watched(module, name))
     translate_folder(negative(), [album], ["Male"], tmp_path / "out", batch_size=2)
     for name, threads in seen.items():
         assert threads and threading.main_thread().name not in threads, name

@@ -18,7 +18,7 @@ from asterism.shards import opened, places
 from asterism.training import train
 from tests.helpers.runs import assert_same_state, small, state
 
-moto_server = pytest.importorskip("moto.server", reason="the store is moto's: pip install 'moto[server]'")
+moto_server = pytest.importorskip("moto.server", reason="the store is moto's: pip install 'moto[s3]' flask flask-cors")
 pytest.importorskip("s3fs", reason="S3 is read by s3fs: pip install 'asterism[shards]'")
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,255 @@
+"""Long lists in little memory: words as bytes and where they end, and items of few kinds as numbers of these kinds.
+
+A Python list of a million names takes 80 MB and more; `Words` take the names' own bytes and four each, `Coded` items one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+
+T = TypeVar("T")
+Array = np.ndarray[Any, Any]
+CHUNK = 2**14
+"""Items that are Python objects at once while all are gone through."""
+
+FEW = 2**16
+"""Kinds of cells of a column up to which it is held as numbers of these."""
+
+
+class Compact(Sequence[T], Generic[T]):
+    """What long lists in little memory have in common: they compare as lists do, and are gone through a chunk at a time."""
+
+    def take(self, rows: Array) -> Compact[T]:
+        """Return the items of some rows, in their order."""
+        raise NotImplementedError
+
+    def chunk(self, start: int, stop: int) -> list[T]:
+        """Return the items from `start` to `stop`, within the length, as a list."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Compact[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Compact[T]:
+        if isinstance(index, slice):
+            rows = range(len(self))[index]
+            return self.take(np.arange(rows.start, rows.stop, rows.step))
+        row = int(index) + len(self) * (index < 0)
+        if not 0 <= row < len(self):
+            raise IndexError(f"there is no item {index} of {len(self):,}")
+        return self.chunk(row, row + 1)[0]
+
+    def __iter__(self) -> Iterator[T]:
+        parts = (self.chunk(start, min(start + CHUNK, len(self))) for start in range(0, len(self), CHUNK))
+        return chain.from_iterable(parts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(map(_equal, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(islice(self, 10))}{'...' * (len(self) > 10)})"
+
+
+def batched(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the items, a list of some after the other."""
+    remaining = iter(items)
+    return iter(lambda: list(islice(remaining, CHUNK)), [])
+
+
+def _equal(a: object, b: object) -> bool:
+    return a is b or bool(a == b)
+
+
+class Words(Compact[str]):
+    """Strings, such as names of files.
+
+    Args:
+        data: uint8 [B], all words one after another in UTF-8; bytes of names that are none are kept as they are.
+        ends: [M + 1], where each word begins, and the end of the last.
+    """
+
+    def __init__(self, data: Array, ends: Array) -> None:
+        self.data, self.ends = data, ends if len(data) >= 2**32 else ends.astype(np.uint32, copy=False)
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Words:
+        """Hold these words; what holds them already is returned itself."""
+        if isinstance(words, Words):
+            return words
+        parts, lengths = [b""], [np.zeros(1, np.int64)]
+        for some in batched(words):
+            encoded = [word.encode(errors="surrogateescape") for word in some]
+            parts.append(b"".join(encoded))
+            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        return cls(np.frombuffer(b"".join(parts), np.uint8), np.cumsum(np.concatenate(lengths)))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def chunk(self, start: int, stop: int) -> list[str]:
+        """Return the words from `start` to `stop` as a list."""
+        ends = self.ends[start : stop + 1].tolist()
+        held = self.data[ends[0] : ends[-1]].tobytes()
+        first, text = ends[0], held.decode(errors="surrogateescape")
+        if len(text) == len(held):  # Every character is a byte, so that places in one are those in the other.
+            return [text[a - first : b - first] for a, b in zip(ends, ends[1:], strict=False)]
+        return [held[a - first : b - first].decode(errors="surrogateescape") for a, b in zip(ends, ends[1:], strict=False)]
+
+    def take(self, rows: Array) -> Words:
+        """Return the words of some rows, in their order."""
+        parts, lengths = [self.data[:0]], [np.zeros(1, np.int64)]
+        for start in range(0, len(rows), CHUNK):
+            held = rows[start : start + CHUNK]
+            begins, sizes = self.ends[held].astype(np.int64), (self.ends[held + 1] - self.ends[held]).astype(np.int64)
+            within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            parts.append(self.data[np.repeat(begins, sizes) + within])
+            lengths.append(sizes)
+        return Words(np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
+
+
+class Column:
+    """The cells of a column as they are read: coded while they are of few kinds, then words."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, int] = {}
+        self._codes: list[Array] = []
+        self._words: list[Words] = []
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Read further cells."""
+        if self._words:
+            self._words.append(Words.of(cells))
+            return
+        places = (self._kinds.setdefault(cell, len(self._kinds)) for cell in cells)
+        self._codes.append(np.fromiter(places, np.int32, len(cells)))
+        if len(self._kinds) > FEW:
+            self._words = [Words.of(self._coded())]
+
+    def add_coded(self, kinds: Sequence[str], codes: Array) -> None:
+        """Read further cells, the places of each among `kinds`."""
+        if self._words or len(kinds) > FEW:
+            self._words = self._words or [Words.of(self._coded())]
+            self._words.append(Words.of(kinds).take(codes))
+        else:
+            places = [self._kinds.setdefault(kind, len(self._kinds)) for kind in kinds]
+            self._codes.append(np.array(places, np.int32)[codes])
+
+    def _coded(self) -> Coded[str]:
+        return Coded(tuple(self._kinds), np.concatenate([np.zeros(0, np.int32), *self._codes]))
+
+    def cells(self) -> Coded[str] | Words:
+        """Return the cells that were read."""
+        if not self._words:
+            return self._coded()
+        starts = np.cumsum([0, *(len(part.data) for part in self._words)])
+        ends = [part.ends[1:].astype(np.int64) + start for part, start in zip(self._words, starts, strict=False)]
+        return Words(np.concatenate([part.data for part in self._words]), np.concatenate([np.zeros(1, np.int64), *ends]))
+
+
+def columns_of(rows: Iterable[Sequence[str]], count: int) -> list[Coded[str] | Words]:
+    """Return rows of so many cells as columns; the rows may be read as they are needed."""
+    columns = [Column() for _ in range(count)]
+    for some in batched(rows):
+        for column, cells in zip(columns, zip(*some, strict=True), strict=True):
+            column.add(cells)
+    return [column.cells() for column in columns]
+
+
+class Paths(Compact[Path]):
+    """Files below a folder.
+
+    Args:
+        root: the folder.
+        names: relative to it.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root, self.names = root, Words.of(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def chunk(self, start: int, stop: int) -> list[Path]:
+        """Return the paths from `start` to `stop` as a list."""
+        return [self.root / name for name in self.names.chunk(start, stop)]
+
+    def take(self, rows: Array) -> Paths:
+        """Return the paths of some rows, in their order."""
+        return Paths(self.root, self.names.take(rows))
+
+
+class Coded(Compact[T]):
+    """Items of which many are equal, such as splits, cells of a label, headers of pictures.
+
+    Args:
+        kinds: the different items; some may not occur.
+        codes: [M], the place in `kinds` of each.
+    """
+
+    def __init__(self, kinds: Sequence[T], codes: Array) -> None:
+        self.kinds, self.codes = tuple(kinds), codes.astype(np.min_scalar_type(max(1, len(kinds) - 1)), copy=False)
+
+    @classmethod
+    def of(cls, items: Iterable[T]) -> Coded[T]:
+        """Hold these items, which can be keys of a dict; what holds them already is returned itself."""
+        if isinstance(items, Coded):
+            return items
+        places: dict[T, int] = {}
+        codes = [
+            np.fromiter((places.setdefault(item, len(places)) for item in some), np.int32, len(some)) for some in batched(items)
+        ]
+        return cls(tuple(places), np.concatenate([np.zeros(0, np.int32), *codes]))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.distinct()
+
+    def chunk(self, start: int, stop: int) -> list[T]:
+        """Return the items from `start` to `stop` as a list."""
+        return list(map(self.kinds.__getitem__, self.codes[start:stop].tolist()))
+
+    def take(self, rows: Array) -> Coded[T]:
+        """Return the items of some rows, in their order."""
+        return Coded(self.kinds, self.codes[rows])
+
+    def counts(self) -> dict[T, int]:
+        """Return how often each item comes that does, in the order of the kinds."""
+        found = zip(self.kinds, np.bincount(self.codes, minlength=len(self.kinds)).tolist(), strict=True)
+        return {kind: count for kind, count in found if count}
+
+    def distinct(self) -> list[T]:
+        """Return the items that come, each once, in the order of the kinds."""
+        return list(self.counts())
+
+    def each(self, value: Callable[[T], Any], dtype: Any = bool) -> Array:
+        """Return [M, ...], what a function makes of each item; it is asked once for each kind."""
+        made = np.array([value(kind) for kind in self.kinds], dtype)
+        return made[self.codes] if len(made) else np.zeros(0, dtype)
+
+    def where(self, holds: Callable[[T], bool]) -> Array:
+        """Return the rows of the items of which something holds, ascending; it is asked once for each kind."""
+        return np.flatnonzero(self.each(holds))
+
+
+def distinct(items: Iterable[T]) -> set[T]:
+    """Return what comes among some items; of coded ones without going through all of them."""
+    return set(items.distinct() if isinstance(items, Coded) else items)
+
+
+def taken(items: Sequence[T], rows: Array) -> Sequence[T]:
+    """Return the items of some rows, held as they are held; the items themselves where the rows are all of them."""
+    if len(rows) == len(items) and (not len(rows) or (rows[0] == 0 and (np.diff(rows) == 1).all())):
+        return items
+    return items.take(rows) if isinstance(items, Compact) else [items[row] for row in rows.tolist()]
