@@ -234,12 +234,16 @@ class Coded(Compact[T]):
         return list(self.counts())
 
     def each(self, value: Callable[[T], Any], dtype: Any = bool) -> Array:
-        """Return [M, ...], what a function makes of each item; it is asked once for each kind."""
-        made = np.array([value(kind) for kind in self.kinds], dtype)
-        return made[self.codes] if len(made) else np.zeros(0, dtype)
+        """Return [M, ...], what a function makes of each item; it is asked once for each kind that comes."""
+        come = np.flatnonzero(np.bincount(self.codes, minlength=len(self.kinds)))
+        if not len(come):
+            return np.zeros(0, dtype)
+        places = np.zeros(len(self.kinds), np.intp)
+        places[come] = np.arange(len(come))
+        return np.array([value(self.kinds[kind]) for kind in come.tolist()], dtype)[places[self.codes]]
 
     def where(self, holds: Callable[[T], bool]) -> Array:
-        """Return the rows of the items of which something holds, ascending; it is asked once for each kind."""
+        """Return the rows of the items of which something holds, ascending; it is asked once for each kind that comes."""
         return np.flatnonzero(self.each(holds))
 
 
