@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         return rehearse(settings, out, args.init)
     with on_signal("the run is kept up to its last checkpoint; run the same command to resume"):
         outcome = run(settings, out, args.init, evaluation=quick_evaluation, listener=Display())
+    if not outcome.first:
+        return 128 + outcome.signal if outcome.signal else 0
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal

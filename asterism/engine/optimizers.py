@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.engine.distributed import Processes
 from asterism.recipes.base import SGD, Adam, Recipe, RMSprop
 
 
@@ -64,11 +63,10 @@ class Optimizers:
             for parameter in self.parameters[name]:
                 parameter.clamp_(-bound, bound)
 
-    def step(self, names: Sequence[str], processes: Processes) -> None:
-        """Add the gradients of the named networks over processes, step all of them or none, and clear the gradients."""
+    def step(self, names: Sequence[str]) -> None:
+        """Step all of the named networks or none, and clear their gradients."""
         parameters = [p for name in names for p in self.parameters[name]]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        processes.sum_(gradients)
         bad = (~torch.isfinite(torch.nn.utils.get_total_norm(gradients))).float()
         for name in names:
             clip = self.settings[name].clip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -97,11 +98,14 @@ def start(
     """Prepare a run, open its folder, and return the trainer ready to train."""
     began = time.perf_counter()
     heard = listener if listener is not None and processes.first else Silent()
-    prepared = prepare(settings, out, init, masks, heard)
+    prepared = prepare(settings, out, init, masks, heard, processes)
     fewest = min(phase.batch or settings.train.batch_size for phase in prepared.recipe.phases)
     if fewest < processes.world:
         raise ConfigError(f"batches of {fewest} are divided among {processes.world} processes: give each a picture")
+    refuse_unlike(prepared, processes)
     trainer = make_trainer(prepared, machine, processes, heard)
+    if processes.world > 1:  # Of the first, since machines may differ in how they draw or where they read.
+        trainer.recipe.load_state_dict(processes.told(trainer.recipe.state_dict()))
     if prepared.state is not None:
         restore(trainer, prepared.state)
     if processes.first:
@@ -116,11 +120,30 @@ def start(
         if evaluation is not None and abilities.makes_pictures and ahead:
             trainer.evaluation = evaluation(out, settings, prepared.datasets, machine, heard.say)
         announce(trainer, settings, prepared.datasets, time.perf_counter() - began)
+    processes.largest(0)  # The first may have trained a judge.
     return trainer
 
 
+def refuse_unlike(prepared: Prepared, processes: Processes) -> None:
+    """Raise ConfigError where this process is about to train otherwise than the first: each node has a command of its own."""
+    settings = prepared.settings.to_json()
+    own = {f"{part}.{key}": value for part in ("recipe", "data", "train") for key, value in settings[part].items()}
+    own |= {"recipe": settings["name"], "data.sources": prepared.datasets.fingerprint}  # Their place may differ.
+    first = processes.told(own)
+    if unlike := [key for key, value in own.items() if value != first.get(key, value)]:
+        raise ConfigError(
+            f"process {processes.rank} of {processes.world} has other settings or data than the first ({', '.join(unlike)}): "
+            "give every node the same command and the same data"
+        )
+
+
 def prepare(
-    settings: Settings, out: Path, init: str | Path | None, masks: Masks | None = None, listener: Listener | None = None
+    settings: Settings,
+    out: Path,
+    init: str | Path | None,
+    masks: Masks | None = None,
+    listener: Listener | None = None,
+    processes: Processes | None = None,
 ) -> Prepared:
     """Check all that can keep a run from starting, and gather what it starts from; nothing is written.
 
@@ -128,10 +151,12 @@ def prepare(
         ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy.
         CheckpointError: none of the run's checkpoints can be read.
     """
-    listener, kind = listener or Silent(), recipe_class(settings.name)
+    listener, kind, processes = listener or Silent(), recipe_class(settings.name), processes or Processes()
     if settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled:
         raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
-    state, origin = checkpoint.newest(out / "checkpoints", listener.say), dict[str, Any]()
+    # Only the first process needs the run's folder: another node may not have it, or not see yet what was written last.
+    state = processes.told(checkpoint.newest(out / "checkpoints", listener.say) if processes.first else None)
+    origin = dict[str, Any]()
     names = dict.fromkeys(group["dataset"] for group in state["labels"]) if state is not None else ()
     with listener.waiting("reading the headers of the pictures"):
         datasets = open_data(settings.data, kind.labelled, kind.two_kinds, tuple(names))
@@ -145,7 +170,7 @@ def prepare(
                 f"another run with --init {out}"
             )
         recipe.load_state_dict(state["networks"])
-        origin = (read_json(out / "config.json") or {}).get("origin", {})
+        origin = processes.told((read_json(out / "config.json") or {}).get("origin", {}))
     elif init is not None:
         origin = adopt_weights(recipe, settings.name, init, listener)
     licence = origin.get("licence") or settings.train.licence or OWN_LICENCE
@@ -219,15 +244,15 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     """
     trainer.load_state_dict(state)
     held = read_model(trainer.run / FILE_NAME).get("info", {})
-    best = trainer.best.step
-    if held.get("licence") != trainer.info["licence"] or (best is None and held["step"] != trainer.step):
+    best, first = trainer.best.step, trainer.processes.first
+    if first and (held.get("licence") != trainer.info["licence"] or (best is None and held["step"] != trainer.step)):
         say = trainer.listener.say
         kept = checkpoint.read(trainer.run / "checkpoints" / checkpoint.BEST, say) if best is not None else None
         if kept is None:
             trainer.best, trainer.saved_at = Best(), -1
-        elif trainer.processes.first:
+        else:
             trainer.write_model(kept["networks"] | kept["average"])
-    trainer.processes.wait()  # Until all have looked, since the first process is about to write it.
+    trainer.best, trainer.saved_at = trainer.processes.told((trainer.best, trainer.saved_at))
 
 
 def build(settings: Settings, datasets: Datasets) -> Recipe:
@@ -309,5 +334,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
             f"{trainer.recipe.advised_batch} or more{parts}"
         )
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
+    if times := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):  # By torchrun, after a process had ended.
+        where = f"restart {times}: {where}"
     how = trainer.tables.reason + (", recorded as CUDA graphs" if trainer.recorder else "")
     say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; {how}; ready in {seconds:.1f} s")

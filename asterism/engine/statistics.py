@@ -29,8 +29,7 @@ class Statistics:
         """Return the means over all processes and start anew; the one place that waits for the device."""
         if not self.totals:
             return {}
-        table = torch.stack(list(self.totals.values()))
-        processes.sum_([table])
+        table = processes.sum_(torch.stack(list(self.totals.values())))
         for total in self.totals.values():
             total.zero_()
         return {name: total / count for name, (total, count) in zip(self.totals, table.tolist(), strict=True) if count}

@@ -16,6 +16,7 @@ from asterism.engine import memory
 from asterism.engine.compilation import CompiledTerms
 from asterism.engine.distributed import Processes
 from asterism.engine.ema import Average
+from asterism.engine.gradients import GradientSums
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
 from asterism.engine.pools import Pools
 from asterism.engine.statistics import Statistics
@@ -51,6 +52,7 @@ class Steps:
         alone = self.tables.compiled and processes.world == 1  # Messages between processes are not recorded.
         self.recorder = Recorder(machine.device) if alone and machine.device.type == "cuda" else None
         self.optimizers = Optimizers(recipe, machine.device)
+        self.sums = GradientSums(self.optimizers.parameters, processes)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.pools = Pools(recipe.pools, config.seed, processes)
         self.statistics = Statistics(machine.device)
@@ -135,17 +137,24 @@ class Steps:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
         if update.clamp is not None:
             self.optimizers.clamp(update.trains, update.clamp)
-        for micro in split(batch, self.config.accumulate):
-            for terms in self.differentiate(update, micro, total, progress, self.is_lazy(update)):
+        micros = split(batch, self.config.accumulate)
+        for micro in micros:
+            for terms in self.differentiate(update, micro, total, progress, self.is_lazy(update), last=micro is micros[-1]):
                 self.statistics.add(update.name, terms)
-        self.optimizers.step(update.trains, self.processes)
+        self.sums.finish(update.trains)
+        self.optimizers.step(update.trains)
 
     def is_lazy(self, update: Update) -> bool:
         """Say whether this step takes an update's costly table too."""
         return update.lazy is not None and (self.step + 1) % update.lazy[1] == 0
 
-    def differentiate(self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool) -> list[Terms]:
-        """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too."""
+    def differentiate(
+        self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool, last: bool = False
+    ) -> list[Terms]:
+        """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too.
+
+        Those of the `last` micro-batch are sent to the other processes as its last backward pass completes them.
+        """
         freeze_others(self.recipe, update.trains)
         tables = [(update.terms or update.name, 1), *([update.lazy] if update.lazy and lazy else [])]
         result = []
@@ -153,6 +162,8 @@ class Steps:
             with self.machine.autocast():
                 terms = self.tables.call(f"{name}_terms", micro, progress, fixed=update.args, eager=update.eager)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
+            if last and (name, factor) == tables[-1]:
+                self.sums.begin(update.trains)
             loss.backward()
             result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})
         return result
@@ -161,6 +172,7 @@ class Steps:
         """After memory ran out: find by trying which keys make this step fit; nothing is stepped, and gradients are cleared."""
         self.tables = CompiledTerms(self.recipe, self.machine.device, "off")  # To compile each size tried would take minutes.
         self.recorder = None  # Recordings hold memory.
+        self.sums.messages = []  # Nothing is sent.
         return memory.keys_that_fit(self.config, not self.recipe.coupled, lambda parts, again: self._fits(drawn, parts, again))
 
     def _fits(self, drawn: Drawn, parts: int, again: bool) -> bool:

@@ -40,10 +40,11 @@ class TrainingError(AsterismError, RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: at which step, and by which signal if by one."""
+    """How training ended: at which step, by which signal if by one, and whether this process speaks for all that trained."""
 
     step: int
     signal: int | None = None
+    first: bool = True
 
 
 class Trainer(Steps):
@@ -103,7 +104,7 @@ class Trainer(Steps):
                     last = self.step >= self.config.steps or self.stopping()
                     self.maintain(last)
                     if last or self.exhausted:
-                        return Outcome(self.step, self.signal)
+                        return Outcome(self.step, self.signal, self.processes.first)
                     asked = time.perf_counter()
                     drawn = next(batches)
                     self.waited += time.perf_counter() - asked
@@ -140,9 +141,11 @@ class Trainer(Steps):
         if not resumed and (last or (self.step and self.step % self.config.checkpoint_every == 0)):
             self.save()
         finished = self.exhausted or self.step >= self.config.steps
-        if self.previews and self.processes.first and not resumed and (finished or self.step % self.config.preview_every == 0):
+        if not resumed and (finished or self.step % self.config.preview_every == 0):
             with self.in_use(), self.machine.autocast(), torch.no_grad():
-                self.previews.draw(self.recipe, self.step)
+                if self.previews:  # The first process has them; the others wait.
+                    self.previews.draw(self.recipe, self.step)
+            self.processes.largest(0)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -186,7 +189,7 @@ class Trainer(Steps):
                 self.listener.say(
                     f"stopping early: no improvement in {self.best.evaluations_since_best} measurements (train.patience)"
                 )
-        self.exhausted = self.processes.any(self.exhausted, self.machine.device)
+        self.exhausted = self.processes.told(self.exhausted)
 
     def write_log(self) -> None:
         """Read the statistics back, print and write them, and stop a run whose steps are all skipped."""
@@ -231,7 +234,7 @@ class Trainer(Steps):
             if self.best.step is None:  # Else the model file holds the best.
                 self.write_model(self.recipe.state_dict() | self.average.weights)
         self.saved_at = self.step
-        self.processes.wait()
+        self.processes.largest(0)
 
     def write_model(self, weights: dict[str, Tensor]) -> None:
         """Write the model file: of the best evaluation, with what was measured, else of this step."""
@@ -271,6 +274,8 @@ class Trainer(Steps):
 
     def stopping(self) -> bool:
         """Say whether a signal asked to stop; several processes agree on the step."""
-        if self.processes.world == 1:
-            return self.signal is not None
-        return self.step % STOP_CHECK_STEPS == 0 and self.processes.any(self.signal is not None, self.machine.device)
+        if self.processes.world > 1:
+            if self.step % STOP_CHECK_STEPS:
+                return False
+            self.signal = self.processes.largest(self.signal or 0) or None
+        return self.signal is not None
