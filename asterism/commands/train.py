@@ -78,7 +78,7 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     refuse_changes(settings, out, init)
     machine = Machine.choose(settings.train.device, settings.train.precision)
     with Display().waiting("reading the headers of the pictures"):
-        prepared = prepare(settings, out, init)
+        prepared = prepare(settings, out, init, Silent(), Processes())
     make_trainer(prepared, machine, Processes(), Silent())
     lines, _ = expected_cost(settings, prepared.datasets)
     print(json.dumps(settings.to_json(), indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,7 +107,10 @@ def others() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
+        reason = re.sub(
+            r"\[\S+\.cc:\d+\] |\. .*|\n.*", "", str(error).strip()
+        )  # Without places in PyTorch's sources and remarks.
         raise ProcessError(
-            f"no answer from the other training processes ({str(error).strip().partition(chr(10))[0]}): see the output of each "
-            "for the one that ended first, then run the same command again to resume at the last checkpoint"
+            f"no answer from the other training processes ({reason}): see the output of each for the one that ended first, "
+            "then run the same command again to resume at the last checkpoint"
         ) from error

@@ -98,11 +98,17 @@ def start(
     """Prepare a run, open its folder, and return the trainer ready to train."""
     began = time.perf_counter()
     heard = listener if listener is not None and processes.first else Silent()
-    prepared = prepare(settings, out, init, masks, heard, processes)
+    prepared = prepare(settings, out, init, heard, processes, masks)
     fewest = min(phase.batch or settings.train.batch_size for phase in prepared.recipe.phases)
     if fewest < processes.world:
         raise ConfigError(f"batches of {fewest} are divided among {processes.world} processes: give each a picture")
-    refuse_unlike(prepared, processes)
+    own: dict[str, Any] = settings.to_json() | {"fingerprint": prepared.datasets.fingerprint}
+    own["data"].pop("sources")  # Their place may be another on every node.
+    first = processes.told(own)
+    if unlike := [key for key in own if own[key] != first.get(key)]:
+        raise ConfigError(
+            f"process {processes.rank} has other {', '.join(unlike)} than the first: give all the same command and data"
+        )
     trainer = make_trainer(prepared, machine, processes, heard)
     if processes.world > 1:  # Of the first, since machines may differ in how they draw or where they read.
         trainer.recipe.load_state_dict(processes.told(trainer.recipe.state_dict()))
@@ -124,26 +130,8 @@ def start(
     return trainer
 
 
-def refuse_unlike(prepared: Prepared, processes: Processes) -> None:
-    """Raise ConfigError where this process is about to train otherwise than the first: each node has a command of its own."""
-    settings = prepared.settings.to_json()
-    own = {f"{part}.{key}": value for part in ("recipe", "data", "train") for key, value in settings[part].items()}
-    own |= {"recipe": settings["name"], "data.sources": prepared.datasets.fingerprint}  # Their place may differ.
-    first = processes.told(own)
-    if unlike := [key for key, value in own.items() if value != first.get(key, value)]:
-        raise ConfigError(
-            f"process {processes.rank} of {processes.world} has other settings or data than the first ({', '.join(unlike)}): "
-            "give every node the same command and the same data"
-        )
-
-
 def prepare(
-    settings: Settings,
-    out: Path,
-    init: str | Path | None,
-    masks: Masks | None = None,
-    listener: Listener | None = None,
-    processes: Processes | None = None,
+    settings: Settings, out: Path, init: str | Path | None, listener: Listener, processes: Processes, masks: Masks | None = None
 ) -> Prepared:
     """Check all that can keep a run from starting, and gather what it starts from; nothing is written.
 
@@ -151,7 +139,7 @@ def prepare(
         ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy.
         CheckpointError: none of the run's checkpoints can be read.
     """
-    listener, kind, processes = listener or Silent(), recipe_class(settings.name), processes or Processes()
+    kind = recipe_class(settings.name)
     if settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled:
         raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
     # Only the first process needs the run's folder: another node may not have it, or not see yet what was written last.
@@ -196,7 +184,7 @@ def adopt_weights(recipe: Recipe, name: str, init: str | Path, listener: Listene
 
 def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, listener: Listener) -> Trainer:
     """Move the recipe to the device, and return a trainer of it at step 0."""
-    settings, datasets, recipe = prepared.settings, prepared.datasets, prepared.recipe
+    settings, datasets, recipe, out = prepared.settings, prepared.datasets, prepared.recipe, prepared.out
     sizes = [(phase.until, phase.batch or settings.train.batch_size) for phase in recipe.phases]
     loader = Loader(
         datasets.splits["train"],
@@ -224,16 +212,9 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         **prepared.origin,
     }
     machine.place(recipe)
+    config = in_steps(settings.train, loader.steps_per_epoch)
     return Trainer(
-        recipe,
-        loader,
-        in_steps(settings.train, loader.steps_per_epoch),
-        prepared.out,
-        machine=machine,
-        processes=processes,
-        identity=identity,
-        info=info,
-        listener=listener,
+        recipe, loader, config, out, identity=identity, info=info, listener=listener, machine=machine, processes=processes
     )
 
 

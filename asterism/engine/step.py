@@ -137,24 +137,20 @@ class Steps:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
         if update.clamp is not None:
             self.optimizers.clamp(update.trains, update.clamp)
-        micros = split(batch, self.config.accumulate)
+        micros, lazy = split(batch, self.config.accumulate), self.is_lazy(update)
+        self.sums.begin(update.trains, passes=len(micros) * (1 + lazy))
         for micro in micros:
-            for terms in self.differentiate(update, micro, total, progress, self.is_lazy(update), last=micro is micros[-1]):
+            for terms in self.differentiate(update, micro, total, progress, lazy):
                 self.statistics.add(update.name, terms)
-        self.sums.finish(update.trains)
+        self.sums.finish()
         self.optimizers.step(update.trains)
 
     def is_lazy(self, update: Update) -> bool:
         """Say whether this step takes an update's costly table too."""
         return update.lazy is not None and (self.step + 1) % update.lazy[1] == 0
 
-    def differentiate(
-        self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool, last: bool = False
-    ) -> list[Terms]:
-        """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too.
-
-        Those of the `last` micro-batch are sent to the other processes as its last backward pass completes them.
-        """
+    def differentiate(self, update: Update, micro: Batch, total: int, progress: Tensor, lazy: bool) -> list[Terms]:
+        """Add the gradients of an update's terms over a micro-batch, with `lazy` those of its costly table too."""
         freeze_others(self.recipe, update.trains)
         tables = [(update.terms or update.name, 1), *([update.lazy] if update.lazy and lazy else [])]
         result = []
@@ -162,8 +158,6 @@ class Steps:
             with self.machine.autocast():
                 terms = self.tables.call(f"{name}_terms", micro, progress, fixed=update.args, eager=update.eager)
             loss = torch.stack([factor * weight * value.sum() / total for weight, value in terms.values()]).sum()
-            if last and (name, factor) == tables[-1]:
-                self.sums.begin(update.trains)
             loss.backward()
             result.append({key: (weight, value.detach()) for key, (weight, value) in terms.items()})
         return result
@@ -172,7 +166,7 @@ class Steps:
         """After memory ran out: find by trying which keys make this step fit; nothing is stepped, and gradients are cleared."""
         self.tables = CompiledTerms(self.recipe, self.machine.device, "off")  # To compile each size tried would take minutes.
         self.recorder = None  # Recordings hold memory.
-        self.sums.messages = []  # Nothing is sent.
+        self.sums.begin((), 0)  # Nothing is sent.
         return memory.keys_that_fit(self.config, not self.recipe.coupled, lambda parts, again: self._fits(drawn, parts, again))
 
     def _fits(self, drawn: Drawn, parts: int, again: bool) -> bool:

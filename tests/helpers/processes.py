@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from asterism.engine import distributed
 from asterism.engine.distributed import Processes
 
 SECONDS = 120
@@ -25,14 +26,18 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def together(world: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Return by rank what `work(processes, *arguments)` of a module returns or raises; nothing of a process that was killed."""
+def together(world: int, work: Callable[..., Any], *arguments: Any, minutes: float = 10) -> list[Any]:
+    """Return by rank what `work(processes, *arguments)` of a module returns or raises; nothing of a process that was killed.
+
+    Args:
+        minutes: that they wait for one another's gradients.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.helpers.recipes"])
     port, started = free_port(), []
     for rank in range(world):
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_join, args=(theirs, rank, world, port, work, arguments), daemon=True)
+        process = context.Process(target=_join, args=(theirs, rank, world, port, work, arguments, minutes), daemon=True)
         process.start()
         theirs.close()
         started.append((process, ours))
@@ -47,8 +52,11 @@ def together(world: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
     return results
 
 
-def _join(pipe: Any, rank: int, world: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _join(
+    pipe: Any, rank: int, world: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...], minutes: float
+) -> None:
     torch.set_num_threads(1)
+    distributed.ANSWER_MINUTES = minutes
     place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in place.items()})
     try:
@@ -57,6 +65,7 @@ def _join(pipe: Any, rank: int, world: int, port: int, work: Callable[..., Any],
             pipe.send_bytes(pickle.dumps(work(processes, *arguments)))
         finally:
             processes.leave()
+            print("CPU", rank, __import__("time").process_time(), flush=True)
     except Exception as error:
         traceback.print_exc()
         pipe.send_bytes(pickle.dumps(error))
