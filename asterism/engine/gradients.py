@@ -19,10 +19,9 @@ MESSAGE_BYTES = 25 * 2**20
 class GradientSums:
     """Adds the gradients of an update over all processes.
 
-    A backward pass makes the last layers' gradients first, so messages hold parameters from the last on; they leave in this
-    order everywhere. Rounding depends on the division, which is therefore a function of the networks: were it learned from
-    the first step, as in DistributedDataParallel, a resumed run would not equal an uninterrupted one. Nor does that class
-    fit updates of parts of a recipe by several passes: it expects one forward and one backward pass of a whole module.
+    A backward pass makes the last layers' gradients first, so messages hold parameters from the last on, and leave in this
+    order everywhere. Rounding depends on the division: were it learned from the first step, as by DistributedDataParallel, a
+    resumed run would differ. Nor does that class fit updates of parts of a recipe by several passes.
     """
 
     def __init__(self, parameters: Mapping[str, Sequence[nn.Parameter]], processes: Processes) -> None:

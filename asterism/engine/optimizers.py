@@ -28,9 +28,7 @@ class Optimizers:
         # On the device, where a recorded update reads them.
         self.rates = {name: torch.tensor(own.lr, device=device) for name, own in self.settings.items()}
         self.by_network = {name: self._make(name) for name in self.settings}
-        self.skipped = torch.zeros((), device=device)
-        self.skipped_in_a_row = torch.zeros((), device=device)
-        self.worst_row = torch.zeros((), device=device)
+        self.skipped, self.skipped_in_a_row, self.worst_row = (torch.zeros((), device=device) for _ in range(3))
 
     def _make(self, name: str) -> torch.optim.Optimizer:
         """Return the optimiser of a network, new, over its parameters as vectors."""

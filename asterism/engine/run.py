@@ -48,13 +48,10 @@ class Prepared:
     """A run that has passed every check and has written nothing yet.
 
     Args:
-        settings: resolved.
-        out: the run's folder.
-        datasets: its data, of which the headers are read.
+        datasets: the run's data, of which the headers are read.
         recipe: on the CPU, with the weights that the run starts from.
         state: the checkpoint that it goes on from; none for a new run.
         origin: where a new run's weights come from (`created_from`, `licence`), as config.json and the model file say it.
-        licence: of the weights.
     """
 
     settings: Settings
@@ -126,7 +123,6 @@ def start(
         if evaluation is not None and abilities.makes_pictures and ahead:
             trainer.evaluation = evaluation(out, settings, prepared.datasets, machine, heard.say)
         announce(trainer, settings, prepared.datasets, time.perf_counter() - began)
-    processes.largest(0)  # The first may have trained a judge.
     return trainer
 
 

@@ -30,9 +30,6 @@ from asterism.recipes.model import save_model
 from asterism.signals import stop_signals
 from asterism.storage.model_file import FILE_NAME
 
-STOP_CHECK_STEPS = 10
-"""Steps between agreements of several processes on whether to stop; each agreement costs a message."""
-
 
 class TrainingError(AsterismError, RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
@@ -83,8 +80,6 @@ class Trainer(Steps):
         self.waited = 0.0
         self.saved_at = -1
 
-    # -- the loop --------------------------------------------------------------------------------------------------
-
     def train(self) -> Outcome:
         """Train to the last step, or until a signal asks to stop; either way everything is saved.
 
@@ -101,7 +96,8 @@ class Trainer(Steps):
         try:
             with stop_signals(self.ask_to_stop), self.machine.backend_flags():
                 while True:
-                    last = self.step >= self.config.steps or self.stopping()
+                    self.signal = self.processes.largest(self.signal or 0) or None  # Whichever process got it.
+                    last = self.step >= self.config.steps or self.signal is not None
                     self.maintain(last)
                     if last or self.exhausted:
                         return Outcome(self.step, self.signal, self.processes.first)
@@ -128,8 +124,6 @@ class Trainer(Steps):
             return f"Tried: {memory.NOTHING_FITS}"
         return f"Tried: it fits with {keys}; run the same command with this to resume with the same step"
 
-    # -- between steps ---------------------------------------------------------------------------------------------
-
     def maintain(self, last: bool) -> None:
         """Log, preview and save where this step is due; the first and the last state take the same path."""
         if self.step > self.logged_at and (last or self.step % self.config.log_every == 0):
@@ -141,11 +135,10 @@ class Trainer(Steps):
         if not resumed and (last or (self.step and self.step % self.config.checkpoint_every == 0)):
             self.save()
         finished = self.exhausted or self.step >= self.config.steps
-        if not resumed and (finished or self.step % self.config.preview_every == 0):
+        if self.previews and not resumed and (finished or self.step % self.config.preview_every == 0):
             with self.in_use(), self.machine.autocast(), torch.no_grad():
-                if self.previews:  # The first process has them; the others wait.
-                    self.previews.draw(self.recipe, self.step)
-            self.processes.largest(0)
+                self.previews.draw(self.recipe, self.step)
+        self.processes.largest(0)  # The others wait for what the first did alone.
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -186,9 +179,8 @@ class Trainer(Steps):
             self.started += time.perf_counter() - began
             self.exhausted = self.patience_is_over()
             if self.exhausted:
-                self.listener.say(
-                    f"stopping early: no improvement in {self.best.evaluations_since_best} measurements (train.patience)"
-                )
+                count = self.best.evaluations_since_best
+                self.listener.say(f"stopping early: no improvement in {count} measurements (train.patience)")
         self.exhausted = self.processes.told(self.exhausted)
 
     def write_log(self) -> None:
@@ -234,7 +226,6 @@ class Trainer(Steps):
             if self.best.step is None:  # Else the model file holds the best.
                 self.write_model(self.recipe.state_dict() | self.average.weights)
         self.saved_at = self.step
-        self.processes.largest(0)
 
     def write_model(self, weights: dict[str, Tensor]) -> None:
         """Write the model file: of the best evaluation, with what was measured, else of this step."""
@@ -271,11 +262,3 @@ class Trainer(Steps):
         """Note a signal: the loop saves and ends after this step."""
         self.signal = number
         self.listener.say(f"{signal.Signals(number).name}: saving after this step; send the signal again to stop at once")
-
-    def stopping(self) -> bool:
-        """Say whether a signal asked to stop; several processes agree on the step."""
-        if self.processes.world > 1:
-            if self.step % STOP_CHECK_STEPS:
-                return False
-            self.signal = self.processes.largest(self.signal or 0) or None
-        return self.signal is not None
