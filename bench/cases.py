@@ -70,9 +70,10 @@ class Ours:
     Args:
         case: what is trained.
         options: keys of the training settings, such as {"precision": "float32"}.
+        processes: that train together, of whose batch this is one; none: alone.
     """
 
-    def __init__(self, case: Case, options: Mapping[str, str]) -> None:
+    def __init__(self, case: Case, options: Mapping[str, str], processes: Processes | None = None) -> None:
         overrides: dict[str, Any] = {f"train.{key}": value for key, value in options.items()}
         overrides |= {f"recipe.{key}": value for key, value in case.widths.items()}
         overrides |= {"data.size": case.size, "train.batch_size": case.batch}
@@ -90,7 +91,7 @@ class Ours:
             self.settings.train,
             Path(),
             machine=self.machine,
-            processes=Processes(),
+            processes=processes or Processes(),
             identity={},
             listener=Silent(),
             info={},

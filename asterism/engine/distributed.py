@@ -49,11 +49,14 @@ class Processes:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
+        backend, patience = "nccl" if device.type == "cuda" else "gloo", timedelta(minutes=ANSWER_MINUTES)
         with others():
-            backend = "nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=timedelta(minutes=ANSWER_MINUTES))
+            store, rank, _ = next(dist.rendezvous("env://", timeout=patience))
+            # Of a group that it starts anew, torchrun's store holds the addresses of the ended processes.
+            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=patience)
             control = dist.new_group(backend="gloo", timeout=timedelta(hours=ALONE_HOURS))
-        return cls(dist.get_rank(), world, control)
+        return cls(rank, world, control)
 
     @property
     def first(self) -> bool:

@@ -65,7 +65,6 @@ def _join(
             pipe.send_bytes(pickle.dumps(work(processes, *arguments)))
         finally:
             processes.leave()
-            print("CPU", rank, __import__("time").process_time(), flush=True)
     except Exception as error:
         traceback.print_exc()
         pipe.send_bytes(pickle.dumps(error))
