@@ -101,7 +101,9 @@ class Ours:
 
     def draw(self, seed: int) -> Batch:
         """Return a prepared batch of drawn pictures."""
-        return self.trainer.prepare(*drawn(self.case, self.recipe.streams, seed))
+        whole, pictures = drawn(self.case, self.recipe.streams, seed)
+        own = slice(*self.trainer.processes.rows(len(whole)))
+        return self.trainer.prepare(whole, {name: x[own] for name, x in pictures.items()})
 
     def update(self, name: str) -> None:
         """Make one update."""
