@@ -74,14 +74,6 @@ class Processes:
                 dist.all_reduce(tensor)
         return tensor
 
-    def gather(self, own: Tensor, count: int) -> Tensor:
-        """Return all processes' rows [count, ...] of a tensor of which this process holds its own, in every process."""
-        if self.world == 1:
-            return own
-        whole = own.new_zeros(count, *own.shape[1:])
-        whole[slice(*self.rows(count))] = own
-        return self.sum_(whole)
-
     def told(self, value: T) -> T:
         """Return the first process's value in every process."""
         if self.world > 1:

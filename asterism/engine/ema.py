@@ -21,9 +21,7 @@ def decay(images: int, batch: int, half_life: float, ramp: float) -> float:
         ramp: the half-life is at most this share of `images`, so that early averages are not the initial weights;
             0 uses the full half-life from the start.
     """
-    pictures = half_life * 1000
-    if ramp:
-        pictures = min(pictures, images * ramp)
+    pictures = min(half_life * 1000, images * ramp) if ramp else half_life * 1000
     return 0.5 ** (batch / max(pictures, 1e-8))
 
 

@@ -28,7 +28,7 @@ class GradientSums:
         self.parameters = parameters if processes.world > 1 else {}
         self.begin((), 0)
         for parameter in (p for network in self.parameters.values() for p in network):
-            parameter.register_post_accumulate_grad_hook(self._add)
+            parameter.requires_grad_().register_post_accumulate_grad_hook(self._add)
 
     def begin(self, names: Sequence[str], passes: int) -> None:
         """Begin an update of these networks: a gradient is complete after so many backward passes, or at `finish`."""

@@ -67,8 +67,7 @@ class Optimizers:
         gradients = [p.grad for p in parameters if p.grad is not None]
         bad = (~torch.isfinite(torch.nn.utils.get_total_norm(gradients))).float()
         for name in names:
-            clip = self.settings[name].clip
-            if clip is not None:
+            if (clip := self.settings[name].clip) is not None:
                 torch.nn.utils.clip_grad_norm_(self.parameters[name], clip, foreach=True)
             for parameter, stepped in zip(self.parameters[name], self.by_network[name].param_groups[0]["params"], strict=True):
                 stepped.grad = None if parameter.grad is None else vector(parameter.grad, parameter)

@@ -104,7 +104,7 @@ def start(
     first = processes.told(own)
     if unlike := [key for key in own if own[key] != first.get(key)]:
         raise ConfigError(
-            f"process {processes.rank} has other {', '.join(unlike)} than the first: give all the same command and data"
+            f"process {processes.rank} has other {', '.join(unlike)} than the first: give all the same command, data"
         )
     trainer = make_trainer(prepared, machine, processes, heard)
     if processes.world > 1:  # Of the first, since machines may differ in how they draw or where they read.
@@ -293,8 +293,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")
     for pictures, read in zip(trainer.loader.sets, datasets.splits["train"], strict=True):
-        if len(pictures) < len(read):
-            without = len(read) - len(pictures)
+        if without := len(read) - len(pictures):
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
         say(f"{pictures.name}: {len(pictures)} training pictures, {'labels ' + ', '.join(labels) if labels else 'no labels'}")

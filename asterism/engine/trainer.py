@@ -77,8 +77,7 @@ class Trainer(Steps):
         self.best = Best()
         self.exhausted, self.remark = False, ""
         self.signal: int | None = None
-        self.waited = 0.0
-        self.saved_at = -1
+        self.waited, self.saved_at = 0.0, -1
 
     def train(self) -> Outcome:
         """Train to the last step, or until a signal asks to stop; either way everything is saved.
@@ -119,8 +118,7 @@ class Trainer(Steps):
         """Say what makes the step fit in which memory ran out."""
         if not drawn:
             return "Free memory, then run the same command again"
-        keys = self.keys_that_fit(drawn)
-        if keys is None:
+        if (keys := self.keys_that_fit(drawn)) is None:
             return f"Tried: {memory.NOTHING_FITS}"
         return f"Tried: it fits with {keys}; run the same command with this to resume with the same step"
 
