@@ -20,8 +20,8 @@ class GradientSums:
     """Adds the gradients of an update over all processes.
 
     A backward pass makes the last layers' gradients first, so messages hold parameters from the last on, and leave in this
-    order everywhere. Rounding depends on the division: were it learned from the first step, as by DistributedDataParallel, a
-    resumed run would differ. Nor does that class fit updates of parts of a recipe by several passes.
+    order everywhere. Rounding depends on it: learned from the first step, as by DistributedDataParallel, it would differ in a
+    resumed run. Nor does that class fit updates of parts of a recipe by several passes.
     """
 
     def __init__(self, parameters: Mapping[str, Sequence[nn.Parameter]], processes: Processes) -> None:

@@ -103,9 +103,7 @@ def start(
     own["data"].pop("sources")  # Their place may be another on every node.
     first = processes.told(own)
     if unlike := [key for key in own if own[key] != first.get(key)]:
-        raise ConfigError(
-            f"process {processes.rank} has other {', '.join(unlike)} than the first: give all the same command, data"
-        )
+        raise ConfigError(f"process {processes.rank} has other {', '.join(unlike)} than the first: give all nodes the same")
     trainer = make_trainer(prepared, machine, processes, heard)
     if processes.world > 1:  # Of the first, since machines may differ in how they draw or where they read.
         trainer.recipe.load_state_dict(processes.told(trainer.recipe.state_dict()))
@@ -135,12 +133,11 @@ def prepare(
         ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy.
         CheckpointError: none of the run's checkpoints can be read.
     """
-    kind = recipe_class(settings.name)
+    kind, origin = recipe_class(settings.name), dict[str, Any]()
     if settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled:
         raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
     # Only the first process needs the run's folder: another node may not have it, or not see yet what was written last.
     state = processes.told(checkpoint.newest(out / "checkpoints", listener.say) if processes.first else None)
-    origin = dict[str, Any]()
     names = dict.fromkeys(group["dataset"] for group in state["labels"]) if state is not None else ()
     with listener.waiting("reading the headers of the pictures"):
         datasets = open_data(settings.data, kind.labelled, kind.two_kinds, tuple(names))

@@ -30,6 +30,5 @@ class Statistics:
         if not self.totals:
             return {}
         table = processes.sum_(torch.stack(list(self.totals.values())))
-        for total in self.totals.values():
-            total.zero_()
+        torch._foreach_zero_(list(self.totals.values()))
         return {name: total / count for name, (total, count) in zip(self.totals, table.tolist(), strict=True) if count}

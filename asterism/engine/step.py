@@ -172,8 +172,7 @@ class Steps:
     def _fits(self, drawn: Drawn, parts: int, again: bool) -> bool:
         """Differentiate the first micro-batch of every update; batches are divided into `parts`."""
         memory.recompute_activations(self.recipe, again)
-        if self.machine.device.type == "cuda":
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # Nothing where no GPU is used.
         try:
             for whole, stored in drawn:
                 batch = self.prepare(whole, stored)

@@ -74,8 +74,7 @@ class Trainer(Steps):
         self.identity, self.info, self.listener = identity, info, listener
         self.previews: Previews | Samples | None = None
         self.evaluation: Evaluation | None = None
-        self.best = Best()
-        self.exhausted, self.remark = False, ""
+        self.best, self.exhausted, self.remark = Best(), False, ""
         self.signal: int | None = None
         self.waited, self.saved_at = 0.0, -1
 
@@ -230,8 +229,7 @@ class Trainer(Steps):
         facts: dict[str, Any] = {"step": self.step, "phase": self.recipe.phase}
         if self.best.step is not None:
             facts |= {"step": self.best.step, "scores": self.best.scores, "criterion": self.best.criterion}
-        name = self.identity["settings"]["name"]
-        save_model(self.run / FILE_NAME, self.recipe, name, weights, info=self.info | facts)
+        save_model(self.run / FILE_NAME, self.recipe, self.identity["settings"]["name"], weights, info=self.info | facts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on."""

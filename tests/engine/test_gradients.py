@@ -128,4 +128,4 @@ def unlike(processes: Processes, folder, data):
 def test_nodes_of_unlike_commands_do_not_train_together(shapes_dir, tmp_path):
     first, second = together(2, unlike, tmp_path, shapes_dir)
     assert isinstance(first, ProcessError)
-    assert "process 1 has other train than the first: give all the same command and data" in str(second)
+    assert "process 1 has other train than the first: give all nodes the same" in str(second)
