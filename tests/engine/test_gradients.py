@@ -1,10 +1,11 @@
-"""Gradients of several processes: messages that leave early, and processes that are gone."""
+"""Several processes: messages that leave early, processes that are gone, told to stop, or started unlike."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -15,10 +16,14 @@ from asterism.config import TrainConfig
 from asterism.engine import gradients
 from asterism.engine.distributed import ProcessError, Processes
 from asterism.engine.gradients import GradientSums
+from asterism.engine.run import start
 from asterism.engine.step import Steps
+from asterism.engine.trainer import Outcome, Trainer
 from asterism.machine import Machine
+from asterism.recipes.settings import Settings
 from tests.helpers.processes import together
 from tests.helpers.recipes import batch_of, some_space, tiny
+from tests.helpers.runs import small
 
 COUNT = 7
 """Of four processes, three have two samples, and one has one."""
@@ -115,17 +120,42 @@ def test_the_others_are_told_of_a_process_that_is_gone(how):
         assert "no answer from the other training processes" in str(told) and "run the same command again" in str(told)
 
 
-def unlike(processes: Processes, folder, data):
-    """Start one run by two commands."""
-    from asterism.engine.run import start
-    from asterism.recipes.settings import Settings
-    from tests.helpers.runs import small
+def started(processes: Processes, folder: Path, data: Path, **changes: object) -> Trainer:
+    """A run of its own folder, as each node has that shares none with the first one's."""
+    settings = Settings.resolve("stargan", [str(data)], None, small(**changes))
+    return start(settings, folder / str(processes.rank), None, Machine.choose("cpu"), processes)
 
-    settings = Settings.resolve("stargan", [str(data)], None, small(train__log_every=2 + processes.rank))
-    start(settings, folder / str(processes.rank), None, Machine.choose("cpu"), processes)
+
+def unlike(processes: Processes, folder: Path, data: Path):
+    """Start one run by two commands."""
+    started(processes, folder, data, train__log_every=2 + processes.rank)
 
 
 def test_nodes_of_unlike_commands_do_not_train_together(shapes_dir, tmp_path):
     first, second = together(2, unlike, tmp_path, shapes_dir)
     assert isinstance(first, ProcessError)
     assert "process 1 has other train than the first: give all nodes the same" in str(second)
+
+
+def stopped(processes: Processes, folder: Path, data: Path):
+    """Train, and send SIGTERM to the second process alone, in its third step; then resume for a step."""
+    trainer = started(processes, folder, data, train__steps=9)
+    step = trainer.train_step
+
+    def interrupted(drawn):
+        step(drawn)
+        if trainer.step == 3 and processes.rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer.train_step = interrupted
+    ended = trainer.train()
+    again = started(processes, folder, data, train__steps=4)
+    return ended, again.step, again.train(), again.recipe.state_dict()
+
+
+def test_a_signal_to_one_process_stops_all_and_the_first_ones_checkpoint_is_everyones(shapes_dir, tmp_path):
+    results = together(2, stopped, tmp_path, shapes_dir)
+    for rank, (ended, resumed, last, weights) in enumerate(results):
+        assert ended == Outcome(3, signal.SIGTERM, rank == 0) and resumed == 3 and last == Outcome(4, None, rank == 0)
+        assert all(torch.equal(results[0][3][key], value) for key, value in weights.items())
+    assert (tmp_path / "0" / "checkpoints").is_dir() and not (tmp_path / "1").exists()
