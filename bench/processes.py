@@ -1,7 +1,7 @@
 """`python -m bench.processes`: what a picture costs with 1, 2 and 4 training processes, and what early messages save.
 
-StarGAN at 128 px with a quarter of the published width (as much arithmetic per weight), batch 16 over all processes, on a CPU by
-gloo, one thread a process. Everything is measured by the processes' own CPU clocks, which other work on the machine hardly
+StarGAN at 128 px with a quarter of the published width (as much arithmetic per weight), batch 16 over all processes, on a CPU
+by gloo, one thread a process. Everything is measured by the processes' own CPU clocks, which other work on the machine hardly
 moves; rounds of 1, 2 and 4 processes alternate. For each update it is noted when which message left. How long a process would
 then wait for a network of some bytes a second, which takes a message after another, follows from that; so it does if all
 messages left after the backward passes, as without overlap.
