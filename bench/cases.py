@@ -70,9 +70,10 @@ class Ours:
     Args:
         case: what is trained.
         options: keys of the training settings, such as {"precision": "float32"}.
+        processes: that train together, of whose batch this is one; none: alone.
     """
 
-    def __init__(self, case: Case, options: Mapping[str, str]) -> None:
+    def __init__(self, case: Case, options: Mapping[str, str], processes: Processes | None = None) -> None:
         overrides: dict[str, Any] = {f"train.{key}": value for key, value in options.items()}
         overrides |= {f"recipe.{key}": value for key, value in case.widths.items()}
         overrides |= {"data.size": case.size, "train.batch_size": case.batch}
@@ -90,7 +91,7 @@ class Ours:
             self.settings.train,
             Path(),
             machine=self.machine,
-            processes=Processes(),
+            processes=processes or Processes(),
             identity={},
             listener=Silent(),
             info={},
@@ -100,7 +101,9 @@ class Ours:
 
     def draw(self, seed: int) -> Batch:
         """Return a prepared batch of drawn pictures."""
-        return self.trainer.prepare(*drawn(self.case, self.recipe.streams, seed))
+        whole, pictures = drawn(self.case, self.recipe.streams, seed)
+        own = slice(*self.trainer.processes.rows(len(whole)))
+        return self.trainer.prepare(whole, {name: x[own] for name, x in pictures.items()})
 
     def update(self, name: str) -> None:
         """Make one update."""

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         return rehearse(settings, out, args.init)
     with on_signal("the run is kept up to its last checkpoint; run the same command to resume"):
         outcome = run(settings, out, args.init, evaluation=quick_evaluation, listener=Display())
+    if not outcome.first:
+        return 128 + outcome.signal if outcome.signal else 0
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal
@@ -76,7 +78,7 @@ def rehearse(settings: Settings, out: Path, init: str | None) -> int:
     refuse_changes(settings, out, init)
     machine = Machine.choose(settings.train.device, settings.train.precision)
     with Display().waiting("reading the headers of the pictures"):
-        prepared = prepare(settings, out, init)
+        prepared = prepare(settings, out, init, Silent(), Processes())
     make_trainer(prepared, machine, Processes(), Silent())
     lines, _ = expected_cost(settings, prepared.datasets)
     print(json.dumps(settings.to_json(), indent=2))

@@ -1,7 +1,6 @@
 """Checkpoints: the complete state that a run needs to resume exactly.
 
-Files load with `weights_only=True`. Writing is atomic: a kill at any moment leaves the older file or the newer one.
-No random state is stored, since every random number is a function of seed, step and position.
+Files load with `weights_only=True`. No random state is stored: random numbers are functions of seed, step and position.
 """
 
 from __future__ import annotations
@@ -49,12 +48,11 @@ def newest(folder: Path, report: Callable[[str], None]) -> dict[str, Any] | None
     Raises:
         CheckpointError: there are some, and none can be read.
     """
-    for path in reversed(find(folder)):
-        if state := read(path, report):
-            return state
-    if find(folder):
+    found = find(folder)
+    state = next(filter(None, (read(path, report) for path in reversed(found))), None)
+    if found and state is None:
         raise CheckpointError(f"no checkpoint in {folder} can be read; to start this run from scratch, delete that folder")
-    return None
+    return state
 
 
 def read(path: Path, report: Callable[[str], None]) -> dict[str, Any] | None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from asterism.errors import AsterismError
+
+T = TypeVar("T")
+
+ANSWER_MINUTES = 10
+"""How long a process waits for the others' gradients; one that ended is noticed at once where its connection closes."""
+
+ALONE_HOURS = 2
+"""How long the others wait for what the first process does alone: train a judge, measure, save, draw previews."""
 
 
 class ProcessError(AsterismError, RuntimeError):
@@ -24,6 +35,7 @@ class Processes:
 
     rank: int = 0
     world: int = 1
+    control: Any = None  # A group for what is not on a device.
 
     @staticmethod
     def own_device(device: str) -> str:
@@ -37,10 +49,14 @@ class Processes:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
-        if not dist.is_initialized():
-            with _others():
-                dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(dist.get_rank(), world)
+        backend, patience = "nccl" if device.type == "cuda" else "gloo", timedelta(minutes=ANSWER_MINUTES)
+        with others():
+            store, rank, _ = next(dist.rendezvous("env://", timeout=patience))
+            # Of a group that it starts anew, torchrun's store holds the addresses of the ended processes.
+            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=patience)
+            control = dist.new_group(backend="gloo", timeout=timedelta(hours=ALONE_HOURS))
+        return cls(rank, world, control)
 
     @property
     def first(self) -> bool:
@@ -51,36 +67,28 @@ class Processes:
         """Return which of `count` samples are this process's: start, stop."""
         return self.rank * count // self.world, (self.rank + 1) * count // self.world
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Add each tensor over all processes, in place, in one message."""
-        if self.world == 1 or not tensors:
-            return
-        flat = torch.cat([t.reshape(-1) for t in tensors])
-        with _others():
-            dist.all_reduce(flat)
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
-
-    def gather(self, own: Tensor, count: int) -> Tensor:
-        """Return all processes' rows [count, ...] of a tensor of which this process holds its own, in every process."""
-        if self.world == 1:
-            return own
-        whole = own.new_zeros(count, *own.shape[1:])
-        whole[slice(*self.rows(count))] = own
-        self.sum_([whole])
-        return whole
-
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Say whether the flag is set in any process."""
-        votes = torch.tensor([float(flag)], device=device)
-        self.sum_([votes])
-        return bool(votes.item() > 0)
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Add a tensor over all processes, in place, and return it."""
         if self.world > 1:
-            with _others():
-                dist.barrier()
+            with others():
+                dist.all_reduce(tensor)
+        return tensor
+
+    def told(self, value: T) -> T:
+        """Return the first process's value in every process."""
+        if self.world > 1:
+            with others():
+                dist.broadcast_object_list(box := [value], group=self.control)
+            return box[0]
+        return value
+
+    def largest(self, value: int) -> int:
+        """Return the largest of all processes' values, when every process is here."""
+        if self.world > 1:
+            with others():
+                dist.all_reduce(most := torch.tensor(value), dist.ReduceOp.MAX, group=self.control)
+            return int(most)
+        return value
 
     def leave(self) -> None:
         """Leave the group."""
@@ -89,12 +97,15 @@ class Processes:
 
 
 @contextmanager
-def _others() -> Iterator[None]:
+def others() -> Iterator[None]:
     """Name the processes in an error of a message between them."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
+        reason = re.sub(
+            r"\[\S+\.cc:\d+\] |\. .*|\n.*", "", str(error).strip()
+        )  # Without places in PyTorch's sources and remarks.
         raise ProcessError(
-            f"no answer from the other training processes ({str(error).strip().partition(chr(10))[0]}): see "
-            "torchrun's output for them, then run the same command again to resume"
+            f"no answer from the other training processes ({reason}): see the output of each for the one that ended first, "
+            "then run the same command again to resume at the last checkpoint"
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -21,9 +21,7 @@ def decay(images: int, batch: int, half_life: float, ramp: float) -> float:
         ramp: the half-life is at most this share of `images`, so that early averages are not the initial weights;
             0 uses the full half-life from the start.
     """
-    pictures = half_life * 1000
-    if ramp:
-        pictures = min(pictures, images * ramp)
+    pictures = min(half_life * 1000, images * ramp) if ramp else half_life * 1000
     return 0.5 ** (batch / max(pictures, 1e-8))
 
 
@@ -47,15 +45,12 @@ class Average:
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take the averages of a checkpoint."""
-        for name, tensor in self.weights.items():
-            tensor.copy_(weights[name])
+        self._put(weights, self.weights)
 
     @torch.no_grad()
     def restart(self, networks: Collection[str]) -> None:
         """Let the averages of these networks start anew from their live weights."""
-        for name, tensor in self.weights.items():
-            if name.partition(".")[0] in networks:
-                tensor.copy_(self.live[name])
+        self._put(self.live, {name: t for name, t in self.weights.items() if name.partition(".")[0] in networks})
 
     @contextmanager
     @torch.no_grad()
@@ -63,9 +58,12 @@ class Average:
         """Put the averages in place of the live weights for the duration."""
         live = {name: tensor.detach().clone() for name, tensor in self.live.items()}
         try:
-            for name, tensor in self.live.items():
-                tensor.copy_(self.weights[name])
+            self._put(self.weights, self.live)
             yield
         finally:
-            for name, tensor in self.live.items():
-                tensor.copy_(live[name])
+            self._put(live, self.live)
+
+    @staticmethod
+    def _put(weights: Mapping[str, Tensor], places: Mapping[str, Tensor]) -> None:
+        for name, tensor in places.items():
+            tensor.copy_(weights[name])

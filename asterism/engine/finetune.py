@@ -53,8 +53,7 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
         theirs, ours = (torch.tensor(side, device=tensor.device) for side in zip(*places, strict=True))
         tensor.index_copy_(axis, ours, source.index_select(axis, theirs))
     notes = []
-    new = [label for label in recipe.space.names if label not in model.space.names]
-    if new:
+    if new := [label for label in recipe.space.names if label not in model.space.names]:
         notes.append(f"new labels with randomly initialised weights: {', '.join(new)}")
     if model.missing:
         notes.append(f"not in the model file, initialised randomly: {', '.join(model.missing)}")

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.engine.distributed import Processes
 from asterism.recipes.base import SGD, Adam, Recipe, RMSprop
 
 
@@ -29,9 +28,7 @@ class Optimizers:
         # On the device, where a recorded update reads them.
         self.rates = {name: torch.tensor(own.lr, device=device) for name, own in self.settings.items()}
         self.by_network = {name: self._make(name) for name in self.settings}
-        self.skipped = torch.zeros((), device=device)
-        self.skipped_in_a_row = torch.zeros((), device=device)
-        self.worst_row = torch.zeros((), device=device)
+        self.skipped, self.skipped_in_a_row, self.worst_row = (torch.zeros((), device=device) for _ in range(3))
 
     def _make(self, name: str) -> torch.optim.Optimizer:
         """Return the optimiser of a network, new, over its parameters as vectors."""
@@ -64,15 +61,13 @@ class Optimizers:
             for parameter in self.parameters[name]:
                 parameter.clamp_(-bound, bound)
 
-    def step(self, names: Sequence[str], processes: Processes) -> None:
-        """Add the gradients of the named networks over processes, step all of them or none, and clear the gradients."""
+    def step(self, names: Sequence[str]) -> None:
+        """Step all of the named networks or none, and clear their gradients."""
         parameters = [p for name in names for p in self.parameters[name]]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        processes.sum_(gradients)
         bad = (~torch.isfinite(torch.nn.utils.get_total_norm(gradients))).float()
         for name in names:
-            clip = self.settings[name].clip
-            if clip is not None:
+            if (clip := self.settings[name].clip) is not None:
                 torch.nn.utils.clip_grad_norm_(self.parameters[name], clip, foreach=True)
             for parameter, stepped in zip(self.parameters[name], self.by_network[name].param_groups[0]["params"], strict=True):
                 stepped.grad = None if parameter.grad is None else vector(parameter.grad, parameter)

@@ -56,7 +56,10 @@ class Pools:
             own = at_least_float32(getattr(shared, name).detach())
             if size:
                 slot, store, swap = (getattr(plan, f"{name}_{what}") for what in ("slot", "store", "swap"))
-                values = self.processes.gather(own, len(slot))
+                mine = slice(*self.processes.rows(len(slot)))
+                values = own.new_zeros(len(slot), *own.shape[1:])
+                values[mine] = own
+                self.processes.sum_(values)
                 if name not in self.kept:
                     self.kept[name] = values.new_zeros(size, *values.shape[1:])
                 pool = self.kept[name]
@@ -66,8 +69,7 @@ class Pools:
                     past = pool.index_select(0, place)
                     passed.append(torch.where(swap[i], past, value))
                     pool.index_copy_(0, place, torch.where(store[i], value, past))
-                start, stop = self.processes.rows(len(slot))
-                own = torch.cat(passed[start:stop])
+                own = torch.cat(passed[mine])
             result[f"pooled_{name}"] = own
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -47,13 +48,10 @@ class Prepared:
     """A run that has passed every check and has written nothing yet.
 
     Args:
-        settings: resolved.
-        out: the run's folder.
-        datasets: its data, of which the headers are read.
+        datasets: the run's data, of which the headers are read.
         recipe: on the CPU, with the weights that the run starts from.
         state: the checkpoint that it goes on from; none for a new run.
         origin: where a new run's weights come from (`created_from`, `licence`), as config.json and the model file say it.
-        licence: of the weights.
     """
 
     settings: Settings
@@ -97,11 +95,18 @@ def start(
     """Prepare a run, open its folder, and return the trainer ready to train."""
     began = time.perf_counter()
     heard = listener if listener is not None and processes.first else Silent()
-    prepared = prepare(settings, out, init, masks, heard)
+    prepared = prepare(settings, out, init, heard, processes, masks)
     fewest = min(phase.batch or settings.train.batch_size for phase in prepared.recipe.phases)
     if fewest < processes.world:
         raise ConfigError(f"batches of {fewest} are divided among {processes.world} processes: give each a picture")
+    own: dict[str, Any] = settings.to_json() | {"fingerprint": prepared.datasets.fingerprint}
+    own["data"].pop("sources")  # Their place may be another on every node.
+    first = processes.told(own)
+    if unlike := [key for key in own if own[key] != first.get(key)]:
+        raise ConfigError(f"process {processes.rank} has other {', '.join(unlike)} than the first: give all nodes the same")
     trainer = make_trainer(prepared, machine, processes, heard)
+    if processes.world > 1:  # Of the first, since machines may differ in how they draw or where they read.
+        trainer.recipe.load_state_dict(processes.told(trainer.recipe.state_dict()))
     if prepared.state is not None:
         restore(trainer, prepared.state)
     if processes.first:
@@ -120,7 +125,7 @@ def start(
 
 
 def prepare(
-    settings: Settings, out: Path, init: str | Path | None, masks: Masks | None = None, listener: Listener | None = None
+    settings: Settings, out: Path, init: str | Path | None, listener: Listener, processes: Processes, masks: Masks | None = None
 ) -> Prepared:
     """Check all that can keep a run from starting, and gather what it starts from; nothing is written.
 
@@ -128,10 +133,11 @@ def prepare(
         ConfigError, DataError, LabelError, SizeError, ModelError: what is wrong and the remedy.
         CheckpointError: none of the run's checkpoints can be read.
     """
-    listener, kind = listener or Silent(), recipe_class(settings.name)
+    kind, origin = recipe_class(settings.name), dict[str, Any]()
     if settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled:
         raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
-    state, origin = checkpoint.newest(out / "checkpoints", listener.say), dict[str, Any]()
+    # Only the first process needs the run's folder: another node may not have it, or not see yet what was written last.
+    state = processes.told(checkpoint.newest(out / "checkpoints", listener.say) if processes.first else None)
     names = dict.fromkeys(group["dataset"] for group in state["labels"]) if state is not None else ()
     with listener.waiting("reading the headers of the pictures"):
         datasets = open_data(settings.data, kind.labelled, kind.two_kinds, tuple(names))
@@ -145,7 +151,7 @@ def prepare(
                 f"another run with --init {out}"
             )
         recipe.load_state_dict(state["networks"])
-        origin = (read_json(out / "config.json") or {}).get("origin", {})
+        origin = processes.told((read_json(out / "config.json") or {}).get("origin", {}))
     elif init is not None:
         origin = adopt_weights(recipe, settings.name, init, listener)
     licence = origin.get("licence") or settings.train.licence or OWN_LICENCE
@@ -171,7 +177,7 @@ def adopt_weights(recipe: Recipe, name: str, init: str | Path, listener: Listene
 
 def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, listener: Listener) -> Trainer:
     """Move the recipe to the device, and return a trainer of it at step 0."""
-    settings, datasets, recipe = prepared.settings, prepared.datasets, prepared.recipe
+    settings, datasets, recipe, out = prepared.settings, prepared.datasets, prepared.recipe, prepared.out
     sizes = [(phase.until, phase.batch or settings.train.batch_size) for phase in recipe.phases]
     loader = Loader(
         datasets.splits["train"],
@@ -199,16 +205,9 @@ def make_trainer(prepared: Prepared, machine: Machine, processes: Processes, lis
         **prepared.origin,
     }
     machine.place(recipe)
+    config = in_steps(settings.train, loader.steps_per_epoch)
     return Trainer(
-        recipe,
-        loader,
-        in_steps(settings.train, loader.steps_per_epoch),
-        prepared.out,
-        machine=machine,
-        processes=processes,
-        identity=identity,
-        info=info,
-        listener=listener,
+        recipe, loader, config, out, identity=identity, info=info, listener=listener, machine=machine, processes=processes
     )
 
 
@@ -219,15 +218,15 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     """
     trainer.load_state_dict(state)
     held = read_model(trainer.run / FILE_NAME).get("info", {})
-    best = trainer.best.step
-    if held.get("licence") != trainer.info["licence"] or (best is None and held["step"] != trainer.step):
+    best, first = trainer.best.step, trainer.processes.first
+    if first and (held.get("licence") != trainer.info["licence"] or (best is None and held["step"] != trainer.step)):
         say = trainer.listener.say
         kept = checkpoint.read(trainer.run / "checkpoints" / checkpoint.BEST, say) if best is not None else None
         if kept is None:
             trainer.best, trainer.saved_at = Best(), -1
-        elif trainer.processes.first:
+        else:
             trainer.write_model(kept["networks"] | kept["average"])
-    trainer.processes.wait()  # Until all have looked, since the first process is about to write it.
+    trainer.best, trainer.saved_at = trainer.processes.told((trainer.best, trainer.saved_at))
 
 
 def build(settings: Settings, datasets: Datasets) -> Recipe:
@@ -291,8 +290,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
     for path, reason in datasets.broken:
         say(f"left out: {path}: {reason}")
     for pictures, read in zip(trainer.loader.sets, datasets.splits["train"], strict=True):
-        if len(pictures) < len(read):
-            without = len(read) - len(pictures)
+        if without := len(read) - len(pictures):
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
         say(f"{pictures.name}: {len(pictures)} training pictures, {'labels ' + ', '.join(labels) if labels else 'no labels'}")
@@ -309,5 +307,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
             f"{trainer.recipe.advised_batch} or more{parts}"
         )
     where = f"resuming at step {trainer.step} of {config.steps}" if trainer.step else f"starting, {config.steps} steps"
+    if times := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):  # By torchrun, after a process had ended.
+        where = f"restart {times}: {where}"
     how = trainer.tables.reason + (", recorded as CUDA graphs" if trainer.recorder else "")
     say(f"{where}; batch {config.batch_size}; {trainer.machine.reason}; {how}; ready in {seconds:.1f} s")

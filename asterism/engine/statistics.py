@@ -29,8 +29,6 @@ class Statistics:
         """Return the means over all processes and start anew; the one place that waits for the device."""
         if not self.totals:
             return {}
-        table = torch.stack(list(self.totals.values()))
-        processes.sum_([table])
-        for total in self.totals.values():
-            total.zero_()
+        table = processes.sum_(torch.stack(list(self.totals.values())))
+        torch._foreach_zero_(list(self.totals.values()))
         return {name: total / count for name, (total, count) in zip(self.totals, table.tolist(), strict=True) if count}

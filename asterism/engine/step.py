@@ -16,6 +16,7 @@ from asterism.engine import memory
 from asterism.engine.compilation import CompiledTerms
 from asterism.engine.distributed import Processes
 from asterism.engine.ema import Average
+from asterism.engine.gradients import GradientSums
 from asterism.engine.optimizers import Optimizers, freeze_others, rate_factor
 from asterism.engine.pools import Pools
 from asterism.engine.statistics import Statistics
@@ -51,6 +52,7 @@ class Steps:
         alone = self.tables.compiled and processes.world == 1  # Messages between processes are not recorded.
         self.recorder = Recorder(machine.device) if alone and machine.device.type == "cuda" else None
         self.optimizers = Optimizers(recipe, machine.device)
+        self.sums = GradientSums(self.optimizers.parameters, processes)
         self.average = Average(recipe, config.ema_kimg, config.ema_ramp)
         self.pools = Pools(recipe.pools, config.seed, processes)
         self.statistics = Statistics(machine.device)
@@ -135,10 +137,13 @@ class Steps:
         """One optimisation step: sum the weighted terms, differentiate micro-batch by micro-batch, step."""
         if update.clamp is not None:
             self.optimizers.clamp(update.trains, update.clamp)
-        for micro in split(batch, self.config.accumulate):
-            for terms in self.differentiate(update, micro, total, progress, self.is_lazy(update)):
+        micros, lazy = split(batch, self.config.accumulate), self.is_lazy(update)
+        self.sums.begin(update.trains, passes=len(micros) * (1 + lazy))
+        for micro in micros:
+            for terms in self.differentiate(update, micro, total, progress, lazy):
                 self.statistics.add(update.name, terms)
-        self.optimizers.step(update.trains, self.processes)
+        self.sums.finish()
+        self.optimizers.step(update.trains)
 
     def is_lazy(self, update: Update) -> bool:
         """Say whether this step takes an update's costly table too."""
@@ -161,13 +166,13 @@ class Steps:
         """After memory ran out: find by trying which keys make this step fit; nothing is stepped, and gradients are cleared."""
         self.tables = CompiledTerms(self.recipe, self.machine.device, "off")  # To compile each size tried would take minutes.
         self.recorder = None  # Recordings hold memory.
+        self.sums.begin((), 0)  # Nothing is sent.
         return memory.keys_that_fit(self.config, not self.recipe.coupled, lambda parts, again: self._fits(drawn, parts, again))
 
     def _fits(self, drawn: Drawn, parts: int, again: bool) -> bool:
         """Differentiate the first micro-batch of every update; batches are divided into `parts`."""
         memory.recompute_activations(self.recipe, again)
-        if self.machine.device.type == "cuda":
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # Nothing where no GPU is used.
         try:
             for whole, stored in drawn:
                 batch = self.prepare(whole, stored)

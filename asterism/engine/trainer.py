@@ -30,9 +30,6 @@ from asterism.recipes.model import save_model
 from asterism.signals import stop_signals
 from asterism.storage.model_file import FILE_NAME
 
-STOP_CHECK_STEPS = 10
-"""Steps between agreements of several processes on whether to stop; each agreement costs a message."""
-
 
 class TrainingError(AsterismError, RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
@@ -40,10 +37,11 @@ class TrainingError(AsterismError, RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: at which step, and by which signal if by one."""
+    """How training ended: at which step, by which signal if by one, and whether this process speaks for all that trained."""
 
     step: int
     signal: int | None = None
+    first: bool = True
 
 
 class Trainer(Steps):
@@ -76,13 +74,9 @@ class Trainer(Steps):
         self.identity, self.info, self.listener = identity, info, listener
         self.previews: Previews | Samples | None = None
         self.evaluation: Evaluation | None = None
-        self.best = Best()
-        self.exhausted, self.remark = False, ""
+        self.best, self.exhausted, self.remark = Best(), False, ""
         self.signal: int | None = None
-        self.waited = 0.0
-        self.saved_at = -1
-
-    # -- the loop --------------------------------------------------------------------------------------------------
+        self.waited, self.saved_at = 0.0, -1
 
     def train(self) -> Outcome:
         """Train to the last step, or until a signal asks to stop; either way everything is saved.
@@ -100,10 +94,11 @@ class Trainer(Steps):
         try:
             with stop_signals(self.ask_to_stop), self.machine.backend_flags():
                 while True:
-                    last = self.step >= self.config.steps or self.stopping()
+                    self.signal = self.processes.largest(self.signal or 0) or None  # Whichever process got it.
+                    last = self.step >= self.config.steps or self.signal is not None
                     self.maintain(last)
                     if last or self.exhausted:
-                        return Outcome(self.step, self.signal)
+                        return Outcome(self.step, self.signal, self.processes.first)
                     asked = time.perf_counter()
                     drawn = next(batches)
                     self.waited += time.perf_counter() - asked
@@ -122,12 +117,9 @@ class Trainer(Steps):
         """Say what makes the step fit in which memory ran out."""
         if not drawn:
             return "Free memory, then run the same command again"
-        keys = self.keys_that_fit(drawn)
-        if keys is None:
+        if (keys := self.keys_that_fit(drawn)) is None:
             return f"Tried: {memory.NOTHING_FITS}"
         return f"Tried: it fits with {keys}; run the same command with this to resume with the same step"
-
-    # -- between steps ---------------------------------------------------------------------------------------------
 
     def maintain(self, last: bool) -> None:
         """Log, preview and save where this step is due; the first and the last state take the same path."""
@@ -140,9 +132,10 @@ class Trainer(Steps):
         if not resumed and (last or (self.step and self.step % self.config.checkpoint_every == 0)):
             self.save()
         finished = self.exhausted or self.step >= self.config.steps
-        if self.previews and self.processes.first and not resumed and (finished or self.step % self.config.preview_every == 0):
+        if self.previews and not resumed and (finished or self.step % self.config.preview_every == 0):
             with self.in_use(), self.machine.autocast(), torch.no_grad():
                 self.previews.draw(self.recipe, self.step)
+        self.processes.largest(0)  # The others wait for what the first did alone.
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -183,10 +176,9 @@ class Trainer(Steps):
             self.started += time.perf_counter() - began
             self.exhausted = self.patience_is_over()
             if self.exhausted:
-                self.listener.say(
-                    f"stopping early: no improvement in {self.best.evaluations_since_best} measurements (train.patience)"
-                )
-        self.exhausted = self.processes.any(self.exhausted, self.machine.device)
+                count = self.best.evaluations_since_best
+                self.listener.say(f"stopping early: no improvement in {count} measurements (train.patience)")
+        self.exhausted = self.processes.told(self.exhausted)
 
     def write_log(self) -> None:
         """Read the statistics back, print and write them, and stop a run whose steps are all skipped."""
@@ -231,15 +223,13 @@ class Trainer(Steps):
             if self.best.step is None:  # Else the model file holds the best.
                 self.write_model(self.recipe.state_dict() | self.average.weights)
         self.saved_at = self.step
-        self.processes.wait()
 
     def write_model(self, weights: dict[str, Tensor]) -> None:
         """Write the model file: of the best evaluation, with what was measured, else of this step."""
         facts: dict[str, Any] = {"step": self.step, "phase": self.recipe.phase}
         if self.best.step is not None:
             facts |= {"step": self.best.step, "scores": self.best.scores, "criterion": self.best.criterion}
-        name = self.identity["settings"]["name"]
-        save_model(self.run / FILE_NAME, self.recipe, name, weights, info=self.info | facts)
+        save_model(self.run / FILE_NAME, self.recipe, self.identity["settings"]["name"], weights, info=self.info | facts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on."""
@@ -268,9 +258,3 @@ class Trainer(Steps):
         """Note a signal: the loop saves and ends after this step."""
         self.signal = number
         self.listener.say(f"{signal.Signals(number).name}: saving after this step; send the signal again to stop at once")
-
-    def stopping(self) -> bool:
-        """Say whether a signal asked to stop; several processes agree on the step."""
-        if self.processes.world == 1:
-            return self.signal is not None
-        return self.step % STOP_CHECK_STEPS == 0 and self.processes.any(self.signal is not None, self.machine.device)

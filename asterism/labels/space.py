@@ -166,8 +166,6 @@ class LabelSpace:
         self._set_numbers(labels, logits)
         return labels
 
-    # -- comparing -------------------------------------------------------------------------------------------------
-
     def agree(self, predicted: Tensor, wanted: Tensor) -> Tensor:
         """Say which labels [N, L] are as wanted, [N, L] or [L]: bool [N, L]. Numbers are, within `tolerance`."""
         return (predicted - wanted).abs() <= predicted.new_tensor(self.tolerance)
@@ -253,8 +251,6 @@ class LabelSpace:
         for names in self.conflicts:  # Of those that would hold, one does.
             labels[:, list(names)] *= drawn[:, list(names)] == drawn[:, list(names)].amin(1, keepdim=True)
         return labels * self.known(dataset.cpu())
-
-    # -- files -----------------------------------------------------------------------------------------------------
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return JSON values that `from_json` takes back."""

@@ -225,8 +225,6 @@ class Recipe(nn.Module):
                 f"{len(space.domain_names)} in {space.num_datasets}: {found}"
             )
 
-    # -- training ------------------------------------------------------------------------------------------------------
-
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name."""
@@ -308,8 +306,6 @@ class Recipe(nn.Module):
     def slots_within(self, module: str, owner: str) -> list[Slot]:
         """Return the slots of a module, such as a network, all of which belongs to one label."""
         return [Slot(f"{module}.{key}", owner) for key, _ in self.get_submodule(module).named_parameters()]
-
-    # -- use -----------------------------------------------------------------------------------------------------------
 
     def condition(self, target: Batch, source: Tensor | None = None, strength: float | Tensor = 1.0) -> Tensor:
         """Return what `translate` and `generate` are told of a target, by `abilities.told`.

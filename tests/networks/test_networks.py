@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
 from asterism.data.pictures import PictureFormat
-from asterism.engine.distributed import Processes
 from asterism.engine.optimizers import Optimizers
 from asterism.networks.cpu import convolution, normalization, winograd
 from asterism.networks.cpu.convolution import convolve, transpose
@@ -284,7 +283,7 @@ def take_steps(recipe: torch.nn.Module, optimizers: Optimizers, layouts: list[to
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
             if gradient.ndim == 4 and parameter.is_contiguous(memory_format=layout):
                 parameter.grad = gradient.contiguous(memory_format=layout)
-        optimizers.step(tuple(recipe.networks), Processes())
+        optimizers.step(tuple(recipe.networks))
 
 
 def test_gradients_of_heads_are_the_same_in_every_run():
@@ -320,7 +319,7 @@ def test_casts_of_weights_follow_the_weights():
         with torch.no_grad():
             weight.grad.mul_(1e6)
         optimizers.set_rates(1e3)  # Far enough for a stale cast to show.
-        optimizers.step(("discriminator",), Processes())
+        optimizers.step(("discriminator",))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

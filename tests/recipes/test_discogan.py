@@ -91,7 +91,7 @@ def test_weights_decay_by_their_l2_norm():
     for name in ("generator_a", "generator_b"):
         for parameter in recipe.networks[name].parameters():
             parameter.grad = torch.zeros_like(parameter)
-    trainer.optimizers.step(("generator_a", "generator_b"), trainer.processes)
+    trainer.optimizers.step(("generator_a", "generator_b"))
     moved = recipe.generator_a.main[0].weight.detach() - before
     assert torch.equal(moved.sign(), -before.sign())
 

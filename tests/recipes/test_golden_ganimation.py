@@ -133,11 +133,11 @@ def test_the_three_steps_agree(case):
     gradients: dict[str, torch.Tensor] = {}
     step = trainer.optimizers.step
 
-    def recording_step(names, processes):
+    def recording_step(names):
         gradients.clear()
         (network,) = (recipe.networks[name] for name in names)
         gradients.update({key: p.grad.clone() for key, p in network.named_parameters() if p.grad is not None})
-        step(names, processes)
+        step(names)
 
     trainer.optimizers.step = recording_step
     for update in recipe.updates:

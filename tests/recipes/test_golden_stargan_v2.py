@@ -112,12 +112,12 @@ def test_the_whole_iteration_agrees(name):
     gradients: dict[str, torch.Tensor] = {}
     step = trainer.optimizers.step
 
-    def recording_step(names, processes):
+    def recording_step(names):
         gradients.clear()
         for network in names:
             for key, parameter in recipe.networks[network].named_parameters():
                 gradients[f"{network}.{key}"] = parameter.grad.clone()
-        step(names, processes)
+        step(names)
 
     trainer.optimizers.step = recording_step
     trainer.optimizers.set_rates(1.0)

@@ -12,6 +12,8 @@ from PIL import Image
 from asterism.config import ConfigError
 from asterism.data.dataset import open_data
 from asterism.data.loader import Loader
+from asterism.engine.distributed import Processes
+from asterism.engine.listener import Silent
 from asterism.engine.run import prepare
 from asterism.engine.step import step_generator
 from asterism.networks.noise import hashed, noisy
@@ -37,7 +39,13 @@ def settings(root: Path, name: str) -> Settings:
 def test_a_recipe_that_cannot_use_them_refuses_before_anything_is_read(tmp_path: Path, name: str) -> None:
     message = f"^--data.unlabelled keep: {name} learns nothing from pictures without labels: leave it out$"
     with pytest.raises(ConfigError, match=message):
-        prepare(Settings.resolve(name, [str(tmp_path / "none")], "small", {"data.unlabelled": "keep"}), tmp_path / "run", None)
+        prepare(
+            Settings.resolve(name, [str(tmp_path / "none")], "small", {"data.unlabelled": "keep"}),
+            tmp_path / "run",
+            None,
+            Silent(),
+            Processes(),
+        )
 
 
 def test_every_sample_comes_with_a_labelled_picture(tmp_path: Path) -> None:
