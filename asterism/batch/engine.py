@@ -23,6 +23,12 @@ SPARE = 0.1
 """Of a worker's core, what is left for tasks that only read and write."""
 
 
+ATTEMPTS = 3
+"""To start Ray, which waits 30 seconds for its own processes: a busy machine takes longer at first."""
+
+QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+
+
 @contextmanager
 def cluster(address: str | None) -> Iterator[Any]:
     """Start Ray on this machine, or join a cluster; yield Ray, and leave it again.
@@ -41,17 +47,33 @@ def cluster(address: str | None) -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise ConfigError(f'--engine ray needs {error.name or "ray"}: pip install "asterism[ray]"') from error
-    here: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=False, **here)
-    except ConnectionError as error:
-        raise ConfigError(
-            f"there is no Ray cluster at {address} ({error}); start one by `ray start --head`, or leave out --address"
-        ) from error
-    try:
+        _join(ray, address) if address else _start(ray)
         yield ray
     finally:
         ray.shutdown()
+
+
+def _join(ray: Any, address: str) -> None:
+    try:
+        ray.init(address=address, **QUIET)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"there is no Ray cluster at {address} ({str(error).splitlines()[0]}); start one by `ray start --head`, or leave out "
+            "--address"
+        ) from error
+
+
+def _start(ray: Any) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            ray.init(address="local", include_dashboard=False, **QUIET)
+            return
+        except Exception as error:  # It has no kind of its own.
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt == ATTEMPTS - 1:
+                reason = f"Ray does not start on this machine: {error}"
+                raise ConfigError(f"{reason}; try again when it is less busy, or leave out --engine ray") from error
 
 
 def workers(ray: Any, device: str, cores: int) -> tuple[int, dict[str, float]]:

@@ -30,6 +30,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="results waiting or in progress before the service answers 503 [128]",
     )
     parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds until a request must be answered [60]")
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=0,
+        metavar="S",
+        help="seconds after SIGTERM for which /ready answers 503 before the address closes [0]",
+    )
     add_machine(parser)
 
 
@@ -38,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("max_upload", "max_pixels", "timeout"):
         if not 0 < getattr(args, name) < math.inf:
             args.parser.error(f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected a number above 0")
+    if not 0 <= args.drain < math.inf:
+        args.parser.error(f"--drain is {args.drain:g}; expected 0 or more seconds")
     try:
         from asterism.serving.limits import Limits
         from asterism.serving.server import serve
@@ -62,5 +71,6 @@ def run(args: argparse.Namespace) -> int:
         limits=limits,
         device=args.device,
         precision=args.precision,
+        drain=args.drain,
     )
     return 0

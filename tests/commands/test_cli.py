@@ -51,7 +51,7 @@ FLAGS = {
     "--device --precision --engine --address --cores",
     "report": "--out",
     "studio": "--host --port --login --max-upload --device --precision",
-    "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --device --precision",
+    "serve": "--host --port --token --batch-size --max-upload --max-pixels --places --timeout --drain --device --precision",
     "export": "--format --precision --opset --data --out --push --overwrite",
     "import": "--labels --domains --image-size --keep --licence --out",
     "list": "",
