@@ -19,10 +19,6 @@ from asterism.errors import AsterismError
 RETRIES = 3
 """How often work is done again whose worker was lost; more often, and it is the work that loses them."""
 
-SPARE = 0.1
-"""Of a worker's core, what is left for tasks that only read and write."""
-
-
 ATTEMPTS = 3
 """To start Ray, which waits 30 seconds for its own processes: a busy machine takes longer at first."""
 
@@ -41,7 +37,6 @@ def cluster(address: str | None) -> Iterator[Any]:
         ConfigError: Ray is not installed, or there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is sent anywhere.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
         import ray.data
@@ -59,8 +54,8 @@ def _join(ray: Any, address: str) -> None:
         ray.init(address=address, **QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"there is no Ray cluster at {address} ({str(error).splitlines()[0]}); start one by `ray start --head`, or leave out "
-            "--address"
+            f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}): start one by `ray start --head`, set "
+            "RAY_AUTH_MODE=token if it wants its token, or leave out --address"
         ) from error
 
 
@@ -93,7 +88,7 @@ def workers(ray: Any, device: str, cores: int) -> tuple[int, dict[str, float]]:
         return gpus, {"num_gpus": 1, "num_cpus": min(cores, max(1, cpus // gpus))}
     if cores > cpus:
         raise ConfigError(f"a worker is to have {cores} cores, and the Ray cluster has {cpus}; give fewer --cores")
-    return cpus // cores, {"num_cpus": cores if cores > 1 else 1 - SPARE}
+    return cpus // cores, {"num_cpus": cores}
 
 
 def mapped(
@@ -121,14 +116,15 @@ def mapped(
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # The rest is done; the caller sees what is missing.
     context.enable_rich_progress_bars = False
-    io: dict[str, Any] = {"num_cpus": SPARE / 4, "max_retries": RETRIES}
+    size = min(count, len(rows))
+    io: dict[str, Any] = {"num_cpus": 0, "compute": ray.data.TaskPoolStrategy(2 * size)}  # Workers may have every core.
     data = ray.data.from_items([{"row": row} for row in rows], override_num_blocks=len(rows))
     if before is not None:
         data = data.map(before, **io)
     data = data.map(
         worker,
         fn_constructor_args=arguments,
-        compute=ray.data.ActorPoolStrategy(size=min(count, len(rows))),
+        compute=ray.data.ActorPoolStrategy(size=size),
         max_task_retries=RETRIES,
         **each,
     )

@@ -23,7 +23,8 @@ from asterism.inference.folder import FolderError
 from asterism.recipes.model import save_model
 from tests.helpers.translators import translator
 
-ALL_CORES = str(os.cpu_count())
+RAY = ["--engine", "ray", *(["--address", os.environ["ASTERISM_TEST_RAY"]] if "ASTERISM_TEST_RAY" in os.environ else [])]
+"""Ray is started by each command; ASTERISM_TEST_RAY=auto takes a cluster that runs, for machines too busy to start one."""
 BROKEN = 50
 
 
@@ -62,10 +63,11 @@ def test_a_store_gives_and_takes_the_files_of_one_machine(
     assert main([*words, str(source), "--out", str(tmp_path / "plain"), *options]) == 0
     capsys.readouterr()
     out = tmp_path / "store"
-    spread = ["--out", f"file://{out}", *options, "--engine", "ray", "--cores", ALL_CORES]
-    assert main([*words, f"file://{source}/**", *spread]) == 1, "something is missing"
-    said = capsys.readouterr().out
-    assert f"left out: file://{source}/1/00003.png" in said and "files written: 16; sources left out: 1" in said
+    spread = ["--out", f"file://{out}", *options, *RAY, "--cores", str(os.cpu_count())]
+    status, (said, problems) = main([*words, f"file://{source}/**", *spread]), capsys.readouterr()
+    assert status == 1, problems
+    assert f"left out: file://{source}/1/00003.png" in said, problems
+    assert "files written: 16; sources left out: 1" in said
     assert contents(out) == contents(tmp_path / "plain")
 
     manifest = Manifest(Place(f"file://{out}"), json.loads((out / FOLDER / "job.json").read_text()))
@@ -86,7 +88,9 @@ def test_results_of_other_jobs_are_not_mixed(tmp_path: Path) -> None:
     manifest.add("/in/a.png", "1-1", [])
     manifest.flush()
     assert Manifest(Place(str(tmp_path)), job).has("/in/a.png", "1-1")
-    with pytest.raises(FolderError, match=r"another job, which differs in to \(\['sad'\] there, \['happy'\] now\).*--overwrite"):
+    with pytest.raises(
+        FolderError, match=r"another job, which differs in to \(\['sad'\] there, \['happy'\] now\).*--overwrite"
+    ):
         Manifest(Place(str(tmp_path)), job | {"to": ["happy"]})
     anew = Manifest(Place(str(tmp_path)), job | {"to": ["happy"]}, anew=True)
     assert not anew.records
@@ -119,7 +123,7 @@ def test_without_ray_a_sentence_says_what_to_install(
 
 def started(model: Path, source: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     words = ["translate", str(model), str(source), "--to", "sad", "--out", str(out), "--precision", "float64", *more]
-    command = [sys.executable, "-m", "asterism", *words, "--engine", "ray"]
+    command = [sys.executable, "-m", "asterism", *words, *RAY]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
