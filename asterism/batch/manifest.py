@@ -10,7 +10,7 @@ import json
 import time
 from typing import Any
 
-from asterism.batch.files import Place
+from asterism.batch.stores import Place
 from asterism.inference.outcome import FolderError
 
 FOLDER = ".asterism-batch"

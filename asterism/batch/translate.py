@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from asterism.batch.engine import RETRIES, cluster, mapped
-from asterism.batch.files import Place, found_pictures, is_remote
+from asterism.batch.files import found_pictures, is_film
 from asterism.batch.manifest import Manifest
-from asterism.batch.worker import Item, Job, Worker, fetch, packed, put
+from asterism.batch.pieces import Item, fetch, packed, put
+from asterism.batch.stores import Place, is_remote
+from asterism.batch.worker import Job, Worker
 from asterism.inference.folder import suffix_for
 from asterism.inference.generator import check_batch_size
 from asterism.inference.outcome import FolderError, Summary
@@ -78,7 +80,7 @@ def translate_on_ray(
     del checked
     summary = Summary()
     found = found_pictures(inputs, out, summary.passed)
-    items = [Item(source, name, state) for source, (name, state) in found.items()]
+    items = [Item(source, name, state, is_film(source)) for source, (name, state) in found.items()]
     content = model.read_bytes()
     facts = {"model": hashlib.sha256(content).hexdigest()[:16], "to": _said(to), "precision": precision}
     facts |= {key: _said(value) for key, value in options.items() if key not in ("batch_size", "skip_existing")}

@@ -10,14 +10,15 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
 from asterism.batch.engine import answered
-from asterism.batch.files import Place, is_remote, store
+from asterism.batch.pieces import Item, unpacked
+from asterism.batch.stores import Place, is_remote, store
 from asterism.errors import AsterismError
 from asterism.inference.apply import steps
 from asterism.inference.folder import translate_folder
@@ -26,28 +27,7 @@ from asterism.inference.outcome import FolderError, Summary
 from asterism.inference.styles import Target
 from asterism.inference.tiling import SHARE
 from asterism.inference.translator import Translator, load
-from asterism.inference.video import VIDEOS
 from asterism.recipes import add
-
-
-@dataclass(frozen=True)
-class Item:
-    """A picture or a film of a job.
-
-    Args:
-        source: its absolute path, or its address in a store.
-        name: of its results, relative, without what the target adds.
-        state: see `asterism.batch.files`.
-    """
-
-    source: str
-    name: str
-    state: str
-
-    @property
-    def film(self) -> bool:
-        """Whether it is a film, which is a piece of its own and no row of bytes."""
-        return PurePosixPath(self.source).suffix.lower() in VIDEOS
 
 
 @dataclass(frozen=True)
@@ -70,41 +50,6 @@ class Job:
     precision: str
     cores: int
     recipes: Sequence[str]
-
-
-def packed(items: Sequence[Item]) -> str:
-    """Return a piece as a row of Ray's; in ASCII, since names of files may be no Unicode."""
-    return json.dumps([list(asdict(item).values()) for item in items])
-
-
-def unpacked(row: str) -> list[Item]:
-    """Return the pictures of a piece."""
-    return [Item(*values) for values in json.loads(row)]
-
-
-def fetch(row: dict[str, Any]) -> dict[str, Any]:
-    """Read a piece's pictures from their stores, while workers are busy with others."""
-    contents, problems = list[bytes](), list[str]()
-    for item in unpacked(row["row"]):
-        problem, content = "", b""
-        if is_remote(item.source) and not item.film:
-            fs, path = store(item.source)
-            try:
-                content = bytes(fs.cat_file(path))
-            except OSError as error:
-                problem = f"it cannot be read: {error}"
-        contents.append(content)
-        problems.append(problem)
-    return {**row, "contents": contents, "problems": problems}
-
-
-def put(row: dict[str, Any]) -> dict[str, Any]:
-    """Write a piece's results to their store."""
-    if not row["error"]:
-        place = Place(json.loads(row["done"])["out"])
-        for name, content in zip(row["names"], row["results"], strict=True):
-            place.write(name, bytes(content))
-    return {"error": row["error"], "done": row["done"]}
 
 
 class Worker:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asterism.batch.files import Place, found_pictures
+from asterism.batch.files import found_pictures
 from asterism.batch.manifest import FOLDER, Manifest
+from asterism.batch.pieces import Item, unpacked
+from asterism.batch.stores import Place
 from asterism.batch.translate import pieces
-from asterism.batch.worker import Item, unpacked
 from asterism.cli import main
 from asterism.inference.folder import FolderError
 from asterism.recipes.model import save_model
@@ -102,7 +103,7 @@ def test_results_of_other_jobs_are_not_mixed(tmp_path: Path) -> None:
 
 def test_pieces_are_whole_batches_in_order() -> None:
     items = [Item(f"/{i}.png", str(i), f"{2**27 if i < 8 else 1}-0") for i in range(50)]
-    items[30] = Item("/film.mp4", "film", "1-0")
+    items[30] = Item("/film.mp4", "film", "1-0", film=True)
     held = [unpacked(row) for row in pieces(items, 4)]
     assert [item for piece in held for item in piece] == items
     assert [len(piece) for piece in held] == [4, 4, 16, 6, 1, 16, 3], "at most 256 MB, four batches, and films alone"
