@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from asterism.batch.evaluate import evaluate_on_ray
 from asterism.batch.files import found_pictures
 from asterism.batch.manifest import FOLDER, Manifest
 from asterism.batch.pieces import Item, unpacked
 from asterism.batch.stores import Place
 from asterism.batch.translate import pieces
 from asterism.cli import main
+from asterism.evaluation import session
+from asterism.evaluation.evaluate import evaluate
 from asterism.inference.folder import FolderError
 from asterism.recipes.model import save_model
+from tests.helpers.evaluating import CPU, STARGAN, TRUTH
 from tests.helpers.translators import translator
 
 RAY = ["--engine", "ray", *(["--address", os.environ["ASTERISM_TEST_RAY"]] if "ASTERISM_TEST_RAY" in os.environ else [])]
@@ -171,3 +176,16 @@ def test_5000_pictures_with_a_killed_worker_an_abort_and_broken_files(
     third = started(model, source, tmp_path / "few", "--max-errors", "10")
     third.communicate()
     assert third.returncode == 1 and 0 < len(contents(tmp_path / "few")) < 4950
+
+
+@pytest.mark.slow
+def test_an_evaluation_on_ray_has_the_scores_of_one_machine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray.data", reason="needs the extra: asterism[ray]")
+    other = shutil.copytree(run, tmp_path / "other")
+    options = CPU | {"checkpoint": "last", "precision": "float64", "parameters": {"pictures": 12}}
+    here = evaluate(run, **options)
+    monkeypatch.setattr(session, "_measure", None)  # In this process: the measuring is the workers'.
+    there = evaluate_on_ray(other, address=os.environ.get("ASTERISM_TEST_RAY"), **options)
+    assert list(here) == list(there) == [STARGAN, TRUTH]
+    for name, record in here.items():
+        assert {k: v for k, v in record.items() if k != "seconds"} == {k: v for k, v in there[name].items() if k != "seconds"}
