@@ -92,7 +92,7 @@ def translate_on_ray(
     if not rest:
         return summary
     kept = f"what is done is kept in {place.address}; run the same command to do the rest"
-    with on_signal(kept), cluster(address) as ray:
+    with cluster(address) as ray, on_signal(kept):  # In this order: Ray has handlers of its own.
         options = {key: _absolute(value) for key, value in options.items()}
         job = Job(
             to, place.address, options, ray.put(content), device, precision, cores, [str(path) for path in files_outside()]

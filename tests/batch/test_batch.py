@@ -205,10 +205,8 @@ def test_thousands_of_pictures_with_a_killed_worker_an_abort_and_broken_files(
     assert third.returncode == 1 and 0 < len(contents(tmp_path / "few")) < PICTURES - BROKEN
 
 
-@pytest.mark.slow
-def test_an_evaluation_on_ray_has_the_scores_of_one_machine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray.data", reason="needs the extra: asterism[ray]")
-    other = shutil.copytree(run, tmp_path / "other")
+def check_scores(run: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure a run here and on Ray, and compare all that is said of it."""
     options = CPU | {"checkpoint": "last", "precision": "float64", "parameters": {"pictures": 12}}
     here = evaluate(run, **options)
     monkeypatch.setattr(session, "_measure", None)  # In this process: the measuring is the workers'.
@@ -216,3 +214,9 @@ def test_an_evaluation_on_ray_has_the_scores_of_one_machine(run: Path, tmp_path:
     assert list(here) == list(there) == [STARGAN, TRUTH]
     for name, record in here.items():
         assert {k: v for k, v in record.items() if k != "seconds"} == {k: v for k, v in there[name].items() if k != "seconds"}
+
+
+@pytest.mark.slow
+def test_an_evaluation_on_ray_has_the_scores_of_one_machine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray.data", reason="needs the extra: asterism[ray]")
+    check_scores(run, shutil.copytree(run, tmp_path / "other"), monkeypatch)
