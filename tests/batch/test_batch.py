@@ -190,7 +190,7 @@ def test_thousands_of_pictures_with_a_killed_worker_an_abort_and_broken_files(
     first.send_signal(signal.SIGTERM)
     assert first.wait(60) == 128 + signal.SIGTERM
     before = len(Manifest(Place(str(out)), json.loads((out / FOLDER / "job.json").read_text())).records)
-    assert before >= PICTURES // 4, "what was done is known"
+    assert before > max(0, PICTURES // 4 - 256), "what was done is known, up to the pieces in work"
 
     second = started(model, source, out)
     said, _ = second.communicate()
