@@ -29,7 +29,7 @@ FLOORS = (
     ("manifold",),
     ("engine", "metrics", "inference"),
     ("evaluation", "export", "report", "doctor", "packing"),
-    ("serving", "studio", "training"),
+    ("serving", "studio", "training", "batch"),
     ("commands",),
     ("cli", "__init__"),
 )

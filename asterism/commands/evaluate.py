@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from asterism.commands.flags import add_machine
+from asterism.commands.flags import add_engine, add_machine, check_engine
 from asterism.signals import on_signal
 
 ABOUT = "measure a run on held-out pictures"
@@ -46,6 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="outputs at once [32]")
     parser.add_argument("--data", action="append", metavar="DATA", help="present location of the data, if it changed")
     add_machine(parser, precision="float32")  # So that numbers compare over machines.
+    add_engine(parser)
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -57,21 +59,27 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure a run."""
+    check_engine(args)
     given = {"pictures": args.pictures, "outputs": args.outputs, "passes": args.passes}
+    options: dict[str, Any] = {
+        "protocols": args.protocol,
+        "split": args.split,
+        "checkpoint": args.checkpoint,
+        "features": args.extractor,
+        "parameters": {name: value for name, value in given.items() if value is not None},
+        "random": args.random,
+        "batch": args.batch_size,
+        "data": args.data,
+        "device": args.device,
+        "precision": args.precision,
+    }
     with on_signal("interrupted before the first measurement; scores are unchanged: run the same command again"):
-        from asterism.evaluation.evaluate import evaluate
+        if args.engine == "ray":
+            from asterism.batch.evaluate import evaluate_on_ray
 
-        evaluate(
-            Path(args.run),
-            protocols=args.protocol,
-            split=args.split,
-            checkpoint=args.checkpoint,
-            features=args.extractor,
-            parameters={name: value for name, value in given.items() if value is not None},
-            random=args.random,
-            batch=args.batch_size,
-            data=args.data,
-            device=args.device,
-            precision=args.precision,
-        )
+            evaluate_on_ray(Path(args.run), address=args.address, cores=args.cores or 1, **options)
+        else:
+            from asterism.evaluation.evaluate import evaluate
+
+            evaluate(Path(args.run), **options)
     return 0

@@ -34,6 +34,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocoder", metavar="FILE", help="models of voices: a vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]"
     )
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=0,
+        metavar="S",
+        help="seconds after SIGTERM for which /ready answers 503 before the address closes [0]",
+    )
     add_machine(parser)
 
 
@@ -42,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("max_upload", "max_pixels", "max_seconds", "timeout"):
         if not 0 < getattr(args, name) < math.inf:
             args.parser.error(f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected a number above 0")
+    if not 0 <= args.drain < math.inf:
+        args.parser.error(f"--drain is {args.drain:g}; expected 0 or more seconds")
     try:
         from asterism.serving.limits import Limits
         from asterism.serving.server import serve
@@ -68,5 +77,6 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         precision=args.precision,
         vocoder=args.vocoder,
+        drain=args.drain,
     )
     return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from asterism.commands.flags import add_machine
+from asterism.commands.flags import add_engine, add_machine, check_engine
 
 ABOUT = "translate pictures, recordings or folders"
 
@@ -13,12 +14,17 @@ ABOUT = "translate pictures, recordings or folders"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures, recordings, videos or folders")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="pictures, recordings, videos or folders; with --engine ray also s3://... and patterns such as 'in/**'",
+    )
     parser.add_argument(
         "--to", action="append", metavar="TARGET", help="Blond_Hair, Eyeglasses=no, happy, AU12=0.8; repeat for several"
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder for the results; for a single result also its file name"
+        "--out", required=True, metavar="DIR", help="folder for the results; for a single result also its file name"
     )
     parser.add_argument("--labels", metavar="WORDS", help="labels that the sources have: Male,Young=no; others are predicted")
     parser.add_argument(
@@ -85,6 +91,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="recordings: a vocoder, .onnx or .pt2 [Griffin and Lim's algorithm]",
     )
     add_machine(parser)
+    add_engine(parser)
+    parser.add_argument(
+        "--max-errors", type=int, metavar="N", help="with --engine ray: give up when more sources failed [never]"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,7 +110,34 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--count requires --style SEED and must be at least 1")
     if bool(args.to) == bool(args.table) or (args.table and not args.like):
         args.parser.error("give a target, --to TARGET, or a picture whose labels a table knows, --like PICTURE --table CSV")
+    check_engine(args, "max_errors")
+    options = {
+        "labels": args.labels,
+        "fit": args.fit,
+        "format": args.format,
+        "batch_size": args.batch_size,
+        "overwrite": args.overwrite,
+        "skip_existing": args.skip_existing,
+        "styles": [] if args.style is None else list(range(args.style, args.style + (args.count or 1))),
+        "like": [] if args.table else [Path(reference) for reference in args.like],
+        "truncation": args.truncation,
+        "strength": args.strength,
+        "source": args.source,
+        "masks": args.masks,
+        "instances": args.instances,
+        "changes": None if args.diff is None else args.diff / 100,
+        "attention": args.mask,
+        "tile": args.tile,
+        "overlap": args.overlap,
+        "frames": args.frames,
+        "regions": [region_of(text) for text in args.region],
+    }
+    if args.engine == "ray":
+        if args.table or args.vocoder:
+            args.parser.error("--engine ray takes neither --table nor --vocoder")
+        return _on_ray(args, options)
     translator = load(args.run, device=args.device, precision=args.precision)
+    args.images, args.out = [Path(image) for image in args.images], Path(args.out)
     if translator.model.picture.sound and args.to and not are_features(args.images):
         summary = translate_recordings(
             Voices(translator, args.vocoder),
@@ -119,31 +156,27 @@ def run(args: argparse.Namespace) -> int:
     if args.vocoder:
         args.parser.error("--vocoder is for recordings and models of voices")
     told = [told_by_table.like(translator, args.table, Path(picture)) for picture in args.like] if args.table else args.to
-    summary = translate_folder(
-        translator,
-        args.images,
-        told,
-        args.out,
-        labels=args.labels,
-        fit=args.fit,
-        format=args.format,
-        batch_size=args.batch_size,
-        overwrite=args.overwrite,
-        skip_existing=args.skip_existing,
-        progress=True,
-        styles=() if args.style is None else range(args.style, args.style + (args.count or 1)),
-        like=() if args.table else args.like,
-        truncation=args.truncation,
-        strength=args.strength,
-        source=args.source,
-        masks=args.masks,
-        instances=args.instances,
-        changes=None if args.diff is None else args.diff / 100,
-        attention=args.mask,
-        tile=args.tile,
-        overlap=args.overlap,
-        frames=args.frames,
-        regions=[region_of(text) for text in args.region],
-    )
+    summary = translate_folder(translator, args.images, told, args.out, progress=True, **options)
     print(summary)
     return 0 if summary.written or summary.kept else 1
+
+
+def _on_ray(args: argparse.Namespace, options: dict[str, Any]) -> int:
+    """Translate pictures on a Ray cluster."""
+    from asterism.batch.translate import translate_on_ray
+    from asterism.storage.model_file import find_model
+
+    summary = translate_on_ray(
+        find_model(args.run),
+        args.images,
+        args.to,
+        args.out,
+        options=options,
+        device=args.device,
+        precision=args.precision,
+        address=args.address,
+        cores=args.cores or 1,
+        max_errors=args.max_errors,
+    )
+    print(summary)
+    return 1 if summary.skipped else 0

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from asterism.evaluation.protocols import protocol as named
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.real import RealFeatures
 from asterism.evaluation.run_data import check_data_are_there, edited, layout, open_run_data
-from asterism.evaluation.session import System, measure
+from asterism.evaluation.session import Spread, System, measure
 from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
 from asterism.evaluation.table import show
@@ -67,6 +66,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "float32",
     classifier: dict[str, Any] | None = None,
+    spread: Spread | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure a run; print tables, and write `scores.json` and `samples/` into it.
 
@@ -85,6 +85,7 @@ def evaluate(
         data: where the data are now; none where the run found them.
         device, precision: as in training, but float32 by default, so that numbers compare over machines.
         classifier: dotted settings of the classifier's training, for small data.
+        spread: does the tasks of protocols in other processes, as `asterism.batch.evaluate` does.
 
     Returns:
         The records as written, by name.
@@ -138,7 +139,7 @@ def evaluate(
         for name, step, recipe in weights:
             for protocol in asked:
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
-                record = one(run, floor, protocol, recipe, model.name, facts, changed, random)
+                record = one(run, floor, protocol, recipe, model.name, facts, changed, random, spread)
                 records[key(record)] = record
                 show(record, Console())
     # Only now: what is interrupted at the last protocol does not do the first again. And what nobody went on with.
@@ -156,6 +157,7 @@ def one(
     facts: dict[str, Any],
     parameters: dict[str, Any],
     random: bool,
+    spread: Spread | None = None,
 ) -> dict[str, Any]:
     """Measure one recipe by one protocol, keep the record in the run, and return it."""
     began = time.perf_counter()
@@ -175,7 +177,7 @@ def one(
     if random or "random" in protocol.kinds:
         blank = untrained(recipe, recipe_name, settled.seed, floor.machine)
         systems.append(Generator("random", blank, floor.machine, floor.sets, settled.seed))
-    record = head | floor.measure(protocol, settled, recipe, systems, folder=kept, show_progress=True)
+    record = head | floor.measure(protocol, settled, recipe, systems, folder=kept, show_progress=True, spread=spread)
     generator = systems[0]
     assert isinstance(generator, Generator)
     results = record.pop("results")
@@ -247,13 +249,18 @@ class EvaluationSetup:
     def bench(self, parameters: Parameters) -> MeasureContext:
         """Return what measures may use."""
 
-        @lru_cache(maxsize=1)  # All systems do a task before the next.
+        last: dict[tuple[Any, ...], FeatureSet] = {}  # One: all systems do a task before the next.
+
         def real(numbers: tuple[int, ...], index: int | None, value: float) -> FeatureSet:
+            if (numbers, index, value) in last:
+                return last[numbers, index, value]
+            last.clear()
             sets = [self._real_features(self.sets[n].set.dataset, parameters.real_pictures) for n in numbers]
             held = torch.cat([features.of(index, value) for features in sets])
             made = FeatureSet(self.extractor.dims, len(held), parameters.kept)
             if len(held):
                 made.add(held)
+            last[numbers, index, value] = made
             return made
 
         return MeasureContext(
@@ -281,12 +288,14 @@ class EvaluationSetup:
         folder: Path | None = None,
         show_progress: bool = False,
         kinds: Sequence[str] | None = None,
+        spread: Spread | None = None,
     ) -> dict[str, Any]:
         """Return the measured parts of a record, and under `results` what they were made of.
 
         Args:
             systems: beside those for orientation that the protocol asks for.
             kinds: the rows that are wanted, if not all of the protocol's.
+            spread: as for `evaluate`.
         """
         bench = self.bench(parameters)
         if not self.pixels:
@@ -307,7 +316,8 @@ class EvaluationSetup:
         silent = nullcontext(lambda done, total: None)  # A second bar would stand still beside that of the training.
         doing = "generating" if protocol.generates else "translating"
         with counting(f"{protocol.name}: {doing} and measuring") if show_progress else silent as tell:
-            results = measure(protocol, bench, tasks, [*systems, *orientation], folder=folder, progress=tell)
+            systems = [*systems, *orientation]
+            results = measure(protocol, bench, tasks, systems, folder=folder, progress=tell, spread=spread)
         return summarise(protocol, bench, results) | {"results": results}
 
     def _training_pictures(self, dataset: int, limit: int) -> Pictures:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def measure(
     *,
     folder: Path | None,
     progress: Callable[[int, int], None],
+    spread: Spread | None = None,
 ) -> list[Result]:
     """Let every system do every task.
 
@@ -101,13 +102,21 @@ def measure(
             tasks of one mode only, and of chains the first number of passes.
         folder: where what is done is kept, so that the same call goes on there after an interruption; none keeps nothing.
         progress: told how many sources of how many are done.
+        spread: does tasks in other processes before; needs a folder, from which their results are read.
     """
     first = systems[0]
     whole = [(n, task, s) for n, task in enumerate(tasks) for s in systems if s is first or task.mode != "reference"]
     work = [(n, task if s is first else replace(task, passes=task.passes[:1]), s) for n, task, s in whole]
     results, total, done = list[Result](), sum(len(task.rows) for _, task, _ in work), 0
-    for number, task, system in work:
-        file = folder / f"{number:04}_{system.kind}.pt" if folder else None
+    files = [folder / f"{number:04}_{system.kind}.pt" if folder else None for number, _, system in work]
+    if spread is not None:
+        alone = Alone(protocol, bench, [(task, system) for _, task, system in work])
+        missing = [i for i, file in enumerate(files) if file is not None and not file.exists()]
+        for i, states in spread(alone, missing) if missing else ():
+            file = files[i]
+            assert file is not None
+            write_whole(file, states, sync=True)
+    for (_, task, system), file in zip(work, files, strict=True):
         before = done
 
         def tell(count: int, before: int = before) -> None:
@@ -117,6 +126,28 @@ def measure(
         done += len(task.rows)
         progress(done, total)
     return results
+
+
+@dataclass
+class Alone:
+    """The tasks of a protocol, of which each can be done in a process of its own, with the same numbers.
+
+    Args:
+        work: tasks, and who does them.
+    """
+
+    protocol: Protocol
+    bench: MeasureContext
+    work: Sequence[tuple[Task, Any]]
+
+    def __call__(self, number: int) -> list[dict[str, Any]]:
+        """Do a task; return the states of its stages' results."""
+        task, system = self.work[number]
+        return [result.state() for result in _do(self.protocol, self.bench, task, system, None, lambda done: None)]
+
+
+Spread = Callable[[Alone, Sequence[int]], Iterator[tuple[int, bytes]]]
+"""Does tasks by their numbers, in any processes and any order; yields numbers and saved states as they come."""
 
 
 def _do(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from asterism.data.listing import list_pictures
 from asterism.data.pairs import name_of_pair
@@ -19,6 +20,9 @@ from asterism.sound.recordings import SUFFIXES as RECORDINGS
 from asterism.sound.recordings import is_recording
 from asterism.tables.names import SUFFIXES
 from asterism.wording import some
+
+F = TypeVar("F", str, Path)
+"""A file: its path here, or its address in a store."""
 
 LONGEST = 230
 """Bytes of a result's name: file systems take 255, of which the name while it is written takes some more."""
@@ -69,13 +73,19 @@ def find_pictures(
             plain = PurePosixPath(name).with_suffix("").as_posix()
             found.setdefault(given / name, [plain, f"{given.absolute().name}/{plain}"])
     names = {file: plain for file, (plain, _) in found.items()}
-    for longer in (
-        lambda file: found[file][1],
-        lambda file: f"{names[file]}_{file.suffix[1:]}",
-        lambda file: f"{names[file]}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}",
+    return list(told_apart(names, {file: longer for file, (_, longer) in found.items()}).items())
+
+
+def told_apart(names: Mapping[F, str], longer: Mapping[F, str]) -> dict[F, str]:
+    """Return the names of files' results, each of its own: where several would have one, after `longer`, suffix or path."""
+    own = dict(names)
+    for name_of in (
+        lambda file: longer[file],
+        lambda file: f"{own[file]}_{PurePosixPath(file).suffix[1:]}",
+        lambda file: f"{own[file]}-{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}",
     ):
-        _tell_apart(names, longer)
-    return list(names.items())
+        _tell_apart(own, name_of)
+    return own
 
 
 def of_several_frames(files: Sequence[Path]) -> dict[Path, int]:
@@ -88,7 +98,7 @@ def of_several_frames(files: Sequence[Path]) -> dict[Path, int]:
     return {file: count for file, count in found.items() if count > 1}
 
 
-def _tell_apart(names: dict[Path, str], longer: Callable[[Path], str]) -> None:
+def _tell_apart(names: dict[F, str], longer: Callable[[F], str]) -> None:
     """Replace names that several files have by longer ones, where these are told apart by them."""
     same = defaultdict(list)
     for file, name in names.items():

@@ -39,8 +39,8 @@ class Summary:
 
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-    clipped: list[tuple[Path, float]] = field(default_factory=list)
+    skipped: list[tuple[Path | str, str]] = field(default_factory=list)
+    clipped: list[tuple[Path | str, float]] = field(default_factory=list)
     beyond: str = ""
     enlarged: list[Path] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ipaddress
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 
 import uvicorn
@@ -32,6 +35,7 @@ def serve(
     device: str = "auto",
     precision: str = "auto",
     vocoder: str | os.PathLike[str] | None = None,
+    drain: float = 0.0,
 ) -> None:
     """Serve models until a signal ends it; what was accepted by then is finished first.
 
@@ -40,6 +44,8 @@ def serve(
         host, port: the address to bind; port 0 takes a free one.
         token: what every request must bring; needed beyond this machine.
         vocoder: of models of voices, as for `asterism.inference.voices.Voices`.
+        drain: seconds after SIGTERM for which the address still answers, with 503 on /ready and to new work, so that whatever
+            spreads requests over several services learns it before connections are refused.
 
     Raises:
         ConfigError: an address beyond this machine without a token, or one that cannot be had.
@@ -62,7 +68,7 @@ def serve(
     try:
         service = Service(load_models(runs, device, precision, vocoder), limits)
         app = create_app(service, local=local, token=token)
-        Server(app, service).run(sockets=[bound])
+        Server(app, service, drain).run(sockets=[bound])
     finally:
         bound.close()
 
@@ -97,7 +103,7 @@ def bind(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Uvicorn's server, told to finish what the service accepted."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service, drain: float = 0.0) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -110,7 +116,7 @@ class Server(uvicorn.Server):
                 ws="none",
             )
         )
-        self.service = service
+        self.service, self.drain = service, drain
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
@@ -124,11 +130,23 @@ class Server(uvicorn.Server):
             print(f"serving {models} at {where}/api; Ctrl-C ends it", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more requests, finish the accepted ones, then close."""
-        for server in self.servers:
-            server.close()
+        """Accept no more work, finish what was accepted, then close.
+
+        After SIGTERM, which is how schedulers ask, the address answers for `drain` seconds at least, and the process ends with
+        status 0: it did what it was asked for. Each request has a time limit to arrive and one to be answered, so the end comes
+        within the drain and twice `Limits.seconds`.
+        """
+        asked = signal.SIGTERM in self._captured_signals
+        self.service.closing, self.service.ready = True, False
         if self.service.taken:
             print(f"finishing {self.service.taken} accepted; Ctrl-C again drops them", file=sys.stderr, flush=True)
+        least = time.monotonic() + (self.drain if asked else 0)
         await self.service.drained(lambda: self.force_exit)
+        while time.monotonic() < least and not self.force_exit:
+            await asyncio.sleep(0.02)
+        for server in self.servers:
+            server.close()
+        if asked and not self.force_exit:
+            self._captured_signals.clear()  # Else it is raised again, and the process would end by it.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # What is cut off now are idle connections.
         await super().shutdown(sockets)

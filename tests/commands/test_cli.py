@@ -34,7 +34,7 @@ FLAGS = {
     "train": "--data --out --preset --init --model --device --dry-run",
     "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite "
     "--skip-existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder "
-    "--device --precision",
+    "--device --precision --engine --address --cores --max-errors",
     "interpolate": "--to --table --style --like --steps --format --side --fps --truncation --strength --from --labels --fit "
     "--batch-size --overwrite --out --device --precision",
     "generate": "--count --seeds --to --code --traverse --codes --along --truncation --way --steps --fps --out --sheet "
@@ -48,10 +48,10 @@ FLAGS = {
     "--device --precision",
     "judge": "--train --against --out --count --batch-size --data --device --precision",
     "evaluate": "--protocol --split --checkpoint --extractor --pictures --outputs --passes --random --batch-size --data "
-    "--device --precision",
+    "--device --precision --engine --address --cores",
     "report": "--out",
     "studio": "--host --port --login --max-upload --vocoder --device --precision",
-    "serve": "--host --port --token --batch-size --max-upload --max-pixels --max-seconds --places --timeout --vocoder"
+    "serve": "--host --port --token --batch-size --max-upload --max-pixels --max-seconds --places --timeout --vocoder --drain"
     " --device --precision",
     "export": "--format --precision --opset --data --out --push --overwrite",
     "import": "--labels --domains --image-size --keep --licence --out",

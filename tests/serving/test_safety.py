@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import lzma
+import os
 import signal
 import struct
 import threading
+import time
 import tracemalloc
 import zipfile
 import zlib
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -26,7 +28,8 @@ from asterism.inference.apply import translate_each
 from asterism.inference.styles import Target
 from asterism.serving.app import create_app
 from asterism.serving.limits import Limits, Refused
-from asterism.serving.server import is_local, serve
+from asterism.serving.server import Server, bind, is_local, serve
+from asterism.serving.service import Service
 from asterism.serving.worker import DeviceWorker
 from tests.helpers.pictures import coded, deflated_tiff, noise, opened
 from tests.helpers.serving import client, service
@@ -419,3 +422,46 @@ def test_a_signal_ends_the_service_with_its_status_in_the_background_too(monkeyp
         assert main(["serve", "faces"]) == 128 + signal.SIGINT
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_drains_and_ends_with_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedulers send SIGTERM; a load balancer asks /ready until it says no, and what was accepted is answered."""
+    served, translate, looked = service(), Service._translate, threading.Event()
+
+    async def slowly(*arguments: Any) -> Any:
+        while not looked.is_set():
+            await asyncio.sleep(0.02)
+        return await translate(*arguments)
+
+    monkeypatch.setattr(Service, "_translate", slowly)
+    bound, picture = bind("127.0.0.1", 0), coded(noise())
+    where = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    server, seen = Server(create_app(served), served, drain=0.2), dict[str, httpx.Response]()
+
+    def ask() -> None:
+        send = {"files": {"image": picture}, "data": {"to": "Glasses"}, "timeout": 60}
+        while not server.started:
+            time.sleep(0.02)
+        seen["ready before"] = httpx.get(f"{where}/ready")
+        with ThreadPoolExecutor(1) as other:
+            accepted = other.submit(httpx.post, f"{where}{URL}", **send)
+            while not served.taken:
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not served.closing:
+                time.sleep(0.02)
+            seen["ready"], seen["health"] = httpx.get(f"{where}/ready"), httpx.get(f"{where}/health")
+            seen["new"] = httpx.post(f"{where}{URL}", **send)
+            looked.set()
+            seen["accepted"] = accepted.result()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    server.run(sockets=[bound])  # Returns: the signal is not raised again, which would end this process.
+    asking.join()
+    bound.close()
+    status = {name: answer.status_code for name, answer in seen.items()}
+    assert status == {"ready before": 200, "ready": 503, "health": 200, "new": 503, "accepted": 200}
+    assert seen["new"].headers["retry-after"] and seen["accepted"].headers["content-type"] == "image/png"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{where}/health")
