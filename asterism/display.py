@@ -17,7 +17,7 @@ class Display:
     """Shows one run's progress: the engine's listener (`asterism.engine.listener`)."""
 
     def __init__(self) -> None:
-        self.console = Console(soft_wrap=True)
+        self.console = Console(soft_wrap=True, force_jupyter=False)
         self.live = self.console.is_terminal
         self.steps = 0
         self.progress = Progress(
@@ -34,7 +34,7 @@ class Display:
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
         """Show on a terminal, by a moving sign, that work goes on."""
-        return Console(stderr=True).status(text)
+        return Console(stderr=True, force_jupyter=False).status(text)
 
     def start(self, step: int, steps: int) -> None:
         """Begin at a step of a run of `steps`."""

@@ -108,7 +108,7 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console, last = Console(stderr=True), time.monotonic()
+    console, last = Console(stderr=True, force_jupyter=False), time.monotonic()
     if not console.is_terminal:
 
         def tell(done: int, total: int) -> None:

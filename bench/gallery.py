@@ -17,7 +17,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ SECTION = """## {name}
 
 ![{name}: the top of the last preview](images/gallery/{recipe}.jpg)
 
-*{where}, preset `{preset}`, {high} x {wide}; {pictures:,} pictures seen in {steps:,} steps; data: {data}.*
+*{where}, preset `{preset}`, {high} x {wide}; {seen:,} {kind} seen in {steps:,} steps; data: {data}.*
 """
 
 CREDIT = '*Drawings: "Adventurer" by Lisa Wischofsky, CC BY 4.0, drawn with DiceBear (MIT).*\n'
@@ -118,13 +118,14 @@ def main() -> None:
     if unknown := {*args.only, *taken} - known.keys():
         parser.error(f"no recipe is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     for recipe, run in taken.items():
-        keep(known[recipe], Path(run), page)
+        found = read_run(Path(run))
+        keep(known[recipe], found, [Path(source).name for source in found.config["data"]["sources"]], page)
     for recipe in args.only or (() if taken else known):
         if recipe in FROM_ELSEWHERE:
             print(f"{recipe}: learns from recordings; give its run: --runs {recipe}=RUN", flush=True)
             continue
         print(f"\n=== {recipe}", flush=True)
-        keep(known[recipe], trained(known[recipe], args), page)
+        keep(known[recipe], read_run(trained(known[recipe], args)), [args.data.resolve().name], page)
     print(page)
 
 
@@ -178,19 +179,18 @@ def pairs_of(args: argparse.Namespace) -> Path:
     return folder
 
 
-def keep(system: System, run: Path, page: Path) -> None:
+def keep(system: System, run: Run, data: Sequence[str], page: Path) -> None:
     """Put a run's sheet and what it cost beside the page, and write the page anew."""
-    found = read_run(run)
-    if found.config["name"] != system.recipe:
-        raise SystemExit(f"{run} was trained by {found.config['name']}, not by {system.recipe}")
-    if not found.previews:
-        raise SystemExit(f"{run} has no preview yet; train it on, by the command that began it")
+    if run.config["name"] != system.recipe:
+        raise SystemExit(f"the run {run.name} was trained by {run.config['name']}, not by {system.recipe}")
+    if not run.previews:
+        raise SystemExit(f"the run {run.name} has no preview yet; train it on, by the command that began it")
     folder = page.parent / "images" / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
     stored = io.BytesIO()
-    sheet(found).save(stored, "JPEG", quality=88)
+    sheet(run).save(stored, "JPEG", quality=88)
     write_whole(folder / f"{system.recipe}.jpg", stored.getvalue())
-    sheets = kept(page) | {system.recipe: {"name": system.name, **cost(found)}}
+    sheets = kept(page) | {system.recipe: {"name": system.name, "data": list(data), **cost(run)}}
     write_json(folder / "sheets.json", {recipe: sheets[recipe] for recipe in rows() if recipe in sheets})
     write_whole(page, text(kept(page), page).encode())
 
@@ -202,7 +202,7 @@ def kept(page: Path) -> dict[str, Any]:
 
 
 def cost(run: Run) -> dict[str, Any]:
-    """Return the budget of a run at its last preview, and the names of its data."""
+    """Return the budget of a run at its last preview."""
     step = int(run.previews[-1].file.stem.removeprefix("step_"))
     line = next(line for line in run.log if "images" in line and line["step"] >= step)
     picture = run.model["picture"]
@@ -210,8 +210,8 @@ def cost(run: Run) -> dict[str, Any]:
         "preset": run.config["preset"] or "none",
         "size": [picture["height"], picture["width"]],
         "steps": step,
-        "pictures": round(line["images"] * step / line["step"]),
-        "data": ", ".join(f"`{Path(source).name}`" for source in run.config["data"]["sources"]),
+        "seen": round(line["images"] * step / line["step"]),
+        "kind": "clips of speech" if picture["sound"] else "pictures",
     }
 
 
@@ -240,7 +240,8 @@ def text(sheets: Mapping[str, Mapping[str, Any]], page: Path) -> str:
     parts = [INTRODUCTION]
     for recipe, found in sheets.items():
         linked = (page.parent / f"{recipe}.md").exists()
-        values = found | {"recipe": recipe, "where": f"[`{recipe}`]({recipe}.md)" if linked else f"`{recipe}`"}
+        where = f"[`{recipe}`]({recipe}.md)" if linked else f"`{recipe}`"
+        values = found | {"recipe": recipe, "where": where, "data": ", ".join(f"`{name}`" for name in found["data"])}
         parts.append(SECTION.format_map(values | {"high": found["size"][0], "wide": found["size"][1]}))
     if missing := [f"`{recipe}`" for recipe in rows() if recipe not in sheets]:
         parts.append(f"## Still missing\n\n{', '.join(missing)}.\n")

@@ -98,7 +98,7 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     from asterism.data.listing import some
     from asterism.doctor.examine import equal
 
-    console = console or Console()
+    console = console or Console(force_jupyter=False)
     whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
     for report in diagnosis.datasets:
         console.print(_heading(report))

@@ -140,7 +140,7 @@ def evaluate(
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
                 record = one(run, floor, protocol, recipe, model.name, facts, changed, random)
                 records[key(record)] = record
-                show(record, Console())
+                show(record, Console(force_jupyter=False))
     # Only now: what is interrupted at the last protocol does not do the first again. And what nobody went on with.
     for folder in (run / "samples").glob(f"{PARTIAL}*"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -78,7 +78,7 @@ def show(record: dict[str, Any], console: Console) -> None:
 
 def show_judged(said: Mapping[str, Any]) -> None:
     """Print what `asterism judge` found: a line per picture, then what the judges are worth."""
-    console = Console()
+    console = Console(force_jupyter=False)
     if not console.is_terminal:
         console.width = max(console.width, 110)
     judges = said["judges"]

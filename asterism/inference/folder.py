@@ -202,7 +202,7 @@ def translate_folder(
     bar = Progress(
         *Progress.get_default_columns(),
         MofNCompleteColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, force_jupyter=False),
         disable=not (progress and sys.stderr.isatty()),
     )
     with ThreadPoolExecutor(threads) as pool, malloc.kept(), bar:
