@@ -239,8 +239,8 @@ def text(sheets: Mapping[str, Mapping[str, Any]], page: Path) -> str:
     """Return the page in Markdown."""
     parts = [INTRODUCTION]
     for recipe, found in sheets.items():
-        linked = (page.parent / f"{recipe}.md").exists()
-        where = f"[`{recipe}`]({recipe}.md)" if linked else f"`{recipe}`"
+        own = {"wgan_gp": "wgan.md"}.get(recipe, f"{recipe}.md")
+        where = f"[`{recipe}`]({own})" if (page.parent / own).exists() else f"`{recipe}`"
         values = found | {"recipe": recipe, "where": where, "data": ", ".join(f"`{name}`" for name in found["data"])}
         parts.append(SECTION.format_map(values | {"high": found["size"][0], "wide": found["size"][1]}))
     if missing := [f"`{recipe}`" for recipe in rows() if recipe not in sheets]:

@@ -15,7 +15,7 @@ class Evaluation(Protocol):
 
     criterion: str
     better: str
-    measured_by: str  # Hash of the networks that it measures with.
+    measured_by: str  # What its numbers depend on beside the recipe: those of others cannot be compared.
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
         """Return numbers by name, for the weights that the recipe now has."""
@@ -30,7 +30,7 @@ class Best:
         scores: what was measured there.
         criterion: the number that decides.
         evaluations_since_best: evaluations after `step`.
-        measured_by: whose numbers they are; those of other networks cannot be compared.
+        measured_by: that of the evaluation whose numbers they are.
     """
 
     step: int | None = None
@@ -47,7 +47,7 @@ class Best:
     def take(self, step: int, scores: Mapping[str, float | None], by: Evaluation) -> bool:
         """Say whether an evaluation is the best so far, and remember it. A number that is missing or not finite is worst.
 
-        The first that other networks measure than those before is the best: numbers of both cannot be compared.
+        The first that is measured by something else than those before is the best: numbers of both cannot be compared.
         """
 
         def value(of: Mapping[str, float | None]) -> float:
