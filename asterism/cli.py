@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from asterism import __version__
 from asterism.commands import COMMANDS, COMPUTING
@@ -72,7 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
         about = module.ABOUT[0].upper() + module.ABOUT[1:] + "."
         command = commands.add_parser(name, help=module.ABOUT, description=about, allow_abbrev=False, formatter_class=Help)
         command.add_argument("--traceback", action="store_true", help="show where an error was raised")
-        command.set_defaults(command=module.run, name=name, parser=command, sections={}, recipe_files=[])
+        facts: dict[str, Any] = {"name": name, "sections": {}, "recipe_files": [], "retired": getattr(module, "RETIRED", {})}
+        command.set_defaults(command=module.run, parser=command, **facts)
         module.add(command)
         if {"run", "runs"} & {action.dest for action in command._actions}:
             words = f"file of a recipe from outside asterism, which is run; ${VARIABLE} holds several"
@@ -111,7 +113,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _meant(word: str, args: argparse.Namespace) -> str:
-    """Say which flag or key is meant by `--word`: one of that name, or of one like it."""
+    """Say which flag or key is meant by `--word`: what took the place of a former one, one of that name, or one like it."""
+    if word in args.retired:
+        return str(args.retired[word])
     flags = [f for a in args.parser._actions if a.dest not in ("help", "traceback") for f in a.option_strings]
     sections = dict(args.sections)
     if sections:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from asterism.console import make_console
 from asterism.wording import duration
 
 
@@ -17,7 +17,7 @@ class Display:
     """Shows one run's progress: the engine's listener (`asterism.engine.listener`)."""
 
     def __init__(self) -> None:
-        self.console = Console(soft_wrap=True)
+        self.console = make_console(soft_wrap=True)
         self.live = self.console.is_terminal
         self.steps = 0
         self.progress = Progress(
@@ -34,7 +34,7 @@ class Display:
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
         """Show on a terminal, by a moving sign, that work goes on."""
-        return Console(stderr=True).status(text)
+        return make_console(stderr=True).status(text)
 
     def start(self, step: int, steps: int) -> None:
         """Begin at a step of a run of `steps`."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from asterism.config import fields_of
+from asterism.console import make_console
 from asterism.errors import AsterismError, ran_out
 
 LINE_SECONDS = 30
@@ -105,10 +106,9 @@ def in_words(error: Exception) -> str | None:
 @contextmanager
 def counting(text: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; elsewhere a line every LINE_SECONDS. Yields what is to be told (done, in all)."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console, last = Console(stderr=True), time.monotonic()
+    console, last = make_console(stderr=True), time.monotonic()
     if not console.is_terminal:
 
         def tell(done: int, total: int) -> None:

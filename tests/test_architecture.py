@@ -20,7 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up. A part imports from parts on lower floors only; parts of one floor do not import one another.
 FLOORS = (
-    ("errors", "malloc", "signals", "threads", "wording", "mistaken"),
+    ("errors", "malloc", "signals", "threads", "wording", "mistaken", "console"),
     ("config",),
     ("labels", "machine", "cuda_graphs", "storage", "sound", "terminal", "display", "tables", "lock", "cache"),
     ("shards",),

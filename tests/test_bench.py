@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 
 import pytest
 import torch
+from PIL import Image
 
 from asterism.config import ConfigError
-from asterism.recipes import stargan
+from asterism.recipes import RECIPES, stargan
 from asterism.recipes.settings import Settings
-from bench import agreement, clipping, gpu, memory, quality, rows, strength
+from asterism.runs.folder import read_run
+from bench import agreement, clipping, gallery, gpu, memory, quality, rows, strength
 from bench.agreement import Differences, DisagreementError, check, exceeded
 from bench.arithmetic import needed
 from bench.cases import Case
@@ -182,3 +186,49 @@ def test_gradients_of_a_critic_are_those_of_each_layers_output_and_weights_at_th
     figure = clipping.draw([clipped, free])
     colours = {colour for _, colour in figure.getcolors(1 << 20)}
     assert set(clipping.COLOURS[:2]) <= colours and clipping.COLOURS[2] not in colours
+
+
+def gallery_run(folder, **own):
+    """A run folder as a training leaves it: its configuration, log, preview and model file."""
+    config = {"name": "dcgan", "preset": "small", "recipe": {}, "data": {"sources": ["faces"]}, "train": {}} | own
+    (folder / "previews").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "log.jsonl").write_text('{"step": 20, "images": 160, "terms": {}}\n')
+    (folder / "previews" / "targets.json").write_text('["source", "Blond_Hair"]')
+    Image.new("RGB", (2 * 34 - 2, 6 * 34 - 2), "navy").save(folder / "previews" / "step_00000020.png")
+
+
+def test_the_gallery_states_budgets_and_what_is_missing(tmp_path, monkeypatch):
+    """A sheet from a run: the top rows with titles; each call adds to the page, and a run of another recipe is refused."""
+    picture = {"height": 32, "width": 32, "sound": None}
+    monkeypatch.setattr(gallery, "read_run", lambda run: dataclasses.replace(read_run(run), model={"picture": picture}))
+    for recipe in ("dcgan", "aster"):
+        gallery_run(tmp_path / recipe, name=recipe)
+        words = ["gallery", "--out", str(tmp_path), "--runs", f"{recipe}={tmp_path / recipe}"]
+        monkeypatch.setattr("sys.argv", words)
+        gallery.main()
+    page = (tmp_path / "gallery.md").read_text()
+    assert (
+        page.index("## Aster") > page.index("## DCGAN")
+        and page.count("32 x 32; 160 pictures seen in 20 steps; data: `faces`") == 2
+    )
+    missing = page.partition("## Still missing")[2]
+    assert "`stargan`" in missing and "`dcgan`" not in missing and "`aster`" not in missing
+    sheet = Image.open(tmp_path / "images" / "gallery" / "dcgan.jpg")
+    assert sheet.width == 3 * 66 and sheet.height == 3 * 134 + 24, "four rows of six, enlarged three times, and titles"
+    monkeypatch.setattr("sys.argv", [*words[:-1], f"stargan={tmp_path / 'dcgan'}"])
+    with pytest.raises(SystemExit, match="was trained by dcgan, not by stargan"):
+        gallery.main()
+    assert set(gallery.rows()) == set(RECIPES)
+
+
+def test_the_gallery_scales_a_recipes_own_lengths():
+    args = argparse.Namespace(budget=1600, seed=0, size=64)
+    preset = Settings.resolve("progan", ["."], "small")
+    made = gallery.settings(gallery.rows()["progan"], args)
+    share = made["train.steps"] / preset.train.steps
+    assert made["train.steps"] == 1600 // preset.train.batch_size
+    assert made["recipe.level_steps"] == tuple(round(share * steps) for steps in preset.recipe.level_steps)
+    for recipe, system in gallery.rows().items():
+        if recipe not in gallery.FROM_ELSEWHERE:
+            Settings.resolve(recipe, ["."], "small", gallery.settings(system, args))

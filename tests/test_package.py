@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "asterism" / "sample" / "avatars"
+FOLDERS = ("asterism", "bench", "docs", "examples", "tests", "tools")
 HAIR = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Red_Hair", "Gray_Hair")
 
 
@@ -54,6 +56,52 @@ print(len(list((home / "sample/avatars/images").iterdir())))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=100)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) == len(list((SAMPLE / "images").iterdir()))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what is kept under version control, of the sample's pictures two, and beside it what working there leaves."""
+    copy = tmp_path / "asterism"
+    copy.mkdir()
+    left = shutil.ignore_patterns(
+        "__pycache__", "node_modules", ".ipynb_checkpoints", ".DS_Store", "00[1-9]*.jpg", "000[1-9]*.jpg"
+    )
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=left)
+    shutil.rmtree(copy / "examples" / "runs", ignore_errors=True)
+    shutil.rmtree(copy / "examples" / "browser" / "dist", ignore_errors=True)
+    for path in ROOT.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            shutil.copy(path, copy)
+    return copy
+
+
+STRAY = (
+    "asterism/__pycache__/cli.cpython-311.pyc",
+    "tests/helpers/__pycache__/discs.cpython-311.pyc",
+    "docs/.DS_Store",
+    "examples/runs/quick_start/model.safetensors",
+    "examples/.ipynb_checkpoints/quick_start-checkpoint.ipynb",
+    "examples/browser/node_modules/vite/index.js",
+    "build/lib/asterism/removed.py",
+    "runs/demo/model.safetensors",
+)
+
+
+def test_the_source_archive_holds_the_tests_and_nothing_stray(tree: Path) -> None:
+    """Who packs asterism for a system runs its tests; what building and working leave in a tree stays there."""
+    wanted = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    for name in STRAY:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(b"stray")
+    code = "from setuptools.build_meta import build_sdist; print(build_sdist('made'))"
+    built = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tree, timeout=200)
+    assert built.returncode == 0, built.stderr
+    with tarfile.open(next((tree / "made").glob("asterism-*.tar.gz"))) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    generated = {name for name in names if name in ("PKG-INFO", "setup.cfg") or name.startswith("asterism.egg-info/")}
+    assert names - generated == wanted
+    assert {"tests/helpers/discs.py", "docs/index.md", "examples/quick_start.ipynb", "constraints.txt"} <= wanted
 
 
 def test_the_wheel_says_its_licences_and_stays_small(wheel: Path) -> None:

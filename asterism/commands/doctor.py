@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from asterism.commands.flags import add_keys
 from asterism.config import DataConfig, TrainConfig
+from asterism.console import make_console
 from asterism.terminal import counting
 from asterism.wording import amount, byte_size, counted, duration
 
@@ -90,7 +91,6 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     Args:
         estimate: further lines, such as the memory and time that a recipe takes.
     """
-    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -98,7 +98,7 @@ def describe(diagnosis: Diagnosis, console: Console | None = None, estimate: Seq
     from asterism.data.listing import some
     from asterism.doctor.examine import equal
 
-    console = console or Console()
+    console = console or make_console()
     whole = not console.is_terminal  # Sentences stay on one line where a program may read them.
     for report in diagnosis.datasets:
         console.print(_heading(report))

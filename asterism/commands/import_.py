@@ -9,6 +9,8 @@ from asterism.commands.hints import uses
 
 ABOUT = "make a run from published checkpoints"
 
+RETIRED = {"--fan": "it is --keep fan now"}
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""

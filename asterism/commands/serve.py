@@ -12,6 +12,8 @@ from asterism.config import ConfigError
 
 ABOUT = "serve models on this machine as an HTTP API; for a page in the browser: asterism studio"
 
+RETIRED = {"--no-studio": "serve has no page in the browser any more, so leave it out; asterism studio opens that page"}
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""

@@ -166,7 +166,9 @@ class Trainer(Steps):
                 scores = self.evaluation.measure(self.recipe)
             seconds = time.perf_counter() - began
             self.log.write_scores(self.step, scores, seconds)
-            better = self.best.take(self.step, scores, self.evaluation.criterion, self.evaluation.better)
+            if self.best.step is not None and self.best.measured_by != self.evaluation.measured_by:
+                self.listener.say("earlier measurements were made otherwise, or by another classifier: the best is chosen anew")
+            better = self.best.take(self.step, scores, self.evaluation)
             values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
             verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"
             self.listener.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")

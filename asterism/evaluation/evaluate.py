@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from asterism import malloc
 from asterism.cache import check_writable
 from asterism.config import ConfigError
+from asterism.console import make_console
 from asterism.data.dataset import PictureSet
 from asterism.data.pictures import PictureFormat
 from asterism.evaluation.baselines import Constant, Means, Nearest
@@ -141,7 +141,7 @@ def evaluate(
                 facts = {"split": split, "checkpoint": name, "step": step, "classifier": said}
                 record = one(run, floor, protocol, recipe, model.name, facts, changed, random, spread)
                 records[key(record)] = record
-                show(record, Console())
+                show(record, make_console())
     # Only now: what is interrupted at the last protocol does not do the first again. And what nobody went on with.
     for folder in (run / "samples").glob(f"{PARTIAL}*"):
         shutil.rmtree(folder, ignore_errors=True)

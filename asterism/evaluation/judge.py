@@ -19,7 +19,7 @@ from torch import Tensor
 
 from asterism import shards
 from asterism.cache import writable_cache
-from asterism.config import fields_of, to_dict
+from asterism.config import DataConfig, fields_of, to_dict
 from asterism.data.dataset import PictureSet
 from asterism.data.halves import divided
 from asterism.data.pictures import PictureError
@@ -131,6 +131,10 @@ def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, 
     return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0, balance=False))
 
 
+FIRST = ("size", "crop", "flip", "zoom", "channels", "value_range", "balance")
+"""Settings of data that 0.1.0 had. Later ones count where they are not the default, so that its classifiers are found again."""
+
+
 def what_matters(judge: Settings) -> dict[str, Any]:
     """Return the settings that the trained classifier depends on: not where files lie, nor device and log.
 
@@ -139,10 +143,11 @@ def what_matters(judge: Settings) -> dict[str, Any]:
     matters: dict[str, Any] = {"length": [judge.train.steps, judge.train.epochs]}
     for name, section in (("recipe", judge.recipe), ("data", judge.data), ("train", judge.train)):
         fixed = [field for field, about in fields_of(type(section)).items() if not about.metadata.get("resumable")]
-        fixed = [
-            field for field in fixed if field not in ("labels", "exclusive", "conflicts", "numbers", "unlabelled", "pairs")
-        ]
         matters[name] = {field: to_dict(section)[field] for field in fixed}
+    words = ("labels", "pattern", "exclusive", "conflicts", "numbers", "unlabelled", "pairs")
+    usual = to_dict(DataConfig())
+    said = matters["data"].items()
+    matters["data"] = {k: v for k, v in said if k not in words and (k in FIRST or v != usual[k])}
     return matters
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asterism.console import make_console
 from asterism.evaluation.codes import TOLD
 from asterism.evaluation.summary import ALL, over_all
 from asterism.runs.scores import metric_title
@@ -78,7 +79,7 @@ def show(record: dict[str, Any], console: Console) -> None:
 
 def show_judged(said: Mapping[str, Any]) -> None:
     """Print what `asterism judge` found: a line per picture, then what the judges are worth."""
-    console = Console()
+    console = make_console()
     if not console.is_terminal:
         console.width = max(console.width, 110)
     judges = said["judges"]

@@ -32,6 +32,7 @@ class QuickEvaluation:
     Attributes:
         criterion: the metric by which checkpoints are compared.
         better: `higher` or `lower`.
+        measured_by: the protocol, its version, and the hash of the classifier that judges.
     """
 
     criterion = CRITERION
@@ -39,6 +40,7 @@ class QuickEvaluation:
 
     def __init__(self, floor: EvaluationSetup, machine: Machine, protocol: Protocol = PROTOCOL) -> None:
         self.floor, self.machine, self.protocol = floor, machine, protocol
+        self.measured_by = f"{protocol.name}/{protocol.version}/{floor.judge.digest if floor.judge else ''}"
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
         """Return the quick protocol's means over all targets, for a recipe with the weights that it now has.

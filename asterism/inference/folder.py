@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
 from asterism import malloc
 from asterism.config import ConfigError
+from asterism.console import make_console
 from asterism.data.listing import some
 from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
@@ -202,7 +202,7 @@ def translate_folder(
     bar = Progress(
         *Progress.get_default_columns(),
         MofNCompleteColumn(),
-        console=Console(stderr=True),
+        console=make_console(stderr=True),
         disable=not (progress and sys.stderr.isatty()),
     )
     with ThreadPoolExecutor(threads) as pool, malloc.kept(), bar:

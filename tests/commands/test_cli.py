@@ -395,6 +395,8 @@ def test_misspelt_commands_end_with_status_2_and_the_nearest_word(capsys: pytest
         (["export", "r", "--format", "published", "--data", "d"], "--data requires --format onnx, pt2 or aoti"),
         (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--count", "3"], "--count requires --style"),
         (["translate", "run", "a.png", "--to", "Red", "--out", "t", "--style", "1", "--count", "0"], "must be at least 1"),
+        (["import", "stargan_v2", "nets.ckpt", "--fan", "--out", "r"], "unrecognized argument --fan: it is --keep fan now"),
+        (["serve", "run", "--no-studio"], "leave it out; asterism studio opens that page"),
     ):
         with pytest.raises(SystemExit) as end:
             main(words)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
+from types import ModuleType
 
 import pytest
 from rich.console import Console
 
+from asterism.console import make_console
 from asterism.evaluation.table import show
 from asterism.terminal import counting, encode_all
 
@@ -58,3 +61,12 @@ def test_no_stream_ends_a_command_by_what_it_cannot_encode(encoding: str) -> Non
     assert told.endswith("caf\\udce9\n") and ("Zoë" in told or "Zo\\xeb" in told), "written as the line ends"
     assert ("猫" in told) == ("━━" in told) == (encoding == "utf-8")
     assert encoding == "utf-8" or told.startswith("-- ")
+
+
+def test_a_notebook_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel asks for colours by FORCE_COLOR, and would keep each redrawn bar."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert make_console().is_terminal
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    assert not make_console().is_terminal

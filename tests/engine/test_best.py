@@ -25,7 +25,8 @@ class Scripted:
 
     criterion, better = "fid", "lower"
 
-    def __init__(self, values: list[float | None]) -> None:
+    def __init__(self, values: list[float | None], measured_by: str = "one") -> None:
+        self.measured_by = measured_by
         self.values, self.shown = list(values), list[torch.Tensor]()
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
@@ -116,10 +117,25 @@ def test_a_run_without_measurements_keeps_the_last(table_dir: Path, tmp_path: Pa
 
 def test_missing_and_infinite_numbers_are_the_worst() -> None:
     best = Best()
-    assert best.take(1, {"a": None}, "a", "higher") and best.take(2, {"a": 0.1}, "a", "higher")
-    assert not best.take(3, {"a": float("nan")}, "a", "higher") and not best.take(4, {}, "a", "higher")
-    assert best.take(5, {"a": 0.2}, "a", "higher") and best.evaluations_since_best == 0 and best.step == 5
-    assert not best.take(6, {"a": 0.3}, "a", "lower") and best.evaluations_since_best == 1
+    high, low = Scripted([]), Scripted([])
+    high.criterion, high.better = low.criterion, low.better = "a", "higher"
+    low.better = "lower"
+    assert best.take(1, {"a": None}, high) and best.take(2, {"a": 0.1}, high)
+    assert not best.take(3, {"a": float("nan")}, high) and not best.take(4, {}, high)
+    assert best.take(5, {"a": 0.2}, high) and best.evaluations_since_best == 0 and best.step == 5
+    assert not best.take(6, {"a": 0.3}, low) and best.evaluations_since_best == 1
+
+
+def test_numbers_of_another_classifier_are_not_compared(
+    table_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a run of an older version, whose classifier was another, is resumed: the best is chosen anew."""
+    train("stargan", table_dir, tmp_path, overrides=settings(train__steps=4), evaluation=by(Scripted([5.0, 2.0])))
+    capsys.readouterr()
+    train("stargan", table_dir, tmp_path, overrides=settings(), evaluation=by(Scripted([30.0, 40.0], "another")))
+    assert capsys.readouterr().out.count("the best is chosen anew") == 1
+    model = load_model(tmp_path / "model.safetensors")
+    assert (model.info["step"], model.info["scores"]["fid"]) == (6, 30.0)
 
 
 def test_the_quick_protocol_runs_while_training(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from asterism.evaluation.cache import cache_folder, read_tensor, write_tensor
 from asterism.evaluation.candidates import Generator
 from asterism.evaluation.checkpoints import chosen
 from asterism.evaluation.evaluate import evaluate
+from asterism.evaluation.judge import classifier_settings, what_matters
+from asterism.recipes.settings import Settings
 from asterism.runs.scores import keep, read_scores, why_not_comparable
 from tests.helpers.evaluating import CPU, JUDGE, STARGAN, values
 from tests.helpers.model_files import rewrite
@@ -165,3 +168,15 @@ def test_a_run_without_checkpoints_is_measured_by_its_model_file(run: Path) -> N
     rewrite(run / "model.safetensors", info={"step": 1, "scores": {"fid": 3.0}})
     for which in ("all", "best"):
         assert [(name, step) for name, step, _ in chosen(run, which, device)[1]] == [("best", 1)]
+
+
+def test_the_classifiers_that_version_0_1_0_kept_are_found_again() -> None:
+    """Their names are hashes of these settings; settings that came later count where they are not the default."""
+    asked = {"data.size": 32, "data.labels": "a,b", "data.pattern": "{a}_*", "data.unlabelled": "keep"}
+    judge = classifier_settings(Settings.resolve("stargan", ["faces"], "small", asked), 1200, {})
+    data = {"size": [32, 32], "crop": 0, "flip": True, "zoom": 1.0, "channels": None, "value_range": None, "balance": False}
+    length = {"batch_size": 32, "decay_epochs": None, "decay_steps": 200, "ema_kimg": 0.0, "ema_ramp": 0.05, "seed": 0}
+    first = {"length": [200, None], "recipe": {"lr": 0.001, "width": 32}, "data": data, "train": length}
+    assert json.loads(json.dumps(what_matters(judge))) == first
+    maps = dataclasses.replace(judge, data=dataclasses.replace(judge.data, classes=7))
+    assert json.loads(json.dumps(what_matters(maps))) == first | {"data": data | {"classes": 7}}
