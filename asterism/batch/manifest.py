@@ -15,7 +15,7 @@ from asterism.inference.outcome import FolderError
 
 FOLDER = ".asterism-batch"
 FLUSH_SECONDS = 5.0
-"""The most work that is done again after the process was killed."""
+"""Between writes. Beside what was noted since, pieces that Ray still holds are done again after the process was killed."""
 
 
 class Manifest:
