@@ -198,8 +198,7 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
     if not config.sources:
         raise DataError("no data: give a folder of pictures or a table of labels with --data")
     collections = with_own_names([read_source(path, config) for path in config.sources])
-    bare = [c.no_labels for c in collections if c.no_labels]
-    if bare and labels_needed:
+    if labels_needed and (bare := [c.no_labels for c in collections if c.no_labels]):
         raise DataError(bare[0])
     numbers = ",".join(number_ranges(config.numbers))
     sets = (("exclusive", config.exclusive.replace(";", ",")), ("conflicts", config.conflicts.replace("|", ",")))
@@ -310,10 +309,9 @@ def _picture_set(
         source=picture.source,
         instances={collection.root / file: collection.root / ids for file, ids in collection.instances.items()},
     )
+    said = Coded([f"{h.width}x{h.height}" if isinstance(h, Header) else "" for h in shown.kinds], shown.codes)
     both = [(pair[0], row) for pair in (held.pairs() if len(sizes) > 1 else ()) for row in pair]
-    sized = [[(row, h) for row in pair if isinstance(h := shown[row], Header)] for pair in both]
-    uneven = [((a, x), (b, y)) for (a, x), (b, y) in sized if (x.height, x.width) != (y.height, y.width)]
-    told = [[f"{collection.files[rows[row]]} {h.width}x{h.height}" for row, h in pair] for pair in uneven]
+    told = [[f"{collection.files[rows[row]]} {said[row]}" for row in pair] for pair in both if said[pair[0]] != said[pair[1]]]
     return replace(held, unequal=tuple(" and ".join(names) for names in told))
 
 

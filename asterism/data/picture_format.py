@@ -36,8 +36,7 @@ def choose_format(
         return _packed(collections, pack.kinds, config, two_kinds), []
     first = sources_of_pairs(collections[0]) if two_kinds and len(collections) == 1 else None
     if first is None:
-        given = [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]
-        if given:
+        if given := [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]:
             raise DataError(
                 f"{given[0]} is for what pairs of two domains are translated from, and these data, or the recipe, have no such "
                 "pairs; leave it out"
@@ -160,8 +159,7 @@ def _feature_format(
         )
     if most != height:
         raise DataError(f"the features have {most} rows, which are not resized: give --data.size {most}x{width}")
-    short = [f"{file} {header.height}x{header.width}" for file, header, _ in held if header.width < width]
-    if short:
+    if short := [f"{file} {header.height}x{header.width}" for file, header, _ in held if header.width < width]:
         raise DataError(
             f"{some(short, f'features of fewer than the {width} columns of --data.size')}; choose fewer, such as --data.size "
             f"{height}x{min(header.width for _, header, _ in held)}, or leave these out"
