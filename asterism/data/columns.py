@@ -29,7 +29,6 @@ CELEBA_LIST = "list_attr_celeba.txt"
 DOMAIN_NAMES = ("label", "labels", "class", "category", "tags")
 """Columns of texts that are labels where a table has no others."""
 
-
 Columns = Mapping[str, Sequence[str]]
 """The cells of each column by its name, one per picture."""
 
@@ -80,11 +79,13 @@ def read_labels(
                 f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(words, 'values')}"
             )
         values = Coded.of(cells).each(lambda cell: [word in inside[cell] for word in words], np.float32)  # noqa: B023
-        parts.append((group, values, np.repeat(_filled(columns, [name]), len(words), axis=1)))
+        filled = Coded.of(cells).each(lambda cell: [cell != ""] * len(words), bool)  # noqa: B023
+        parts.append((group, values, filled))
     for low, high in dict.fromkeys(ranges.values()):
         names = [name for name, ends in ranges.items() if ends == (low, high)]
         values = np.stack([numbers_of(path, files, n, columns[n], low, high) for n in names], 1)
-        parts.append((LabelGroup(dataset, tuple(names), "number", (), low, high), values, _filled(columns, names)))
+        filled = _each(columns, names, lambda _, cell: cell != "", bool)
+        parts.append((LabelGroup(dataset, tuple(names), "number", (), low, high), values, filled))
     none = np.zeros((len(files), 0), np.float32)
     groups, labels, known = zip(*(parts or [(LabelGroup(dataset, (), "binary"), none, none.astype(bool))]), strict=True)
     return groups, np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
@@ -96,10 +97,6 @@ def no_label_columns(path: Path, columns: Columns) -> str:
         f"{path} has no label columns; expected columns of 1 and -1 (or 1 and 0), or a text column 'domain'; "
         f"it has {', '.join(columns) or 'none'}: name label columns with --data.labels"
     )
-
-
-def _filled(columns: Columns, names: list[str]) -> np.ndarray:
-    return _each(columns, names, lambda name, cell: cell != "", bool)
 
 
 def _each(columns: Columns, names: Sequence[str], value: Callable[[str, str], Any], dtype: type) -> np.ndarray:

@@ -86,7 +86,7 @@ class PictureSet:
             index = self.space.index(label)
             return torch.where(self.known[:, index] > 0, self.labels[:, index].long(), -1).numpy()
         held = self.labels[:, list(self.alternatives[0])].argmax(1) if self.alternatives else torch.tensor(0)
-        return torch.where(self.known.any(1), held, -1).numpy()
+        return torch.where((self.known > 0).any(1), held, -1).numpy()
 
     def of_one_domain(self, label: str = "") -> PictureSet:
         """Return those pictures that have exactly one of the first set of alternatives, for recipes that learn domains.
@@ -198,8 +198,7 @@ def collect(config: DataConfig, labels_needed: bool = True) -> list[Collection]:
     if not config.sources:
         raise DataError("no data: give a folder of pictures or a table of labels with --data")
     collections = with_own_names([read_source(path, config) for path in config.sources])
-    bare = [c.no_labels for c in collections if c.no_labels]
-    if bare and labels_needed:
+    if labels_needed and (bare := [c.no_labels for c in collections if c.no_labels]):
         raise DataError(bare[0])
     numbers = ",".join(number_ranges(config.numbers))
     sets = (("exclusive", config.exclusive.replace(";", ",")), ("conflicts", config.conflicts.replace("|", ",")))
@@ -243,12 +242,12 @@ def join(
     space, headers = LabelSpace(group for c in collections for group in c.groups), [Coded.of(held) for held in found]
     broken = list[tuple[Path, str]]()
     for collection, held in zip(collections, headers, strict=True):
-        for row in held.where(lambda header: isinstance(header, PictureError)).tolist():
-            path, error = collection.root / collection.files[row], held[row]
+        for row, error in held.of_kind(PictureError):
+            path = collection.root / collection.files[row]
             if isinstance(error, HalvesError):
                 raise DataError(f"{divided(path)[0]}: {error}; it was read as a pair, by --data.pairs")
             broken.append((path, str(error)))
-        if len(held.where(lambda header: isinstance(header, Header))) == 0:
+        if not any(isinstance(header, Header) for header in held.distinct()):
             raise DataError(f"no picture of {collection.root} can be read; the first, {collection.files[0]}: {held[0]}")
     picture, format_notes = choose_format(collections, headers, config, two_kinds)
     splits: dict[str, list[PictureSet]] = {split: [] for split in SPLITS}
@@ -257,19 +256,13 @@ def join(
             splits[split].append(_picture_set(collection, held, split, index, space, picture))
         _check_training(collection, splits["train"][index], space, broken)
     notes = format_notes + [f"{c.name}: {remark}" for c in collections for remark in c.remarks()]
-    frames = [
-        (c, row, held[row]) for c, held in zip(collections, headers, strict=True) for row in held.where(_of_frames).tolist()
-    ]
-    if several := [f"{c.files[row]} {header.frames}" for c, row, header in frames if isinstance(header, Header)]:
+    frames = [(c, held.of_kind(Header, lambda header: header.frames > 1)) for c, held in zip(collections, headers, strict=True)]
+    if several := [f"{c.files[row]} {header.frames}" for c, found in frames for row, header in found]:
         notes.append(some(several, "pictures of several frames, of which the first is read"))
     unknown = {s.name: int((s.known.sum(1) == 0).sum()) for s in splits["train"] if s.alternatives or s.known.any()}
     notes += [f"{name}: training pictures without a known label: {count:,}" for name, count in unknown.items() if count]
     notes += [f"no {split} pictures in {s.name}" for split in ("val", "test") for s in splits[split] if not len(s)]
     return Datasets(space, picture, splits, notes, broken, _fingerprint(collections, headers))
-
-
-def _of_frames(header: Header | PictureError) -> bool:
-    return isinstance(header, Header) and header.frames > 1
 
 
 def with_own_names(collections: Sequence[Collection]) -> list[Collection]:
@@ -316,10 +309,9 @@ def _picture_set(
         source=picture.source,
         instances={collection.root / file: collection.root / ids for file, ids in collection.instances.items()},
     )
+    said = Coded([f"{h.width}x{h.height}" if isinstance(h, Header) else "" for h in shown.kinds], shown.codes)
     both = [(pair[0], row) for pair in (held.pairs() if len(sizes) > 1 else ()) for row in pair]
-    sized = [[(row, h) for row in pair if isinstance(h := shown[row], Header)] for pair in both]
-    uneven = [((a, x), (b, y)) for (a, x), (b, y) in sized if (x.height, x.width) != (y.height, y.width)]
-    told = [[f"{collection.files[rows[row]]} {h.width}x{h.height}" for row, h in pair] for pair in uneven]
+    told = [[f"{collection.files[rows[row]]} {said[row]}" for row in pair] for pair in both if said[pair[0]] != said[pair[1]]]
     return replace(held, unequal=tuple(" and ".join(names) for names in told))
 
 

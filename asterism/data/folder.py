@@ -46,11 +46,6 @@ Place = tuple[str, str, str]
 """Split and domain of a picture, empty where that is not said, and the folder inside the domain."""
 
 
-def is_folder(path: Path) -> bool:
-    """Say whether this source reads `path`."""
-    return path.is_dir()
-
-
 def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
     """Read a folder per domain: one `one_of` group, its labels the folders' names in sorted order.
 
@@ -73,14 +68,13 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         )
     places = layout(path, pictures)
     placed = {name: (split, domain) for name, (split, domain, _) in places.items()}
-    beside = {name: place for name, place in placed.items() if place[1].lower() in INSTANCES}
-    if len({domain for _, domain in placed.values() if domain}) == 3:  # They belong to the pictures of the other two.
-        placed = {name: place for name, place in placed.items() if name not in beside}
-    else:
-        beside = {}
     named = {domain for _, domain in placed.values() if domain}
+    apart = {domain for domain in named if domain.lower() in INSTANCES and len(named) == 3}  # Of pictures of the other two.
+    beside = {name: place for name, place in placed.items() if place[1] in apart}
+    placed = {name: place for name, place in placed.items() if name not in beside}
+    named -= apart
     nameless = {name for name in named if name.lower() in UNLABELLED} if config.unlabelled == "keep" else set()
-    domains, no_labels, taken = sorted(named - nameless), "", {*placed, *beside}
+    domains, no_labels = sorted(named - nameless), ""
     domains = in_order(domains) or domains
     instances = {(split, name_of_pair(name)): name for name, (split, _) in beside.items()}
     flat = not named and len(placed) == len(pictures)
@@ -131,7 +125,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
             for (name, (split, _)), who in zip(placed.items(), cases, strict=True)
         ],
         identity=by_names(placed, domains, config.pairs, notes),
-        unlabelled=[name for name in pictures if name not in taken],
+        unlabelled=[name for name in pictures if name not in places],
         stray=listing.others,
         notes=notes,
         no_labels=no_labels,

@@ -119,8 +119,7 @@ def label_format(
     if wanted == 0:
         return None
     beside = {file: found for file in collection.files if (found := collection.instances.get(file))}
-    lacking = [file for file in collection.files if beside and file not in beside]
-    if lacking:
+    if lacking := [file for file in collection.files if beside and file not in beside]:
         raise DataError(f"{collection.root}: {some(lacking, 'label maps without an instance map of the same name')}; add these")
     said = bool(wanted or beside or collection.groups[0].labels[0].lower() == "label")
     used, alike, broken = np.zeros(0, bool), None, ""

@@ -16,7 +16,7 @@ from asterism.data.pairs import sources_of_pairs
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.tables.compact import Coded, taken
 
-Headers = Sequence[Sequence[Header | PictureError]]
+Headers = Sequence[Coded[Header | PictureError]]
 """Of each collection, in the order of its files."""
 
 
@@ -36,8 +36,7 @@ def choose_format(
         return _packed(collections, pack.kinds, config, two_kinds), []
     first = sources_of_pairs(collections[0]) if two_kinds and len(collections) == 1 else None
     if first is None:
-        given = [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]
-        if given:
+        if given := [f"--data.{name}" for name in ("classes", "source_range") if getattr(config, name)]:
             raise DataError(
                 f"{given[0]} is for what pairs of two domains are translated from, and these data, or the recipe, have no such "
                 "pairs; leave it out"
@@ -79,26 +78,24 @@ def _packed(collections: Sequence[Collection], kinds: PictureFormat, config: Dat
 
 
 def _part(
-    collection: Collection, headers: Sequence[Header | PictureError], first: Sequence[bool], wanted: bool
-) -> tuple[Collection, list[Header | PictureError]]:
+    collection: Collection, headers: Coded[Header | PictureError], first: Sequence[bool], wanted: bool
+) -> tuple[Collection, Coded[Header | PictureError]]:
     """Return the readable pictures of a collection that are sources, or those that are not, with their headers."""
-    rows = [row for row, held in enumerate(headers) if first[row] is wanted and isinstance(held, Header)]
-    files, split = (taken(given, np.array(rows, np.int64)) for given in (collection.files, collection.split))
-    return replace(collection, files=files, split=split), [headers[row] for row in rows]
+    rows = np.array([row for row, _ in headers.of_kind(Header) if first[row] is wanted], np.int64)
+    files, split = (taken(given, rows) for given in (collection.files, collection.split))
+    return replace(collection, files=files, split=split), headers.take(rows)
 
 
 def _one_format(collections: Sequence[Collection], headers: Headers, config: DataConfig) -> tuple[PictureFormat, list[str]]:
-    both = [(collection, Coded.of(found)) for collection, found in zip(collections, headers, strict=True)]
-    kinds = [(h, count) for _, found in both for h, count in found.counts().items() if isinstance(h, Header)]
+    kinds = [(h, count) for found in headers for h, count in found.counts().items() if isinstance(h, Header)]
     counts, depths = Counter[int](), Counter[int]()
     for h, count in kinds:
         counts[h.channels] += count
         depths[h.depth] += count
 
     def those(holds: Callable[[Header], bool]) -> Iterator[tuple[str, Header, str]]:
-        for c, found in both:
-            rows = found.where(lambda h: isinstance(h, Header) and holds(h)).tolist()
-            yield from ((str(c.root / c.files[row]), h, c.split[row]) for row in rows if isinstance(h := found[row], Header))
+        for c, found in zip(collections, headers, strict=True):
+            yield from ((str(c.root / c.files[row]), h, c.split[row]) for row, h in found.of_kind(Header, holds))
 
     unfit = [f"{path} of {h.channels}" for path, h, _ in those(lambda h: not h.converts_to(config.channels or h.channels))]
     depth = max(depths)
@@ -162,8 +159,7 @@ def _feature_format(
         )
     if most != height:
         raise DataError(f"the features have {most} rows, which are not resized: give --data.size {most}x{width}")
-    short = [f"{file} {header.height}x{header.width}" for file, header, _ in held if header.width < width]
-    if short:
+    if short := [f"{file} {header.height}x{header.width}" for file, header, _ in held if header.width < width]:
         raise DataError(
             f"{some(short, f'features of fewer than the {width} columns of --data.size')}; choose fewer, such as --data.size "
             f"{height}x{min(header.width for _, header, _ in held)}, or leave these out"
@@ -194,10 +190,8 @@ def _check_crop(collections: Sequence[Collection], headers: Headers, config: Dat
     for collection, held in zip(collections, headers, strict=True):
         if collection.pack is not None:  # Cropped already.
             continue
-        found = Coded.of(held)
-        rows = found.where(lambda h: isinstance(h, Header) and (h.height < crop_height or h.width < crop_width)).tolist()
-        small = [f"{collection.files[row]} {h.width}x{h.height}" for row in rows if isinstance(h := found[row], Header)]
-        if small:
+        found = held.of_kind(Header, lambda h: h.height < crop_height or h.width < crop_width)
+        if small := [f"{collection.files[row]} {h.width}x{h.height}" for row, h in found]:
             raise DataError(
                 f"{collection.root}: {some(small, f'pictures smaller than the crop of {config.crop} pixels')}; "
                 "choose a smaller --data.crop, or 0 for the largest area of every picture"

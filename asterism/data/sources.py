@@ -9,7 +9,7 @@ from pathlib import Path
 from asterism.cache import is_archive, unpacked
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
-from asterism.data.folder import is_folder, read_folder
+from asterism.data.folder import read_folder
 from asterism.data.listing import DataError, Listing
 from asterism.data.pack import Pack, is_pack
 from asterism.data.pairs import directed
@@ -59,7 +59,7 @@ def read_shards(source: str | Path, config: DataConfig) -> Collection:
 SOURCES: tuple[tuple[Callable[[Path], bool], Callable[[Path, DataConfig], Collection]], ...] = (
     (is_pack, read_pack),
     (is_table, read_table),
-    (is_folder, read_folder),
+    (Path.is_dir, read_folder),
 )
 """(does it read this path, read it), asked in order."""
 

@@ -15,14 +15,7 @@ import numpy as np
 
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
-from asterism.data.columns import (
-    CELEBA_LIST,
-    Columns,
-    label_columns,
-    no_label_columns,
-    read_labels,
-    repeats,
-)
+from asterism.data.columns import CELEBA_LIST, Columns, label_columns, no_label_columns, read_labels, repeats
 from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
 from asterism.tables.cells import SPLIT_COLUMNS, Table, find_tables, open_all
@@ -103,7 +96,8 @@ def read_cells(
         found = match(table.files, listing.pictures, notes)
     elif len(domains) > 1:
         notes.append(some(domains, "columns of pictures, which --data.pairs AtoB takes for domains, and their rows for pairs"))
-    rows = np.flatnonzero(np.fromiter((file is not None for file in found), bool, len(found)))
+    there = np.fromiter((file is not None for file in found), bool, len(found))
+    rows = np.flatnonzero(there)
     files: Sequence[str] = Words.of(file for file in found if file is not None)
     if not len(rows):
         raise DataError(
@@ -148,9 +142,7 @@ def read_cells(
         split=split,
         identity=list(same[0]) if same else None,
         columns=tuple(columns),
-        missing=[file for file, there in zip(table.files, found, strict=True) if there is None]
-        if len(rows) < len(found)
-        else [],
+        missing=list(taken(table.files, np.flatnonzero(~there))),
         unlabelled=beside,
         stray=[file for file in listing.others if file not in used],
         notes=notes,
@@ -172,16 +164,15 @@ def _picture_columns(table: Table, present: set[str]) -> list[str]:
 
 
 def _is_labelled(table: Table, config: DataConfig) -> bool:
-    columns = dict(table.columns)
-    roles = _roles(table.path, columns, config, []).values()
-    columns = {name: cells for name, cells in columns.items() if name not in roles}
+    roles = _roles(table.path, table.columns, config, []).values()
+    columns = {name: cells for name, cells in table.columns.items() if name not in roles}
     return bool(config.labels or config.numbers or label_columns(table.path, columns, []))
 
 
 def _by_columns(table: Table, domains: list[str]) -> Table:
     """Return a table with a row for each picture: its column is its `domain`, its row its `pair_id`."""
-    cells = [(row, name, table.columns[name][row]) for row in range(len(table.files)) for name in domains]
-    cells = [(row, name, file) for row, name, file in cells if file]
+    rows = range(len(table.files))
+    cells = [(row, name, file) for row in rows for name in domains if (file := table.columns[name][row])]
     others = {name: held for name, held in table.columns.items() if name not in domains}
     columns: dict[str, Sequence[str]] = {name: [held[row] for row, _, _ in cells] for name, held in others.items()}
     stems = {row: PurePosixPath(file).stem for row, _, file in reversed(cells)}  # Of a row's first picture: it has one split.

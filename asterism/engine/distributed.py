@@ -102,9 +102,8 @@ def others() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        reason = re.sub(
-            r"\[\S+\.cc:\d+\] |\. .*|\n.*", "", str(error).strip()
-        )  # Without places in PyTorch's sources and remarks.
+        # Without places in PyTorch's sources and remarks.
+        reason = re.sub(r"\[\S+\.cc:\d+\] |\. .*|\n.*", "", str(error).strip())
         raise ProcessError(
             f"no answer from the other training processes ({reason}): see the output of each for the one that ended first, "
             "then run the same command again to resume at the last checkpoint"

@@ -47,9 +47,8 @@ class GradientSums:
     def _send(self, message: list[nn.Parameter]) -> None:
         """Send gradients, zeros where there is none, and which there are, as ones and zeros."""
         parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in message]
-        flat = torch.cat(
-            parts + [torch.full_like(part[:1], p.grad is not None) for p, part in zip(message, parts, strict=True)]
-        )
+        made = [part.new_full((1,), p.grad is not None) for p, part in zip(message, parts, strict=True)]
+        flat = torch.cat(parts + made)
         with others():
             self.sent.append((flat, dist.all_reduce(flat, async_op=True)))
 

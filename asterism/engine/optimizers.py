@@ -86,13 +86,8 @@ class Optimizers:
 
     def state_dict(self) -> dict[str, Any]:
         """Return moments, step counts and the count of skipped steps."""
-        return {
-            "adam": {
-                name: self._moments(name, optimizer.state_dict(), tensor_of) for name, optimizer in self.by_network.items()
-            },
-            "skipped": self.skipped,
-            "skipped_in_a_row": self.skipped_in_a_row,
-        }
+        moments = {name: self._moments(name, own.state_dict(), tensor_of) for name, own in self.by_network.items()}
+        return {"adam": moments, "skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""

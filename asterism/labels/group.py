@@ -62,8 +62,7 @@ class LabelGroup:
             if name not in self.labels:
                 raise LabelError(f"exclusive label {name!r} is not a label of {self.dataset!r}: {closest(name, self.labels)}")
         for sequence, what in ((self.labels, "label"), (listed, "exclusive label")):
-            repeated = [name for name, count in Counter(sequence).items() if count > 1]
-            if repeated:
+            if repeated := [name for name, count in Counter(sequence).items() if count > 1]:
                 raise LabelError(f"{what} {repeated[0]!r} stands twice in dataset {self.dataset!r}")
 
     def read(self, name: str, value: Any) -> float:

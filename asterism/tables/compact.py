@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 
 T = TypeVar("T")
+K = TypeVar("K")
 Array = np.ndarray[Any, Any]
 CHUNK = 2**14
 """Items that are Python objects at once while all are gone through."""
@@ -241,6 +242,12 @@ class Coded(Compact[T]):
         places = np.zeros(len(self.kinds), np.intp)
         places[come] = np.arange(len(come))
         return np.array([value(self.kinds[kind]) for kind in come.tolist()], dtype)[places[self.codes]]
+
+    def of_kind(self, kind: type[K], holds: Callable[[K], bool] = lambda item: True) -> Iterator[tuple[int, K]]:
+        """Yield the items of a type of which something holds, each with its row; it is asked once for each kind that comes."""
+        for row in self.where(lambda item: isinstance(item, kind) and holds(item)).tolist():
+            if isinstance(item := self[row], kind):
+                yield row, item
 
     def where(self, holds: Callable[[T], bool]) -> Array:
         """Return the rows of the items of which something holds, ascending; it is asked once for each kind that comes."""

@@ -111,19 +111,15 @@ class _Convolution(torch.autograd.Function):
         if not _product_pays(size, weight, stride):
             return F.conv2d(x, weight, bias, stride, padding)
         rows = _patches(x, weight.shape[2:], stride, padding)
-        return _maps(F.linear(rows, _matrix(weight), bias), len(x), size)
+        return F.linear(rows, _matrix(weight), bias).view(len(x), *size, -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
-        return (
-            _Transpose.apply(g, weight, *ctx.shape, tuple(x.shape[2:])) if of_x else None,
-            _weight_gradient(x, g, weight.shape[2:], *ctx.shape) if of_weight else None,
-            g.sum((0, 2, 3)) if of_bias else None,
-            None,
-            None,
-        )
+        for_x = _Transpose.apply(g, weight, *ctx.shape, tuple(x.shape[2:])) if of_x else None
+        for_weight = _weight_gradient(x, g, weight.shape[2:], *ctx.shape) if of_weight else None
+        return for_x, for_weight, g.sum((0, 2, 3)) if of_bias else None, None, None
 
 
 class _Transpose(torch.autograd.Function):
@@ -139,13 +135,9 @@ class _Transpose(torch.autograd.Function):
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         g, weight = ctx.saved_tensors
         of_g, of_weight, *_ = ctx.needs_input_grad
-        return (
-            _Convolution.apply(u, weight, None, *ctx.shape) if of_g else None,
-            _weight_gradient(u, g, weight.shape[2:], *ctx.shape) if of_weight else None,
-            None,
-            None,
-            None,
-        )
+        for_g = _Convolution.apply(u, weight, None, *ctx.shape) if of_g else None
+        for_weight = _weight_gradient(u, g, weight.shape[2:], *ctx.shape) if of_weight else None
+        return for_g, for_weight, None, None, None
 
 
 # -- choices by shape, as measured -------------------------------------------------------------------------------------
@@ -180,11 +172,6 @@ def _patches(x: Tensor, kernel: tuple[int, ...], stride: int, padding: int, widt
 def _rows(g: Tensor) -> Tensor:
     """[N, O, h, w] -> [N * h * w, O]; a view of a channels-last map."""
     return g.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _maps(rows: Tensor, count: int, size: tuple[int, ...]) -> Tensor:
-    """[N * h * w, O] -> [N, O, h, w], channels last."""
-    return rows.view(count, *size, -1).permute(0, 3, 1, 2)
 
 
 def _matrix(weight: Tensor) -> Tensor:
