@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_every_dependency_is_pinned_in_constraints() -> None:
     extras = {name: extra for name, extra in project["optional-dependencies"].items() if name != "inception"}  # Not in .venv.
     wanted = [*project["dependencies"], *(d for extra in extras.values() for d in extra if not d.startswith("asterism["))]
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().lower().split())
-    bare = [name for d in wanted if (name := d.split(">")[0].lower()) not in pins]
+    bare = [name for d in wanted if (name := re.split(r"[>\[]", d)[0].lower()) not in pins]
     assert not bare
 
 

@@ -64,10 +64,12 @@ def interpolate_files(
         FolderError, LabelError, ModelError: as for `translate_folder`.
     """
     translator.check_strengths(strengths)
-    if not strengths:
+    by_strength = translator.recipe.abilities.by_strength
+    if not strengths and not by_strength:
         translator.check_styled()
     if not strengths and (len(looks) < 2 or steps < 1):
-        raise ConfigError(f"interpolation takes two or more styles and at least one step; given {len(looks)} and {steps}")
+        what = "strengths, or two or more styles" if by_strength else "two or more styles"
+        raise ConfigError(f"interpolation takes {what} and at least one step; given {len(looks)} styles and {steps} steps")
     edits, way = translator.parse(to), [] if strengths else line(looks, steps)
     targets = [Target(edits, None, strength) for strength in strengths]
 

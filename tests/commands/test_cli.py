@@ -30,7 +30,7 @@ SHORT = [*NARROW, "--train.steps", "2", "--train.log_every", "1"]
 FLAGS = {
     "demo": "--out",
     "doctor": "--recipe --preset --json",
-    "pack": "--out --recipe --preset",
+    "pack": "--out --shards --per-shard --recipe --preset",
     "train": "--data --out --preset --init --model --device --dry-run",
     "translate": "--to --out --labels --fit --tile --overlap --region --frames --format --batch-size --overwrite "
     "--skip-existing --style --count --like --table --truncation --strength --from --masks --mask --instances --diff --vocoder "
