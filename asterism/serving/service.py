@@ -124,7 +124,8 @@ class Service:
         def prepare() -> tuple[Tensor, Callable[[Tensor], Tensor], list[Target], Mapping[int, float]]:
             targets, known = hosted.read(wanted, self.limits)
             x, back = self._fitted(hosted, wanted)
-            if wanted.fit == "crop":  # Its way back holds the whole picture: it is opened again when it is needed.
+            keeps = hosted.translator.recipe.abilities.keeps
+            if wanted.fit == "crop" or keeps:  # The way back holds the whole picture: it is opened again when it is needed.
                 return x, lambda y: self._fitted(hosted, wanted)[1](y), targets, known
             return x, back, targets, known
 
