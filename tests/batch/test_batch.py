@@ -160,7 +160,7 @@ def started(model: Path, source: Path, out: Path, *more: str) -> subprocess.Pope
 
 
 def wait_for(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    while len(contents(out)) < count:
+    while len(list(out.rglob("*.png"))) < count:
         assert process.poll() is None, "it ended before"
         time.sleep(0.2)
 
