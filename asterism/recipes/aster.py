@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asterism.config import option
+from asterism.config import ConfigError, option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
@@ -45,6 +45,7 @@ class Config:
 
     width: int = option(64, "Channels of both networks' first convolution.", low=1)
     coarse: int = option(0, "First steps, on pictures of half the side, each at about a quarter of the cost.", low=0)
+    alone: int = option(0, "Step from which one label, or set of alternatives, changes at a time; 0 for never.", low=0)
     same: float = option(0.15, "Share of the samples that are to stay as they are.", low=0)
     more: float = option(0.4, "Chance of each further label, or set of alternatives, to be changed beside the first.", low=0)
     hide: float = option(0.5, "Share of the edits that are told nothing of the labels that stay.", low=0)
@@ -105,11 +106,17 @@ class Aster(Recipe):
             check_size(half, halvings)
             self.coarse_discriminator = Discriminator(picture.channels, space.num_labels, half, config.width)
             self.phases = (Phase("coarse", config.coarse), Phase("meet", config.coarse + MEET), *self.phases)
+        if config.alone:
+            if config.coarse and config.alone <= config.coarse + MEET:
+                raise ConfigError(
+                    f"recipe.alone {config.alone} begins before the coarse steps end: give {config.coarse + MEET + 1} or more"
+                )
+            self.phases = (*self.phases[:-1], Phase("mixed", config.alone), Phase("whole"))
         self.enter("whole")
         self.updates = (
             Update("coarse_discriminator", trains=("coarse_discriminator",), during=("coarse",), terms="discriminator"),
-            Update("discriminator", trains=("discriminator",), during=("meet", "whole")),
-            Update("generator", trains=("generator",), shares=True, during=("coarse", "whole")),
+            Update("discriminator", trains=("discriminator",), during=("meet", "mixed", "whole")),
+            Update("generator", trains=("generator",), shares=True, during=("coarse", "mixed", "whole")),
         )[0 if config.coarse else 1 :]
 
     def optimizers(self) -> dict[str, Adam]:
@@ -137,12 +144,17 @@ class Aster(Recipe):
         joined = {index for choice in sets for index in choice}
         return sets + [[index] for index in range(self.space.num_labels) if index not in joined]
 
+    @property
+    def more(self) -> float:
+        """The chance of each further unit to change in the present phase."""
+        return 0.0 if self.config.alone and self.phase == "whole" else self.config.more
+
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw which labels change, and to what; what the code tells of the others; and where the penalty is taken."""
         count, units, own = len(batch), self.units, batch.known > 0
         may = torch.stack([own[:, unit].all(1) for unit in units], 1)  # [N, U]
         first = torch.where(may, torch.rand(may.shape, generator=rng), -1.0).argmax(1)
-        taken = F.one_hot(first, len(units)).bool() | (torch.rand(may.shape, generator=rng) < self.config.more)
+        taken = F.one_hot(first, len(units)).bool() | (torch.rand(may.shape, generator=rng) < self.more)
         changed = torch.rand(count, 1, generator=rng) >= self.config.same
         taken &= may & changed
         labels, take = batch.labels.clone(), torch.zeros_like(batch.known)
@@ -159,7 +171,7 @@ class Aster(Recipe):
             take[:, unit] = here[:, None].to(take.dtype)
         told = torch.where(torch.rand(count, 1, generator=rng) < self.config.hide, take, batch.known)
         told = torch.where(take.any(1, keepdim=True), told, batch.known)  # Where nothing changes, all of it is told.
-        often = (1 - self.config.same) * (1 / may.sum(1, keepdim=True).clamp(1) * (1 - self.config.more) + self.config.more)
+        often = (1 - self.config.same) * (1 / may.sum(1, keepdim=True).clamp(1) * (1 - self.more) + self.more)
         kept = self.config.kept_weight
         return {
             "c_trg": self.code(labels, told),
