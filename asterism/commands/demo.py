@@ -16,8 +16,8 @@ SAMPLE = Path(__file__).parents[1] / "sample" / "avatars"
 
 SETTINGS: dict[str, Any] = {
     "recipe.coarse": 1000,
-    "recipe.keep_weight": 4,
-    "recipe.hide": 0,
+    "recipe.keep_weight": 2,
+    "recipe.alone": 1450,
     "train.steps": 1600,
     "train.decay_steps": 400,
     "train.ema_kimg": 1,
