@@ -57,6 +57,7 @@ FROM_ELSEWHERE = ("stargan_vc",)
 """Its data are recordings, which are not bundled: its sheet comes from a run."""
 
 LENGTHS = {
+    "aster": ("coarse", "alone"),
     "diat": ("prepare_steps",),
     "discogan": ("first_steps",),
     "icgan": ("gan_steps",),

@@ -83,7 +83,7 @@ SYSTEMS = (
     System("DIAT to Blond_Hair", "diat", labels=("Blond_Hair",)),
     System("DIAT to Eyeglasses", "diat", labels=("Eyeglasses",)),
     System("CycleGAN, black and blond", "cyclegan", labels=("Black_Hair", "Blond_Hair")),
-    System("Aster", "aster"),
+    System("Aster", "aster", lengths={"coarse": 0.625, "alone": 0.86}),
 )
 
 

@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asterism.config import ConfigError, option
+from asterism.config import option
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
 from asterism.labels import LabelSpace
-from asterism.networks.aster import Discriminator, Generator, Verdict, check_size, halvings_for
+from asterism.networks.aster import SMALLEST, Discriminator, Generator, Verdict, check_size, halvings_for
 from asterism.objectives.adversarial import logistic_fake, logistic_real
 from asterism.objectives.classification import classification
 from asterism.objectives.distances import l1
@@ -44,8 +44,8 @@ class Config:
     """Aster's choices."""
 
     width: int = option(64, "Channels of both networks' first convolution.", low=1)
-    coarse: int = option(0, "First steps, on pictures of half the side, each at about a quarter of the cost.", low=0)
-    alone: int = option(0, "Step from which one label, or set of alternatives, changes at a time; 0 for never.", low=0)
+    coarse: int = option(0, "First steps, on half the side, at a quarter of the cost, where the networks take that.", low=0)
+    alone: int = option(0, "Step from which, after coarse ones, one label or set changes at a time; 0: never.", low=0)
     same: float = option(0.15, "Share of the samples that are to stay as they are.", low=0)
     more: float = option(0.4, "Chance of each further label, or set of alternatives, to be changed beside the first.", low=0)
     hide: float = option(0.5, "Share of the edits that are told nothing of the labels that stay.", low=0)
@@ -76,9 +76,9 @@ class Aster(Recipe):
             "train": {"steps": 150000, "decay_steps": 75000, "ema_kimg": 10},
         },
         "small": {  # Half an hour of a laptop's CPU.
-            "recipe": {"width": 48},
+            "recipe": {"width": 48, "coarse": 6000, "alone": 8200, "keep_weight": 2.0},
             "data": {"size": 64},
-            "train": {"steps": 3900, "decay_steps": 1950, "ema_kimg": 2, "checkpoint_every": 500, "preview_every": 500},
+            "train": {"steps": 9600, "decay_steps": 2600, "ema_kimg": 2, "checkpoint_every": 1000, "preview_every": 1000},
         },
     }
 
@@ -101,23 +101,19 @@ class Aster(Recipe):
             scores=("discriminator",),
         )
         self.phases = (Phase("whole"),)
-        if config.coarse:
-            half = (size[0] // 2, size[1] // 2)
-            check_size(half, halvings)
+        half = (size[0] // 2, size[1] // 2)
+        coarse = config.coarse if all(side >= SMALLEST and side % self.step == 0 for side in half) else 0
+        if coarse:
             self.coarse_discriminator = Discriminator(picture.channels, space.num_labels, half, config.width)
-            self.phases = (Phase("coarse", config.coarse), Phase("meet", config.coarse + MEET), *self.phases)
-        if config.alone:
-            if config.coarse and config.alone <= config.coarse + MEET:
-                raise ConfigError(
-                    f"recipe.alone {config.alone} begins before the coarse steps end: give {config.coarse + MEET + 1} or more"
-                )
+            self.phases = (Phase("coarse", coarse), Phase("meet", coarse + MEET), *self.phases)
+        if config.alone > (coarse and coarse + MEET):
             self.phases = (*self.phases[:-1], Phase("mixed", config.alone), Phase("whole"))
         self.enter("whole")
         self.updates = (
             Update("coarse_discriminator", trains=("coarse_discriminator",), during=("coarse",), terms="discriminator"),
             Update("discriminator", trains=("discriminator",), during=("meet", "mixed", "whole")),
             Update("generator", trains=("generator",), shares=True, during=("coarse", "mixed", "whole")),
-        )[0 if config.coarse else 1 :]
+        )[0 if coarse else 1 :]
 
     def optimizers(self) -> dict[str, Adam]:
         """Adam without momentum, as usual where a zero-centred penalty holds the discriminator."""

@@ -170,9 +170,25 @@ def test_coarse_steps_see_half_the_side_and_have_a_discriminator_of_their_own():
     torch.testing.assert_close(recipe.translate(x, told.double()), x + flat)
 
 
-def test_coarse_steps_need_pictures_whose_half_is_large_enough():
-    with pytest.raises(SizeError, match="32x32"):
-        Aster(Config(width=4, coarse=5), SPACE, PictureFormat(3, 32, 32))
+def test_coarse_steps_are_left_out_where_the_networks_do_not_take_half_the_side():
+    for side in (32, 72):
+        assert [phase.name for phase in Aster(Config(width=4, coarse=5), SPACE, PictureFormat(3, side, side)).phases] == [
+            "whole"
+        ]
+
+
+def test_one_label_changes_at_a_time_in_the_last_part():
+    """A unit at most; the judges of real pictures then count as often as their labels are asked for."""
+    recipe = Aster(Config(width=4, alone=3, more=0.9, hide=0, same=0), SPACE, PictureFormat(3, 32, 32))
+    assert [phase_at(recipe, step).name for step in (0, 2, 3, 9)] == ["mixed", "mixed", "whole", "whole"]
+    most = {}
+    for phase in ("mixed", "whole"):
+        recipe.enter(phase)
+        take = recipe.prepare(faces(64), torch.Generator().manual_seed(0))["take"]
+        most[phase] = max(sum(bool(row[unit].any()) for unit in recipe.units) for row in take)
+    assert most["whole"] == 1 < most["mixed"]
+    late = Aster(Config(width=4, coarse=5, alone=100), SPACE, PictureFormat(3, 64, 64))
+    assert [phase.name for phase in late.phases] == ["coarse", "meet", "whole"], "not before the coarse steps are over"
 
 
 def test_small_changes_become_none():
