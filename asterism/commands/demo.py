@@ -15,11 +15,11 @@ ABOUT = "train on the bundled sample and write a report"
 SAMPLE = Path(__file__).parents[1] / "sample" / "avatars"
 
 SETTINGS: dict[str, Any] = {
-    "recipe.coarse": 1000,
+    "recipe.coarse": 1400,
     "recipe.keep_weight": 2,
-    "recipe.alone": 1450,
-    "train.steps": 1600,
-    "train.decay_steps": 400,
+    "recipe.alone": 2000,
+    "train.steps": 2400,
+    "train.decay_steps": 600,
     "train.ema_kimg": 1,
     "train.log_every": 20,
     "train.checkpoint_every": 200,

@@ -108,7 +108,6 @@ def test_a_store_gives_and_takes_the_files_of_one_machine(
     check_a_store(model, tmp_path, capsys)
 
 
-@pytest.mark.slow
 def test_ray_gives_and_takes_the_files_of_one_machine(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray.data", reason="needs the extra: asterism[ray]")
     check_a_store(model, tmp_path, capsys)
