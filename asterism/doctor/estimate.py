@@ -147,7 +147,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
     with closing(loader.iterate(0)) as batches, machine.backend_flags():
         batch = steps.prepare(*next(batches)[0])
         mean, most = 0.0, Kept()
-        for update in recipe.updates:
+        for update in (u for u in recipe.updates if not u.during or recipe.phase in u.during):  # Those of the last phase.
             plain, kept = timed(steps, update, batch, count, step=0)
             if update.lazy and update.lazy[1] > 1:  # Every k-th step also takes the costly table.
                 lazy, kept = timed(steps, update, batch, count, step=update.lazy[1] - 1)
