@@ -15,7 +15,7 @@ from asterism.data.pictures import to_float, write
 from asterism.data.reading import load_rows
 from asterism.data.sheets import grid
 from asterism.recipes.base import Recipe
-from asterism.recipes.render import generate, translate, whole_target
+from asterism.recipes.render import asked, generate, translate, whole_target
 from asterism.storage.whole import write_json
 
 SOURCES = 8
@@ -72,7 +72,7 @@ class Previews:
             for name, wanted in recipe.space.single_edits(labels, index):
                 if (by_domain and name not in domains) or (shown and name not in shown):
                     continue
-                told = recipe.condition(whole_target(recipe.space, wanted, dataset), labels)
+                told = asked(recipe, wanted, dataset, labels)
                 for words, s, top in self._styles(recipe, name, told):
                     columns.append(translate(recipe, self.x, told, s))
                     tops.append(blank if top is None else top)

@@ -13,12 +13,11 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.tasks import Task
-from asterism.labels import LabelSpace
 from asterism.machine import Machine, at_least_float32
 from asterism.metrics.truth import Partners
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
-from asterism.recipes.render import generate, translate, whole_target
+from asterism.recipes.render import asked, generate, translate
 
 NAMES = {
     "translated": "translated",
@@ -125,11 +124,8 @@ class Generator:
             return _finite(generate(self.recipe, z.to(*self.where), told).float().cpu())
 
     def _told(self, labels: Tensor, dataset: int, source: Tensor | None = None) -> Tensor:
-        target = whole_target(self.recipe.space, labels, torch.full((len(labels),), dataset))
-        if source is not None and self.recipe.abilities.told == "change":
-            target = target.extend(known=target.known * changes(self.recipe.space, source, labels))
-        target = target.to(*self.where)
-        return self.recipe.condition(target, (labels if source is None else source).to(*self.where))
+        labels, source = labels.to(*self.where), (labels if source is None else source).to(*self.where)
+        return asked(self.recipe, labels, torch.full((len(labels),), dataset, device=self.where[0]), source)
 
     def _latents(self, generators: Sequence[torch.Generator], outputs: int) -> Tensor:
         """Draw the latents [N K, Z] of N sources from a generator each."""
@@ -217,14 +213,3 @@ def untrained(recipe: Recipe, name: str, seed: int, machine: Machine) -> Recipe:
         torch.manual_seed(seed)
         made: Recipe = recipe_class(name)(recipe.config, recipe.space, recipe.picture)
     return made.eval().requires_grad_(False).to(machine.device, machine.full_dtype)
-
-
-def changes(space: LabelSpace, labels: Tensor, wanted: Tensor) -> Tensor:
-    """Return what a model that is told the change is told of, 1 or 0 [N, L]: as in use, labels that differ.
-
-    Of alternatives all, where one does; of a picture that is to stay as it is every label.
-    """
-    differ = labels != wanted
-    for choice in map(list, space.alternatives):
-        differ[:, choice] = differ[:, choice].any(1, keepdim=True)
-    return (differ | ~differ.any(1, keepdim=True)).to(wanted.dtype)

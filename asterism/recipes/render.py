@@ -13,8 +13,22 @@ from asterism.recipes.base import Recipe
 
 def whole_target(space: LabelSpace, labels: Tensor, dataset: Tensor) -> Batch:
     """Return the target that `Recipe.condition` takes: labels [N, L] of the datasets [N], all of them known."""
-    known = space.known(dataset)
+    known = space.known(dataset).to(labels)
     return Batch(labels=labels * known, known=known, dataset=dataset)
+
+
+def asked(recipe: Recipe, wanted: Tensor, dataset: Tensor, labels: Tensor) -> Tensor:
+    """Return what a recipe is told, as in use, to give pictures with `labels` the labels `wanted`, both [N, L].
+
+    Where it is told the change: of labels that differ, of alternatives all, and of a picture that is to stay every label.
+    """
+    target = whole_target(recipe.space, wanted, dataset)
+    if recipe.abilities.told == "change":
+        differ = labels != wanted
+        for choice in map(list, recipe.space.alternatives):
+            differ[:, choice] = differ[:, choice].any(1, keepdim=True)
+        target = target.extend(known=target.known * (differ | ~differ.any(1, keepdim=True)))
+    return recipe.condition(target, labels)
 
 
 def translate(recipe: Recipe, x: Tensor, told: Tensor, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
