@@ -21,58 +21,58 @@ from asterism.serving.requests import Format
 
 T = TypeVar("T")
 TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff"}
-PICTURES: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES.values()}
-RESULTS: dict[str, Any] = {
-    "type": "object",
-    "required": ["model", "results"],
-    "properties": {
-        "model": {"type": "string"},
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["to", "type", "width", "height", "image"],
-                "properties": {
-                    "to": {"description": "The target as given; of a generated picture its seed or code."},
-                    "type": {"type": "string", "enum": list(TYPES.values())},
-                    "width": {"type": "integer"},
-                    "height": {"type": "integer"},
-                    "image": {"type": "string", "contentEncoding": "base64"},
-                },
-            },
-        },
-    },
+FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+def listing(result: dict[str, Any], required: Sequence[str], always: Sequence[str] = (), **beside: Any) -> dict[str, Any]:
+    """Return the schema of an answer in JSON: the model, a list of results, and what stands beside these.
+
+    Args:
+        result: what a result holds, by name, and `required`, which of it always.
+        beside: schemas by name, and `always`, which of them never lack.
+    """
+    items = {"type": "object", "required": list(required), "properties": result}
+    listed = {"model": {"type": "string"}, "results": {"type": "array", "items": items}}
+    return {"type": "object", "required": [*listed, *always], "properties": listed | beside}
+
+
+def made(schema: dict[str, Any], *kinds: str, what: str = "The result.") -> dict[int | str, dict[str, Any]]:
+    """Return what the schema says of success: JSON of a schema, or a file of one of these media types."""
+    return {200: {"description": what, "content": {**dict.fromkeys(kinds, FILE), "application/json": {"schema": schema}}}}
+
+
+def bodies(form: dict[str, Any], as_json: dict[str, Any]) -> dict[str, Any]:
+    """Return what the schema says of a request that is a form or JSON, of these schemas."""
+    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": as_json}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+PICTURE: dict[str, Any] = {
+    "to": {"description": "The target as given; of a generated picture its seed or code."},
+    "type": {"type": "string", "enum": list(TYPES.values())},
+    "width": {"type": "integer"},
+    "height": {"type": "integer"},
+    "image": {"type": "string", "contentEncoding": "base64"},
 }
-MADE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The result.", "content": {**PICTURES, "application/json": {"schema": RESULTS}}}
+MADE = made(listing(PICTURE, tuple(PICTURE)), *TYPES.values())
+CODE: dict[str, Any] = {
+    "code": {"type": "array", "items": {"type": "number"}},
+    "error": {"description": "Mean squared error, of values from -1 to 1.", "type": "number"},
+    "far": {"description": "Hardly nearer than one plain colour.", "type": "boolean"},
+    "cost": {"description": "How far it is from what was asked for.", "type": "number"},
+    **PICTURE,
 }
-CODES: dict[str, Any] = {
-    "type": "object",
-    "required": ["model", "kind", "results"],
-    "properties": {
-        "model": {"type": "string"},
-        "kind": {"type": "string", "enum": ["latent", "style", "labels"]},
-        "start": {"description": "The code that was edited.", "type": ["array", "null"], "items": {"type": "number"}},
-        "error": {"description": "Of the projection that an edit began with.", "type": ["number", "null"]},
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["code", "type", "width", "height", "image"],
-                "properties": {
-                    "code": {"type": "array", "items": {"type": "number"}},
-                    "error": {"description": "Mean squared error, of values from -1 to 1.", "type": "number"},
-                    "far": {"description": "Hardly nearer than one plain colour.", "type": "boolean"},
-                    "cost": {"description": "How far it is from what was asked for.", "type": "number"},
-                    **RESULTS["properties"]["results"]["items"]["properties"],
-                },
-            },
-        },
-    },
-}
-MADE_CODES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Codes and their pictures.", "content": {"application/json": {"schema": CODES}}}
-}
+MADE_CODES = made(
+    listing(
+        CODE,
+        ("code", "type", "width", "height", "image"),
+        always=("kind",),
+        kind={"type": "string", "enum": ["latent", "style", "labels"]},
+        start={"description": "The code that was edited.", "type": ["array", "null"], "items": {"type": "number"}},
+        error={"description": "Of the projection that an edit began with.", "type": ["number", "null"]},
+    ),
+    what="Codes and their pictures.",
+)
 ERROR = {"application/json": {"schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}}}
 REASONS = {
     400: "The request or its picture is malformed.",

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from asterism.serving.answers import ERROR, MADE, answer, errors, unless_gone, wants_json, writer
+from asterism.serving.answers import ERROR, MADE, answer, bodies, errors, unless_gone, wants_json, writer
 from asterism.serving.limits import Refused
 from asterism.serving.manifold import manifold
 from asterism.serving.requests import GenerateRequest, JsonRequest, TranslateRequest, read_generate_request, read_request
@@ -37,15 +37,7 @@ def api(service: Service) -> APIRouter:
         description="One target returns a picture, unless the client accepts only JSON; several targets return JSON.",
         responses=MADE | errors(400, 403, 404, 406, 408, 413, 415, 422),
         response_class=Response,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "multipart/form-data": {"schema": TranslateRequest.model_json_schema()},
-                    "application/json": {"schema": JsonRequest.model_json_schema()},
-                },
-            }
-        },
+        openapi_extra=bodies(TranslateRequest.model_json_schema(), JsonRequest.model_json_schema()),
     )
     async def translate(name: str, request: Request) -> Response:
         with service.place():  # Before the body is read: what finds no place costs nothing.

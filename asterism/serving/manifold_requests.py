@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from asterism.manifold.editing import CANDIDATES, SHOWN, STAY, STEPS
 from asterism.manifold.projection import STARTS
+from asterism.serving.answers import bodies
 from asterism.serving.limits import Limits, Refused
 from asterism.serving.requests import Format, checked, form_of, json_of, unpacked
 
@@ -141,5 +142,4 @@ def schema_of(kind: type[SearchRequest]) -> dict[str, Any]:
         for each in (place, *place.get("anyOf", ())):
             if each.pop("format", None):
                 each["contentEncoding"] = "base64"
-    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": coded}}
-    return {"requestBody": {"required": True, "content": content}}
+    return bodies(form, coded)

@@ -10,39 +10,20 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from asterism.serving.answers import errors, unless_gone, wants_json
+from asterism.serving.answers import bodies, errors, listing, made, unless_gone, wants_json
 from asterism.serving.requests import ConvertRequest, JsonConvertRequest, read_convert_request
 from asterism.serving.service import Service
 from asterism.sound.recordings import encode
 
 KIND = "audio/wav"
-RESULTS: dict[str, Any] = {
-    "type": "object",
-    "required": ["model", "results"],
-    "properties": {
-        "model": {"type": "string"},
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["to", "type", "rate", "seconds", "recording"],
-                "properties": {
-                    "to": {"description": "The target as given."},
-                    "type": {"type": "string", "enum": [KIND]},
-                    "rate": {"type": "integer"},
-                    "seconds": {"type": "number"},
-                    "recording": {"type": "string", "contentEncoding": "base64"},
-                },
-            },
-        },
-    },
+RESULT: dict[str, Any] = {
+    "to": {"description": "The target as given."},
+    "type": {"type": "string", "enum": [KIND]},
+    "rate": {"type": "integer"},
+    "seconds": {"type": "number"},
+    "recording": {"type": "string", "contentEncoding": "base64"},
 }
-MADE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The result.",
-        "content": {KIND: {"schema": {"type": "string", "format": "binary"}}, "application/json": {"schema": RESULTS}},
-    }
-}
+MADE = made(listing(RESULT, tuple(RESULT)), KIND)
 
 
 def voice_api(service: Service) -> APIRouter:
@@ -57,15 +38,7 @@ def voice_api(service: Service) -> APIRouter:
         "accepts only JSON; several targets return JSON.",
         responses=MADE | errors(400, 403, 404, 406, 408, 413, 415, 422),
         response_class=Response,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "multipart/form-data": {"schema": ConvertRequest.model_json_schema()},
-                    "application/json": {"schema": JsonConvertRequest.model_json_schema()},
-                },
-            }
-        },
+        openapi_extra=bodies(ConvertRequest.model_json_schema(), JsonConvertRequest.model_json_schema()),
     )
     async def convert(name: str, request: Request) -> Response:
         with service.place():  # Before the body is read: what finds no place costs nothing.
