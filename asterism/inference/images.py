@@ -284,10 +284,10 @@ def fit_in(
     if fit == "full" or (height, width) == (picture.height, picture.width):
         return x, lambda y: y
     if fit == "crop":
-        whole, area = as_made(x, picture), transforms.crop_box(height, width, picture)
-        fitted = transforms.fit(x, taken)
+        fitted, area = transforms.fit(x, taken), transforms.crop_box(height, width, picture)
         if keep and enlarged(height, width, picture, fit):
-            return fitted, lambda y: opened() + fitting.paste(torch.zeros_like(x), y - fitted, area)
+            return fitted, lambda y: opened() + fitting.paste(y.new_zeros(1, *image.x.shape), y - fitted, area)
+        whole = as_made(x, picture)
         return fitted, lambda y: fitting.paste(whole, y, area)
     fitted, box = fitting.letterbox(x, picture.height, picture.width, nearest=taken.classes > 0)
     if keep and enlarged(height, width, picture, fit):

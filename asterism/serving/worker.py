@@ -23,6 +23,7 @@ from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
 
 T = TypeVar("T")
+W = TypeVar("W")
 log = logging.getLogger(__name__)
 
 
@@ -83,22 +84,14 @@ class DeviceWorker:
             RuntimeError: the worker is closed.
         """
         job = _Job(translator, x, tuple(targets), known, Future())
-        with self._changed:
-            if self._closing:
-                raise RuntimeError("the device worker is closed")
-            self._jobs.append(job)
-            self._changed.notify()
+        self._put(self._jobs, job)
         job.future.add_done_callback(lambda future: self._forget(job) if future.cancelled() else None)
         return job.future
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Ask for something else that needs the device, such as reading a picture's labels, between two batches."""
         call = _Call(work, Future())
-        with self._changed:
-            if self._closing:
-                raise RuntimeError("the device worker is closed")
-            self._calls.append(call)
-            self._changed.notify()
+        self._put(self._calls, call)
         return call.future
 
     def search(self, work: Callable[[Callable[[], None]], T]) -> Future[T]:
@@ -108,12 +101,15 @@ class DeviceWorker:
             work: given a function that it calls often, by which the device does what has come to wait meanwhile.
         """
         search = _Call(lambda: work(self._work), Future())
+        self._put(self._searches, search)
+        return search.future
+
+    def _put(self, queue: deque[W], work: W) -> None:
         with self._changed:
             if self._closing:
                 raise RuntimeError("the device worker is closed")
-            self._searches.append(search)
+            queue.append(work)
             self._changed.notify()
-        return search.future
 
     def waiting(self) -> int:
         """Return how many translations have not been started."""
