@@ -27,11 +27,11 @@ from asterism.commands.demo import SAMPLE
 from asterism.data.sheets import GAP
 from asterism.inference.grid import heading
 from asterism.recipes import RECIPES
-from asterism.recipes.settings import Settings
 from asterism.runs.folder import Run, read_run
 from asterism.storage.whole import write_json, write_whole
 from asterism.training import train
-from bench import systems
+from bench import generators, systems
+from bench.budget import lengths
 from bench.systems import System, part_of
 
 ROOT = Path(__file__).parents[1]
@@ -42,12 +42,7 @@ MORE = (
     System("DiscoGAN, black and blond", "discogan", labels=("Black_Hair", "Blond_Hair")),
     System("pix2pix, from line drawings", "pix2pix"),
     System("pix2pixHD, from line drawings", "pix2pixhd"),
-    System("DCGAN", "dcgan"),
-    System("WGAN", "wgan"),
-    System("WGAN-GP", "wgan_gp"),
-    System("InfoGAN", "infogan"),
-    System("LAPGAN", "lapgan"),
-    System("ProGAN", "progan"),
+    *generators.SYSTEMS,
     System("StarGAN-VC", "stargan_vc"),
 )
 """What `bench.systems` does not train: recipes with styles, of two domains, of pairs, of noise, of recordings."""
@@ -55,17 +50,6 @@ MORE = (
 FROM_PAIRS = ("pix2pix", "pix2pixhd")
 FROM_ELSEWHERE = ("stargan_vc",)
 """Its data are recordings, which are not bundled: its sheet comes from a run."""
-
-LENGTHS = {
-    "aster": ("coarse", "alone"),
-    "diat": ("prepare_steps",),
-    "discogan": ("first_steps",),
-    "icgan": ("gan_steps",),
-    "progan": ("level_steps",),
-    "semistargan": ("ramp_steps", "pseudo_after"),
-    "stargan_v2": ("diversity_steps",),
-}
-"""Settings of a recipe that are parts of its training, counted in steps."""
 
 ROWS = 4
 CELL = 96
@@ -156,19 +140,11 @@ def trained(system: System, args: argparse.Namespace) -> Path:
 
 def settings(system: System, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the preset is changed by: the lengths that the budget gives, and nothing measured on the way."""
-    preset = Settings.resolve(system.recipe, ["."], "small")
-    steps = max(1, args.budget // preset.train.batch_size)
-    share = steps / preset.train.steps
-    values = {"steps": steps, "decay_steps": round(share * preset.train.decay_steps), "seed": args.seed, "evaluate_every": 0}
-    values |= {"preview_every": steps, "checkpoint_every": max(1, steps // 10), "log_every": max(1, steps // 20)}
-    lengths = {key: scaled(getattr(preset.recipe, key), share) for key in LENGTHS.get(system.recipe, ())}
-    own = {f"train.{key}": value for key, value in values.items()} | {f"recipe.{key}": value for key, value in lengths.items()}
-    return own | {"data.size": args.size}
-
-
-def scaled(steps: int | tuple[int, ...], share: float) -> int | tuple[int, ...]:
-    """Return a number of steps, or each of several, as that share of it, at least 1."""
-    return tuple(max(1, round(share * n)) for n in steps) if isinstance(steps, tuple) else max(1, round(share * steps))
+    made = lengths(system.recipe, args.budget)
+    steps = made["train.steps"]
+    values = {"seed": args.seed, "evaluate_every": 0, "preview_every": steps}
+    values |= {"checkpoint_every": max(1, steps // 10), "log_every": max(1, steps // 20)}
+    return made | {f"train.{key}": value for key, value in values.items()} | {"data.size": args.size}
 
 
 def pairs_of(args: argparse.Namespace) -> Path:

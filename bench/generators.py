@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,14 @@ from asterism.evaluation.evaluate import evaluate
 from asterism.inference.grid import heading
 from asterism.inference.sheets import row
 from asterism.inference.translator import load
-from asterism.recipes.settings import Settings
 from asterism.runs.folder import read_run
 from asterism.storage.whole import write_json, write_whole
 from asterism.training import train
-from bench.systems import kept
+from bench.budget import lengths
+from bench.systems import System, kept
 
 MEASURES = ("fid", "kid", "precision", "recall")
 CHECKPOINTS = 4
-
-
-@dataclass(frozen=True)
-class System:
-    """A row of the table: the name shown, the recipe, and its settings that are counted in steps."""
-
-    name: str
-    recipe: str
-    lengths: tuple[str, ...] = field(default=())
 
 
 SYSTEMS = (
@@ -49,7 +39,7 @@ SYSTEMS = (
     System("WGAN-GP", "wgan_gp"),
     System("InfoGAN", "infogan"),
     System("LAPGAN", "lapgan"),
-    System("ProGAN", "progan", lengths=("level_steps",)),
+    System("ProGAN", "progan"),
 )
 
 
@@ -96,14 +86,11 @@ def one(system: System, args: argparse.Namespace) -> None:
 
 
 def settings(system: System, args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the preset is changed by: as many pictures as are to be seen, and its lengths scaled to that."""
-    preset = Settings.resolve(system.recipe, ["."], "small")
-    steps = max(CHECKPOINTS, args.seen // preset.train.batch_size)
-    share, every = steps / preset.train.steps, steps // CHECKPOINTS
-    values = {"steps": steps, "decay_steps": round(share * preset.train.decay_steps), "seed": args.seed}
-    values |= {"evaluate_every": every, "preview_every": every, "checkpoint_every": every}
-    lengths = {key: tuple(max(1, round(share * n)) for n in getattr(preset.recipe, key)) for key in system.lengths}
-    return {f"train.{key}": value for key, value in values.items()} | {f"recipe.{key}": value for key, value in lengths.items()}
+    """Return what the preset is changed by: the lengths that the budget gives, and what is measured on the way."""
+    made = lengths(system.recipe, args.seen, least=CHECKPOINTS)
+    every = made["train.steps"] // CHECKPOINTS
+    values = {"seed": args.seed, "evaluate_every": every, "preview_every": every, "checkpoint_every": every}
+    return made | {f"train.{key}": value for key, value in values.items()}
 
 
 def table(done: Mapping[str, Mapping[str, Any]]) -> str:

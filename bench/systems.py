@@ -17,7 +17,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from asterism.evaluation.evaluate import evaluate
 from asterism.inference.grid import heading
 from asterism.inference.sheets import row
 from asterism.inference.translator import Translator, load
-from asterism.recipes.settings import Settings
 from asterism.runs.folder import read_run
 from asterism.storage.whole import write_json, write_whole
 from asterism.training import train
+from bench.budget import lengths
 
 LABELS = ("Black_Hair", "Brown_Hair", "Blond_Hair", "Red_Hair", "Gray_Hair", "Eyeglasses", "Smiling", "Mustache")
 EDITS = ("Black_Hair", "Blond_Hair", "Red_Hair", "Eyeglasses", "Smiling", "Mustache")
@@ -58,7 +58,6 @@ class System:
         labels: what it learns of; of two domains, pictures without either are left out.
         share: of the training pictures whose labels it is told.
         unlabelled: whether it trains on the others too.
-        lengths: shares of the training that settings of the recipe take, which are counted in steps.
     """
 
     name: str
@@ -66,7 +65,6 @@ class System:
     labels: tuple[str, ...] = LABELS
     share: float = 1.0
     unlabelled: bool = False
-    lengths: Mapping[str, float] = field(default_factory=dict)
 
 
 SYSTEMS = (
@@ -83,7 +81,7 @@ SYSTEMS = (
     System("DIAT to Blond_Hair", "diat", labels=("Blond_Hair",)),
     System("DIAT to Eyeglasses", "diat", labels=("Eyeglasses",)),
     System("CycleGAN, black and blond", "cyclegan", labels=("Black_Hair", "Blond_Hair")),
-    System("Aster", "aster", lengths={"coarse": 0.625, "alone": 0.86}),
+    System("Aster", "aster"),
 )
 
 
@@ -138,13 +136,12 @@ def one(system: System, args: argparse.Namespace) -> dict[str, Any]:
 
 def settings(system: System, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the preset is changed by: as many pictures as are to be seen, and nothing measured on the way."""
-    batch = Settings.resolve(system.recipe, ["."], "small").train.batch_size
-    steps = max(1, args.seen // batch)
-    values = {"steps": steps, "decay_steps": steps // 2, "seed": args.seed, "evaluate_every": 0}
+    made = lengths(system.recipe, args.seen)
+    steps = made["train.steps"]
+    values = {"decay_steps": steps // 2, "seed": args.seed, "evaluate_every": 0}
     values |= {"preview_every": max(1, steps // 4), "checkpoint_every": max(1, steps // 10)}
-    lengths = {f"recipe.{key}": max(1, int(share * steps)) for key, share in system.lengths.items()}
     unlabelled = {"data.unlabelled": "keep"} if system.unlabelled else {}
-    return {f"train.{key}": value for key, value in values.items()} | {"data.size": args.size} | lengths | unlabelled
+    return made | {f"train.{key}": value for key, value in values.items()} | {"data.size": args.size} | unlabelled
 
 
 def part_of(data: Path, folder: Path, system: System) -> Path:
