@@ -24,7 +24,7 @@ class Collection:
         root: folder that the files' names are relative to.
         files: names of the pictures, with forward slashes.
         groups: label groups; their labels, in order, are the columns of `labels`.
-        labels: float32 [M, D]: 1 holds, 0 does not, or a number; 0 where unknown.
+        labels: uint8 [M, D], with numbers among them float32: 1 holds, 0 does not, or a number; 0 where unknown.
         known: bool [M, D].
         split: "train", "val" or "test" for each picture.
         identity: what pictures of the same thing share (pairs, persons), or none.
@@ -43,10 +43,10 @@ class Collection:
     root: Path
     files: Sequence[str]
     groups: tuple[LabelGroup, ...]
-    labels: np.ndarray[Any, np.dtype[np.float32]]
+    labels: np.ndarray[Any, np.dtype[Any]]
     known: np.ndarray[Any, np.dtype[np.bool_]]
     split: Sequence[str]
-    identity: list[str] | None = None
+    identity: Sequence[str] | None = None
     columns: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)

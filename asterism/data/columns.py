@@ -20,7 +20,7 @@ from asterism.config import DataConfig, closest
 from asterism.data.exclusive import exclusive_sets
 from asterism.data.listing import DataError, some
 from asterism.labels import LabelGroup
-from asterism.tables.compact import Coded, distinct
+from asterism.tables.compact import Coded, different, distinct, kinds_in, smallest
 from asterism.tables.numbers import number_ranges, numbers_of
 from asterism.tables.words import is_plain, mark_between, plain_name, truth_of
 
@@ -36,7 +36,7 @@ Columns = Mapping[str, Sequence[str]]
 def read_labels(
     dataset: str, path: Path, files: Sequence[str], columns: Columns, config: DataConfig, notes: list[str]
 ) -> tuple[tuple[LabelGroup, ...], np.ndarray, np.ndarray]:
-    """Turn columns into groups, labels float32 [M, D] and known bool [M, D]; without label columns D is 0.
+    """Turn columns into groups, labels [M, D] as `Collection` has them and known bool [M, D]; without label columns D is 0.
 
     Args:
         path: of the table.
@@ -56,7 +56,7 @@ def read_labels(
     if words := [f"{name} {'/'.join(v or 'empty' for v in truth)}" for name, truth in truths.items() if not is_plain(truth)]:
         notes.append(some(words, "columns read as yes/no"))
     if binary:
-        values = _each(columns, binary, lambda name, cell: truths[name].get(cell, 0), np.float32)
+        values = _each(columns, binary, lambda name, cell: truths[name].get(cell, 0), np.uint8)
         filled = _each(columns, binary, lambda name, cell: cell in truths[name], bool)
         exclusive = _exclusive(binary, values, filled, config, notes)
         conflicts = _sets("conflicts", config.conflicts.split(","), "|", binary)
@@ -78,7 +78,7 @@ def read_labels(
             raise DataError(
                 f"{path}: the column {name!r} is not a label: in {len(cells):,} rows it holds {some(words, 'values')}"
             )
-        values = Coded.of(cells).each(lambda cell: [word in inside[cell] for word in words], np.float32)  # noqa: B023
+        values = Coded.of(cells).each(lambda cell: [word in inside[cell] for word in words], np.uint8)  # noqa: B023
         filled = Coded.of(cells).each(lambda cell: [cell != ""] * len(words), bool)  # noqa: B023
         parts.append((group, values, filled))
     for low, high in dict.fromkeys(ranges.values()):
@@ -86,7 +86,7 @@ def read_labels(
         values = np.stack([numbers_of(path, files, n, columns[n], low, high) for n in names], 1)
         filled = _each(columns, names, lambda _, cell: cell != "", bool)
         parts.append((LabelGroup(dataset, tuple(names), "number", (), low, high), values, filled))
-    none = np.zeros((len(files), 0), np.float32)
+    none = np.zeros((len(files), 0), np.uint8)
     groups, labels, known = zip(*(parts or [(LabelGroup(dataset, (), "binary"), none, none.astype(bool))]), strict=True)
     return groups, np.concatenate(labels, axis=1), np.concatenate(known, axis=1)
 
@@ -116,7 +116,7 @@ def label_columns(path: Path, columns: Columns, notes: list[str]) -> list[str]:
     if not chosen:
         usual = [name for name in columns if plain_name(name) in DOMAIN_NAMES]
         chosen = [name for name in usual if mark_between(columns[name]) or repeats(columns[name])][:1]
-    rest = {name: sorted(distinct(columns[name]) - {""}) for name in columns if name not in chosen}
+    rest = {name: smallest(filter(None, kinds_in(columns[name])), 4) for name in columns if name not in chosen}
     if unused := [f"{name} {'/'.join(values[:3])}{'/...' * (len(values) > 3)}" for name, values in rest.items()]:
         notes.append(some(unused, "columns not used as labels; --data.labels can add them"))
     return chosen
@@ -129,7 +129,7 @@ def _is_domain(name: str, columns: Columns) -> bool:
 
 def repeats(cells: Sequence[str]) -> bool:
     """Say whether a column holds few enough values, two or more, to be a label."""
-    return 2 <= len(distinct(cells) - {""}) <= max(2, len(cells) // 2)
+    return 2 <= different(cells) - ("" in cells) <= max(2, len(cells) // 2)
 
 
 def _exclusive(

@@ -55,7 +55,7 @@ class PictureSet:
     labels: Tensor
     known: Tensor
     space: LabelSpace
-    identity: list[str] | None
+    identity: Sequence[str] | None
     size: tuple[int, int] | None
     pack: Pack | None = None
     unequal: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class PictureSet:
     def take(self, rows: Sequence[int]) -> PictureSet:
         """Return some of the pictures, in the order of their rows."""
         held = np.asarray(rows, np.int64)
-        identity = [self.identity[i] for i in rows] if self.identity else None
+        identity = taken(self.identity, held) if self.identity else None
         return replace(self, paths=taken(self.paths, held), labels=self.labels[held], known=self.known[held], identity=identity)
 
     def __len__(self) -> int:
@@ -225,7 +225,7 @@ def probe_all(collection: Collection) -> Coded[Header | PictureError]:
             return error
 
     with ThreadPoolExecutor(8) as pool:  # Waiting for the disk, not computing.
-        return Coded.of(pool.map(attempt, collection.files))
+        return Coded.of(header for part in batched(collection.files) for header in pool.map(attempt, part))
 
 
 def join(
@@ -303,7 +303,7 @@ def _picture_set(
         labels=labels,
         known=known,
         space=space,
-        identity=[collection.identity[i] for i in rows.tolist()] if collection.identity else None,
+        identity=taken(collection.identity, rows) if collection.identity else None,
         size=next(iter(sizes)) if len(sizes) == 1 and picture.depth < 32 else None,
         pack=collection.pack,
         source=picture.source,
@@ -353,7 +353,6 @@ def _fingerprint(collections: Sequence[Collection], headers: Sequence[Coded[Head
             digest.update(b"], ")
         digest.update(f"{json.dumps([list(g.labels) for g in c.groups])}]".encode())
         numbers = any(group.kind == "number" for group in c.groups)
-        labels = c.labels if numbers else c.labels.astype(np.uint8)  # As runs know it that were begun before numbers were.
-        digest.update(np.ascontiguousarray(labels).ravel().data)
+        digest.update(np.ascontiguousarray(c.labels, np.float32 if numbers else np.uint8).ravel().data)
         digest.update(np.ascontiguousarray(c.known).ravel().data)
     return digest.hexdigest()[:32]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
 
     files = list(placed)
     held = [[own == domain for domain in domains] for _, own in placed.values()]
-    labels = np.array(held, np.float32).reshape(len(files), len(domains))
+    labels = np.array(held, np.uint8).reshape(len(files), len(domains))
     notes = [
         f"the folder {name} is a domain like the others; --data.unlabelled keep takes its pictures without a label"
         for name in domains
@@ -133,7 +134,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     )
 
 
-def layout(path: Path, pictures: list[str]) -> dict[str, Place]:
+def layout(path: Path, pictures: Sequence[str]) -> dict[str, Place]:
     """Return the place of each picture that lies in a folder, by the first of LAYOUTS that fits; of all where none does.
 
     Raises:
@@ -163,7 +164,7 @@ def layout(path: Path, pictures: list[str]) -> dict[str, Place]:
     raise AssertionError("the last layout fits all folders")
 
 
-def _empty(path: Path, pictures: list[str]) -> list[str]:
+def _empty(path: Path, pictures: Sequence[str]) -> list[str]:
     """Return the folders that could be domains, below `path` or below its splits, and hold no pictures."""
     folders = [name.split("/")[:-1] for name in pictures if "/" in name]
     level = int(all(folder[0].lower() in SPLIT_WORDS for folder in folders))
@@ -172,7 +173,7 @@ def _empty(path: Path, pictures: list[str]) -> list[str]:
     return sorted(inside - {folder[level] for folder in folders if len(folder) > level})
 
 
-def _explain_level(path: Path, pictures: list[str], domains: list[str], others: list[str]) -> str:
+def _explain_level(path: Path, pictures: Sequence[str], domains: list[str], others: list[str]) -> str:
     """Say why there are fewer than two domains at `path`, and where there are some, if that can be seen."""
     expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
     bare = f"pictures, such as {pictures[0]} (--data.pairs AtoB reads each as two side by side), but no folder per domain"
@@ -184,7 +185,7 @@ def _explain_level(path: Path, pictures: list[str], domains: list[str], others: 
     return f"{path} holds {found}; {expected}, or a table of labels beside the pictures{hint}"
 
 
-def _likely_root(path: Path, pictures: list[str]) -> Path | None:
+def _likely_root(path: Path, pictures: Sequence[str]) -> Path | None:
     """Find the folder below `path` that holds two domains or more, or that above it with a table of its pictures."""
     folders = [name.rpartition("/")[0] for name in pictures]
     if not all(folders):

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from asterism.errors import DataError as DataError
 from asterism.sound.recordings import is_recording
+from asterism.tables.compact import Coded, Words, hashes_of
 from asterism.tables.names import is_picture
 from asterism.wording import some as some
 
@@ -30,7 +33,7 @@ class Listing:
 
     root: Path
     name: str
-    pictures: list[str]
+    pictures: Sequence[str]
     others: list[str]
 
 
@@ -44,17 +47,18 @@ def split_of(file: str, identity: str = "") -> str:
     return "train" if share < 90 else "val" if share < 95 else "test"
 
 
-def told_apart(files: Sequence[str], notes: list[str]) -> list[str]:
+def told_apart(files: Sequence[str], notes: list[str]) -> Sequence[str]:
     """Return what the split of each file goes by: nothing but its stem, or its folder where the stems are those of all folders.
 
     A folder for each case holds pictures of equal names; the first folders in which paths differ are the cases.
     """
-    folders = [PurePosixPath(file).parts[:-1] for file in files]
-    if len(set(folders)) <= len({PurePosixPath(file).stem for file in files}):
-        return [""] * len(files)
-    level = len(os.path.commonprefix([*set(folders)]))
+    folders, stems = Coded.of(file.rpartition("/")[0] for file in files), (PurePosixPath(file).stem for file in files)
+    if len(folders.distinct()) <= len(np.unique(hashes_of(stems))):
+        return Coded(("",), np.zeros(len(files), np.uint8))
+    parts = [folder.split("/") for folder in folders.kinds]
+    level = len(os.path.commonprefix(parts))
     notes.append("folders hold pictures of equal names: splits go by the folder, so that its pictures stay together")
-    return [folder[level] if len(folder) > level else "" for folder in folders]
+    return Coded([folder[level] if len(folder) > level else "" for folder in parts], folders.codes)
 
 
 def list_pictures(root: Path) -> Listing:
@@ -70,7 +74,7 @@ def list_pictures(root: Path) -> Listing:
         folders[:] = [name for name in folders if not _is_hidden(name) and not _leads_back(folder, name)]
         for name in files:
             (pictures if is_picture(name) and not _is_hidden(name) else others).append(prefix + name)
-    return Listing(root, root.resolve().name, sorted(pictures), sorted(others))
+    return Listing(root, root.resolve().name, Words.of(sorted(pictures)), sorted(others))
 
 
 def list_recordings(root: Path) -> Listing | None:

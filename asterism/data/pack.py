@@ -23,6 +23,7 @@ import numpy as np
 from asterism.data.listing import DataError, Listing
 from asterism.data.pictures import Header, PictureError, PictureFormat
 from asterism.sound.settings import Sound
+from asterism.tables.compact import Words
 
 FORMAT = 1
 DESCRIPTION = "pack.json"
@@ -78,7 +79,7 @@ class Pack:
                 )
             pack = cls(
                 folder=folder,
-                listing=Listing(folder, held["name"], held["pictures"], held["others"]),
+                listing=Listing(folder, held["name"], Words.of(held["pictures"]), held["others"]),
                 size=(held["size"][0], held["size"][1]),
                 files=tuple(held["files"]),
                 **{key: held[key] for key in ("table", "crop", "channels", "depth", "broken")},

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from asterism.data.arrays import Array
+from asterism.tables.compact import Alike
 
 STREAM, WINDOW = 1, 2  # Keep the draws of one position apart.
 
@@ -96,10 +97,9 @@ class StreamSampler:
         self.groups = [[i for i, s in enumerate(streams) if i == r or (s.of == names[r] and i > r)] for r in self.roots]
         self.streams, self.domains, self.seed, self.dataset = streams, domains, seed, dataset
         self.members = [np.flatnonzero(domains == d) for d in np.unique(domains)]
-        groups: dict[str, list[int]] = {}
-        for row, identity in enumerate(identities or ()):
-            groups.setdefault(identity or f"\0{row}", []).append(row)  # Without a name, a picture stands for itself.
-        self.same = {row: np.array(rows) for rows in groups.values() for row in rows}
+        least = {"labelled": 0, "any": -1}
+        self.chosen = {s.of: np.flatnonzero(domains >= least[s.of]) for s in streams if s.of in least}
+        self.same = Alike(identities)
 
     def rows(self, positions: Array, own: Array) -> tuple[Array, Array]:
         """Return the pictures, int64 [S, N] in [0, M), and the mirror flags, bool [S, N], at each position, int64 [N].
@@ -120,7 +120,7 @@ class StreamSampler:
 
     def partners_of(self, own: int) -> Array:
         """Return the pictures of the same identity as a picture, in other domains."""
-        same = self.same.get(own, np.empty(0, np.int64))
+        same = self.same.rows(own)
         return same[self.domains[same] != self.domains[own]]
 
     def _members(self, of: str, own: int, rng: np.random.Generator) -> Array:
@@ -129,12 +129,11 @@ class StreamSampler:
             choice = [one for one in self.members if of == "domain" or self.domains[one[0]] != self.domains[own]]
             return choice[rng.integers(len(choice))]
         if of == "same_identity":
-            same = self.same[own]
+            same = self.same.rows(own)
             return same[same != own] if len(same) > 1 else same
         if of == "partner":
             return self.partners_of(own)
-        assert of in ("any", "labelled"), f"no stream {of!r}"
-        return np.flatnonzero(self.domains >= (0 if of == "labelled" else -1))
+        return self.chosen[of]
 
 
 def windows(positions: Array, seed: int, dataset: int, stream: int, smallest: float) -> Array:

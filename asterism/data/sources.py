@@ -48,11 +48,11 @@ def read_pack(path: Path, config: DataConfig) -> Collection:
 def read_shards(source: str | Path, config: DataConfig) -> Collection:
     """Read shards by what they say of each picture, or else by the names of the pictures, as files are; errors as of these."""
     shards = Shards.open(source, probe)
-    table, listing = shards.table(), Listing(Path(shards.root), shards.name, list(shards.names()), [])
+    table, listing = shards.table(), Listing(Path(shards.root), shards.name, shards.files, [])
     if config.pattern or shards.says_nothing:
         found = (read_pattern if config.pattern else read_folder)(listing.root, config, listing)
     else:
-        found = read_cells(table, table.files, listing, config, [], [])
+        found = read_cells(table, listing, config, [], [])
     return replace(found, notes=[*shards.remarks, *found.notes])
 
 

@@ -6,7 +6,6 @@ pictures are domains, and their rows pairs, where there are no labels.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -19,8 +18,8 @@ from asterism.data.columns import CELEBA_LIST, Columns, label_columns, no_label_
 from asterism.data.listing import SPLITS, DataError, Listing, list_pictures, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, ordered
 from asterism.tables.cells import SPLIT_COLUMNS, Table, find_tables, open_all
-from asterism.tables.compact import Coded, Words, distinct, taken
-from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest, repeated
+from asterism.tables.compact import Coded, distinct, taken, with_several
+from asterism.tables.names import SPLIT_WORDS, is_picture, match, nearest
 from asterism.tables.numbers import number_ranges
 from asterism.tables.pattern import by_pattern
 from asterism.tables.words import plain_name, truth_of
@@ -57,8 +56,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     listing = packed or list_pictures(base)
     if packed is None and not listing.pictures:
         listing = list_pictures(base.absolute().parent)
-    found = match(table.files, listing.pictures, notes)
-    return read_cells(table, found, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], notes)
+    return read_cells(table, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], notes)
 
 
 def read_pattern(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:
@@ -73,38 +71,33 @@ def read_pattern(path: Path, config: DataConfig, packed: Listing | None = None) 
     ranges, meant = number_ranges(config.numbers), {name for names in ROLES.values() for name in names}
     found = [name for name in names if plain_name(name) not in meant and name not in ranges]
     config = replace(config, labels=config.labels or ",".join(found))
-    return read_cells(table, table.files, listing, config, [], [])
+    return read_cells(table, listing, config, [], [])
 
 
-def read_cells(
-    table: Table, found: Sequence[str | None], listing: Listing, config: DataConfig, tables: list[Path], notes: list[str]
-) -> Collection:
+def read_cells(table: Table, listing: Listing, config: DataConfig, tables: list[Path], notes: list[str]) -> Collection:
     """Read labels, splits and identities from cells.
 
     Args:
-        found: the picture of each row, or none.
         tables: the files that the cells come from; one that is not there does no harm.
         notes: what is to be said already.
 
     Raises:
         DataError: as `read_table`.
     """
-    root, present = listing.root, set(listing.pictures)
-    domains = _picture_columns(table, present)
+    root, domains = listing.root, _picture_columns(table, listing.pictures)
     if len(domains) > 1 and (config.pairs or not _is_labelled(table, config)):
         table = _by_columns(table, domains)
-        found = match(table.files, listing.pictures, notes)
     elif len(domains) > 1:
         notes.append(some(domains, "columns of pictures, which --data.pairs AtoB takes for domains, and their rows for pairs"))
-    there = np.fromiter((file is not None for file in found), bool, len(found))
-    rows = np.flatnonzero(there)
-    files: Sequence[str] = Words.of(file for file in found if file is not None)
+    found = match(table.files, listing.pictures, notes)
+    rows = np.flatnonzero(found >= 0)
+    files = taken(listing.pictures, found[rows])
     if not len(rows):
         raise DataError(
             f"{table.path} has {some(table.files, 'rows')}, but none of the pictures is there; expected them in {root}, "
             f"{root / 'images'} or {root / 'img_align_celeba'}{nearest(table.files[0], listing.pictures)}"
         )
-    if twice := repeated(files):
+    if twice := taken(listing.pictures, np.flatnonzero(np.bincount(found[rows]) > 1)):
         raise DataError(f"{table.path} has more than one row for some {some(twice, 'pictures')}; expected one row per picture")
 
     meant = {name: taken(cells, rows) for name, cells in table.columns.items()}
@@ -119,17 +112,18 @@ def read_cells(
     if not all(distinct(split)):
         whole = whole or told_apart(files, notes)
         split = Coded.of(said or split_of(file, who) for said, file, who in zip(split, files, whole, strict=True))
-    torn = Counter(who for who, _ in {*zip(whole or (), split, strict=False)} if who) if "patient" in roles else {}
-    if several := sorted(who for who, count in torn.items() if count > 1):
+    if several := with_several(whole, split) if whole and "patient" in roles else []:
         notes.append(some(several, f"{roles['patient']} in several splits, so scores include training data"))
-    cells = meant[roles["instances"]] if "instances" in roles else []
-    instances = {file: ids for file, ids in zip(files, match(cells, listing.pictures, []), strict=False) if ids}
-    beside = sorted(present - {*files, *instances.values()}) if instances or len(present) > len(files) else []
-    if config.unlabelled == "keep" and beside:
-        files, split = [*files, *beside], [*split, *map(split_of, beside)]
-        same = [[*cells, *[""] * len(beside)] for cells in same]
-        labels, known = (np.pad(array, ((0, len(beside)), (0, 0))) for array in (labels, known))
-        beside = []
+    ids = match(meant[roles["instances"]] if "instances" in roles else (), listing.pictures, [])
+    instances = {files[row]: listing.pictures[ids[row]] for row in np.flatnonzero(ids >= 0).tolist()}
+    beside = np.ones(len(listing.pictures) + 1, bool)  # The last one stands for pictures that are not there.
+    beside[found] = beside[ids] = beside[-1] = False
+    unlabelled = list(taken(listing.pictures, np.flatnonzero(beside)))
+    if config.unlabelled == "keep" and unlabelled:
+        files, split = [*files, *unlabelled], [*split, *map(split_of, unlabelled)]
+        same = [[*cells, *[""] * len(unlabelled)] for cells in same]
+        labels, known = (np.pad(array, ((0, len(unlabelled)), (0, 0))) for array in (labels, known))
+        unlabelled = []
     paths = [t.absolute() for t in tables if t.is_file()]
     used = {t.relative_to(root.absolute()).as_posix() for t in paths if t.is_relative_to(root.absolute())}
     collection = Collection(
@@ -140,10 +134,10 @@ def read_cells(
         labels=labels,
         known=known,
         split=split,
-        identity=list(same[0]) if same else None,
+        identity=same[0] if same else None,
         columns=tuple(columns),
-        missing=list(taken(table.files, np.flatnonzero(~there))),
-        unlabelled=beside,
+        missing=list(taken(table.files, np.flatnonzero(found < 0))),
+        unlabelled=unlabelled,
         stray=[file for file in listing.others if file not in used],
         notes=notes,
         no_labels="" if labels.shape[1] else no_label_columns(table.path, columns),
@@ -156,11 +150,11 @@ def read_cells(
 # -- columns of pictures -----------------------------------------------------------------------------------------------
 
 
-def _picture_columns(table: Table, present: set[str]) -> list[str]:
+def _picture_columns(table: Table, pictures: Sequence[str]) -> list[str]:
     """Return the columns that name pictures that are there, in the table's order."""
     named = {name: cells for name, cells in table.columns.items() if plain_name(name) not in INSTANCES}
     likely = [name for name, cells in named.items() if is_picture(next(filter(None, cells), ""))]
-    return [name for name in likely if len(likely) > 1 and any(match(table.columns[name], sorted(present), []))]
+    return [name for name in likely if len(likely) > 1 and (match(table.columns[name], pictures, []) >= 0).any()]
 
 
 def _is_labelled(table: Table, config: DataConfig) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
+import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,7 @@ from asterism.doctor import pairs
 from asterism.inference.outcome import CLIPPED, beyond
 from asterism.labels import LabelError
 from asterism.shards import content_of, size_of
-from asterism.tables.compact import Coded
+from asterism.tables.compact import Coded, batched, taken, with_several
 
 RARE_SHARE = 0.05
 """A label that fewer training pictures have, or lack, is called rare."""
@@ -36,8 +38,25 @@ FEW_HELD_OUT = 10
 DISTINCT_SIZES = 6
 """More sizes than these are counted in ranges."""
 
+Headers = Coded[Header | PictureError]
+
 Values = tuple[float, float, float]
 """A picture's lowest and highest stored value, and the share of them beyond the value range."""
+
+
+@dataclass
+class Spread:
+    """The lowest and the highest value of some pictures, and the sum of the shares that lie beyond the value range."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    clipped: float = 0.0
+    pictures: int = 0
+
+    def add(self, values: Values) -> None:
+        """Take in a picture."""
+        self.low, self.high = min(self.low, values[0]), max(self.high, values[1])
+        self.clipped, self.pictures = self.clipped + values[2], self.pictures + 1
 
 
 @dataclass
@@ -121,8 +140,8 @@ def examine(
     """
     diagnosis = Diagnosis()
     collections = _collect(config, diagnosis, labels_needed)
-    headers = [list(probe_all(collection)) for collection in collections]
-    values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
+    headers = [probe_all(collection) for collection in collections]
+    headers, values = _decode_all(collections, headers, config.value_range or (0, np.inf), progress)
     if collections and diagnosis.ok:
         try:
             diagnosis.opened = join(collections, headers, config, two_kinds)
@@ -166,57 +185,59 @@ def _collect(config: DataConfig, diagnosis: Diagnosis, labels_needed: bool) -> l
 
 def _decode_all(
     collections: Sequence[Collection],
-    headers: list[list[Header | PictureError]],
+    headers: Sequence[Headers],
     value_range: tuple[float, float],
     progress: Callable[[int, int], None] | None,
-) -> list[list[Values]]:
-    """Decode every picture, and replace the header of each that cannot be by the error; return each dataset's values."""
+) -> tuple[list[Headers], list[Spread]]:
+    """Decode every picture; return the headers, the error instead of those that cannot be, and the values of each dataset."""
 
-    def attempt(path: Path, header: Header | PictureError) -> Header | PictureError:
+    def attempt(path: Path, header: Header | PictureError) -> tuple[Header | PictureError, Values | None]:
         try:
-            if isinstance(header, Header):
-                values[-1].append(measure(read_row(path)))
+            return header, measure(read_row(path)) if isinstance(header, Header) else None
         except PictureError as error:
-            return error
-        return header
+            return error, None
 
     def measure(array: np.ndarray) -> Values:
         return array.min().item(), array.max().item(), beyond(array, *value_range)
 
-    values: list[list[Values]] = []
-    total, done = sum(len(c.files) for c in collections), 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for collection, held in zip(collections, headers, strict=True):
-            values.append([])
-            if collection.pack is not None:  # Decoded when it was packed.
-                values[-1] += map(measure, collection.pack.pictures)
-                reasons = collection.pack.broken
-                held[:] = [PictureError(reasons[f]) if f in reasons else h for f, h in zip(collection.files, held, strict=True)]
-                done += len(held)
-                continue
-            paths = [collection.root / file for file in collection.files]
-            for row, result in enumerate(pool.map(attempt, paths, list(held))):
-                held[row] = result
-                done += 1
+    def decoded(collection: Collection, held: Headers, spread: Spread) -> Iterator[Header | PictureError]:
+        rows = zip(collection.files, held, strict=True)
+        if (pack := collection.pack) is not None:  # Decoded when it was packed.
+            for picture in pack.pictures:
+                spread.add(measure(picture))
+            yield from (PictureError(pack.broken[file]) if file in pack.broken else header for file, header in rows)
+            return
+        for part in batched(rows):
+            for header, values in pool.map(attempt, [collection.root / file for file, _ in part], [own for _, own in part]):
+                if values is not None:
+                    spread.add(values)
                 if progress is not None:
-                    progress(done, total)
-    return values
+                    progress(next(done), total)
+                yield header
+
+    total, done, spreads = sum(len(c.files) for c in collections), itertools.count(1), [Spread() for _ in collections]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [Coded.of(decoded(*parts)) for parts in zip(collections, headers, spreads, strict=True)]
+    return found, spreads
 
 
-def _report(collection: Collection, headers: Sequence[Header | PictureError], values: Sequence[Values]) -> DatasetReport:
-    good = [h for h in headers if isinstance(h, Header)]
-    readable = np.array([isinstance(h, Header) for h in headers], bool)
+def _report(collection: Collection, headers: Headers, values: Spread) -> DatasetReport:
+    counts = {header: count for header, count in headers.counts().items() if isinstance(header, Header)}
+    formats = Counter[str]()
+    for header, count in counts.items():
+        formats[f"{header.channels} channel{'s' * (header.channels > 1)}, {header.depth} bits"] += count
+    readable = headers.each(lambda header: isinstance(header, Header))
     split = Coded.of(collection.split)
     return DatasetReport(
         name=collection.name,
         root=str(collection.root),
         pictures={name: int((readable & split.each(name.__eq__)).sum()) for name in SPLITS},
         labels=count_labels(collection, readable),
-        sizes=_count_sizes(good),
-        formats=dict(Counter(f"{h.channels} channel{'s' * (h.channels > 1)}, {h.depth} bits" for h in good).most_common()),
-        values=[min(v[0] for v in values), max(v[1] for v in values)] if values else [],
-        clipped=sum(v[2] for v in values) / max(1, len(values)),
-        unreadable=[(f, str(h)) for f, h in zip(collection.files, headers, strict=True) if isinstance(h, PictureError)],
+        sizes=_count_sizes(counts),
+        formats=dict(formats.most_common()),
+        values=[values.low, values.high] if values.pictures else [],
+        clipped=values.clipped / max(1, values.pictures),
+        unreadable=[(collection.files[row], str(error)) for row, error in headers.of_kind(PictureError)],
         missing=collection.missing,
         unknown=int((readable & ~collection.known.any(1)).sum()),
         unlabelled=collection.unlabelled,
@@ -244,9 +265,11 @@ def count_labels(collection: Collection, readable: np.ndarray) -> list[LabelCoun
     return counts
 
 
-def _count_sizes(headers: Sequence[Header]) -> dict[str, int]:
+def _count_sizes(counts: Mapping[Header, int]) -> dict[str, int]:
     """Count pictures by size, WxH, or by the range of the shorter side where there are many sizes."""
-    sizes = Counter((h.width, h.height) for h in headers)
+    sizes = Counter[tuple[int, int]]()
+    for header, count in counts.items():
+        sizes[header.width, header.height] += count
     if len(sizes) <= DISTINCT_SIZES:
         return {f"{w}x{h}": count for (w, h), count in sorted(sizes.items())}
     ranges: Counter[int] = Counter()
@@ -255,9 +278,7 @@ def _count_sizes(headers: Sequence[Header]) -> dict[str, int]:
     return {f"shorter side {2 ** (bits - 1)}-{2**bits - 1}": count for bits, count in sorted(ranges.items())}
 
 
-def _warnings(
-    collection: Collection, headers: Sequence[Header | PictureError], report: DatasetReport, config: DataConfig
-) -> list[str]:
+def _warnings(collection: Collection, headers: Headers, report: DatasetReport, config: DataConfig) -> list[str]:
     """List what does not keep training from starting but may spoil it."""
     found = []
     if collection.no_labels:
@@ -280,19 +301,12 @@ def _warnings(
         found.append(some(report.missing, "rows of the table without a picture, left out"))
     if report.unlabelled:
         found.append(some(report.unlabelled, "pictures without a label, left out"))
-    places: dict[str, set[str]] = defaultdict(set)
-    for identity, split in zip(collection.identity or (), collection.split, strict=False):
-        places[identity].add(split)
-    if torn := [identity for identity, splits in places.items() if identity and len(splits) > 1]:
+    if torn := with_several(collection.identity, collection.split) if collection.identity else []:
         found.append(some(torn, "identities in several splits, so scores include training data"))
     height, width = config.size
-    small = [
-        f
-        for f, h in zip(collection.files, headers, strict=True)
-        if isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width)
-    ]
-    if small:
-        told = some(small, f"pictures smaller than {width}x{height}, which will be enlarged")
+    small = headers.where(lambda h: isinstance(h, Header) and h.depth < 32 and (h.height < height or h.width < width))
+    if len(small):
+        told = some(taken(collection.files, small), f"pictures smaller than {width}x{height}, which will be enlarged")
         found.append(f"{told}; a smaller --data.size leaves them as they are")
     return found + _imbalance(collection, report)
 
@@ -319,20 +333,28 @@ def equal(names: Sequence[str]) -> str:
 
 def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[list[str]]:
     """Find files with the same bytes; warn of those with other labels or in another split."""
-    by_size: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for c, collection in enumerate(collections):
-        for i, file in enumerate(collection.files):
-            try:
-                by_size[size_of(divided(collection.root / file)[0])].append((c, i))
-            except OSError:  # Gone since it was listed, or unreadable: reported as such.
-                continue
-    by_content: dict[tuple[int, bytes, int | None], list[tuple[int, int]]] = defaultdict(list)
-    for size, places in by_size.items():
-        for c, i in places if size and len(places) > 1 else ():
-            file, half = divided(collections[c].root / collections[c].files[i])
-            by_content[size, hashlib.sha256(content_of(file)).digest(), half].append((c, i))
+    starts = np.cumsum([0, *(len(collection.files) for collection in collections)])
+
+    def content(row: int) -> tuple[bytes, int | None]:
+        file, half = divided(path(*place(row)))
+        return hashlib.sha256(content_of(file)).digest(), half
+
+    def place(row: int) -> tuple[int, int]:
+        c = int(np.searchsorted(starts, row, "right")) - 1
+        return c, row - int(starts[c])
+
+    def path(c: int, i: int) -> Path:
+        return collections[c].root / collections[c].files[i]
+
+    paths = (collection.root / file for collection in collections for file in collection.files)
+    sizes = np.fromiter(map(_size, paths), np.int64, starts[-1])
+    likely = np.flatnonzero((sizes > 0) & _of_several(sizes))
+    likely = likely[_of_several(np.fromiter((hash(content(row)) for row in likely.tolist()), np.int64, len(likely)))]
+    by_content: dict[tuple[bytes, int | None], list[tuple[int, int]]] = defaultdict(list)
+    for row in likely.tolist():  # Few, so that these are read once more.
+        by_content[content(row)].append(place(row))
     groups = [places for places in by_content.values() if len(places) > 1]
-    names = [[str(collections[c].root / collections[c].files[i]) for c, i in places] for places in groups]
+    names = [[str(path(*one)) for one in places] for places in groups]
 
     def those(wrong: Callable[[list[tuple[int, int]]], bool]) -> list[str]:
         return [equal(shown) for shown, places in zip(names, groups, strict=True) if wrong(places)]
@@ -345,6 +367,20 @@ def _duplicates(collections: Sequence[Collection], warnings: list[str]) -> list[
     ):
         warnings.append(some(clashes, "the same picture with different labels", 1))
     return names
+
+
+def _size(path: Path) -> int:
+    """Return how many bytes a file has; -1 if it is gone since it was listed, or cannot be read, which is reported as such."""
+    try:
+        return size_of(divided(path)[0])
+    except OSError:
+        return -1
+
+
+def _of_several(values: np.ndarray) -> np.ndarray:
+    """Say which values come more than once: bool [M]."""
+    _, kind, count = np.unique(values, return_inverse=True, return_counts=True)
+    return count[kind] > 1
 
 
 def _suited(bottom: float, top: float, picture: PictureFormat) -> str:

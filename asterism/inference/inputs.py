@@ -49,7 +49,7 @@ def find_pictures(
     for given in inputs:
         if is_shards(given):
             shards = Shards.open(given, probe)
-            for name in shards.names():
+            for name in shards.files:
                 plain = PurePosixPath(name).with_suffix("").as_posix()
                 found.setdefault(Path(shards.root) / name, [plain, f"{shards.name}/{plain}"])
             continue

@@ -156,7 +156,7 @@ def _write(
         "pairs": config.pairs,
         "files": [path.relative_to(collection.root).as_posix() for s in sets for path in s.paths],
         "broken": broken,
-        "pictures": listing.pictures,
+        "pictures": list(listing.pictures),
         "others": listing.others,
     }
     description |= features if picture.depth == 32 else {}

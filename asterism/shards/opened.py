@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,15 +140,10 @@ class Shards:
         start = self._ends[row - 1] if row else 0
         return self._letters[start : self._ends[row]].tobytes()
 
-    def names(self) -> Iterator[str]:
-        """Yield the names of the pictures, sorted."""
-        start = 0
-        for first in range(0, len(self), 2**16):
-            ends = self._ends[first : first + 2**16].tolist()
-            text = self._letters[start : ends[-1]].tobytes()
-            for end, begin in zip(ends, [start, *ends[:-1]], strict=True):
-                yield text[begin - start : end - start].decode("utf-8", "surrogateescape")
-            start = ends[-1]
+    @cached_property
+    def files(self) -> Words:
+        """The names of the pictures, sorted."""
+        return Words(self._array("letters"), np.concatenate([[0], self._array("ends")]))
 
     def row(self, name: str) -> int:
         """Return where a picture is.
@@ -175,7 +170,7 @@ class Shards:
 
     def table(self) -> Table:
         """Return the names and what is known of them as a table with a column `file`."""
-        columns: dict[str, Sequence[str]] = {"file": Words.of(self.names())}
+        columns: dict[str, Sequence[str]] = {"file": self.files}
         for number, (name, words) in enumerate(self.told["columns"]):
             columns.setdefault(name, Coded(words, self._array(f"codes{number}")))
         return Table(Path(self.root), "file", columns)
@@ -250,7 +245,7 @@ def headers_of(
     if held is None:
         return None
     made = [error(facts) if isinstance(facts, str) else header(*facts) for facts in held.told["facts"]]
-    if len(files) == len(held) and all(map(str.__eq__, files, held.names())):  # All of them, in order.
+    if files is held.files or files == held.files:  # All of them, in order.
         return made, np.asarray(held.header)
     return made, np.asarray([held.header[held.row(file)] for file in files], held.header.dtype)
 

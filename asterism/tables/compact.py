@@ -87,12 +87,25 @@ class Words(Compact[str]):
         """Hold these words; what holds them already is returned itself."""
         if isinstance(words, Words):
             return words
-        parts, lengths = [b""], [np.zeros(1, np.int64)]
+        parts = []
         for some in batched(words):
             encoded = [word.encode(errors="surrogateescape") for word in some]
-            parts.append(b"".join(encoded))
-            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-        return cls(np.frombuffer(b"".join(parts), np.uint8), np.cumsum(np.concatenate(lengths)))
+            ends = np.cumsum([0, *map(len, encoded)])
+            parts.append(cls(np.frombuffer(b"".join(encoded), np.uint8), ends))
+        return cls.joined(parts)
+
+    @classmethod
+    def joined(cls, parts: list[Words]) -> Words:
+        """Return the words of some one after another; the list is emptied, so that its memory is used again."""
+        size, start, row = sum(len(part.data) for part in parts), 0, 0
+        data, ends = np.empty(size, np.uint8), np.zeros(1 + sum(map(len, parts)), np.int64 if size >= 2**32 else np.uint32)
+        parts.reverse()
+        while parts:
+            part = parts.pop()
+            data[start : start + len(part.data)] = part.data
+            ends[row + 1 : row + 1 + len(part)] = part.ends[1:].astype(ends.dtype) + start
+            start, row = start + len(part.data), row + len(part)
+        return cls(data, ends)
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -108,14 +121,15 @@ class Words(Compact[str]):
 
     def take(self, rows: Array) -> Words:
         """Return the words of some rows, in their order."""
-        parts, lengths = [self.data[:0]], [np.zeros(1, np.int64)]
+        ends = np.zeros(len(rows) + 1, self.ends.dtype if len(rows) <= len(self) else np.int64)
+        np.cumsum(self.ends[1:][rows] - self.ends[:-1][rows], out=ends[1:])
+        data = np.empty(int(ends[-1]), np.uint8)
         for start in range(0, len(rows), CHUNK):
-            held = rows[start : start + CHUNK]
-            begins, sizes = self.ends[held].astype(np.int64), (self.ends[held + 1] - self.ends[held]).astype(np.int64)
-            within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-            parts.append(self.data[np.repeat(begins, sizes) + within])
-            lengths.append(sizes)
-        return Words(np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
+            begins = self.ends[rows[start : start + CHUNK]].astype(np.int64)
+            edges = ends[start : start + CHUNK + 1].astype(np.int64)
+            sizes = np.diff(edges)
+            data[edges[0] : edges[-1]] = self.data[np.repeat(begins - edges[:-1], sizes) + np.arange(edges[0], edges[-1])]
+        return Words(data, ends)
 
 
 class Column:
@@ -133,17 +147,21 @@ class Column:
             return
         places = (self._kinds.setdefault(cell, len(self._kinds)) for cell in cells)
         self._codes.append(np.fromiter(places, np.int32, len(cells)))
-        if len(self._kinds) > FEW:
-            self._words = [Words.of(self._coded())]
+        self._end_codes_of_many()
 
     def add_coded(self, kinds: Sequence[str], codes: Array) -> None:
         """Read further cells, the places of each among `kinds`."""
-        if self._words or len(kinds) > FEW:
-            self._words = self._words or [Words.of(self._coded())]
+        if self._words:
             self._words.append(Words.of(kinds).take(codes))
-        else:
-            places = [self._kinds.setdefault(kind, len(self._kinds)) for kind in kinds]
-            self._codes.append(np.array(places, np.int32)[codes])
+            return
+        places = [self._kinds.setdefault(kind, len(self._kinds)) for kind in kinds]
+        self._codes.append(np.array(places, np.int32)[codes])
+        self._end_codes_of_many()
+
+    def _end_codes_of_many(self) -> None:
+        if len(self._kinds) > FEW:
+            self._words = [Words.of(self._coded())]
+            self._kinds, self._codes = {}, []
 
     def _coded(self) -> Coded[str]:
         return Coded(tuple(self._kinds), np.concatenate([np.zeros(0, np.int32), *self._codes]))
@@ -152,9 +170,8 @@ class Column:
         """Return the cells that were read."""
         if not self._words:
             return self._coded()
-        starts = np.cumsum([0, *(len(part.data) for part in self._words)])
-        ends = [part.ends[1:].astype(np.int64) + start for part, start in zip(self._words, starts, strict=False)]
-        return Words(np.concatenate([part.data for part in self._words]), np.concatenate([np.zeros(1, np.int64), *ends]))
+        parts, self._words = self._words, []
+        return Words.joined(parts)
 
 
 def columns_of(rows: Iterable[Sequence[str]], count: int) -> list[Coded[str] | Words]:
@@ -256,7 +273,57 @@ class Coded(Compact[T]):
 
 def distinct(items: Iterable[T]) -> set[T]:
     """Return what comes among some items; of coded ones without going through all of them."""
-    return set(items.distinct() if isinstance(items, Coded) else items)
+    return set(kinds_in(items))
+
+
+def kinds_in(items: Iterable[T]) -> Iterable[T]:
+    """Return what comes among some items, perhaps several times, to be gone through without holding it."""
+    return items.distinct() if isinstance(items, Coded) else items
+
+
+def different(items: Sequence[str]) -> int:
+    """Return how many different strings come; of two with one hash of 64 bits, which is rare, one counts."""
+    return len(items.counts()) if isinstance(items, Coded) else len(np.unique(hashes_of(items)))
+
+
+def smallest(items: Iterable[str], count: int) -> list[str]:
+    """Return the first of the different strings that come, in sorted order."""
+    held: list[str] = []
+    for some in batched(kinds_in(items)):
+        held = sorted({*held, *some})[:count]
+    return held
+
+
+def with_several(items: Sequence[str], others: Sequence[Any]) -> list[str]:
+    """Return the items that come with several of the others, each once and sorted; the empty string is left out."""
+    held, beside = Coded.of(items), Coded.of(others)
+    met = np.unique(held.codes.astype(np.int64) * len(beside.kinds) + beside.codes) // max(1, len(beside.kinds))
+    return sorted(filter(None, map(held.kinds.__getitem__, np.flatnonzero(np.bincount(met) > 1))))
+
+
+def hashes_of(words: Iterable[str]) -> Array:
+    """Return the hash of each word in this process, int64 [M]."""
+    parts = (np.fromiter(map(hash, some), np.int64, len(some)) for some in batched(words))
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+class Alike:
+    """Which rows hold the same string; an empty one is like no other.
+
+    Args:
+        items: the string of each row; none: no row is like another.
+    """
+
+    def __init__(self, items: Sequence[str] | None) -> None:
+        held = Coded.of(items or ())
+        self._kind = np.where(held.each(bool), held.codes.astype(np.int32), -1)
+        self._order = np.argsort(self._kind, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(self._kind[self._order], np.arange(len(held.kinds) + 1)).astype(np.int32)
+
+    def rows(self, row: int) -> Array:
+        """Return the rows that are like a row, itself among them, ascending."""
+        kind = self._kind[row] if len(self._kind) else -1
+        return self._order[self._starts[kind] : self._starts[kind + 1]] if kind >= 0 else np.array([row])
 
 
 def taken(items: Sequence[T], rows: Array) -> Sequence[T]:

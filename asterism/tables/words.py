@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from asterism.tables.compact import distinct
+from asterism.tables.compact import distinct, kinds_in
 
 UNKNOWN = frozenset("nan -nan na n/a n.a. n.d. #n/a #na <na> nat null none nil ? - -- – — unknown missing".split())
 """What cells say that say nothing, in lower case."""
@@ -17,6 +17,8 @@ YES = frozenset("1 true t yes y on present positive pos +".split())
 NO = frozenset("0 -1 false f no n off absent negative neg -".split())
 """What the cells of a binary label hold, in lower case, numbers as they are written shortest."""
 
+MEANT = YES | NO | MARKS | {""}
+
 
 def plain_name(column: str) -> str:
     """Return a column's name as names with a meaning are written: `Patient ID` is patient_id."""
@@ -25,17 +27,22 @@ def plain_name(column: str) -> str:
 
 def unknown_in(cells: Iterable[str]) -> set[str]:
     """Return the words of a column that say that nothing is known; of + and - none does."""
-    words = {cell for cell in distinct(cells) if cell.casefold() in UNKNOWN}
-    return words - {"-"} if "+" in cells else words
+    words = {cell for cell in kinds_in(cells) if cell.casefold() in UNKNOWN}
+    return words - {"-"} if "-" in words and "+" in cells else words
 
 
 def truth_of(cells: Iterable[str]) -> dict[str, int] | None:
     """Return what each value of a column says, 1 or 0, an unknown one left out; none where it is no binary label."""
-    words = {cell: _shortest(cell) for cell in sorted(distinct(cells))}
+    words = dict[str, str]()
+    for cell in kinds_in(cells):
+        if cell not in words:
+            words[cell] = _shortest(cell)
+            if words[cell] not in MEANT:  # So of a column of many different cells few are gone through.
+                return None
     held = {*words.values()} - {""}
     if not held or not (held <= YES | NO or held <= MARKS) or {"0", "-1"} <= held:
         return None
-    return {cell: int(word in YES | MARKS) for cell, word in words.items() if word or held <= MARKS}
+    return {cell: int(word in YES | MARKS) for cell, word in sorted(words.items()) if word or held <= MARKS}
 
 
 def _shortest(cell: str) -> str:
