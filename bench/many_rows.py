@@ -3,19 +3,22 @@
 The rows are synthetic and no picture is behind them: a Parquet table with names, splits and eight labels is written, and
 read as `--data` reads it, with the listing of its folder and the headers of its pictures given. So what is measured is all that
 grows with the number of rows but the disk: reading the table, matching its names to the listing, labels, splits, the
-fingerprint, the order of an epoch and the batches. Each number of rows has a process of its own.
+fingerprint, the order of an epoch and the batches. With `--shards` the same rows lie in shards with an index, `--doctor`
+examines them with pictures of four values given. Each number of rows has a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,15 @@ from asterism import malloc
 from asterism.config import DataConfig
 from asterism.data import table
 from asterism.data.collection import Collection
-from asterism.data.dataset import Datasets, join
-from asterism.data.listing import Listing
+from asterism.data.dataset import Datasets, join, open_data
+from asterism.data.listing import SPLITS, Listing
 from asterism.data.loader import Loader
-from asterism.data.pictures import Header, PictureError
+from asterism.data.pictures import Header, PictureError, probe
 from asterism.data.sampling import Sampler
+from asterism.doctor import examine
 from asterism.labels import LabelGroup
+from asterism.shards import Shards, places
+from asterism.shards.index import Index, keep
 from asterism.tables.compact import Coded, Words
 
 LABELS = 8
@@ -42,9 +48,9 @@ NAME = "images/{:05}/{:08}.jpg"
 HEADER = Header(64, 64, 3, 8)
 
 
-def names(count: int) -> list[str]:
+def names(count: int) -> Words:
     """Return names of pictures as a listing has them: sorted, in folders of 10,000."""
-    return [NAME.format(row // 10_000, row) for row in range(count)]
+    return Words.of(NAME.format(row // 10_000, row) for row in range(count))
 
 
 def write_table(path: Path, count: int) -> None:
@@ -90,14 +96,22 @@ class Stages:
         return result
 
 
-def measure(count: int, indexed: bool, order: bool) -> None:
-    """Measure one number of rows in this process."""
+def measure(count: int, indexed: bool = False, order: bool = False, shards: str = "", doctor: bool = False) -> None:
+    """Measure one number of rows in this process; of shards the folder that they lie in."""
     stages = Stages(count)
     config = DataConfig(sources=("rows",), size=(64, 64))
+    if doctor:
+        stages("examined by the doctor", lambda: examined(count, config))
+        return
     if order:
         sampler = Sampler(count, seed=0, dataset=0)
         stages("the order of an epoch", lambda: sampler.rows(np.arange(BATCH)))
         stages("the order of the third epoch", lambda: sampler.rows(np.arange(BATCH) + 2 * count))
+        return
+    if shards:
+        config = replace(config, sources=(shards,))
+        opened: Datasets = stages("opened: index, labels, joined, fingerprint", lambda: open_data(config))
+        train(stages, opened, config)
         return
     if indexed:
         collection: Collection = stages("names, splits and labels from an index", lambda: from_index(count))
@@ -110,8 +124,13 @@ def measure(count: int, indexed: bool, order: bool) -> None:
             del listing
     held = [collection]
     del collection
-    opened: Datasets = stages("joined, checked, fingerprint", lambda: join(held, [headers(count)], config))
+    opened = stages("joined, checked, fingerprint", lambda: join(held, [headers(count)], config))
     held.clear()
+    train(stages, opened, config)
+
+
+def train(stages: Stages, opened: Datasets, config: DataConfig) -> None:
+    """Measure what a run does with its data before and beside its steps."""
     sets = opened.splits["train"]
     loader: Loader = stages(
         "loader", lambda: Loader(sets, opened.picture, config, batch_size=BATCH, seed=0, on_broken=lambda path, reason: None)
@@ -132,22 +151,47 @@ def headers(count: int) -> Coded[Header | PictureError]:
 
 def from_index(count: int) -> Collection:
     """Return a data set whose rows are known already, as a pack or an index of shards knows them."""
-    rng, width = np.random.default_rng(0), len(NAME.format(0, 0))
-    data = np.frombuffer(NAME.format(0, 0).encode() * count, np.uint8).reshape(count, width).copy()
-    rows = np.arange(count)
-    for place in range(8):
-        data[:, width - 5 - place] = 48 + rows // 10**place % 10
-    for place in range(5):
-        data[:, width - 14 - place] = 48 + rows // 10 ** (4 + place) % 10
+    rng = np.random.default_rng(0)
     return Collection(
         name="rows",
         root=Path("rows"),
-        files=Words(data.reshape(-1), np.arange(count + 1) * width),
+        files=names(count),
         groups=(LabelGroup("rows", tuple(f"label_{k}" for k in range(LABELS)), "binary"),),
-        labels=rng.integers(0, 2, (count, LABELS), np.uint8).astype(np.float32),
+        labels=rng.integers(0, 2, (count, LABELS), np.uint8),
         known=np.ones((count, LABELS), bool),
-        split=Coded(("train", "val", "test"), rng.choice(3, count, p=[0.9, 0.05, 0.05])),
+        split=Coded(SPLITS, splits_of(rng, count)),
     )
+
+
+def splits_of(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return 18 of 20 times 0, else 1 or 2: uint8 [count]."""
+    return np.maximum(rng.integers(0, 20, count, np.uint8), 17) - 17
+
+
+def write_shards(folder: Path, count: int) -> None:
+    """Write indexes of shards of 100,000 pictures each beside files that stand for these, and join them."""
+    rng, words = np.random.default_rng(0), ["0", "1"]
+    for number, first in enumerate(range(0, count, 100_000)):
+        rows = range(first, min(count, first + 100_000))
+        (folder / f"part-{number:05}.tar").touch()
+        (place,), _ = places.found(str(folder / f"part-{number:05}.tar"))
+        columns = {f"label_{k}": (words, rng.integers(0, 2, len(rows), np.int32)) for k in range(LABELS)}
+        columns["split"] = ([*SPLITS], splits_of(rng, len(rows)).astype(np.int32))
+        offset, header = np.arange(len(rows)) * 4096, np.zeros(len(rows), np.int32)
+        named = [NAME.format(row // 10_000, row) for row in rows]
+        keep(Index(place.url, named, offset, offset * 0 + 4000, header, [astuple(HEADER)], columns), place)
+    stages = Stages(count)
+    stages("shards opened for the first time", lambda: Shards.open(str(folder), probe))
+
+
+def examined(count: int, config: DataConfig) -> Any:
+    """Return what the doctor says of rows of an index, whose pictures have four values and differ."""
+    found, picture = from_index(count), np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    given = {"collect": lambda *_: [found], "probe_all": lambda _: headers(count), "read_row": lambda _: picture}
+    given |= {"size_of": lambda _: 4, "content_of": lambda path: str(path).encode()}
+    for name, value in given.items():
+        setattr(examine, name, value)
+    return examine.examine(config)
 
 
 def main() -> None:
@@ -156,17 +200,27 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", type=int, default=[10_000, 1_000_000], help="numbers of rows [10000 1000000]")
     parser.add_argument("--indexed", action="store_true", help="rows of an index: no table is read, nothing is matched")
     parser.add_argument("--order", action="store_true", help="only the orders of epochs")
+    parser.add_argument("--shards", action="store_true", help="rows of shards, whose indexes are there and are joined first")
+    parser.add_argument("--doctor", action="store_true", help="only the doctor")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.write:
-        write_table(args.write, args.rows[0])
+        (write_shards if args.write.is_dir() else write_table)(args.write, args.rows[0])
+    elif args.here and args.shards and not args.folder:
+        with tempfile.TemporaryDirectory() as folder:
+            surroundings = os.environ | {"ASTERISM_CACHE": str(Path(folder) / "cache")}
+            (Path(folder) / "rows").mkdir()
+            for words in (["--write"], ["--here", "--shards", "--folder"]):
+                command = [sys.executable, "-m", "bench.many_rows", *words, str(Path(folder) / "rows"), str(args.rows[0])]
+                subprocess.run(command, check=True, env=surroundings)
     elif args.here:
-        measure(args.rows[0], args.indexed, args.order)
+        measure(args.rows[0], args.indexed, args.order, args.folder, args.doctor)
     else:
         for count in args.rows:
             print(f"{count:,} rows", flush=True)
-            flags = [f"--{name}" for name in ("indexed", "order") if getattr(args, name)]
+            flags = [f"--{name}" for name in ("indexed", "order", "shards", "doctor") if getattr(args, name)]
             words = [sys.executable, "-m", "bench.many_rows", "--here", str(count), *flags]
             subprocess.run(words, check=True)
 

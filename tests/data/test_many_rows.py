@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,16 @@ from hypothesis import strategies as st
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.dataset import join
+from asterism.data.listing import Listing
 from asterism.data.loader import Loader
 from asterism.data.pictures import Header, PictureError
+from asterism.data.table import read_cells
+from asterism.doctor import examine
 from asterism.labels import LabelGroup
-from asterism.tables import compact
-from asterism.tables.cells import open_table
-from asterism.tables.compact import Coded, Paths, Words
+from asterism.tables import compact, names
+from asterism.tables.cells import Table, open_table
+from asterism.tables.compact import Alike, Coded, Column, Paths, Words, with_several
+from asterism.tables.names import match
 
 ODD = ["a.png", "", "é/ü.png", "\udcff\udcfe.jpg", "日本/写真.png", "a.png"]
 
@@ -50,6 +56,57 @@ def test_a_column_of_many_different_cells_becomes_words(tmp_path: Path, monkeypa
     assert isinstance(table.files, Words) and table.files == [f"{i:04}.png" for i in range(11)]
     assert isinstance(table.columns["grade"], Coded) and table.columns["grade"] == [str(i % 3) for i in range(11)]
     assert table.columns["mark"].index("") == 5
+
+
+def test_parts_of_few_kinds_each_become_words_once_they_are_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the row groups of a Parquet file come, each with its own kinds."""
+    monkeypatch.setattr(compact, "FEW", 5)
+    column, cells = Column(), list[str]()
+    for part in range(4):
+        kinds = [f"{part}{letter}" for letter in "abc"]
+        column.add_coded(kinds, np.array([2, 0, 1, 0]))
+        cells += [kinds[2], kinds[0], kinds[1], kinds[0]]
+    held = column.cells()
+    assert isinstance(held, Words) and held == cells
+
+
+PICTURES = ["A/1.PNG", "A/2.png", "A/7.png", "b/1.png", "b/3.jpg", "images/4.png", "5.png", "c\\d.png", "images/é.png"]
+NAMES = [
+    "A/1.PNG",
+    "a/1.png",
+    "7",
+    "3.jpg",
+    "4.png",
+    "",
+    "./5.png",
+    "nowhere.png",
+    "c\\d.png",
+    "C:\\x\\2.png",
+    "images/e\u0301",
+]
+FOUND = [0, -1, 2, 4, 5, -1, 6, -1, 7, 1, 8]
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 3, 2**60])
+def test_names_find_their_pictures_whatever_their_hashes(kinds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that share a hash are told apart, and a lookup in several parts is one lookup."""
+    hashes_of = names.hashes_of
+    monkeypatch.setattr(names, "hashes_of", lambda words: hashes_of(words) % kinds)
+    monkeypatch.setattr(names, "BLOCK", 3)
+    notes: list[str] = []
+    assert match(NAMES, PICTURES, notes).tolist() == FOUND
+    assert match(Words.of(NAMES), Words.of(PICTURES), []).tolist() == FOUND
+    assert notes == ["pictures found by the last part of a name: 4 (7 is A/7.png, ...)"]
+    assert match(PICTURES, Words.of(PICTURES), []).tolist() == list(range(len(PICTURES)))
+    assert match([], PICTURES, []).tolist() == match(["", ""], [], [])[:0].tolist() == []
+
+
+def test_rows_of_one_thing_are_found_and_an_empty_name_is_nothing_shared() -> None:
+    alike = Alike(["p", "", "q", "p", "", "q", "p"])
+    assert [alike.rows(row).tolist() for row in range(5)] == [[0, 3, 6], [1], [2, 5], [0, 3, 6], [4]]
+    assert Alike(None).rows(7).tolist() == [7]
+    assert with_several(["p", "", "q", "p", "", "r", "q"], ["a", "a", "b", "b", "b", "a", "b"]) == ["p"]
+    assert with_several([], []) == []
 
 
 def many(count: int) -> tuple[Collection, list[Header | PictureError]]:
@@ -85,3 +142,46 @@ def test_a_picture_of_a_large_set_takes_few_bytes_and_the_fingerprint_is_that_of
         (batch,) = loader._describe(epoch * len(train) // 16 + 1)
     assert batch.labels.dtype == batch.known.dtype == loader.sets[0].labels.float().dtype
     assert len(pickle.dumps(loader)) < 60 * len(train)
+
+
+ROWS = 20_000
+
+
+def peak_of(work: Callable[[], object]) -> float:
+    """Return the memory that some work takes at its peak, in bytes for each of ROWS."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / ROWS
+    finally:
+        tracemalloc.stop()
+
+
+def test_reading_a_table_and_the_doctor_hold_no_object_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's string of a name alone has 70 bytes. Here are the names, sorted hashes, rows, labels, and parts being read."""
+    for module, name, value in ((compact, "CHUNK", 512), (names, "CHUNK", 512), (names, "BLOCK", 2048)):
+        monkeypatch.setattr(module, name, value, raising=False)
+    files = [f"images/{row:06}.jpg" for row in range(ROWS)]
+    rng, config = np.random.default_rng(0), DataConfig(sources=("m",), size=(2, 2))
+    turned = rng.permutation(ROWS)
+    columns = {f"L{k}": Coded(("0", "1"), rng.integers(0, 2, ROWS)) for k in range(4)}
+    columns |= {
+        "split": Coded(("train", "val", "test"), rng.integers(0, 3, ROWS)),
+        "person": Coded.of(f"p{k // 4}" for k in turned),
+    }
+    table = Table(Path("m/t.csv"), "file", {"file": Words.of(files[k] for k in turned)} | columns)
+    listing, found = Listing(Path("m"), "m", Words.of(files), []), list[Collection]()
+    assert peak_of(lambda: found.append(read_cells(table, listing, config, [], []))) < 130
+    (collection,) = found
+    assert collection.files == table.files and collection.identity is None
+
+    picture = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    monkeypatch.setattr(examine, "collect", lambda *_: [collection])
+    monkeypatch.setattr(examine, "probe_all", lambda c: Coded((Header(2, 2, 1, 8),), np.zeros(ROWS, np.uint8)))
+    monkeypatch.setattr(examine, "read_row", lambda path: picture)
+    monkeypatch.setattr(examine, "size_of", lambda path: 4)
+    monkeypatch.setattr(examine, "content_of", lambda path: str(path).replace("007.", "008.").encode())
+    told = list[examine.Diagnosis]()
+    assert peak_of(lambda: told.append(examine.examine(config))) < 180
+    assert told[0].ok and told[0].datasets[0].values == [0, 3]
+    assert len(told[0].duplicates) == ROWS // 1000 and told[0].duplicates[0][0].endswith(("007.jpg", "008.jpg"))
