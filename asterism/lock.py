@@ -21,36 +21,41 @@ class LockedError(AsterismError, ValueError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, remedy: str = "stop it, or give another --out", wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where it is missing, until the block ends.
 
     Where the file system or the machine knows no locks, nobody is kept out.
+
+    Args:
+        remedy: what can be done beside waiting until the other process ends.
+        wait: until another process lets go of it, in place of an error; for what takes a moment.
 
     Raises:
         LockedError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    while not (file := _take(path)):
+    while not (file := _take(path, remedy, wait)):
         pass
     try:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows removes no open file: there it stays, and keeps nobody out.
+            path.unlink(missing_ok=True)
         file.close()
         with suppress(OSError):  # Something is in it, as it should be.
             folder.rmdir()
 
 
-def _take(path: Path) -> IO[str] | None:
+def _take(path: Path, remedy: str, wait: bool) -> IO[str] | None:
     """Open and lock a file; none if it was removed in between by a process that ended."""
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  It stays open with the lock.
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.close()
             return None
@@ -60,9 +65,7 @@ def _take(path: Path) -> IO[str] | None:
             file.seek(0)
             who = file.read() or "another process"
             file.close()
-            raise LockedError(
-                f"{path.parent} is being trained by {who}: wait until it ends, stop it, or give another --out"
-            ) from None
+            raise LockedError(f"{path.parent} is being trained by {who}: wait until it ends, {remedy}") from None
     except ImportError:  # Windows.
         pass
     return file
