@@ -157,10 +157,10 @@ class Aster(Recipe):
         drawn = self.space.sample_uniform(batch.dataset, rng)
         for place, unit in enumerate(units):
             here = taken[:, place]
-            if len(unit) > 1:  # Another alternative, each as likely as any other.
-                now = labels[:, unit].argmax(1)
+            if len(unit) > 1:  # Another alternative, each as likely as any other; any of them where none holds.
+                now, holds = labels[:, unit].argmax(1), labels[:, unit].any(1, keepdim=True)
                 other = (now + torch.randint(1, len(unit), (count,), generator=rng)) % len(unit)
-                new = F.one_hot(other, len(unit)).to(labels.dtype)
+                new = torch.where(holds, F.one_hot(other, len(unit)), drawn[:, unit]).to(labels.dtype)
             else:
                 new = drawn[:, unit] if unit[0] in self.space.numbers else 1 - labels[:, unit]
             labels[:, unit] = torch.where(here[:, None], new, labels[:, unit])
