@@ -47,7 +47,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     Raises:
         DataError: several tables, a malformed table or label, or no row with a picture.
     """
-    tables, notes = find_tables(path), list[str]()
+    tables = find_tables(path)
     base = path if path.is_dir() else path.parent
     table = open_all(path, base, tables)
     if not table.file_column:
@@ -57,7 +57,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     listing = packed or list_pictures(base)
     if packed is None and not listing.pictures:
         listing = list_pictures(base.absolute().parent)
-    found = match(table.files, listing.pictures, notes)
+    found = match(table.files, listing.pictures, notes := [*table.notes])
     return read_cells(table, found, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], notes)
 
 
