@@ -62,7 +62,7 @@ class Config:
 
 
 class Aster(Recipe):
-    """Aster over any label space."""
+    """Aster, asterism's own: changes attributes of pictures and leaves the rest; any strength."""
 
     config_type = Config
     averaged = ("generator",)

@@ -59,7 +59,7 @@ _TRAIN = {"epochs": 100, "decay_epochs": 50, "batch_size": 1}  # Of both sets: 1
 
 
 class CycleGAN(Recipe):
-    """CycleGAN between the two domains of a dataset."""
+    """CycleGAN: between two domains without pairs, in both directions."""
 
     config_type = Config
     averaged = ("generator_a", "generator_b")

@@ -61,7 +61,7 @@ _DATA = {"size": 64, "flip": False}
 
 
 class DiscoGAN(Recipe):
-    """DiscoGAN between the two domains of a dataset."""
+    """DiscoGAN: between two domains without pairs, in both directions."""
 
     config_type = Config
     averaged = ("generator_a", "generator_b")

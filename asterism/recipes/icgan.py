@@ -58,7 +58,7 @@ _CELEBA: dict[
 
 
 class IcGAN(Recipe):
-    """IcGAN over any label space."""
+    """IcGAN: new pictures of given attributes, and edits of given pictures."""
 
     config_type = Config
     averaged = ("generator", "latent_encoder", "label_encoder")

@@ -62,7 +62,7 @@ class Config:
 
 
 class InfoGAN(Recipe):
-    """InfoGAN: pictures of noise and of codes that come to mean something."""
+    """InfoGAN: new pictures, from noise and from codes that come to mean something."""
 
     config_type = Config
     averaged = ("generator",)

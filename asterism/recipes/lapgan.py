@@ -59,7 +59,7 @@ class Config:
 
 
 class LAPGAN(Recipe):
-    """LAPGAN: pictures of noise, coarse to fine."""
+    """LAPGAN: new pictures, from noise, coarse to fine."""
 
     config_type = Config
     protocol = "generation"

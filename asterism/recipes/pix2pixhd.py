@@ -86,7 +86,7 @@ _TRAIN = {"epochs": 100, "decay_epochs": 50, "batch_size": 1}  # Every pair come
 
 
 class Pix2PixHD(Recipe):
-    """pix2pixHD between the two domains of a dataset of pairs."""
+    """pix2pixHD: large pictures from label maps or others, learnt from pairs."""
 
     config_type = Config
     streams = (Stream("pair", of="partner", aligned=True),)

@@ -78,7 +78,7 @@ _CELEBA: dict[str, dict[str, Any]] = {  # 20 epochs of 180,000 unlabelled pictur
 
 
 class SemiStarGAN(Recipe):
-    """SemiStarGAN over any label space."""
+    """SemiStarGAN: changes attributes of pictures, learnt from few labelled ones and many without labels."""
 
     config_type = Config
     averaged = ("generator",)

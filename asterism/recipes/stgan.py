@@ -70,7 +70,7 @@ _TRAIN = {"epochs": 200, "decay_epochs": 100, "batch_size": 32}
 
 
 class STGAN(Recipe):
-    """STGAN over any label space."""
+    """STGAN: changes attributes of pictures; told which labels change."""
 
     config_type = Config
     averaged = ("generator",)

@@ -175,13 +175,29 @@ def test_columns_may_be_called_numbers_and_notes_beside_folders_are_no_tables(tm
     ("yes", "no"),
     [
         *[("yes", "no"), ("Y", "N"), ("T", "f"), ("TRUE", "FALSE"), ("+1", "-1"), ("1.00", "0.00"), ("1,0", "0,0")],
-        *[("On", "Off"), ("present", "absent"), ("pos", "neg"), ("+", "-")],
+        *[("On", "Off"), ("present", "absent"), ("pos", "neg"), ("+", "-"), ("Ja", "nein"), ("vrai", "FAUX")],
     ],
 )
 def test_words_of_truth_are_binary(tmp_path: Path, yes: str, no: str) -> None:
     text = f'file\tRed\na.png\t"{yes}"\nb.png\t"{no}"\nc.png\t\n'
     assert labelled(text, tmp_path / "found") == {"Red": [1, 0, None]}
     assert labelled(text.replace("Red", "Big"), tmp_path / "named", labels="Big") == {"Big": [1, 0, None]}
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8-sig", False), ("utf-16", False), ("cp1252", True)])
+def test_a_table_as_a_spreadsheet_saves_it_is_read(tmp_path: Path, encoding: str, said: bool) -> None:
+    table(tmp_path, "", rows=3)
+    (tmp_path / "manifest.csv").unlink()
+    (tmp_path / "Mappe1.csv").write_bytes("Datei;Lächeln\r\na.png;ja\r\nb.png;nein\r\nc.png;\r\n".encode(encoding))
+    found = read(tmp_path)
+    assert [g.labels for g in found.groups] == [("Lächeln",)] and found.labels[found.known].tolist() == [True, False]
+    assert any("was read as Windows-1252" in note for note in found.notes) == said
+
+
+def test_a_spreadsheet_beside_pictures_is_named(tmp_path: Path) -> None:
+    (table(tmp_path, "") / "manifest.csv").rename(tmp_path / "labels.xlsx")
+    with pytest.raises(DataError, match="labels.xlsx is not read as a table: expected a .csv"):
+        read(tmp_path)
 
 
 def test_a_mark_or_nothing_is_binary_and_said(tmp_path: Path) -> None:
