@@ -109,7 +109,7 @@ class Generator(nn.Module):
         computes it).
         """
         found = []
-        with torch.autocast(self.conv_out[0].weight.device.type, enabled=False):  # In the weights' own type.
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):  # In the weights' own type.
             for kernel in (p for p in self.parameters() if p.ndim == 4 and p.shape[3] > 1):
                 w = kernel.flatten(2).permute(2, 0, 1)  # [positions, rows, columns]
                 product = w.transpose(1, 2) @ w

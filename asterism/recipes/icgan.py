@@ -49,10 +49,9 @@ class Config:
     encoder_lr: float = option(1e-4, "Learning rate of the encoders.", low=0)
 
 
-_CELEBA: dict[
-    str, dict[str, Any]
-] = {  # 25 epochs of 182,638 pictures, 64 a step, then 15 epochs of the encoders on two thirds.
-    "data": {"size": 64, "flip": False},
+# 25 epochs of 182,638 pictures, 64 a step, then 15 epochs of the encoders on two thirds.
+_CELEBA: dict[str, dict[str, Any]] = {
+    "data": {"size": 64},
     "train": {"steps": 99_600, "decay_steps": 0, "batch_size": 64, "ema_kimg": 0},
 }
 

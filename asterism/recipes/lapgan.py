@@ -10,8 +10,9 @@ Shapes: x [N, C, S, S] in [-1, 1]; of level l, 0 the finest, residuals and coars
 
 What differs from the published code (Lua), beyond the engine's doing: the pyramid has the binomial window of the paper's text,
 and of the PyTorch descendant (the authors scale bilinearly); pictures are in [-1, 1] and not standardised pixel by pixel; the
-momentum is constant, where theirs grew from 0.5 (0 at the coarsest level) to 0.7; all levels are trained at once, in one run; a
-generator learns from the coarse pictures that its discriminator has just seen, where theirs drew others.
+momentum is constant, where theirs grew from 0.5 (0 at the coarsest level) to 0.7; all levels are trained at once, in one run;
+fakes are made of the coarse pictures of a discriminator's real ones, where theirs drew others for both updates; a discriminator
+sees a batch of each, theirs half a batch.
 
 With `networks strided` it has those of the PyTorch descendant, for MNIST: the discriminator sees real pictures and fakes in one
 batch (its batch norms do), and the trained model generates with running statistics. There one pass of the discriminator serves
@@ -67,7 +68,7 @@ class LAPGAN(Recipe):
     labelled = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {  # CIFAR-10: 8, 16 and 32 px.
-            "data": {"size": 32},
+            "data": {"size": 32, "flip": False},
             "train": {"epochs": 200, "decay_steps": 0, "batch_size": 128, "ema_kimg": 0},
         },
         "mnist": {  # The PyTorch descendant's.
