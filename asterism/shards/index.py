@@ -13,7 +13,7 @@ import json
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ from asterism.shards.labels import Cells, Codes, Column, cells_of_class, cells_o
 from asterism.shards.places import Place
 from asterism.shards.tables import pictures_of
 from asterism.storage.whole import write_whole, writing
+from asterism.tables.compact import Words
 from asterism.tables.names import is_picture
 from asterism.wording import byte_size
 
@@ -59,7 +60,7 @@ class Index:
     """
 
     url: str
-    names: list[str]
+    names: Sequence[str]
     offset: Array
     length: Array
     header: Codes
@@ -120,7 +121,10 @@ def _kept(place: Place) -> Index | None:
                 url = place.url if beside else told["url"]
                 if not places.is_url(url) and not Path(url).is_file():  # What was unpacked is gone.
                     continue
-                names = arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n")
+                letters = arrays["names"]
+                breaks = np.flatnonzero(letters == ord("\n"))
+                ends = np.concatenate([[0], breaks - np.arange(len(breaks)), [len(letters) - len(breaks)]])
+                names = Words(letters[letters != ord("\n")], ends)
                 columns = {name: (words, arrays[f"codes{i}"]) for i, (name, words) in enumerate(told["words"].items())}
                 offset, length, header = (arrays[name] for name in ("offset", "length", "header"))
                 facts = list(map(frozen, told["facts"]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from asterism.shards.index import Array, Index
 from asterism.shards.labels import Codes, says_nothing
+from asterism.tables.compact import Words
 from asterism.tables.names import SPLIT_WORDS
 from asterism.tables.words import plain_name
 from asterism.wording import some
@@ -28,33 +29,37 @@ def join(urls: Sequence[str], indexes: Sequence[Index]) -> tuple[dict[str, Any],
     """
     notes = [note for index in indexes for note in index.notes]
     counts = np.array([len(index.names) for index in indexes])
-    names = [name.encode("utf-8", "surrogateescape") for index in indexes for name in index.names]
+    names = Words.joined([Words.of(index.names) for index in indexes])
     listed, order = _sorted(names)
     if (listed[1:] == listed[:-1]).any():
         short = np.repeat(_short(urls), counts)
-        names = [f"{own}/".encode("utf-8", "surrogateescape") + name for own, name in zip(short, names, strict=True)]
+        names = Words.of(f"{own}/{name}" for own, name in zip(short, names, strict=True))
         listed, order = _sorted(names)
     same = np.flatnonzero(listed[1:] == listed[:-1]) + 1
     if len(same):
         notes.append(some([name.decode(errors="replace") for name in listed[same[:3]]], "names that come twice, left out", 1))
         order = np.delete(order, same)
+    del listed
     shard = np.repeat(np.arange(len(indexes), dtype=np.int32), counts)
     columns, dropped = _columns(urls, indexes, counts)
     if dropped:
         notes.append(some(dropped, "columns of texts that are different for nearly every picture, not used"))
     facts, header = _facts(indexes)
-    lengths = np.fromiter((len(names[i]) for i in order), np.int64, len(order))
-    letters = np.frombuffer(b"".join(names[i] for i in order), np.uint8)
-    arrays: dict[str, Array] = {"ends": np.cumsum(lengths), "letters": letters, "shard": shard[order], "header": header[order]}
+    names = names.take(order)
+    ends = names.ends[1:].astype(np.int64)
+    arrays: dict[str, Array] = {"ends": ends, "letters": names.data, "shard": shard[order], "header": header[order]}
     arrays |= {name: _all([getattr(index, name) for index in indexes], np.int64)[order] for name in ("offset", "length")}
     arrays |= {f"codes{i}": codes[order] for i, (_, codes) in enumerate(columns.values())}
     told = {"shards": [index.url for index in indexes], "facts": facts, "notes": notes}
     return told | {"columns": [(name, words) for name, (words, _) in columns.items()]}, arrays
 
 
-def _sorted(names: Sequence[bytes]) -> tuple[Array, Array]:
-    """Return names in order, and where each was."""
-    listed = np.array(names, dtype=np.bytes_) if names else np.zeros(0, "S1")
+def _sorted(names: Words) -> tuple[Array, Array]:
+    """Return names in order, as bytes of one length, and where each was."""
+    lengths = np.diff(names.ends.astype(np.int64))
+    wide = np.zeros((len(names), max(1, lengths.max(initial=0))), np.uint8)
+    wide[np.arange(wide.shape[1]) < lengths[:, None]] = names.data
+    listed = wide.view(f"S{wide.shape[1]}").reshape(-1)
     order = np.argsort(listed, kind="stable")
     return listed[order], order
 
