@@ -33,6 +33,7 @@ from asterism.inference.outcome import CLIPPED, beyond, unwritable
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
 from asterism.inference.regions import Regions, translate_region_files
+from asterism.inference.side_by_side import side_by_side
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.target_words import Edit
@@ -205,7 +206,7 @@ def translate_folder(
         console=make_console(stderr=True),
         disable=not (progress and sys.stderr.isatty()),
     )
-    with ThreadPoolExecutor(threads) as pool, malloc.kept(), bar:
+    with side_by_side(translator, targets, fit, batch_size, threads) as (pool, translated), malloc.kept(), bar:
         task = bar.add_task("translating", total=len(sources))
 
         def opened() -> Iterator[Picture]:
@@ -228,9 +229,7 @@ def translate_folder(
                 yield replace(opened_picture, labels=own, masks=area)
 
         writing: deque[tuple[Path, Future[None]]] = deque()
-        for done, (opened_source, translations, back) in enumerate(
-            translator.batches(opened(), targets, fit=fit, batch_size=batch_size), 1
-        ):
+        for done, (opened_source, translations, back) in enumerate(translated(opened()), 1):
             index = inside.popleft()
             kept = pool.submit(kept_of_file, sources[index][0])  # Begun before what waits for it.
             for path, y in zip(results[index], translations, strict=False):

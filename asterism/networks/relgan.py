@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, moved
 from asterism.networks.sizes import check_multiples_of_4
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.01
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -85,12 +86,12 @@ class Generator(nn.Module):
         def block(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
             return nn.Sequential(layer, SwitchableNorm2d(layer.out_channels, batch, unbiased), nn.ReLU())
 
-        self.conv_in = block(nn.Conv2d(channels + labels, width, 7, 1, 3))
-        self.down1 = block(nn.Conv2d(width, 2 * width, 4, 2, 1))
-        self.down2 = block(nn.Conv2d(2 * width, 4 * width, 4, 2, 1))
+        self.conv_in = block(Conv2d(channels + labels, width, 7, 1, 3))
+        self.down1 = block(Conv2d(width, 2 * width, 4, 2, 1))
+        self.down2 = block(Conv2d(2 * width, 4 * width, 4, 2, 1))
         self.resb = nn.Sequential(*(ResidualBlock(4 * width, batch, unbiased) for _ in range(blocks)))
-        self.up2 = block(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1))
-        self.up1 = block(nn.ConvTranspose2d(2 * width, width, 4, 2, 1))
+        self.up2 = block(ConvTranspose2d(4 * width, 2 * width, 4, 2, 1))
+        self.up1 = block(ConvTranspose2d(2 * width, width, 4, 2, 1))
         self.conv_out = nn.Sequential(Conv2d(width, channels, 7, 1, 3))
         initialise(self, he=2.0)
 

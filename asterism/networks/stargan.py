@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.sizes import check_multiples_of_4
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.01
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -34,12 +35,12 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int, code_size: int, width: int = 64, blocks: int = 6, residual: bool = False) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_block(nn.Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]  # [N, width, H, W]
+        layers: list[nn.Module] = [*_block(Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]  # [N, width, H, W]
         for depth in range(2):
-            layers += _block(nn.Conv2d(width << depth, width << depth + 1, 4, 2, 1, bias=False))
+            layers += _block(Conv2d(width << depth, width << depth + 1, 4, 2, 1, bias=False))
         layers += [ResidualBlock(width * 4) for _ in range(blocks)]  # [N, 4 width, H / 4, W / 4]
         for depth in (2, 1):
-            layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
+            layers += _block(ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
         layers.append(Conv2d(width, channels, 7, 1, 3, bias=False))  # [N, C, H, W]
         self.main = nn.Sequential(*layers)
         self.residual = residual
