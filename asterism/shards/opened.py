@@ -31,6 +31,7 @@ from asterism.shards.places import Place
 from asterism.storage.whole import write_whole, writing
 from asterism.tables.cells import Table
 from asterism.tables.compact import Coded, Words
+from asterism.tables.names import match
 from asterism.wording import byte_size, some
 
 _T = TypeVar("_T")
@@ -245,9 +246,10 @@ def headers_of(
     if held is None:
         return None
     made = [error(facts) if isinstance(facts, str) else header(*facts) for facts in held.told["facts"]]
-    if files is held.files or files == held.files:  # All of them, in order.
-        return made, np.asarray(held.header)
-    return made, np.asarray([held.header[held.row(file)] for file in files], held.header.dtype)
+    rows = match(files, held.files, [])
+    if len(absent := np.flatnonzero(rows < 0)):
+        raise FileNotFoundError(f"{held.source} holds no {files[int(absent[0])]}")
+    return made, held.header[rows]
 
 
 def sample_of(path: str | os.PathLike[str]) -> io.BytesIO | None:

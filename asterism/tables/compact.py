@@ -18,6 +18,9 @@ Array = np.ndarray[Any, Any]
 CHUNK = 2**14
 """Items that are Python objects at once while all are gone through."""
 
+PART = 2**20
+"""Codes that are indices at once."""
+
 FEW = 2**16
 """Kinds of cells of a column up to which it is held as numbers of these."""
 
@@ -244,8 +247,17 @@ class Coded(Compact[T]):
 
     def counts(self) -> dict[T, int]:
         """Return how often each item comes that does, in the order of the kinds."""
-        found = zip(self.kinds, np.bincount(self.codes, minlength=len(self.kinds)).tolist(), strict=True)
-        return {kind: count for kind, count in found if count}
+        return {kind: count for kind, count in zip(self.kinds, self._counted().tolist(), strict=True) if count}
+
+    def _counted(self) -> Array:
+        counts = np.zeros(len(self.kinds), np.int64)
+        for part in self._parts():
+            counts += np.bincount(part, minlength=len(counts))
+        return counts
+
+    def _parts(self) -> Iterator[Array]:
+        """Yield the codes in parts, since NumPy makes indices of eight bytes of them."""
+        return (self.codes[start : start + PART] for start in range(0, len(self.codes), PART))
 
     def distinct(self) -> list[T]:
         """Return the items that come, each once, in the order of the kinds."""
@@ -253,12 +265,17 @@ class Coded(Compact[T]):
 
     def each(self, value: Callable[[T], Any], dtype: Any = bool) -> Array:
         """Return [M, ...], what a function makes of each item; it is asked once for each kind that comes."""
-        come = np.flatnonzero(np.bincount(self.codes, minlength=len(self.kinds)))
+        come = np.flatnonzero(self._counted())
         if not len(come):
             return np.zeros(0, dtype)
-        places = np.zeros(len(self.kinds), np.intp)
-        places[come] = np.arange(len(come))
-        return np.array([value(self.kinds[kind]) for kind in come.tolist()], dtype)[places[self.codes]]
+        made = np.array([value(self.kinds[kind]) for kind in come.tolist()], dtype)
+        table = np.zeros((len(self.kinds), *made.shape[1:]), made.dtype)
+        table[come] = made
+        result, start = np.empty((len(self.codes), *made.shape[1:]), made.dtype), 0
+        for part in self._parts():
+            result[start : start + len(part)] = table[part]
+            start += len(part)
+        return result
 
     def of_kind(self, kind: type[K], holds: Callable[[K], bool] = lambda item: True) -> Iterator[tuple[int, K]]:
         """Yield the items of a type of which something holds, each with its row; it is asked once for each kind that comes."""
