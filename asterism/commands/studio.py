@@ -7,6 +7,7 @@ import os
 from importlib.util import find_spec
 
 from asterism.commands.flags import add_machine
+from asterism.config import ConfigError
 from asterism.signals import on_signal
 
 ABOUT = "use models on a page in the browser"
@@ -30,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve the page."""
     if find_spec("gradio") is None:
-        raise RuntimeError('the studio needs gradio: pip install "asterism[studio]"')
+        raise ConfigError('the studio needs gradio: pip install "asterism[studio]"')
     from asterism.studio import serve
 
     with on_signal(""):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from asterism.cache import UnwritableError, cache_folder, writable_cache
+from asterism.cli import main
 from asterism.evaluation.evaluate import evaluate
 from asterism.terminal import in_words
 from tests.helpers.runs import small
@@ -79,3 +80,14 @@ def test_a_folder_that_is_not_ours_has_its_remedy() -> None:
     assert in_words(PermissionError(13, "Permission denied", "run/.lock")) == (
         "run/.lock: Permission denied; results go to another folder by --out"
     )
+
+
+@pytest.mark.parametrize(("command", "package"), [("studio", "gradio"), ("serve", "uvicorn")])
+def test_a_missing_extra_is_named(
+    command: str, package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # As where it is not installed.
+    monkeypatch.delitem(sys.modules, "asterism.serving.server", raising=False)
+    assert main([command, "runs/faces"]) == 1
+    said = capsys.readouterr().err
+    assert package in said and f'pip install "asterism[{command}]"' in said and "Traceback" not in said
