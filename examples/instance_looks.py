@@ -3,8 +3,8 @@
     python examples/instance_looks.py runs/streets map.png instances.png out.png --style 7 --instance 26001=12
 
 The picture is what `asterism translate --style 7` makes of the map, without `--style` that of the mean look; but an instance
-that is named has the look of its own seed, and several may be named. A seed draws a look for every class; an instance takes that
-of its class. It needs asterism alone.
+that is named has the look of its own seed, and several may be named. A seed draws a look for every class; an instance takes
+that of its class. It needs asterism alone.
 """
 
 from __future__ import annotations
