@@ -170,9 +170,8 @@ def translate_folder(
         translate_region_files(translator, paths, results, targets, own, regions, summary, **options)
         return summary
     if fit == "full":
-        if attention or picture.source:
-            what = "draws no attention" if attention else "takes pictures of the kind that the model makes"
-            raise ConfigError(f"fit full {what}: take fit letterbox or crop")
+        if attention:
+            raise ConfigError("fit full draws no attention: take fit letterbox or crop")
         translate_full(
             translator,
             [path for path, _ in sources],
@@ -182,6 +181,7 @@ def translate_folder(
             Tiling(tile, overlap),
             summary,
             masks=masked,
+            instances=instance_maps,
             figures=figures if changes is not None else (),
             changes=changes or 1.0,
             batch_size=batch_size,
