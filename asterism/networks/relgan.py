@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, moved
 from asterism.networks.sizes import check_multiples_of_4
+from asterism.networks.stargan import with_code
 from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.01
@@ -97,10 +98,7 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor, v: Tensor) -> Tensor:
         """Return pictures [N, C, H, W] in (-1, 1) from pictures [N, C, H, W] in [-1, 1]; H and W are multiples of 4."""
-        planes = v[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        h = torch.cat([x, planes.to(x.dtype)], 1).contiguous(memory_format=layout)
-        h = self.down2(self.down1(self.conv_in(h)))
+        h = self.down2(self.down1(self.conv_in(with_code(x, v))))
         return self.conv_out(self.up1(self.up2(self.resb(h)))).tanh()
 
     def orthogonality(self) -> Tensor:

@@ -50,9 +50,7 @@ class Generator(nn.Module):
 
         H and W are multiples of 4.
         """
-        planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout))  # [N, C, H, W]
+        y = self.main(with_code(x, c))  # [N, C, H, W]
         return torch.tanh(x + y if self.residual else y)
 
 
@@ -117,6 +115,13 @@ class Discriminator(nn.Module):
         for convolution, gain, size in reversed(convolutions):
             g = convolution.transpose(g * gain, size)
         return g
+
+
+def with_code(x: Tensor, c: Tensor) -> Tensor:
+    """Return pictures x [N, C, H, W] with the code c [N, n] at every pixel, [N, C + n, H, W], in the layout of x."""
+    planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout)
 
 
 def _block(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, nn.Module, nn.Module]:

@@ -158,9 +158,9 @@ class Aster(Recipe):
         for place, unit in enumerate(units):
             here = taken[:, place]
             if len(unit) > 1:  # Another alternative, each as likely as any other; any of them where none holds.
-                now, holds = labels[:, unit].argmax(1), labels[:, unit].any(1, keepdim=True)
+                now, holds = labels[:, unit].argmax(1), labels[:, unit].any(1)
                 other = (now + torch.randint(1, len(unit), (count,), generator=rng)) % len(unit)
-                new = torch.where(holds, F.one_hot(other, len(unit)), drawn[:, unit]).to(labels.dtype)
+                new = F.one_hot(torch.where(holds, other, drawn[:, unit].argmax(1)), len(unit)).to(labels.dtype)
             else:
                 new = drawn[:, unit] if unit[0] in self.space.numbers else 1 - labels[:, unit]
             labels[:, unit] = torch.where(here[:, None], new, labels[:, unit])

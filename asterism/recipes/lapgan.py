@@ -52,7 +52,9 @@ class Config:
     given_conv_dim: int = option(64, "Channels of the last convolution that reads a coarse picture (strided).", low=1)
     conditional: bool = option(False, "Tell all networks the labels of the pictures.")
     optimiser: Literal["sgd", "adam"] = option("sgd", "Gradient descent with momentum, or Adam.")
-    momentum: float = option(0.5, "Of sgd.", low=0, high=1)
+    momentum: float = option(
+        0.5, "Of sgd: the share of a step that is the last one; the rest is the gradient, as in Torch.", low=0, high=1
+    )
     generator_lr: tuple[float, ...] = option(
         (0.02,), "Learning rates of the generators, finest first; the last is for the rest."
     )
@@ -148,12 +150,12 @@ class LAPGAN(Recipe):
         )
 
     def optimizers(self) -> dict[str, Optimiser]:
-        """Gradient descent with momentum, or Adam with beta1 = 0.5, at the rate of the level."""
+        """Gradient descent with momentum, dampened as Torch's, or Adam with beta1 = 0.5, at the rate of the level."""
         c, made = self.config, dict[str, Optimiser]()
         for kind, rates in (("generator", c.generator_lr), ("discriminator", c.discriminator_lr)):
             for level in range(len(self.sides)):
                 rate = rates[min(level, len(rates) - 1)]
-                made[f"{kind}_{level}"] = SGD(rate, c.momentum) if c.optimiser == "sgd" else Adam(rate)
+                made[f"{kind}_{level}"] = SGD(rate * (1 - c.momentum), c.momentum) if c.optimiser == "sgd" else Adam(rate)
         return made
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
