@@ -35,7 +35,7 @@ def test_a_folder_is_one_process_at_a_time_and_a_dead_one_holds_nothing(tmp_path
         pass
 
 
-def test_a_lock_whose_file_cannot_be_removed_while_it_is_open_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_whose_file_cannot_be_removed_while_open_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows."""
 
     def refuse(path: Path, missing_ok: bool = False) -> None:
