@@ -33,10 +33,11 @@ def locked(folder: Path, *, remedy: str = "stop it, or give another --out", wait
     Raises:
         LockedError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    while not (file := _take(path, remedy, wait)):
-        pass
+    path, file = folder / NAME, None
+    while file is None:
+        with suppress(FileNotFoundError):  # A process that ended just now has removed the file or the folder.
+            folder.mkdir(parents=True, exist_ok=True)
+            file = _take(path, remedy, wait)
     try:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -50,16 +51,19 @@ def locked(folder: Path, *, remedy: str = "stop it, or give another --out", wait
 
 
 def _take(path: Path, remedy: str, wait: bool) -> IO[str] | None:
-    """Open and lock a file; none if it was removed in between by a process that ended."""
+    """Open and lock a file; none, or FileNotFoundError, if a process that ended removed it in between."""
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  It stays open with the lock.
     try:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.close()
             return None
         file.truncate(0)
+    except FileNotFoundError:
+        file.close()
+        raise
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             file.seek(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from importlib.util import find_spec
 
@@ -30,6 +31,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page."""
+    if not 0 < args.max_upload < math.inf:
+        args.parser.error(f"--max-upload is {args.max_upload:g}; expected a number above 0")
+    if args.port is not None and not 0 < args.port < 2**16:
+        args.parser.error(f"--port is {args.port}; expected 1 to {2**16 - 1}")
     if find_spec("gradio") is None:
         raise ConfigError('the studio needs gradio: pip install "asterism[studio]"')
     from asterism.studio import serve

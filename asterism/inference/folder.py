@@ -21,7 +21,7 @@ from asterism import malloc
 from asterism.config import ConfigError
 from asterism.console import make_console
 from asterism.data.listing import some
-from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
+from asterism.data.pictures import PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, enlarged, open_file, open_masks, to_array
@@ -40,6 +40,7 @@ from asterism.inference.target_words import Edit
 from asterism.inference.tiling import Tiling
 from asterism.inference.translator import Translator
 from asterism.inference.video import VIDEOS, translate_videos
+from asterism.tables.names import SUFFIXES
 
 
 def translate_folder(
