@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asterism.machine import at_least_float32
 from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.sizes import SizeError
 
@@ -209,11 +210,13 @@ def regions(ids: Tensor) -> Tensor:
 def means_of(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of x in each region of its picture, [N, F, H W], zero beyond the last; and the regions' pixels, [N, H W].
 
+    Both are at least float32: counted in bfloat16, no region would have more than 256 pixels.
+
     Args:
         x: [N, F, H, W].
         places: of `regions`.
     """
-    flat = x.flatten(2)
+    flat = at_least_float32(x).flatten(2)
     counts = torch.zeros_like(flat[:, 0]).scatter_add(1, places, torch.ones_like(flat[:, 0]))
     sums = torch.zeros_like(flat).scatter_add(2, places[:, None].expand_as(flat), flat)
     return sums / counts.clamp(min=1)[:, None], counts

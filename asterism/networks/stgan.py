@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from asterism.machine import at_least_float32
 from asterism.networks.layers import BatchNorm2d, Conv2d
 from asterism.networks.sizes import SizeError
 
@@ -251,9 +252,10 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         """Map [N, C, H, W] to the same shape."""
         if self.exact:
             return super().forward(x)
-        mean = x.mean((2, 3), keepdim=True)
-        variance = (x - mean.detach()).square().mean((2, 3), keepdim=True)
-        return (x - mean) * (variance + self.eps).rsqrt() * self.weight[:, None, None] + self.bias[:, None, None]
+        wide = at_least_float32(x)  # As PyTorch's layer computes.
+        mean = wide.mean((2, 3), keepdim=True)
+        scale = ((wide - mean.detach()).square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
+        return ((wide - mean) * scale * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
 def beside(h: Tensor, c: Tensor) -> Tensor:

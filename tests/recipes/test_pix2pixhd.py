@@ -106,6 +106,9 @@ def test_regions_are_the_instances_of_each_picture_alone():
             torch.testing.assert_close(means[n, :, rank], x[n].flatten(1)[:, held].mean(1))
             assert counts[n, rank] == held.sum() and bool((places[n, held] == rank).all())
         assert not means[n, :, len(ids[n].unique()) :].any()
+    large, counts = means_of(torch.full((1, 1, 33, 33), 0.3).bfloat16(), torch.zeros(1, 33 * 33, dtype=torch.long))
+    assert counts[0, 0] == 33 * 33, "in bfloat16 too, which holds 1088 but not 1089"
+    torch.testing.assert_close(large[0, 0, 0], torch.tensor(0.3).bfloat16().float())
 
 
 # -- training ------------------------------------------------------------------------------------------------------------

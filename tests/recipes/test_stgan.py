@@ -7,7 +7,7 @@ import torch
 
 from asterism.engine.step import step_generator
 from asterism.networks.sizes import SizeError
-from asterism.networks.stgan import Discriminator, Generator, check_size
+from asterism.networks.stgan import Discriminator, Generator, InstanceNorm2d, check_size
 from asterism.objectives.penalties import gradient_penalty, input_gradient
 from asterism.recipes.render import whole_target
 from tests.helpers.recipes import SPACES, batch_of, tiny, whole_batch
@@ -71,3 +71,9 @@ def test_the_published_penalty_is_the_same_number_with_another_gradient():
         gradients.append(judge.conv[0].layers[0].weight.grad)
     torch.testing.assert_close(*penalties)
     assert (gradients[0] - gradients[1]).abs().max() > 1e-3 * gradients[0].abs().max()
+
+
+def test_both_norms_are_as_exact_in_bfloat16():
+    x = (torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) + 3).bfloat16()
+    exact, published = (InstanceNorm2d(3, 1e-6, exact)(x).float() for exact in (True, False))
+    torch.testing.assert_close(published, exact, rtol=2**-7, atol=0.0)  # The last place of a result.
