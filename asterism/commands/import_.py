@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from asterism.commands.hints import uses
@@ -52,5 +53,6 @@ def run(args: argparse.Namespace) -> int:
     for remark in remarks(model):
         print(remark)
     print(f"licence of the weights: {model.info['licence']}")
-    print("\n  ".join([str(path), *uses(model, args.out)]))
+    measure = f"asterism evaluate {shlex.quote(args.out)} --data DATA"
+    print("\n  ".join([str(path), *uses(model, args.out), measure]))
     return 0

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         if not key.startswith("data."):
             raise ConfigError(f"{key} does not apply to packing; pack takes data.* keys")
     settings = Settings.resolve(args.recipe, args.data, args.preset, args.overrides)
-    with counting("packing pictures") as progress:
+    with counting("packing") as progress:
         if args.shards:
             packs = write_shards(settings.data, Path(args.shards), _bytes(args.per_shard), progress, print)
         else:

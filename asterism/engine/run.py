@@ -279,7 +279,7 @@ def refuse_changes(settings: Settings, out: Path, init: str | Path | None) -> No
 
 def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: float) -> None:
     """Say what is about to be trained, on what, where, and the automatic choices."""
-    say = trainer.listener.say
+    say, what = trainer.listener.say, "recordings" if datasets.picture.sound else "pictures"
     for note in datasets.notes:
         say(f"note: {note}")
     if isinstance(trainer.previews, Previews) and datasets.picture.depth == 16 and not datasets.picture.source:
@@ -293,7 +293,7 @@ def announce(trainer: Trainer, settings: Settings, datasets: Datasets, seconds: 
         if without := len(read) - len(pictures):
             say(f"note: {pictures.name}: training pictures without a domain, or with several, left out: {without:,}")
         labels = datasets.space.names[datasets.space.dataset_span(pictures.dataset)]
-        say(f"{pictures.name}: {len(pictures)} training pictures, {'labels ' + ', '.join(labels) if labels else 'no labels'}")
+        say(f"{pictures.name}: {len(pictures)} training {what}, {'labels ' + ', '.join(labels) if labels else 'no labels'}")
     sizes = ", ".join(f"{n} {sum(p.numel() for p in net.parameters()):,}" for n, net in trainer.recipe.networks.items())
     say(f"{settings.name}, {datasets.picture.channels}x{datasets.picture.height}x{datasets.picture.width}; parameters: {sizes}")
     config = trainer.config

@@ -31,7 +31,7 @@ from asterism.evaluation.pictures import Pictures, spread
 from asterism.evaluation.protocols import protocol as named
 from asterism.evaluation.protocols.base import Parameters, Protocol
 from asterism.evaluation.real import RealFeatures
-from asterism.evaluation.run_data import check_data_are_there, edited, layout, open_run_data
+from asterism.evaluation.run_data import as_taken, check_data_are_there, edited, layout, open_run_data
 from asterism.evaluation.session import Spread, System, measure
 from asterism.evaluation.sheets import draw
 from asterism.evaluation.summary import broken_orders, summarise
@@ -105,6 +105,7 @@ def evaluate(
     check_writable(run, "copy the run to a folder of your own, and measure that")
     machine = Machine.choose(device, precision)
     model, weights = chosen(run, checkpoint, machine.device)
+    settings = as_taken(settings, model)
     datasets = open_run_data(settings, model)
     model.recipe.to(machine.full_dtype)
     held_out = [s for s in datasets.splits[split] if len(s)]

@@ -22,6 +22,14 @@ def check_data_are_there(run: Path, settings: Settings) -> None:
         raise ConfigError(f"{run} cannot be measured, since {where}: give their location with --data")
 
 
+def as_taken(settings: Settings, model: Model) -> Settings:
+    """Return a run's settings with the channels of its model where the run, an imported one, came without data."""
+    picture, data = model.picture, settings.data
+    if "data" in model.info or data.channels or data.classes or picture.taken.classes or picture.source or picture.depth > 16:
+        return settings
+    return dataclasses.replace(settings, data=dataclasses.replace(data, channels=picture.channels))
+
+
 def open_run_data(settings: Settings, model: Model) -> Datasets:
     """Return the data of a run.
 
@@ -33,7 +41,8 @@ def open_run_data(settings: Settings, model: Model) -> Datasets:
         ConfigError: there are no data, or the model knows other labels, or pictures of another kind.
     """
     classes = model.picture.taken.classes or settings.data.classes  # Other data may hold fewer.
-    datasets = open_data(dataclasses.replace(settings.data, classes=classes), model.recipe.labelled, model.recipe.two_kinds)
+    data = dataclasses.replace(as_taken(settings, model).data, classes=classes)
+    datasets = open_data(data, model.recipe.labelled, model.recipe.two_kinds)
     if model.recipe.labelled and layout(model.space) != layout(datasets.space):
         have, knows = differing(datasets.space, model.space)
         raise ConfigError(f"the data of {', '.join(settings.data.sources)} have {have}; the model knows {knows}")

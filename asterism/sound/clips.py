@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from asterism.sound.mel import log_mel
-from asterism.sound.recordings import Recording, read, speech
+from asterism.sound.recordings import Recording, library, read, speech
 from asterism.sound.settings import Array, Sound, SoundError
 
 AHEAD = 64
@@ -20,7 +20,12 @@ AHEAD = 64
 def all_frames(
     paths: Sequence[Path], sound: Sound, told: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Path, tuple[Recording, Array] | SoundError]]:
-    """Yield every recording with the log-mel of its speech, float32 [B, n], or why there is none; in order."""
+    """Yield every recording with the log-mel of its speech, float32 [B, n], or why there is none; in order.
+
+    Raises:
+        SoundError: the extra `voice` is not installed.
+    """
+    library("soundfile"), library("librosa")  # Else every recording would be blamed.
 
     def attempt(path: Path) -> tuple[Recording, Array] | SoundError:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asterism.sound.clips import Statistics
+from asterism.sound.clips import Statistics, all_frames
 from asterism.sound.mel import filters, griffin_lim, log_mel
 from asterism.sound.recordings import encode, read, resampled, speech
 from asterism.sound.settings import Sound, SoundError
@@ -152,3 +153,9 @@ def test_settings_survive_json_and_name_their_differences() -> None:
     assert Sound.from_json(asdict(sound)) == sound
     assert sound.differences({"rate": 22_050, "hop": 128, "bands": 80}) == ["rate 22050, not 16000"]
     assert encode(np.array([2.0, -2.0], np.float32), 16_000)[-4:] == b"\xff\x7f\x00\x80", "clipped, not wrapped round"
+
+
+def test_a_missing_library_is_named_once_and_no_recording_is_blamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)  # As where it is not installed.
+    with pytest.raises(SoundError, match=r"recordings need soundfile .*pip install 'asterism\[voice\]'"):
+        next(all_frames([tmp_path / "a.wav"], Sound()))
