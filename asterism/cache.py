@@ -6,11 +6,13 @@ The folder is `$ASTERISM_CACHE`, else `asterism` in the user's cache folder.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from asterism.errors import AsterismError, DataError
@@ -65,7 +67,7 @@ def unpacked(path: Path) -> Path:
     Folders that hold nothing but one folder are passed. Nothing is written outside the cache, whatever the archive asks for.
 
     Raises:
-        DataError: a damaged or encrypted archive.
+        DataError: a damaged, encrypted or empty archive.
         UnwritableError: as `writable_cache`.
     """
     status = path.stat()
@@ -73,7 +75,7 @@ def unpacked(path: Path) -> Path:
     target = cache_folder() / "unpacked" / key[:16]
     if not target.is_dir():
         partial = Path(tempfile.mkdtemp(dir=writable_cache("unpacked")))
-        inside = partial / path.name.partition(".")[0]
+        inside = partial / (path.name.strip(".").partition(".")[0] or "data")
         try:
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as zipped:
@@ -81,12 +83,18 @@ def unpacked(path: Path) -> Path:
             else:
                 with tarfile.open(path) as taped:
                     taped.extractall(inside, filter="data")
+                    while taped.fileobj and taped.fileobj.read(2**20):  # To the sum at its end, which tells of damage.
+                        pass
+            if not inside.is_dir() or not any(inside.iterdir()):
+                raise DataError(f"{path} is empty: expected pictures, or a table of labels with them")
             try:
                 partial.rename(target)
             except OSError:
                 if not target.is_dir():  # Else another process was faster.
                     raise
-        except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, EOFError) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # The disk's; what damaged bytes raise has no number.
+                raise
             raise DataError(f"{path} cannot be unpacked ({error}): download it again, or unpack it yourself") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -238,7 +238,7 @@ def _convert(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> An
 def _convert_tuple(value: Any, arguments: tuple[Any, ...], limits: Mapping[str, Any], where: str) -> tuple[Any, ...]:
     words = isinstance(value, str) and arguments[0] is not str  # A path may hold a comma.
     items = [part for part in value.replace("x", ",").split(",") if part] if words else value
-    items = [items] if isinstance(items, (str, int, float)) else list(items)
+    items = [*items] if isinstance(items, (list, tuple)) else [items]
     if arguments[-1] is Ellipsis:
         return tuple(_convert(v, arguments[0], limits, where) for v in items)
     if len(items) == 1 and arguments[0] is int:  # 64 means 64x64.

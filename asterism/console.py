@@ -17,4 +17,4 @@ def make_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     from rich.console import Console
 
     plain = False if "ipykernel" in sys.modules else None
-    return Console(stderr=stderr, soft_wrap=soft_wrap, force_jupyter=False, force_terminal=plain)
+    return Console(stderr=stderr, soft_wrap=soft_wrap, force_jupyter=False, force_terminal=plain, emoji=False)

@@ -21,48 +21,55 @@ class LockedError(AsterismError, ValueError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, remedy: str = "stop it, or give another --out", wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where it is missing, until the block ends.
 
     Where the file system or the machine knows no locks, nobody is kept out.
 
+    Args:
+        remedy: what can be done beside waiting until the other process ends.
+        wait: until another process lets go of it, in place of an error; for what takes a moment.
+
     Raises:
         LockedError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    while not (file := _take(path)):
-        pass
+    path, file = folder / NAME, None
+    while file is None:
+        with suppress(FileNotFoundError):  # A process that ended just now has removed the file or the folder.
+            folder.mkdir(parents=True, exist_ok=True)
+            file = _take(path, remedy, wait)
     try:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows removes no open file: there it stays, and keeps nobody out.
+            path.unlink(missing_ok=True)
         file.close()
         with suppress(OSError):  # Something is in it, as it should be.
             folder.rmdir()
 
 
-def _take(path: Path) -> IO[str] | None:
-    """Open and lock a file; none if it was removed in between by a process that ended."""
+def _take(path: Path, remedy: str, wait: bool) -> IO[str] | None:
+    """Open and lock a file; none, or FileNotFoundError, if a process that ended removed it in between."""
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  It stays open with the lock.
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.close()
             return None
         file.truncate(0)
+    except FileNotFoundError:
+        file.close()
+        raise
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             file.seek(0)
             who = file.read() or "another process"
             file.close()
-            raise LockedError(
-                f"{path.parent} is being trained by {who}: wait until it ends, stop it, or give another --out"
-            ) from None
+            raise LockedError(f"{path.parent} is being trained by {who}: wait until it ends, {remedy}") from None
     except ImportError:  # Windows.
         pass
     return file

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import errno
 import io
+import os
 import shutil
 import sys
 import textwrap
@@ -97,9 +98,12 @@ def in_words(error: Exception) -> str | None:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, OSError) and error.strerror is not None and (full or error.filename is not None):
         where = f"{error.filename}: " if error.filename is not None else ""
-        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         remedy = "; free some space, then run the same command again" if full else ""
-        return where + error.strerror + ("; results go to another folder by --out" if denied else remedy)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            unread = isinstance(error.filename, (str, bytes)) and os.path.exists(error.filename)
+            unread = unread and not os.access(error.filename, os.R_OK)
+            remedy = "; give yourself the right to read it" if unread else "; results go to another folder by --out"
+        return where + error.strerror + remedy
     return None
 
 

@@ -14,6 +14,9 @@ def test_text_becomes_the_declared_type():
         build(DataConfig, {"value_range": "4095"})
     assert (data.size, data.flip, data.channels, data.value_range, data.workers) == ((64, 96), False, 1, (0.0, 4095.0), None)
     assert build(DataConfig, {"size": "64"}).size == build(DataConfig, {"size": 64}).size == (64, 64)
+    for nothing in (None, {}, "x"):
+        with pytest.raises(ConfigError, match=r"data\.size is"):
+            build(DataConfig, {"size": nothing}, where="data.")
     assert build(DataConfig, to_dict(data)) == data
 
 

@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="stargan, stargan_v2, truth, pairs, repeated, generation or quick; may be given again [by recipe and data]",
+        help="stargan, stargan_v2, truth, pairs, repeated, voice, generation or quick; may be given again [by recipe and data]",
     )
     parser.add_argument("--split", choices=("val", "test"), default="test", help="which pictures [test]")
     parser.add_argument(

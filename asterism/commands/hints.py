@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asterism.recipes.model import Model
 
 
-def uses(model: Model, run: object, target: str = "TARGET") -> list[str]:
-    """Return the commands that make pictures with a model; none for one that only judges."""
-    can = model.recipe.abilities
-    told = f" --to {target}" if can.told != "none" else ""
+def uses(model: Model, run: object) -> list[str]:
+    """Return the commands that make pictures with a model, towards one of its labels; none for one that only judges."""
+    can, run = model.recipe.abilities, shlex.quote(str(run))
+    target = next((name for name in reversed(model.space.names) if name not in model.unreachable), "TARGET")
+    told = f" --to {shlex.quote(target)}" if can.told != "none" else ""
     beside = " --instances DIR" if model.picture.taken.classes and model.picture.taken.channels == 2 else ""
     what = "RECORDING" if model.picture.sound else "PICTURE"
     lines = [f"asterism translate {run} {what}{told}{beside} --out DIR"] * can.translates

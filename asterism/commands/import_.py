@@ -52,5 +52,5 @@ def run(args: argparse.Namespace) -> int:
     for remark in remarks(model):
         print(remark)
     print(f"licence of the weights: {model.info['licence']}")
-    print("\n  ".join([str(path), *uses(model, args.out, next(iter(targets), ""))]))
+    print("\n  ".join([str(path), *uses(model, args.out)]))
     return 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from importlib.util import find_spec
 
 from asterism.commands.flags import add_machine
+from asterism.config import ConfigError
 from asterism.signals import on_signal
 
 ABOUT = "use models on a page in the browser"
@@ -29,8 +31,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page."""
+    if not 0 < args.max_upload < math.inf:
+        args.parser.error(f"--max-upload is {args.max_upload:g}; expected a number above 0")
+    if args.port is not None and not 0 < args.port < 2**16:
+        args.parser.error(f"--port is {args.port}; expected 1 to {2**16 - 1}")
     if find_spec("gradio") is None:
-        raise RuntimeError('the studio needs gradio: pip install "asterism[studio]"')
+        raise ConfigError('the studio needs gradio: pip install "asterism[studio]"')
     from asterism.studio import serve
 
     with on_signal(""):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if outcome.signal is not None:
         print(f"saved at step {outcome.step}; the same command resumes")
         return 128 + outcome.signal
-    model = load_model(find_model(out))
-    print("\n  ".join([f"done: {out}", *uses(model, out), f"asterism report {out}"]))
+    looks = [f"asterism {command} {shlex.quote(str(out))}" for command in ("evaluate", "report")]
+    print("\n  ".join([f"done: {out}", *uses(load_model(find_model(out)), out), *looks]))
     return 0
 
 

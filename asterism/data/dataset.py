@@ -126,8 +126,8 @@ class PictureSet:
         pairs = self.pairs()
         if not pairs:
             raise DataError(
-                f"{self.name} has no training pictures that are pairs: give a column pair_id in its table, folders A and B "
-                "with files of equal names, or --data.pairs AtoB for other folders and for two pictures side by side in a file"
+                f"{self.name} has no training pictures that are pairs: give folders A and B with files of equal names (1.png "
+                "in both, not 1_A.png and 1_B.png), --data.pairs AtoB for other folders or halves of files, or a column pair_id"
             )
         if self.unequal:
             raise DataError(

@@ -178,8 +178,8 @@ def _explain_level(path: Path, pictures: Sequence[str], domains: list[str], othe
     expected = f"expected two or more folders of pictures, one per domain, such as {path / 'cat'} and {path / 'dog'}"
     bare = f"pictures, such as {pictures[0]} (--data.pairs AtoB reads each as two side by side), but no folder per domain"
     found = f"one domain only ({domains[0]})" if domains else bare
-    if tables := [name for name in others if "/" not in name and name.lower().endswith((*READERS,)) and name[0] != "."]:
-        expected += f" ({tables[0]} is not a table: expected a .csv with a column 'file', or CelebA's format)"
+    if tables := [n for n in others if "/" not in n and n.lower().endswith((*READERS, ".xlsx", ".ods")) and n[0] != "."]:
+        expected += f" ({tables[0]} is not read as a table: expected a .csv with a column 'file', or CelebA's format)"
     likely = _likely_root(path, pictures)
     hint = f"; the pictures are at another folder level: did you mean --data {likely}?" if likely else ""
     return f"{path} holds {found}; {expected}, or a table of labels beside the pictures{hint}"

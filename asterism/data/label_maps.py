@@ -56,7 +56,7 @@ def read_ids(path: str | os.PathLike[str]) -> tuple[np.ndarray, bytes]:
 
 def ids_of(image: Image.Image) -> np.ndarray:
     """Return the ids of an opened picture, as `read_ids` does."""
-    if image.format == "JPEG":
+    if image.format == "JPEG" or image.info.get("compression") == "jpeg":  # A TIFF's.
         raise NoIdsError("it is a JPEG, which blends ids where classes meet into ids of other classes; save it as PNG")
     if image.has_transparency_data:
         raise NoIdsError("it has transparency (alpha), which no class has; save it without")

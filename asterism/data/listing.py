@@ -17,7 +17,7 @@ from asterism.tables.names import is_picture
 from asterism.wording import some as some
 
 SPLITS = ("train", "val", "test")
-LEFT_BEHIND = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+LEFT_BEHIND = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Folders that archives and machines leave beside pictures."""
 
 
@@ -65,10 +65,17 @@ def list_pictures(root: Path) -> Listing:
     """List the files below `root`: names of pictures, and names of everything else.
 
     Hidden folders and what archives leave behind (__MACOSX) are named among the others and not looked into.
+
+    Raises:
+        OSError: a folder that may not be read, whose pictures would else be missing without a word.
     """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     pictures: list[str] = []
     others: list[str] = []
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
         prefix = "" if folder == str(root) else Path(folder).relative_to(root).as_posix() + "/"
         others += [f"{prefix}{name}/" for name in folders if _is_hidden(name)]
         folders[:] = [name for name in folders if not _is_hidden(name) and not _leads_back(folder, name)]
@@ -86,9 +93,9 @@ def list_recordings(root: Path) -> Listing | None:
 
 
 def _leads_back(folder: str, name: str) -> bool:
-    """Say whether an entry of `folder` is a link to a folder that it lies in."""
-    path = os.path.join(folder, name)
-    return os.path.islink(path) and Path(folder).resolve().is_relative_to(os.path.realpath(path))
+    """Say whether an entry of `folder` is a link to a folder that it lies in, or that other links on the way lie in."""
+    path, way = Path(folder, name), (Path(folder), *Path(folder).parents)
+    return path.is_symlink() and any(passed.resolve().is_relative_to(path.resolve()) for passed in way)
 
 
 def _is_hidden(name: str) -> bool:

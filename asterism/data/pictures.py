@@ -21,13 +21,11 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from asterism.data.arrays import STORED, as_features, open_array
 from asterism.data.values import PictureFormat as PictureFormat
-from asterism.data.values import clipped as clipped
 from asterism.data.values import to_float as to_float
 from asterism.data.values import to_stored as to_stored
 from asterism.errors import AsterismError, DataError
 from asterism.shards import sample_of
 from asterism.storage.whole import write_whole
-from asterism.tables.names import SUFFIXES as SUFFIXES
 
 with suppress(ImportError):
     import pillow_heif
@@ -163,7 +161,10 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
         array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
-        to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression, **(info or {}))
+        try:
+            to_pil(array).save(file, formats[suffix], quality=quality, compress_level=compression, **(info or {}))
+        except (OSError, ValueError) as error:  # As of sides or EXIF beyond what the format holds.
+            raise PictureError(f"{suffix} does not hold {'x'.join(map(str, array.shape[1::-1]))}: {error}") from error
     elif suffix == ".npy":
         np.save(file, as_features(array) if array.dtype == np.float32 else array)
     else:

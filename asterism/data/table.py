@@ -46,7 +46,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     Raises:
         DataError: several tables, a malformed table or label, or no row with a picture.
     """
-    tables, notes = find_tables(path), list[str]()
+    tables = find_tables(path)
     base = path if path.is_dir() else path.parent
     table = open_all(path, base, tables)
     if not table.file_column:
@@ -56,7 +56,7 @@ def read_table(path: Path, config: DataConfig, packed: Listing | None = None) ->
     listing = packed or list_pictures(base)
     if packed is None and not listing.pictures:
         listing = list_pictures(base.absolute().parent)
-    return read_cells(table, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], notes)
+    return read_cells(table, listing, config, [*tables, table.path.with_name(CELEBA_LIST)], [*table.notes])
 
 
 def read_pattern(path: Path, config: DataConfig, packed: Listing | None = None) -> Collection:

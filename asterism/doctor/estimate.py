@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from asterism.engine.run import build, in_steps
 from asterism.engine.step import Steps
 from asterism.inference.memory import available
 from asterism.machine import Machine
-from asterism.recipes.base import Recipe, Update
+from asterism.recipes.base import Phase, Recipe, Update
 from asterism.recipes.settings import Settings
 
 PROBE = 2
@@ -40,7 +41,7 @@ class Estimate:
     """Expected cost of a run on this machine.
 
     Args:
-        seconds: per 1,000 steps, data loading excluded.
+        seconds: per 1,000 steps, mean over the run, data loading excluded.
         steps: of the whole run.
         memory: bytes at the peak: weights, optimiser state and what the largest update keeps for its backward pass.
         parameters: by network.
@@ -76,7 +77,7 @@ class Kept:
 
 
 def estimate(settings: Settings, datasets: Datasets) -> Estimate:
-    """Time every update on a micro-batch, or on two smaller ones where that would take long.
+    """Time every update of every phase on a micro-batch, or on two smaller ones where that would take long.
 
     A line through two sizes tells what each picture costs from what each step does, such as Adam on large networks.
 
@@ -88,23 +89,35 @@ def estimate(settings: Settings, datasets: Datasets) -> Estimate:
     recipe = build(settings, datasets)
     recipe.begin(new=True)  # What its terms need beside its networks.
     machine.place(recipe)
-    batch_size = settings.train.batch_size
-    config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // batch_size))
-    micro = -(-batch_size // config.accumulate)
-    count = min(PROBE, micro)
-    seconds, kept = measure(recipe, settings, datasets, machine, count)
-    larger = micro if seconds * micro / count < PATIENCE_SECONDS else min(2 * count, micro)
-    more_seconds, more_kept = measure(recipe, settings, datasets, machine, larger)
-    beyond = (micro - larger) / max(1, larger - count)
-    seconds = more_seconds + beyond * max(0.0, more_seconds - seconds)
-    kept = more_kept.beyond(kept, beyond)
+    config = in_steps(settings.train, -(-max(len(s) for s in datasets.splits["train"]) // settings.train.batch_size))
+    seconds, kept, largest = 0.0, Kept(), config.batch_size
+    for phase, length in stretches(recipe.phases, config.steps):
+        recipe.enter(phase.name)
+        batch_size = phase.batch or config.batch_size
+        micro = -(-batch_size // config.accumulate)
+        count = min(PROBE, micro)
+        few, few_kept = measure(recipe, settings, datasets, machine, count)
+        larger = micro if few * micro / count < PATIENCE_SECONDS else min(2 * count, micro)
+        more, more_kept = measure(recipe, settings, datasets, machine, larger)
+        beyond = (micro - larger) / max(1, larger - count)
+        parts = datasets.space.num_datasets * -(-batch_size // micro)
+        seconds += (more + beyond * max(0.0, more - few)) * parts * length / config.steps
+        held = more_kept.beyond(few_kept, beyond)
+        largest, kept = (batch_size, held) if held.plain > kept.plain else (largest, kept)
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
-    steps = 1000 * datasets.space.num_datasets * -(-batch_size // micro)
     state = sum(parameters.values()) * BYTES_PER_PARAMETER
     room = available(machine)
     needed = state + (kept.again if config.checkpoint_activations else kept.plain)
-    advice = what_fits(config, state, kept, micro, room, divides=not recipe.coupled)
-    return Estimate(seconds * steps, config.steps, needed, parameters, machine.reason, room, advice)
+    dearest = replace(config, batch_size=largest)
+    advice = what_fits(dearest, state, kept, -(-largest // config.accumulate), room, divides=not recipe.coupled)
+    return Estimate(1000 * seconds, config.steps, needed, parameters, machine.reason, room, advice)
+
+
+def stretches(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int]]:
+    """Return the phases that a run of so many steps comes to, and how many of these belong to each."""
+    ends = [steps if phase.until is None else min(phase.until, steps) for phase in phases]
+    lengths = zip(phases, ends, [0, *ends[:-1]], strict=True)
+    return [(phase, end - begin) for phase, end, begin in lengths if end > begin]
 
 
 def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int | None, divides: bool = True) -> str:
@@ -131,7 +144,7 @@ def what_fits(config: TrainConfig, state: int, kept: Kept, micro: int, room: int
 
 
 def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Machine, count: int) -> tuple[float, Kept]:
-    """Return the seconds of a mean step on `count` pictures and what its largest update keeps."""
+    """Return the seconds of a mean step of the present phase on `count` pictures and what its largest update keeps."""
     data, config = replace(settings.data, workers=0), replace(settings.train, batch_size=count, accumulate=1)
     config = replace(config, compile="off")  # Compiling takes minutes and leaves the memory about as it is.
     loader = Loader(
@@ -147,7 +160,7 @@ def measure(recipe: Recipe, settings: Settings, datasets: Datasets, machine: Mac
     with closing(loader.iterate(0)) as batches, machine.backend_flags():
         batch = steps.prepare(*next(batches)[0])
         mean, most = 0.0, Kept()
-        for update in (u for u in recipe.updates if not u.during or recipe.phase in u.during):  # Those of the last phase.
+        for update in (u for u in recipe.updates if not u.during or recipe.phase in u.during):
             plain, kept = timed(steps, update, batch, count, step=0)
             if update.lazy and update.lazy[1] > 1:  # Every k-th step also takes the costly table.
                 lazy, kept = timed(steps, update, batch, count, step=update.lazy[1] - 1)

@@ -42,6 +42,11 @@ class Log:
         for name, value in curves.items() if self.board is not None else ():
             self.board.add_scalar(name, value, line["step"])
 
+    def close(self) -> None:
+        """Have TensorBoard write what it holds."""
+        if self.board is not None:
+            self.board.close()
+
 
 def _tensorboard(run: Path, step: int) -> Any:
     try:

@@ -42,8 +42,10 @@ def from_samples(
 
     Raises:
         ModelError: the model does not generate.
-        ConfigError: neither labels nor components are wanted, or no direction was found.
+        ConfigError: no samples, neither labels nor components are wanted, or no direction was found.
     """
+    if count < 1:
+        raise ConfigError(f"the number of samples is {count}; expected at least 1")
     decoder = decoder_of(model, None)
     codes, seen, logits = decoder.space.draw(count, torch.Generator().manual_seed(seed)), list[Tensor](), list[Tensor]()
     with torch.no_grad(), model.machine.backend_flags():

@@ -29,6 +29,7 @@ from asterism.engine.run import start
 from asterism.evaluation.cache import cache_folder, digest_of, digest_of_weights
 from asterism.evaluation.pictures import Pictures
 from asterism.labels import LabelSpace
+from asterism.lock import locked
 from asterism.machine import Machine
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
@@ -85,6 +86,7 @@ def trained_judge(
         name: `classifier` finds the labels of pictures, `pixel_classifier` the label maps.
 
     Raises:
+        LockedError: another process trains it for this run.
         Stopped: a signal ended the training; it goes on from its checkpoint the next time.
     """
     judge = classifier_settings(settings, sum(map(len, training)), overrides, name)
@@ -107,7 +109,8 @@ def trained_judge(
     # Not `engine.run.run`, which would join the processes of a distributed run: this is the work of one.
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
-    with on_signal(f"the judging classifier is not trained yet; what {folder} holds of it is kept: {again}"):
+    kept = f"the judging classifier is not trained yet; what {folder} holds of it is kept: {again}"
+    with locked(folder, remedy="or stop it"), on_signal(kept):
         trainer = start(judge, folder, None, fast, Processes(), listener=Display())
         outcome = trainer.train()
     if outcome.signal is not None:

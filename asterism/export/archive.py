@@ -14,7 +14,8 @@ from torch import Tensor
 
 from asterism.export.graphs import Graph, traced
 from asterism.export.onnx_file import Run, silence
-from asterism.storage.model_file import ModelError, write_file
+from asterism.storage.model_file import ModelError
+from asterism.storage.whole import write_whole
 
 FACTS = "asterism.json"
 """Where an archive holds its metadata: `torch.export.load(file, extra_files={"asterism.json": ""})` reads it."""
@@ -25,7 +26,7 @@ def write_pt2(graph: Graph, path: Path, facts: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder, silence():
         file = Path(folder) / "graph.pt2"
         torch.export.save(traced(graph), file, extra_files={FACTS: json.dumps(dict(facts))})
-        write_file(path, file.read_bytes())
+        write_whole(path, file.read_bytes(), sync=True)
 
 
 def open_pt2(path: Path, threads: int = 0) -> Run:
@@ -55,7 +56,7 @@ def write_aoti(graph: Graph, path: Path, facts: Mapping[str, str]) -> None:
             )
         except (RuntimeError, OSError) as error:
             raise ModelError(f"compiling the {graph.name} failed: {str(error).strip()[-600:]}") from error
-        write_file(path, file.read_bytes())
+        write_whole(path, file.read_bytes(), sync=True)
 
 
 def open_aoti(path: Path, threads: int = 0) -> Run:

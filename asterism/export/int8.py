@@ -15,7 +15,8 @@ from pathlib import Path
 from torch import Tensor
 
 from asterism.export.onnx_file import silence
-from asterism.storage.model_file import ModelError, write_file
+from asterism.storage.model_file import ModelError
+from asterism.storage.whole import write_whole
 
 
 def exemptions(source: Path) -> list[list[str]]:
@@ -86,4 +87,4 @@ def quantize(
     del proto.metadata_props[:]
     onnx.helper.set_model_props(proto, dict(facts))
     proto.producer_name = "asterism"
-    write_file(path, proto.SerializeToString())
+    write_whole(path, proto.SerializeToString(), sync=True)

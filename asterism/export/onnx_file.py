@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from asterism.export.graphs import Graph, traced
-from asterism.storage.model_file import ModelError, write_file
+from asterism.storage.model_file import ModelError
+from asterism.storage.whole import write_whole
 
 Run = Callable[[Mapping[str, Tensor]], Tensor]
 """An exported graph in use: its inputs by name, its output."""
@@ -60,7 +61,7 @@ def write_onnx(graph: Graph, path: Path, facts: Mapping[str, str], opset: int | 
     onnx.helper.set_model_props(proto, dict(facts))
     proto.producer_name = "asterism"
     onnx.checker.check_model(proto)
-    write_file(path, proto.SerializeToString())
+    write_whole(path, proto.SerializeToString(), sync=True)
 
 
 def open_onnx(path: Path, threads: int = 0) -> Run:

@@ -17,7 +17,7 @@ from torch import Tensor
 from asterism.config import ConfigError, closest
 from asterism.data.batch import Batch
 from asterism.inference import source_labels
-from asterism.inference.generator import latents, told_of
+from asterism.inference.generator import chosen_seeds, latents, told_of
 from asterism.inference.placed import PlacedModel
 from asterism.labels import LabelError
 from asterism.manifold.arithmetic import combine
@@ -26,7 +26,7 @@ from asterism.manifold.decoder import Decoder, of_labels, of_latents, of_styles
 from asterism.manifold.spaces import Ball
 from asterism.storage.model_file import ModelError
 
-SEED = re.compile(r"seed(-?\d+)")
+SEED = re.compile(r"seed(-?\d{1,19})")
 """Names of the latents of seeds, which every model that generates has."""
 
 
@@ -126,7 +126,7 @@ def code_in_words(placed: PlacedModel, words: str, codes: Codes) -> Tensor:
         if name in codes.by_name:
             return codes.by_name[name]
         if (seed := SEED.fullmatch(name)) and codes.kind == "latent":
-            return latents([int(seed[1])], placed.recipe.abilities.latent)[0]
+            return latents(chosen_seeds(None, [int(seed[1])]), placed.recipe.abilities.latent)[0]
         raise ConfigError(f"no code is saved as {name!r}: {closest(name, [*codes.by_name, 'seed0'])}")
 
     return combine(words, code_of, shorten=codes.kind == "latent")

@@ -22,6 +22,7 @@ from asterism.config import ConfigError
 from asterism.data.transforms import Box, crop_box
 from asterism.inference.decoding import code_in_words, decoder_of, decodes, saved_codes
 from asterism.inference.fitting import letterbox
+from asterism.inference.generator import chosen_seeds
 from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
 from asterism.inference.stroke_pictures import read_strokes
@@ -149,6 +150,7 @@ def edit_pictures(
         PictureError: strokes that cannot be read.
         ModelError, LabelError: as for `project_pictures`.
     """
+    chosen_seeds(None, [seed])  # Refuses one that PyTorch does not take.
     machine, picture, kind = placed.machine, placed.model.picture, decodes(placed)
     x = None
     if kind != "latent":

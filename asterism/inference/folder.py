@@ -21,7 +21,7 @@ from asterism import malloc
 from asterism.config import ConfigError
 from asterism.console import make_console
 from asterism.data.listing import some
-from asterism.data.pictures import SUFFIXES, PictureError, PictureFormat, write
+from asterism.data.pictures import PictureError, PictureFormat, write
 from asterism.inference.difference import difference, figure
 from asterism.inference.full_files import TIFF, translate_full
 from asterism.inference.images import Picture, attention_back, enlarged, open_file, open_masks, to_array
@@ -33,12 +33,14 @@ from asterism.inference.outcome import CLIPPED, beyond, unwritable
 from asterism.inference.outcome import FolderError as FolderError
 from asterism.inference.outcome import Summary as Summary
 from asterism.inference.regions import Regions, translate_region_files
+from asterism.inference.side_by_side import side_by_side
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.target_words import Edit
 from asterism.inference.tiling import Tiling
 from asterism.inference.translator import Translator
 from asterism.inference.video import VIDEOS, translate_videos
+from asterism.tables.names import SUFFIXES
 
 
 def translate_folder(
@@ -169,9 +171,8 @@ def translate_folder(
         translate_region_files(translator, paths, results, targets, own, regions, summary, **options)
         return summary
     if fit == "full":
-        if attention or picture.source:
-            what = "draws no attention" if attention else "takes pictures of the kind that the model makes"
-            raise ConfigError(f"fit full {what}: take fit letterbox or crop")
+        if attention:
+            raise ConfigError("fit full draws no attention: take fit letterbox or crop")
         translate_full(
             translator,
             [path for path, _ in sources],
@@ -181,6 +182,7 @@ def translate_folder(
             Tiling(tile, overlap),
             summary,
             masks=masked,
+            instances=instance_maps,
             figures=figures if changes is not None else (),
             changes=changes or 1.0,
             batch_size=batch_size,
@@ -205,7 +207,7 @@ def translate_folder(
         console=make_console(stderr=True),
         disable=not (progress and sys.stderr.isatty()),
     )
-    with ThreadPoolExecutor(threads) as pool, malloc.kept(), bar:
+    with side_by_side(translator, targets, fit, batch_size, threads) as (pool, translated), malloc.kept(), bar:
         task = bar.add_task("translating", total=len(sources))
 
         def opened() -> Iterator[Picture]:
@@ -228,9 +230,7 @@ def translate_folder(
                 yield replace(opened_picture, labels=own, masks=area)
 
         writing: deque[tuple[Path, Future[None]]] = deque()
-        for done, (opened_source, translations, back) in enumerate(
-            translator.batches(opened(), targets, fit=fit, batch_size=batch_size), 1
-        ):
+        for done, (opened_source, translations, back) in enumerate(translated(opened()), 1):
             index = inside.popleft()
             kept = pool.submit(kept_of_file, sources[index][0])  # Begun before what waits for it.
             for path, y in zip(results[index], translations, strict=False):

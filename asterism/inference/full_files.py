@@ -44,6 +44,7 @@ def translate_full(
     summary: Summary,
     *,
     masks: Sequence[Sequence[Path]] = (),
+    instances: Sequence[Path | None] = (),
     figures: Sequence[Sequence[Path]] = (),
     changes: float = 1.0,
     batch_size: int = 16,
@@ -56,6 +57,7 @@ def translate_full(
         results: per source a file for each target.
         labels: what the pictures have in common.
         masks: per source its mask files, for models that take masks.
+        instances: per source its instance map, for models that take these.
         figures: per source and target the file of a figure of the changes; empty: none are drawn.
         changes: as for `translate_folder`.
         skip_existing: leave results that are there as they are.
@@ -74,7 +76,8 @@ def translate_full(
             continue
         with ExitStack() as stack:
             try:
-                source, rows, share = _open(stack, path, translator.model.picture, bool(figures))
+                beside = instances[index] if instances else None
+                source, rows, share = _open(stack, path, beside, translator.model.picture, bool(figures))
                 if masks:
                     given = open_masks(masks[index], (source.height, source.width))
                     source = replace(source, masks=partial(_rows, given))
@@ -156,27 +159,30 @@ def _figure(x: Tensor, y: Tensor, picture: PictureFormat, changes: float) -> Any
 
 
 def _open(
-    stack: ExitStack, path: Path, picture: PictureFormat, whole: bool
+    stack: ExitStack, path: Path, instances: Path | None, picture: PictureFormat, whole: bool
 ) -> tuple[Source, TiffRows | None, Callable[[], float]]:
-    """Open a picture, a TIFF for reading in parts unless it must be read whole.
+    """Open a picture, a TIFF for reading in parts unless it must be read whole, as with a map of instances.
 
     Returns:
         The source; of a TIFF that is read in parts the file, whose tags the results get; and what tells which share of the
         values read lies beyond the model's range.
     """
     if path.suffix.lower() not in TIFF:
-        return _held(open_file(path, picture), picture)
+        return _held(open_file(path, picture, instances), picture)
     try:
         rows = stack.enter_context(TiffRows(path, picture))
     except Unstreamable as reason:
         try:
-            return _held(open_file(path, picture), picture)
+            return _held(open_file(path, picture, instances), picture)
         except PictureError as error:
             raise PictureError(f"{error}; and it cannot be read in parts, since {reason}") from error
     except PictureError:
         raise
     except Exception:  # Whatever tifffile says of broken bytes: reading it whole tells more.
-        return _held(open_file(path, picture), picture)
+        return _held(open_file(path, picture, instances), picture)
+    if picture.taken.channels == 2 and picture.taken.classes:
+        source, _, share = _held(open_file(path, picture, instances), picture)
+        return source, rows, share
     if whole and rows.height * rows.width > MOST_DRAWN:
         raise FolderError(
             f"{path} has {rows.width:,} x {rows.height:,} pixels; --diff draws at most {MOST_DRAWN:,}: leave it out"
@@ -185,7 +191,7 @@ def _open(
 
     def read(top: int, bottom: int) -> Tensor:
         array = rows.read(top, bottom)
-        counts[0] += beyond(array, picture.low, picture.high) * array.size
+        counts[0] += _beyond(array, picture) * array.size
         counts[1] += array.size
         return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
@@ -193,4 +199,10 @@ def _open(
 
 
 def _held(opened: Picture, picture: PictureFormat) -> tuple[Source, None, Callable[[], float]]:
-    return Source.of(opened), None, lambda: beyond(opened.x.numpy(), picture.low, picture.high)
+    return Source.of(opened), None, lambda: _beyond(opened.x.numpy(), picture)
+
+
+def _beyond(array: np.ndarray, picture: PictureFormat) -> float:
+    """Return which share of the values read lies beyond those that the model takes; ids of label maps never do."""
+    taken = picture.taken
+    return 0.0 if taken.classes else beyond(array, taken.low, taken.high)

@@ -46,7 +46,7 @@ def write_codes_as_pictures(
     Raises:
         As `generate_files`.
     """
-    named = [(re.sub(r"[^\w.*+=-]+", "_", name), name) for name in names]
+    named = [(re.sub(r"[^\w.+=-]+", "_", name), name) for name in names]
     options: dict[str, Any] = {"format": format, "batch_size": batch_size, "overwrite": overwrite}
     return write_latents(model, z, named, [(told_of(model, to), (), "")], out, sheet=sheet, columns=len(z), **options)
 
@@ -75,15 +75,12 @@ def write_way(
         FolderError: a file that is there already.
     """
     file, picture = Path(file), model.model.picture
-    if len(z) < 2 or steps < 1 or fps <= 0:
-        raise ConfigError(
-            f"a way leads through two or more codes in one or more steps each, with frames per second above 0; given {len(z)}, "
-            f"{steps} and {fps:g}"
-        )
+    if len(z) < 2 or steps < 1:
+        raise ConfigError(f"a way leads through two or more codes in one or more steps each; given {len(z)} and {steps}")
     if file.suffix.lower() not in KINDS:
         raise ConfigError(f"a way is written as .png, .gif or .mp4, or into a folder; {file} has another ending")
     kind = KINDS[file.suffix.lower()]
-    check_kind(kind)
+    check_kind(kind, fps)
     if file.exists() and not overwrite:
         raise FolderError(f"{file} would be replaced: give another name, or say --overwrite")
     space, told = Ball(z.shape[1]), told_of(model, to)

@@ -28,6 +28,9 @@ from asterism.recipes import render
 COUNT = 16
 """Default number of pictures."""
 
+MOST = 2**20
+"""Seeds that two ends may stand for."""
+
 
 def chosen_seeds(count: int | None, seeds: Sequence[int] | None) -> Sequence[int]:
     """Return the seeds that a caller means by their number or by themselves.
@@ -59,8 +62,8 @@ def read_seeds(words: str) -> list[int]:
             ends = int(first), int(last if dots else first)
         except ValueError:
             raise ConfigError(f"seeds are {words!r}; expected whole numbers such as 7, 1,5,9 or 0..31") from None
-        if ends[1] < ends[0]:
-            raise ConfigError(f"seeds {part.strip()}: expected the smaller end first")
+        if not 0 <= ends[1] - ends[0] < MOST:
+            raise ConfigError(f"seeds {part.strip()}: expected the smaller end first, and at most {MOST:,} of them")
         found += range(ends[0], ends[1] + 1)
     return found
 

@@ -15,7 +15,8 @@ from typing import Any
 from asterism.inference.card import write_card
 from asterism.recipes.model import load_model
 from asterism.runs.folder import Run, read_run
-from asterism.storage.model_file import FILE_NAME, HUB_NAME, ModelError, find_model, write_file
+from asterism.storage.model_file import FILE_NAME, HUB_NAME, ModelError, find_model
+from asterism.storage.whole import write_whole
 
 
 def save_pretrained(
@@ -30,7 +31,8 @@ def save_pretrained(
         overwrite: replace files of the same names; other files in the folder are left alone.
 
     Raises:
-        ModelError: no such model, a name that is none, a folder that holds something, or no room on the disk.
+        ModelError: no such model, a name that is none, or a folder that holds something.
+        OSError: no room on the disk, or no right to write.
     """
     if name is not None and not HUB_NAME.fullmatch(name):
         raise ModelError(f"{name!r} is not a hub name; expected owner/name")
@@ -51,7 +53,7 @@ def save_pretrained(
         files["scores.json"] = (source.parent / "scores.json").read_bytes()
     files["README.md"] = write_card(told, name or folder.resolve().name, picture, abilities).encode()
     for path, content in files.items():
-        write_file(folder / path, content)
+        write_whole(folder / path, content, sync=True)
     return folder
 
 

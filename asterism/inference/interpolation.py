@@ -139,9 +139,9 @@ def _write_each(
     beyond: str = "",
 ) -> Summary:
     """Write the sequence that `make` makes of every picture."""
-    check_kind(kind)
-    if fps <= 0 or (side is not None and side < 1):
-        raise ConfigError(f"frames per second and side are positive; given {fps} and {side}")
+    check_kind(kind, fps)
+    if side is not None and side < 1:
+        raise ConfigError(f"the longest side is {side} pixels; expected at least 1")
     out, picture = Path(out), translator.model.picture
     (own,) = stated(translator.model.space, labels, 1)
     sources = find_pictures([Path(i) for i in inputs], out)

@@ -55,12 +55,8 @@ class Kept:
 
 def kept_of(image: Image.Image) -> Kept:
     """Return what is to be kept of a PIL image."""
-    info, exif = {}, Image.Exif()
-    if image.format != "PNG" or "exif" in image.info:
-        exif.load(image.getexif().tobytes())
-    exif.pop(ORIENTATION, None)  # Results are upright.
-    if len(exif):
-        info["exif"] = exif.tobytes()
+    exif = _exif(image) if image.format != "PNG" or "exif" in image.info else b""
+    info = {"exif": exif} if exif else {}
     if image.info.get("icc_profile") and image.mode in ("RGB", "RGBA", "CMYK", "P"):
         info["icc_profile"] = SRGB
     if not image.has_transparency_data:
@@ -69,12 +65,23 @@ def kept_of(image: Image.Image) -> Kept:
     return Kept(None if alpha.min() == 255 else alpha, info)
 
 
+def _exif(image: Image.Image) -> bytes:
+    """Return a picture's EXIF without its orientation, since results are upright; none where it is damaged."""
+    exif = Image.Exif()
+    try:
+        exif.load(image.getexif().tobytes())
+        exif.pop(ORIENTATION, None)
+        return exif.tobytes() if len(exif) else b""
+    except Exception:  # Tags that Pillow reads and cannot write surface as many kinds of error.
+        return b""
+
+
 def kept_of_file(path: Path) -> Kept:
-    """Return what is to be kept of a picture's file: nothing where Pillow does not read it."""
+    """Return what is to be kept of a picture's file: nothing where Pillow does not read it, or what it says is damaged."""
     try:
         with Image.open(sample_of(path) or path) as image:
             return kept_of(image)
-    except (OSError, ValueError, SyntaxError):
+    except Exception:  # Damaged bytes surface as many kinds of error; the pixels were read all the same.
         return Kept()
 
 

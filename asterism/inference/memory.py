@@ -55,7 +55,7 @@ def available(machine: Machine) -> int | None:
 
 def _peak(placed: PlacedModel, told: Tensor, s: Tensor | None, sides: list[int]) -> int:
     machine = placed.machine
-    x = machine.take(told.new_zeros((1, placed.model.picture.channels, *sides)))
+    x = machine.take(told.new_zeros((1, placed.model.picture.taken.channels, *sides)))
     with torch.no_grad(), machine.backend_flags(), machine.autocast(), _Ledger() as ledger:
         translate(placed.recipe, x, told, s)
     return ledger.peak + x.nbytes

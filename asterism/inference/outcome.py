@@ -79,8 +79,9 @@ def beyond(stored: np.ndarray, low: float, high: float) -> float:
 
 def unwritable(path: Path, error: OSError) -> FolderError:
     """Return what to say of a result that could not be written."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # As of a program that writes videos.
     full = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return FolderError(
-        f"cannot write {path}: {error.strerror}{full}; the existing files are complete, --skip-existing makes those that are "
-        "missing, and --overwrite replaces all"
+        f"cannot write {path}: {error.strerror or reason}{full}; the existing files are complete, --skip-existing makes those "
+        "that are missing, and --overwrite replaces all"
     )

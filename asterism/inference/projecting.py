@@ -18,7 +18,7 @@ from torch import Tensor
 
 from asterism.config import ConfigError
 from asterism.inference.decoding import decoder_of, decodes
-from asterism.inference.generator import check_batch_size
+from asterism.inference.generator import check_batch_size, chosen_seeds
 from asterism.inference.images import fit_in, open_image, rebuilt, split
 from asterism.inference.placed import PlacedModel
 from asterism.manifold.decoder import Decoder, pausing
@@ -102,6 +102,7 @@ def project_pictures(
     if fit not in ("crop", "letterbox"):
         raise ConfigError(f"fit is {fit!r}; a picture is projected at the model's size: expected crop or letterbox")
     check_batch_size(batch_size)
+    chosen_seeds(None, [seed])  # Refuses one that PyTorch does not take.
     kind, machine, picture = decodes(placed), placed.machine, placed.model.picture
     singles, _ = split(images)
     x = torch.cat([machine.take(fit_in(open_image(image, picture), picture, fit, machine.device)[0]) for image in singles])

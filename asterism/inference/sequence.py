@@ -17,12 +17,18 @@ ENDINGS = {"strip": ".png", "gif": ".gif", "mp4": ".mp4", "frames": ""}
 """Output kinds of a sequence and their file endings; `frames` makes a folder."""
 
 
-def check_kind(kind: str) -> None:
+SLOWEST, FASTEST = 0.002, 1000.0
+"""Frames per second; a GIF holds each for at most 655 s."""
+
+
+def check_kind(kind: str, fps: float) -> None:
     """Make sure that a kind of sequence can be written, before anything is worked out.
 
     Raises:
-        ConfigError: no such kind, or a video without the extra that writes it.
+        ConfigError: no such kind, a video without the extra that writes it, or frames that no film shows.
     """
+    if not SLOWEST <= fps <= FASTEST:
+        raise ConfigError(f"frames per second are {fps:g}; expected {SLOWEST:g} to {FASTEST:,.0f}")
     if kind not in ENDINGS:
         raise ConfigError(f"the format of a sequence is one of {', '.join(ENDINGS)}, not {kind!r}")
     if kind == "mp4":

@@ -5,6 +5,7 @@ Shapes: N batch, C channels, S style size; `told` is what `Recipe.condition` mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -56,6 +57,10 @@ class Target:
     style: StyleSource | None = None
     strength: float = 1.0
     attention: bool = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.strength):
+            raise ConfigError(f"strength is {self.strength}; expected a number such as 0.5")
 
     @property
     def beyond(self) -> str:

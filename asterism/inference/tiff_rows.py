@@ -10,6 +10,7 @@ import io
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from asterism.data.label_maps import joined
 from asterism.data.pictures import FAST, PictureError, PictureFormat, convert, to_depth
 from asterism.inference.images import DARK
 
@@ -42,7 +44,7 @@ class TiffRows:
 
     Args:
         path: the file.
-        picture: gives the channels and the depth to convert to.
+        picture: the model's; what it takes has the channels and the depth to convert to, or is a label map without instances.
 
     Attributes:
         height, width: in pixels.
@@ -70,8 +72,11 @@ class TiffRows:
     def _open(self, picture: PictureFormat) -> None:
         series = self._file.series[0]
         page: Any = series.keyframe
+        picture = picture.taken
         self._pages, self._page, self.picture = list(series.pages), page, picture
         reason = _whole_only(series, page)
+        if picture.classes and (len(self._pages) * page.samplesperpixel > 1 or page.compression == _JPEG):
+            reason = reason or "it cannot be a label map"
         if reason:
             raise Unstreamable(reason)
         self.height, self.width = page.imagelength, page.imagewidth
@@ -90,12 +95,12 @@ class TiffRows:
             page.compression = tifffile.COMPRESSION.NONE  # `decode` gets what Pillow has unpacked.
             page.predictor = 1 if self._packed_by_pillow == _JPEG else page.predictor
         held = 8 * page.dtype.itemsize
-        if held != picture.depth and (picture.low, picture.high) != (0, 2**picture.depth - 1):
+        if not picture.classes and held != picture.depth and (picture.low, picture.high) != (0, 2**picture.depth - 1):
             raise PictureError(
                 f"it has {held} bits, and this model takes values from {picture.low:g} to {picture.high:g} in "
                 f"{picture.depth} bits; convert it"
             )
-        if held > picture.depth:
+        if not picture.classes and held > picture.depth:
             rows = [place * (self.height - 1) // (_SPECIMENS - 1) for place in range(_SPECIMENS)]
             if 0 < max(int(self._stored(row, row + 1).max()) for row in rows) < DARK:
                 raise PictureError(
@@ -108,8 +113,10 @@ class TiffRows:
         """Return rows as stored values [bottom - top, W, C] of the model's channels and depth.
 
         Raises:
-            PictureError: they cannot be unpacked.
+            PictureError: they cannot be unpacked, or hold an id beyond the classes.
         """
+        if self.picture.classes:
+            return joined(self._stored(top, bottom)[:, :, 0], None, replace(self.picture, channels=1))
         return to_depth(convert(self._stored(top, bottom), self.picture.channels, alpha=self.alpha), self.picture.depth)
 
     def _stored(self, top: int, bottom: int) -> np.ndarray:
@@ -271,8 +278,8 @@ def in_blocks(rows: Iterator[np.ndarray], height: int) -> Iterator[np.ndarray]:
     for part in rows:
         held.append(part)
         while sum(map(len, held)) >= height:
-            joined = np.concatenate(held)
-            yield joined[:height]
-            held = [joined[height:]]
+            rest = np.concatenate(held)
+            yield rest[:height]
+            held = [rest[height:]]
     if any(map(len, held)):
         yield np.concatenate(held)

@@ -112,7 +112,7 @@ def prepare(placed: PlacedModel, source: Source, targets: Sequence[Target]) -> l
         return classifier()
 
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
-        x = machine.take(torch.zeros(1, picture.channels, picture.height, picture.width))
+        x = machine.take(torch.zeros(1, picture.taken.channels, picture.height, picture.width))
         known = placed.classifier(x)
         known = classify if placed.recipe.abilities.judges and known is not None else known
         edits = [target.edits for target in targets]
@@ -254,8 +254,9 @@ def _ramp(overlap: int) -> Tensor:
 
 
 def _floats(placed: PlacedModel, x: Tensor) -> Tensor:
-    """Return rows [C, n, W], stored or not, in [-1, 1]."""
-    return x if x.is_floating_point() and placed.model.picture.depth < 32 else to_float(x[None], placed.model.picture)[0]
+    """Return rows [C, n, W], stored or not, in [-1, 1], or ids of a label map."""
+    taken = placed.model.picture.taken
+    return x if x.is_floating_point() and taken.depth < 32 else to_float(x[None], taken)[0]
 
 
 def _padded(x: Tensor, chosen: Plan) -> Tensor:

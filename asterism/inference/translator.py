@@ -227,11 +227,12 @@ class Translator(OnManifold):
                 f"recipe {self.model.name} has styles of noise, which no picture shows: like, strength and source have nothing "
                 "to read; give the seed of a style instead"
             )
+        if self.model.picture.source and (source is not None or strength < 1):
+            raise ModelError("sources of another kind than the results have no style: strength and source have nothing to read")
         x = None
         if like is not None:
-            made = self.model.picture.made
-            fit = "letterbox" if fit == "full" else fit  # A style is read from a picture at the model's size.
-            x, _ = fit_in(open_image(like, made), made, fit, self.machine.device)
+            made = self.model.picture.made  # A style is read from a picture as the model makes them, at its size.
+            x, _ = fit_in(open_image(like, made), made, "letterbox" if fit == "full" else fit, self.machine.device)
         own = None
         if source is not None:
             (edit, *_) = self.parse(source)
@@ -359,8 +360,7 @@ class Translator(OnManifold):
         """
         if fit == "full":
             check_batch_size(batch_size)
-            chosen = tiling or Tiling()
-            yield from ((picture, whole(self, Source.of(picture), targets, chosen, batch_size)) for picture in pictures)
+            yield from ((p, whole(self, Source.of(p), targets, tiling or Tiling(), batch_size)) for p in pictures)
             return
         for picture, rows, back in self.batches(pictures, targets, fit=fit, batch_size=batch_size):
             yield picture, [clipped(back(y)[0], self.model.picture) for y in rows]

@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import from_pil, to_pil
+from asterism.data.pictures import PictureError, explaining, from_pil, to_pil
 from asterism.inference.images import Picture, open_image, to_array
 from asterism.inference.outcome import FolderError, Summary, unwritable
 from asterism.inference.source_labels import stated
@@ -66,7 +66,7 @@ def translate_videos(
 ) -> None:
     """Translate videos to `<stem>__<target>.mp4`, with their rate and sound, and animations to files of their own kind.
 
-    Notes in `summary` how much each flickers.
+    Notes in `summary` how much each flickers, and leaves out animations that are damaged.
 
     Raises:
         ConfigError: the extra `video` is not installed, or a model of other than pictures of 8 bits, grey or colour.
@@ -104,6 +104,9 @@ def translate_videos(
         try:
             with writing(path) as partial:
                 (_write_animation if ending[video] in ANIMATED else _write_video)(partial, video, translator, translated)
+        except PictureError as error:
+            summary.skipped.append((video, str(error)))
+            continue
         except OSError as error:
             raise unwritable(path, error) from error
         summary.written.append(path)
@@ -121,9 +124,10 @@ def _write_animation(path: Path, source: Path, translator: Translator, translate
     durations: list[int] = []
 
     def frames(image: Image.Image) -> Iterator[Picture]:
-        for frame in ImageSequence.Iterator(image):
-            durations.append(frame.info.get("duration", 100))
-            yield _opened(frame.copy(), translator)
+        with explaining(source):
+            for frame in ImageSequence.Iterator(image):
+                durations.append(frame.info.get("duration", 100))
+                yield _opened(frame.copy(), translator)
 
     with Image.open(source) as image:
         first, *rest = translated(frames(image))

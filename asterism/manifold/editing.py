@@ -5,6 +5,7 @@ Shapes: K candidates; codes [K, D]; pictures [K, C, h, w] in [-1, 1].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -71,7 +72,7 @@ def edit(
     Raises:
         ConfigError: no candidate, fewer than 0 steps, a negative weight, no wish, or a start that the model does not take.
     """
-    if candidates < 1 or steps < 0 or stay < 0:
+    if candidates < 1 or steps < 0 or not 0 <= stay < math.inf:
         raise ConfigError(
             f"an edit has at least 1 candidate, 0 steps and a weight of 0; given {candidates}, {steps} and {stay:g}"
         )

@@ -5,6 +5,7 @@ Shapes: N pictures x [N, C, h, w] in [-1, 1]; K starts each; codes of D numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -90,13 +91,15 @@ def project(
         features: a network that sees pictures, frozen.
 
     Raises:
-        ConfigError: an unknown method, or fewer than 0 steps.
+        ConfigError: an unknown method, fewer than 0 steps, or a negative weight.
     """
     if method not in METHODS:
         raise ConfigError(f"the method is {method!r}; expected one of {', '.join(METHODS)}")
     steps = STEPS[method] if steps is None else steps
     if steps < 0:
         raise ConfigError(f"steps are {steps}; expected 0 or more")
+    if not 0 <= feature_weight < math.inf:
+        raise ConfigError(f"the weight of features is {feature_weight:g}; expected 0 or more")
     count, tries = starts.shape[:2]
     with torch.no_grad():
         wanted = [w.repeat_interleave(tries, 0) for w in stages(features, x)] if features else []

@@ -7,7 +7,6 @@ Shapes: N batch, C picture channels, H, W multiples of 4, n code length.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from asterism.machine import at_least_float32
@@ -40,9 +39,7 @@ class Generator(nn.Module):
             x: [N, C, H, W] in [-1, 1].
             c: [N, n].
         """
-        planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        h = self.main(torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout))
+        h = self.main(stargan.with_code(x, c))  # [N, width, H, W]
         return at_least_float32(self.img_reg(h)), at_least_float32(self.attetion_reg(h))
 
     def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

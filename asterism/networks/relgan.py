@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, moved
 from asterism.networks.sizes import check_multiples_of_4
+from asterism.networks.stargan import with_code
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.01
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -85,21 +87,18 @@ class Generator(nn.Module):
         def block(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
             return nn.Sequential(layer, SwitchableNorm2d(layer.out_channels, batch, unbiased), nn.ReLU())
 
-        self.conv_in = block(nn.Conv2d(channels + labels, width, 7, 1, 3))
-        self.down1 = block(nn.Conv2d(width, 2 * width, 4, 2, 1))
-        self.down2 = block(nn.Conv2d(2 * width, 4 * width, 4, 2, 1))
+        self.conv_in = block(Conv2d(channels + labels, width, 7, 1, 3))
+        self.down1 = block(Conv2d(width, 2 * width, 4, 2, 1))
+        self.down2 = block(Conv2d(2 * width, 4 * width, 4, 2, 1))
         self.resb = nn.Sequential(*(ResidualBlock(4 * width, batch, unbiased) for _ in range(blocks)))
-        self.up2 = block(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1))
-        self.up1 = block(nn.ConvTranspose2d(2 * width, width, 4, 2, 1))
+        self.up2 = block(ConvTranspose2d(4 * width, 2 * width, 4, 2, 1))
+        self.up1 = block(ConvTranspose2d(2 * width, width, 4, 2, 1))
         self.conv_out = nn.Sequential(Conv2d(width, channels, 7, 1, 3))
         initialise(self, he=2.0)
 
     def forward(self, x: Tensor, v: Tensor) -> Tensor:
         """Return pictures [N, C, H, W] in (-1, 1) from pictures [N, C, H, W] in [-1, 1]; H and W are multiples of 4."""
-        planes = v[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        h = torch.cat([x, planes.to(x.dtype)], 1).contiguous(memory_format=layout)
-        h = self.down2(self.down1(self.conv_in(h)))
+        h = self.down2(self.down1(self.conv_in(with_code(x, v))))
         return self.conv_out(self.up1(self.up2(self.resb(h)))).tanh()
 
     def orthogonality(self) -> Tensor:
@@ -109,11 +108,12 @@ class Generator(nn.Module):
         computes it).
         """
         found = []
-        for kernel in (p for p in self.parameters() if p.ndim == 4 and p.shape[3] > 1):
-            w = kernel.flatten(2).permute(2, 0, 1)  # [positions, rows, columns]
-            product = w.transpose(1, 2) @ w
-            found.append((product - torch.diag_embed(product.diagonal(dim1=1, dim2=2))).square().sum())
-        return torch.stack(found).sum()
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):  # In the weights' own type.
+            for kernel in (p for p in self.parameters() if p.ndim == 4 and p.shape[3] > 1):
+                w = kernel.flatten(2).permute(2, 0, 1)  # [positions, rows, columns]
+                product = w.transpose(1, 2) @ w
+                found.append((product - torch.diag_embed(product.diagonal(dim1=1, dim2=2))).square().sum())
+            return torch.stack(found).sum()
 
 
 class ResidualBlock(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.sizes import check_multiples_of_4
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.01
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -34,12 +35,12 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int, code_size: int, width: int = 64, blocks: int = 6, residual: bool = False) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_block(nn.Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]  # [N, width, H, W]
+        layers: list[nn.Module] = [*_block(Conv2d(channels + code_size, width, 7, 1, 3, bias=False))]  # [N, width, H, W]
         for depth in range(2):
-            layers += _block(nn.Conv2d(width << depth, width << depth + 1, 4, 2, 1, bias=False))
+            layers += _block(Conv2d(width << depth, width << depth + 1, 4, 2, 1, bias=False))
         layers += [ResidualBlock(width * 4) for _ in range(blocks)]  # [N, 4 width, H / 4, W / 4]
         for depth in (2, 1):
-            layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
+            layers += _block(ConvTranspose2d(width << depth, width << depth - 1, 4, 2, 1, bias=False))
         layers.append(Conv2d(width, channels, 7, 1, 3, bias=False))  # [N, C, H, W]
         self.main = nn.Sequential(*layers)
         self.residual = residual
@@ -49,9 +50,7 @@ class Generator(nn.Module):
 
         H and W are multiples of 4.
         """
-        planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        y = self.main(torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout))  # [N, C, H, W]
+        y = self.main(with_code(x, c))  # [N, C, H, W]
         return torch.tanh(x + y if self.residual else y)
 
 
@@ -116,6 +115,13 @@ class Discriminator(nn.Module):
         for convolution, gain, size in reversed(convolutions):
             g = convolution.transpose(g * gain, size)
         return g
+
+
+def with_code(x: Tensor, c: Tensor) -> Tensor:
+    """Return pictures x [N, C, H, W] with the code c [N, n] at every pixel, [N, C + n, H, W], in the layout of x."""
+    planes = c[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])  # [N, n, H, W]
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return torch.cat([x, planes.to(x.dtype)], dim=1).contiguous(memory_format=layout)
 
 
 def _block(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, nn.Module, nn.Module]:

@@ -1,7 +1,8 @@
 """The networks of WGAN-GP (arXiv:1704.00028): the residual ones of its experiments at 64 px, and plain ones.
 
 The plain ones have the names and shapes of the PyTorch descendant's networks for CIFAR-10 at 32 px. Further blocks take both to
-other sizes. No critic here has batch norms: the penalty is on each picture's own gradient (Section 4).
+other sizes. No critic here has batch norms: the penalty is on each picture's own gradient (Section 4). Plain networks start as
+PyTorch's layers do, as in the descendant, residual ones as in the official code (`initialize`).
 
 Shapes: N batch, C picture channels, Z latent size, S side of the pictures, d width, n = log2(S / 4) doublings.
 """
@@ -83,6 +84,7 @@ class ResidualGenerator(nn.Module):
         self.blocks = nn.ModuleList(_Up(wide, narrow) for wide, narrow in zip(widths[:-1], widths[1:], strict=True))
         self.norm = BatchNorm2d(width)
         self.last = Conv2d(width, channels, 3, 1, 1)
+        self.apply(initialize)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return pictures [N, C, S, S] in (-1, 1) of latents [N, Z], standard normal."""
@@ -106,6 +108,8 @@ class ResidualCritic(nn.Module):
         self.first = Conv2d(channels, width, 3, 1, 1)
         self.blocks = nn.ModuleList(_Down(narrow, wide) for narrow, wide in zip(widths[:-1], widths[1:], strict=True))
         self.linear = nn.Linear(16 * widths[-1], 1)
+        self.apply(initialize)
+        nn.init.xavier_uniform_(self.first.weight)  # No ReLU is before it.
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores [N] of pictures [N, C, S, S] in [-1, 1]."""
@@ -141,6 +145,14 @@ class _Down(nn.Module):
         """Map [N, inputs, h, w] to [N, outputs, h / 2, w / 2]."""
         made = self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(h))))))
         return self.shortcut(F.avg_pool2d(h, 2)) + F.avg_pool2d(made, 2)
+
+
+def initialize(module: nn.Module) -> None:
+    """Draw weights from Xavier's uniform distribution, of twice the variance behind a ReLU (3 x 3 kernels); biases are 0."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight, 2**0.5 if module.weight.shape[2:] == (3, 3) else 1.0)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _doubled(h: Tensor) -> Tensor:

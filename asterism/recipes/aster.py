@@ -62,7 +62,7 @@ class Config:
 
 
 class Aster(Recipe):
-    """Aster over any label space."""
+    """Aster, asterism's own: changes attributes of pictures and leaves the rest; any strength."""
 
     config_type = Config
     averaged = ("generator",)
@@ -157,10 +157,10 @@ class Aster(Recipe):
         drawn = self.space.sample_uniform(batch.dataset, rng)
         for place, unit in enumerate(units):
             here = taken[:, place]
-            if len(unit) > 1:  # Another alternative, each as likely as any other.
-                now = labels[:, unit].argmax(1)
+            if len(unit) > 1:  # Another alternative, each as likely as any other; any of them where none holds.
+                now, holds = labels[:, unit].argmax(1), labels[:, unit].any(1)
                 other = (now + torch.randint(1, len(unit), (count,), generator=rng)) % len(unit)
-                new = F.one_hot(other, len(unit)).to(labels.dtype)
+                new = F.one_hot(torch.where(holds, other, drawn[:, unit].argmax(1)), len(unit)).to(labels.dtype)
             else:
                 new = drawn[:, unit] if unit[0] in self.space.numbers else 1 - labels[:, unit]
             labels[:, unit] = torch.where(here[:, None], new, labels[:, unit])

@@ -71,7 +71,7 @@ _TRAIN = {"epochs": 200, "decay_epochs": 100, "batch_size": 32}
 
 
 class AttGAN(Recipe):
-    """AttGAN over any label space."""
+    """AttGAN: changes attributes of pictures; told the labels to have."""
 
     config_type = Config
     averaged = ("generator",)

@@ -59,7 +59,7 @@ _TRAIN = {"epochs": 100, "decay_epochs": 50, "batch_size": 1}  # Of both sets: 1
 
 
 class CycleGAN(Recipe):
-    """CycleGAN between the two domains of a dataset."""
+    """CycleGAN: between two domains without pairs, in both directions."""
 
     config_type = Config
     averaged = ("generator_a", "generator_b")
@@ -130,15 +130,19 @@ class CycleGAN(Recipe):
         x_a, x_b = self.pair(batch)
         held = batch if "x_fake_a" in batch else Batch(**self.share(batch))
         x_fake_a, x_fake_b = held.x_fake_a, held.x_fake_b
+        # Of one generator, what comes back and what should stay go through it together: norms are each picture's own.
+        back_a, back_b, same = x_fake_b.to(x_a.dtype), x_fake_a.to(x_b.dtype), bool(self.config.identity_weight)
+        x_rec_a, *x_same_a = self.generator_a(torch.cat([back_a, x_a]) if same else back_a).split(len(x_a))
+        x_rec_b, *x_same_b = self.generator_b(torch.cat([back_b, x_b]) if same else back_b).split(len(x_b))
         terms: Terms = {
             "adversarial_a": (1.0, least_squares(self.discriminator_a(x_fake_a), 1)),
             "adversarial_b": (1.0, least_squares(self.discriminator_b(x_fake_b), 1)),
-            "cycle_a": (self.config.cycle_weight, l1(self.generator_a(x_fake_b), x_a)),  # Eq. (2)
-            "cycle_b": (self.config.cycle_weight, l1(self.generator_b(x_fake_a), x_b)),
+            "cycle_a": (self.config.cycle_weight, l1(x_rec_a, x_a)),  # Eq. (2)
+            "cycle_b": (self.config.cycle_weight, l1(x_rec_b, x_b)),
         }
-        if self.config.identity_weight:  # Two of the six passes through generators are for these alone.
-            terms["identity_a"] = (self.config.identity_weight, l1(self.generator_a(x_a), x_a))
-            terms["identity_b"] = (self.config.identity_weight, l1(self.generator_b(x_b), x_b))
+        if same:
+            terms["identity_a"] = (self.config.identity_weight, l1(x_same_a[0], x_a))
+            terms["identity_b"] = (self.config.identity_weight, l1(x_same_b[0], x_b))
         return terms
 
     def discriminators_terms(self, batch: Batch, progress: Tensor) -> Terms:

@@ -45,7 +45,7 @@ _DATA = {"size": 64, "flip": False}
 
 
 class DCGAN(Recipe):
-    """DCGAN: pictures of noise."""
+    """DCGAN: new pictures, from noise."""
 
     config_type = Config
     averaged = ("generator",)

@@ -61,7 +61,7 @@ class Config:
 
 
 class DIAT(Recipe):
-    """DIAT for one label of any label space."""
+    """DIAT: gives pictures one attribute."""
 
     config_type = Config
     averaged = ("generator",)

@@ -36,6 +36,7 @@ from asterism.machine import at_least_float32
 from asterism.networks.directions import to_target
 from asterism.networks.discogan import Discriminator, Generator, check_size
 from asterism.objectives.adversarial import logistic_fake, logistic_real
+from asterism.objectives.distances import squared
 from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Stream, Terms, Update
 
 
@@ -61,7 +62,7 @@ _DATA = {"size": 64, "flip": False}
 
 
 class DiscoGAN(Recipe):
-    """DiscoGAN between the two domains of a dataset."""
+    """DiscoGAN: between two domains without pairs, in both directions."""
 
     config_type = Config
     averaged = ("generator_a", "generator_b")
@@ -141,7 +142,7 @@ class DiscoGAN(Recipe):
             (_, real), (logits, fake) = judge(x), judge(x_fake)
             terms[f"adversarial_{domain}"] = (self.config.adversarial_weight * (1 - rate), logistic_real(logits))
             terms[f"features_{domain}"] = (self.config.feature_weight * (1 - rate), between_means(real, fake))
-            terms[f"reconstruction_{domain}"] = (rate, squared_error(x_rec, x))
+            terms[f"reconstruction_{domain}"] = (rate, squared(x_rec, x) / 4)  # Counted in [0, 1].
         return terms
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
@@ -157,11 +158,6 @@ class DiscoGAN(Recipe):
         a, b = self.space.domain_names
         owners = {"generator_a": a, "discriminator_a": a, "generator_b": b, "discriminator_b": b}
         return [slot for name, owner in owners.items() for slot in self.slots_within(name, owner)]
-
-
-def squared_error(x: Tensor, y: Tensor) -> Tensor:
-    """Mean squared difference of pictures [N, C, H, W] in [-1, 1], counted in [0, 1]: mean((x - y) / 2)^2. Returns [N]."""
-    return ((at_least_float32(x) - at_least_float32(y)) / 2).square().flatten(1).mean(1)
 
 
 def between_means(real: list[Tensor], fake: list[Tensor]) -> Tensor:

@@ -51,7 +51,7 @@ class Config:
 
 
 class FixedPointGAN(Recipe):
-    """Fixed-Point GAN over any label space: StarGAN's task, and same-domain translation is the identity."""
+    """Fixed-Point GAN: StarGAN that leaves a picture alone where its labels hold already."""
 
     config_type = Config
     averaged = ("generator",)

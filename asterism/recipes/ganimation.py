@@ -65,7 +65,7 @@ class Config:
 
 
 class GANimation(Recipe):
-    """GANimation over any label space."""
+    """GANimation: expressions of faces, told by numbers such as action units."""
 
     config_type = Config
     averaged = ("generator",)

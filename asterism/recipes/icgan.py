@@ -8,10 +8,10 @@ Labels are told as 1 where they hold, -1 where they do not, 0 where they are unk
 Shapes: x [N, C, S, S] in [-1, 1]; z [N, Z] standard normal; y, y_wrong, y_fake [N, n]; labels, known [N, L].
 
 What differs from the published code (Lua), beyond the engine's doing: labels that are not a picture's own, and those of
-generated pictures, are those of other pictures of the batch, not of the whole set (where all of a batch have one labelling,
-the first label is turned round); the generator's running statistics are those of its training, not of 100 passes after it;
-pictures for the latents' encoder are made anew in each step, not once, 182,638 of them; both encoders see the whole training
-set, not two thirds.
+generated pictures, are those of other pictures of the batch, not of the whole set (where none contradicts a picture's own, the
+first label that is known is turned round); the generator's running statistics are those of its training, not of 100 passes
+after it; pictures for the latents' encoder are made anew in each step, not once, 182,638 of them; both encoders see the whole
+training set, not two thirds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from asterism.config import option
@@ -48,16 +49,15 @@ class Config:
     encoder_lr: float = option(1e-4, "Learning rate of the encoders.", low=0)
 
 
-_CELEBA: dict[
-    str, dict[str, Any]
-] = {  # 25 epochs of 182,638 pictures, 64 a step, then 15 epochs of the encoders on two thirds.
-    "data": {"size": 64, "flip": False},
+# 25 epochs of 182,638 pictures, 64 a step, then 15 epochs of the encoders on two thirds.
+_CELEBA: dict[str, dict[str, Any]] = {
+    "data": {"size": 64},
     "train": {"steps": 99_600, "decay_steps": 0, "batch_size": 64, "ema_kimg": 0},
 }
 
 
 class IcGAN(Recipe):
-    """IcGAN over any label space."""
+    """IcGAN: new pictures of given attributes, and edits of given pictures."""
 
     config_type = Config
     averaged = ("generator", "latent_encoder", "label_encoder")
@@ -140,11 +140,12 @@ class IcGAN(Recipe):
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw the latents, and labels of other pictures: such as are not a picture's own, and those of generated pictures."""
-        count = len(batch)
-        y = self.signed(batch.labels, batch.known, batch.dataset)
-        differs = (y[:, None] != y[None]).any(2)  # [N, N]
+        count, labels, known = len(batch), batch.labels, batch.known
+        y = self.signed(labels, known, batch.dataset)
+        # Labels that are unknown on either side contradict nothing.
+        differs = ((labels[:, None] != labels[None]) & (known[:, None] * known[None] > 0)).any(2)  # [N, N]
         other = torch.where(differs, torch.rand(count, count, generator=rng), -1.0).argmax(1)
-        turned = torch.cat([-y[:, :1], y[:, 1:]], 1)
+        turned = y * (1 - 2 * F.one_hot(known.argmax(1), y.shape[1]))
         return {
             "z": torch.randn(count, self.config.latent_dim, generator=rng),
             "y": y,

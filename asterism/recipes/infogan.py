@@ -43,7 +43,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """InfoGAN's choices; the defaults are the paper's weights and rates, for pictures of any kind."""
+    """InfoGAN's choices; the defaults are the paper's rates and the descendant's weights, for pictures of any kind."""
 
     codes: str = option(
         "kind=10,first,second", "Codes by name, in order: a category with its number of values, a number in [-1, 1] without."
@@ -62,7 +62,7 @@ class Config:
 
 
 class InfoGAN(Recipe):
-    """InfoGAN: pictures of noise and of codes that come to mean something."""
+    """InfoGAN: new pictures, from noise and from codes that come to mean something."""
 
     config_type = Config
     averaged = ("generator",)

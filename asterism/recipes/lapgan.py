@@ -10,8 +10,9 @@ Shapes: x [N, C, S, S] in [-1, 1]; of level l, 0 the finest, residuals and coars
 
 What differs from the published code (Lua), beyond the engine's doing: the pyramid has the binomial window of the paper's text,
 and of the PyTorch descendant (the authors scale bilinearly); pictures are in [-1, 1] and not standardised pixel by pixel; the
-momentum is constant, where theirs grew from 0.5 (0 at the coarsest level) to 0.7; all levels are trained at once, in one run; a
-generator learns from the coarse pictures that its discriminator has just seen, where theirs drew others.
+momentum is constant, where theirs grew from 0.5 (0 at the coarsest level) to 0.7; all levels are trained at once, in one run;
+fakes are made of the coarse pictures of a discriminator's real ones, where theirs drew others for both updates; a discriminator
+sees a batch of each, theirs half a batch.
 
 With `networks strided` it has those of the PyTorch descendant, for MNIST: the discriminator sees real pictures and fakes in one
 batch (its batch norms do), and the trained model generates with running statistics. There one pass of the discriminator serves
@@ -51,7 +52,9 @@ class Config:
     given_conv_dim: int = option(64, "Channels of the last convolution that reads a coarse picture (strided).", low=1)
     conditional: bool = option(False, "Tell all networks the labels of the pictures.")
     optimiser: Literal["sgd", "adam"] = option("sgd", "Gradient descent with momentum, or Adam.")
-    momentum: float = option(0.5, "Of sgd.", low=0, high=1)
+    momentum: float = option(
+        0.5, "Of sgd: the share of a step that is the last one; the rest is the gradient, as in Torch.", low=0, high=1
+    )
     generator_lr: tuple[float, ...] = option(
         (0.02,), "Learning rates of the generators, finest first; the last is for the rest."
     )
@@ -59,7 +62,7 @@ class Config:
 
 
 class LAPGAN(Recipe):
-    """LAPGAN: pictures of noise, coarse to fine."""
+    """LAPGAN: new pictures, from noise, coarse to fine."""
 
     config_type = Config
     protocol = "generation"
@@ -67,7 +70,7 @@ class LAPGAN(Recipe):
     labelled = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {  # CIFAR-10: 8, 16 and 32 px.
-            "data": {"size": 32},
+            "data": {"size": 32, "flip": False},
             "train": {"epochs": 200, "decay_steps": 0, "batch_size": 128, "ema_kimg": 0},
         },
         "mnist": {  # The PyTorch descendant's.
@@ -147,12 +150,12 @@ class LAPGAN(Recipe):
         )
 
     def optimizers(self) -> dict[str, Optimiser]:
-        """Gradient descent with momentum, or Adam with beta1 = 0.5, at the rate of the level."""
+        """Gradient descent with momentum, dampened as Torch's, or Adam with beta1 = 0.5, at the rate of the level."""
         c, made = self.config, dict[str, Optimiser]()
         for kind, rates in (("generator", c.generator_lr), ("discriminator", c.discriminator_lr)):
             for level in range(len(self.sides)):
                 rate = rates[min(level, len(rates) - 1)]
-                made[f"{kind}_{level}"] = SGD(rate, c.momentum) if c.optimiser == "sgd" else Adam(rate)
+                made[f"{kind}_{level}"] = SGD(rate * (1 - c.momentum), c.momentum) if c.optimiser == "sgd" else Adam(rate)
         return made
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:

@@ -88,7 +88,8 @@ def save_model(
         info: JSON values about the model; the library's version is added.
 
     Raises:
-        ModelError: an incomplete network, or no room on the disk.
+        ModelError: an incomplete network.
+        OSError: no room on the disk, or no right to write.
     """
     given = {key.partition(".")[0] for key in weights}
     exact = {n for n in recipe.networks if n in recipe.averaged or n not in recipe.optimizers()}

@@ -63,7 +63,7 @@ _TRAIN = {"epochs": 100, "decay_epochs": 50, "batch_size": 1}  # Every pair come
 
 
 class Pix2Pix(Recipe):
-    """pix2pix between the two domains of a dataset of pairs."""
+    """pix2pix: from one domain to the other, learnt from pairs."""
 
     config_type = Config
     averaged = ("generator",)

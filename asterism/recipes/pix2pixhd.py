@@ -14,11 +14,11 @@ the first phase on, that of the full size from the second.
 over an instance; the generator sees these too. What things of a class look like is kept as centres of their features, learned
 beside the other networks; one centre of each class is a style. A photo has a single instance, of a single class.
 
-What differs from the published code, beyond the engine's doing: a sample is a picture of either domain and comes with its
-partner, so that an epoch is every pair twice; the learning rate falls in every step; the phases are one run, whose first sees
-what the later ones hand to the global generator, the halved input, where the published one sees pictures read at half the
-size; centres follow the features in every step, where k-means runs after training there; in a sample all instances of a class
-share its centre.
+What differs from the published code, beyond the engine's doing: without label maps a sample is a picture of either domain and
+comes with its partner, so that an epoch is every pair twice; the learning rate falls in every step; the phases are one run, at
+whose end the rate falls, where it does so in each of theirs; the first phase sees what the later ones hand to the global
+generator, the halved input, where the published one sees pictures read at half the size; centres follow the features in every
+step, where k-means runs after training there; in a sample all instances of a class share its centre.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ REGIONS = 1024
 """Regions of a picture, in the order of their ids, from which centres are learned."""
 
 _DATA = {"size": (512, 1024)}
-_TRAIN = {"epochs": 100, "decay_epochs": 50, "batch_size": 1}  # Every pair comes twice: 100 + 100 of the published code's.
+_TRAIN = {"epochs": 200, "decay_epochs": 100, "batch_size": 1}
 
 
 class Pix2PixHD(Recipe):
-    """pix2pixHD between the two domains of a dataset of pairs."""
+    """pix2pixHD: large pictures from label maps or others, learnt from pairs."""
 
     config_type = Config
     streams = (Stream("pair", of="partner", aligned=True),)

@@ -84,7 +84,7 @@ class _Stage:
 
 
 class ProGAN(Recipe):
-    """ProGAN: pictures of noise, told labels or not, by networks that grow."""
+    """ProGAN: new pictures, from noise, with labels or without, by networks that grow."""
 
     config_type = Config
     averaged = ("generator",)

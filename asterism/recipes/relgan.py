@@ -69,7 +69,7 @@ _LABELS = (
 
 
 class RelGAN(Recipe):
-    """RelGAN over any label space."""
+    """RelGAN: changes attributes of pictures, as much as you say."""
 
     config_type = Config
     averaged = ("generator",)

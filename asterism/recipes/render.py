@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from asterism.data.batch import Batch
-from asterism.data.pictures import clipped
+from asterism.data.values import clipped
 from asterism.labels import LabelSpace
 from asterism.machine import at_least_float32
 from asterism.recipes.base import Recipe

@@ -72,13 +72,19 @@ class Config:
 
 _CELEBA: dict[str, dict[str, Any]] = {  # 20 epochs of 180,000 unlabelled pictures, 8 a step.
     "recipe": {"deep": True, "targets": "uniform", "ramp_steps": 150_000, "pseudo_after": 67_500},
-    "data": {"size": 128, "crop": 178, "labels": "Black_Hair,Blond_Hair,Brown_Hair,Male,Young", "unlabelled": "keep"},
+    "data": {
+        "size": 128,
+        "crop": 178,
+        "flip": False,  # The Y model sees mirror images anyway.
+        "labels": "Black_Hair,Blond_Hair,Brown_Hair,Male,Young",
+        "unlabelled": "keep",
+    },
     "train": {"steps": 450_000, "decay_steps": 225_000, "batch_size": 8},
 }
 
 
 class SemiStarGAN(Recipe):
-    """SemiStarGAN over any label space."""
+    """SemiStarGAN: changes attributes of pictures, learnt from few labelled ones and many without labels."""
 
     config_type = Config
     averaged = ("generator",)

@@ -61,7 +61,7 @@ _CELEBA_LABELS = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young"
 
 
 class StarGAN(Recipe):
-    """StarGAN over any label space."""
+    """StarGAN: changes attributes of pictures, over any label space."""
 
     config_type = Config
     averaged = ("generator",)

@@ -79,7 +79,7 @@ _SKIPS = (32, 64, 128)
 
 
 class StarGANv2(Recipe):
-    """StarGAN v2 over the alternatives of a label space: styles from noise or from a reference picture."""
+    """StarGAN v2: pictures in another domain, many looks of each, from noise or a reference picture."""
 
     config_type = Config
     averaged = ("generator", "mapping_network", "style_encoder")

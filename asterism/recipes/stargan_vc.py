@@ -70,7 +70,7 @@ class Config:
 
 
 class StarGANVC(Recipe):
-    """StarGAN-VC over any label space."""
+    """StarGAN-VC: recordings of one speaker in the voice of another."""
 
     config_type = Config
     averaged = ("generator",)

@@ -70,7 +70,7 @@ _TRAIN = {"epochs": 200, "decay_epochs": 100, "batch_size": 32}
 
 
 class STGAN(Recipe):
-    """STGAN over any label space."""
+    """STGAN: changes attributes of pictures; told which labels change."""
 
     config_type = Config
     averaged = ("generator",)
@@ -148,9 +148,9 @@ class STGAN(Recipe):
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw the targets, the batch's own labels in another order, and the interpolation factors of the penalty."""
         order = torch.randperm(len(batch), generator=rng)
-        labels_trg, known_trg = batch.labels[order], batch.known[order]
+        labels_trg, known_trg = batch.labels[order], batch.known[order] * batch.known  # Else no difference is told.
         return {
-            "v": (self.space.shares(labels_trg) - self.space.shares(batch.labels)) * known_trg * batch.known,
+            "v": (self.space.shares(labels_trg) - self.space.shares(batch.labels)) * known_trg,
             "labels_trg": labels_trg,
             "known_trg": known_trg,
             "alpha": torch.rand(len(batch), 1, 1, 1, generator=rng),

@@ -56,7 +56,7 @@ class Config:
 
 
 class WGAN(Recipe):
-    """WGAN: pictures of noise, by a critic with clipped weights."""
+    """WGAN: new pictures, from noise, by a critic with clipped weights."""
 
     config_type = Config
     averaged = ("generator",)

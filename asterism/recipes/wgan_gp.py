@@ -46,7 +46,7 @@ class Config:
 
 
 class WGANGP(Recipe):
-    """WGAN-GP: pictures of noise, by a critic with a gradient penalty."""
+    """WGAN-GP: new pictures, from noise, by a critic with a gradient penalty."""
 
     config_type = Config
     averaged = ("generator",)

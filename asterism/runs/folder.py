@@ -89,8 +89,12 @@ def read_run(folder: Path) -> Run:
 
 
 def _sheets(folder: Path, record: Mapping[str, Any]) -> Iterator[Sheet]:
+    """Yield the sheets of a record that are there; a run may be anybody's, and its files are those of its folder alone."""
+
+    def held(name: str) -> bool:
+        return (folder / name).exists() and (folder / name).resolve().is_relative_to(folder.resolve())
+
     for case in record.get("cases", ()):
-        if (folder / case["file"]).exists():
-            sounds = ((sound["name"], folder / sound["file"]) for sound in case.get("sounds", ()))
-            there = tuple((name, file) for name, file in sounds if file.exists())
+        if held(case["file"]):
+            there = tuple((sound["name"], folder / sound["file"]) for sound in case.get("sounds", ()) if held(sound["file"]))
             yield Sheet(folder / case["file"], tuple(case["columns"]), case["caption"], case.get("title", "cases"), there)

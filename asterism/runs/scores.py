@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from asterism.lock import locked
 from asterism.storage.whole import write_json
 
 FILE = "scores.json"
@@ -36,15 +37,17 @@ def key(record: Record) -> str:
 def keep(run: Path, record: Record) -> None:
     """Write a record into the run's `scores.json`, in place of an older one of the same key; the others stay as they are.
 
-    A file that cannot be read, damaged or of another format, is moved aside, and that is said.
+    Several processes may do so at once. A file that cannot be read, damaged or of another format, is moved aside, and that is
+    said.
     """
     file = run / FILE
-    records = read_scores(file)
-    if file.exists() and not records:
-        aside = next(p for n in count(1) if not (p := run / f"scores.old_{n}.json").exists())
-        file.rename(aside)
-        print(f"{file} is damaged, or of another version: it is now {aside.name}, and the scores start anew")
-    write_json(file, {"format": FORMAT, "protocols": records | {key(record): record}})
+    with locked(run / "samples", wait=True):
+        records = read_scores(file)
+        if file.exists() and not records:
+            aside = next(p for n in count(1) if not (p := run / f"scores.old_{n}.json").exists())
+            file.rename(aside)
+            print(f"{file} is damaged, or of another version: it is now {aside.name}, and the scores start anew")
+        write_json(file, {"format": FORMAT, "protocols": records | {key(record): record}})
 
 
 def why_not_comparable(first: Record, second: Record) -> str | None:

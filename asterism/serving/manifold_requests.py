@@ -13,7 +13,7 @@ from asterism.manifold.editing import CANDIDATES, SHOWN, STAY, STEPS
 from asterism.manifold.projection import STARTS
 from asterism.serving.answers import bodies
 from asterism.serving.limits import Limits, Refused
-from asterism.serving.requests import Format, checked, form_of, json_of, unpacked
+from asterism.serving.requests import Format, Words, checked, form_of, json_of, unpacked
 
 S = TypeVar("S", bound="SearchRequest")
 
@@ -27,8 +27,8 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str | dict[str, bool | float] | None = Field(None, description=TO)
-    labels: str | dict[str, bool | float] | None = Field(
+    to: Words | dict[Words, bool | float] | None = Field(None, description=TO)
+    labels: Words | dict[Words, bool | float] | None = Field(
         None, description="Models whose codes are labels: labels that the picture has; the others are predicted."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Of what is drawn.")

@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
@@ -22,6 +22,9 @@ LIKE = "Models with styles: a picture whose style is taken."
 TOWARD = "Models with styles: a picture whose style is the second one."
 INSTANCES = "Models of label maps with instances: the instance map, a PNG or TIFF of the label map's size."
 RECORDING = "A WAV, FLAC or OGG file of speech; several channels are mixed down."
+Words = Annotated[str, Field(max_length=10_000)]
+"""What names labels, codes or directions; to look for what is meant by longer words would take seconds."""
+
 FILES = ("image", "instances", "like", "toward_like")
 SOUNDS = ("recording",)
 
@@ -31,14 +34,14 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    to: list[str | dict[str, bool | float]] = Field(
+    to: list[Words | dict[Words, bool | float]] = Field(
         min_length=1,
         max_length=1000,
         description="The targets, one result each: a label, several with commas (`Blond_Hair,Eyeglasses=no`), or an object "
         '`{"Blond_Hair": true, "AU12": 0.8}`. Labels that a target does not name stay unchanged.',
         examples=[["Blond_Hair"]],
     )
-    labels: str | dict[str, bool | float] | None = Field(
+    labels: Words | dict[Words, bool | float] | None = Field(
         None, description="Labels that the source has; the others are predicted."
     )
 
@@ -85,15 +88,15 @@ class GenerateRequest(BaseModel):
         description="One picture per seed; a seed always gives the same picture.",
         examples=[[7, 8, 9]],
     )
-    to: str | dict[str, bool | float] | None = Field(None, description="The target, for models that are told labels.")
+    to: Words | dict[Words, bool | float] | None = Field(None, description="The target, for models that are told labels.")
     code: list[str | list[float]] = Field(
         default_factory=list,
         max_length=1000,
         description="One picture each, instead of seeds: the numbers of a latent, as project returns them, or a sum of latents "
         "that are saved beside the model: `me - neutral + 0.5*seed3`.",
     )
-    codes: dict[str, float] | None = Field(None, description="Values of codes by name, for models that have codes.")
-    along: dict[str, float] | None = Field(
+    codes: dict[Words, float] | None = Field(None, description="Values of codes by name, for models that have codes.")
+    along: dict[Words, float] | None = Field(
         None, description="How far to go along directions that are kept beside the model, by name.", examples=[{"Smiling": 2}]
     )
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="1: the latents; 0: the mean one.")

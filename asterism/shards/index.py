@@ -31,7 +31,7 @@ from asterism.tables.compact import Words
 from asterism.tables.names import is_picture
 from asterism.wording import byte_size
 
-FORMAT = 1
+FORMAT = 2
 ENDING = ".index"
 COMPARED = 2**16
 """Bytes at the beginning and at the end of a shard by which a copy is recognised."""
@@ -182,7 +182,7 @@ class Making:
 
     def add(self, name: str, offset: int, length: int, facts: Facts) -> int:
         """Add a picture; return its row."""
-        self.names.append(name.replace("\n", " "))
+        self.names.append(name)
         self.ranges.append((offset, length))
         self.header.append(self.facts.setdefault(json.dumps(facts), len(self.facts)))
         return len(self.names) - 1
@@ -211,7 +211,8 @@ def _tar_index(place: Place, probe: Probe) -> Index:
                 while (member := taped.next()) is not None:
                     vars(taped)["members"] = []  # Which would hold all.
                     end = member.offset_data + -(-member.size // 512) * 512
-                    key, ending = _divided(member.name)
+                    name = _plain(member.name)
+                    key, ending = _divided(name)
                     if not member.isfile() or not key:
                         continue
                     cut = member.offset_data + member.size > place.size
@@ -222,7 +223,7 @@ def _tar_index(place: Place, probe: Probe) -> Index:
                         facts: Facts = f"{place.name} ends within it"
                         if not cut:
                             facts = _facts(probe, member.name, _member(taped, member))
-                        rows[key] = made.add(member.name, member.offset_data, 0 if cut else member.size, facts)
+                        rows[key] = made.add(name, member.offset_data, 0 if cut else member.size, facts)
                     elif ending in ("cls", "json") and not cut:
                         try:
                             read = cells_of_class if ending == "cls" else cells_of_json
@@ -245,9 +246,14 @@ def _tar_index(place: Place, probe: Probe) -> Index:
     return made.finished(place.url)
 
 
+def _plain(name: str) -> str:
+    """Return a member's name as the end of a path below its shard: ./cat/1.jpg is cat/1.jpg, and none leads elsewhere."""
+    return "/".join(part for part in name.replace("\n", " ").split("/") if part not in ("", ".", ".."))
+
+
 def _divided(name: str) -> tuple[str, str]:
     """Return a member's sample, and what it is of it: `cat/1.jpg` is the jpg of cat/1; `cat/1.seg.png` is its seg.png."""
-    folder, slash, base = name.removeprefix("./").rpartition("/")
+    folder, slash, base = name.rpartition("/")
     key, _, ending = base.partition(".")
     return (folder + slash + key if key else ""), ending.lower()
 

@@ -96,11 +96,12 @@ def _schema_and_rows(opened: IO[bytes], name: str, pyarrow: Any) -> Iterator[tup
         source.seek(0)
     try:
         stream = pyarrow.ipc.open_stream(source)
-        yield stream.schema, iter(stream), mapped
+        schema, batches = stream.schema, iter(stream)
     except pyarrow.ArrowInvalid:  # Not a stream: Arrow's other format, whose batches have a table of contents.
         source.seek(0)
         file = pyarrow.ipc.open_file(source)
-        yield file.schema, (file.get_batch(i) for i in range(file.num_record_batches)), mapped
+        schema, batches = file.schema, (file.get_batch(i) for i in range(file.num_record_batches))
+    yield schema, batches, mapped
 
 
 def _picture_columns(schema: Any, pyarrow: Any) -> list[str]:

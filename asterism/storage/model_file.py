@@ -14,7 +14,6 @@ they belong to:
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -37,16 +36,17 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class ModelError(AsterismError, ValueError):
-    """A model file that cannot be found, read, written or used; the message says why and what to do."""
+    """A model file that cannot be found, read or used; the message says why and what to do."""
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors with what the head of this file lists, as JSON text, whole or not at all.
 
     Raises:
-        ModelError: no room on the disk, or no right to write.
+        OSError: no room on the disk, or no right to write.
     """
-    write_file(path, save(dict(tensors), {key: json.dumps(value) for key, value in {"format": FORMAT, **facts}.items()}))
+    content = save(dict(tensors), {key: json.dumps(value) for key, value in {"format": FORMAT, **facts}.items()})
+    write_whole(Path(path), content, sync=True)
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,21 +106,6 @@ def find_model(path_or_name: str | os.PathLike[str]) -> Path:
     raise ModelError(
         f"there is no model {str(path_or_name)!r}: give a run folder, a .safetensors file or a hub name owner/name"
     )
-
-
-def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` to a file of a model, whole or not at all.
-
-    Raises:
-        ModelError: no room on the disk, or no right to write; nothing is left behind.
-    """
-    path = Path(path)
-    try:
-        write_whole(path, content, sync=True)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = f"; free {-(-len(content) // 10**6)} MB there, or choose another folder" if full else ""
-        raise ModelError(f"cannot write {path}: {error.strerror}{remedy}") from error
 
 
 def _download(name: str) -> Path:

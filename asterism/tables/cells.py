@@ -6,6 +6,7 @@ each name; its partition and its identities are two words per line, without a he
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
@@ -21,13 +22,16 @@ from asterism.errors import DataError
 from asterism.tables.compact import Coded, Column, columns_of
 from asterism.tables.names import SPLIT_WORDS, is_picture
 from asterism.tables.openface import as_numbers
-from asterism.tables.words import plain_name, unknown_in
+from asterism.tables.words import plain_name, says_label, unknown_in
 from asterism.wording import some
 
 FILE_COLUMNS = (
     "file filename file_name image image_id path image_name image_path image_index img img_path file_path filepath id"
 ).split()
 """Names of the column of pictures, as `plain_name` writes them; the first that a table has counts."""
+
+WINDOWS = "cp1252"
+"""How spreadsheets write text that is not in Unicode."""
 
 PARTITION = "list_eval_partition.*"
 """CelebA's table of splits, beside that of labels or in a folder beside its."""
@@ -47,6 +51,7 @@ class Table:
         file_column: names the pictures; empty where none does.
         units: columns of OpenFace's intensities, as numbers.
         unknown: column -> the words in it that were read as an empty cell.
+        notes: sentences on how the file was read.
     """
 
     path: Path
@@ -54,6 +59,7 @@ class Table:
     columns: dict[str, Sequence[str]]
     units: tuple[str, ...] = ()
     unknown: dict[str, list[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> Sequence[str]:
@@ -66,7 +72,7 @@ def looks_like_table(path: Path) -> bool:
     try:
         if path.suffix.lower() == ".parquet":
             return path.stem == "metadata"
-        with open(path, encoding="utf-8-sig") as file:
+        with open(path, encoding=encoding_of(path)) as file:
             lines = [line for line in islice(file, 4) if not line.lower().startswith("sep=")]
         first, second, third = (lines + ["", "", ""])[:3]
         if path.suffix.lower() == ".jsonl":
@@ -75,9 +81,25 @@ def looks_like_table(path: Path) -> bool:
             counted = first.strip().isdigit() and len(third.split()) == len(second.split()) + 1 > 1
             return counted or (bool(_of_celeba(path)) and len(first.split()) == 2 and is_picture(first.split()[0]))
         header, row = csv.reader([first, second or "\n"], delimiter=_delimiter(first))
-        return bool({*map(plain_name, header)} & {*FILE_COLUMNS}) or sum(map(is_picture, row)) > (header[:1] != [""])
+        enough = 1 if header[:1] == [""] or says_label(row) else 2  # Columns of pictures, where none has a name that is known.
+        return bool({*map(plain_name, header)} & {*FILE_COLUMNS}) or sum(is_picture(cell.strip()) for cell in row) >= enough
     except (UnicodeDecodeError, csv.Error, ValueError, TypeError, OSError):
         return False
+
+
+def encoding_of(path: Path) -> str:
+    """Say how a file's text is written: in UTF-8, in UTF-16 with its mark, or else as Windows does in western Europe."""
+    with open(path, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        file.seek(0)
+        decode = codecs.getincrementaldecoder("utf-8")().decode
+        try:
+            while held := file.read(1 << 20):
+                decode(held)
+        except UnicodeDecodeError:
+            return WINDOWS
+    return "utf-8-sig"
 
 
 def open_table(path: Path) -> Table:
@@ -96,7 +118,9 @@ def open_table(path: Path) -> Table:
         raise DataError(f"{path} is not text in UTF-8; expected a .csv with a header, or a .txt in CelebA's format") from None
     if not columns or not len(columns[0]):
         raise DataError(f"{path} has no rows; expected one per picture")
-    return as_table(path, header, columns)
+    windows = path.suffix.lower() in (".csv", ".tsv") and encoding_of(path) == WINDOWS
+    note = f"{path.name} is not in UTF-8 and was read as Windows-1252; if names look wrong, save it as CSV UTF-8"
+    return replace(as_table(path, header, columns), notes=(note,) * windows)
 
 
 def as_table(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]]) -> Table:
@@ -129,7 +153,7 @@ def as_table(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]]
 
 
 def _csv(path: Path) -> Read:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding=encoding_of(path), newline="") as file:
         first = file.readline()
         said = re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE)  # As Excel writes it.
         if not said:
@@ -278,7 +302,7 @@ def open_all(path: Path, base: Path, tables: list[Path]) -> Table:
             n: tuple(chain.from_iterable(c.get(n, none) for c, none in zip(parts, empty, strict=True))) for n in names
         }
         unknown = {name: words for part in opened.values() for name, words in part.unknown.items()}
-        return Table(path, "file", joined, unknown=unknown)
+        return Table(path, "file", joined, unknown=unknown, notes=tuple(chain.from_iterable(t.notes for t in opened.values())))
     (table,) = opened.values()
     places = [base, base.absolute().parent] if CELEBA_ATTRIBUTES in table.path.name.lower() else []
     partitions = [found for place in places for pattern in (PARTITION, f"*/{PARTITION}") for found in place.glob(pattern)]

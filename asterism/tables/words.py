@@ -13,9 +13,9 @@ UNKNOWN = frozenset("nan -nan na n/a n.a. n.d. #n/a #na <na> nat null none nil ?
 MARKS = frozenset(("x", "✓", "✔", "☑"))
 """What a column holds that is marked where its label holds, and empty elsewhere."""
 
-YES = frozenset("1 true t yes y on present positive pos +".split())
-NO = frozenset("0 -1 false f no n off absent negative neg -".split())
-"""What the cells of a binary label hold, in lower case, numbers as they are written shortest."""
+YES = frozenset("1 true t yes y on present positive pos + ja wahr oui vrai sí si sì verdadero vero".split())
+NO = frozenset("0 -1 false f no n off absent negative neg - nein falsch non faux falso".split())
+"""What the cells of a binary label hold, in lower case, numbers as they are written shortest; as Excel writes them, too."""
 
 MEANT = YES | NO | MARKS | {""}
 
@@ -50,6 +50,11 @@ def _shortest(cell: str) -> str:
         return f"{float(cell.replace(',', '.')) + 0.0:g}"
     except ValueError:
         return cell.casefold()
+
+
+def says_label(row: Sequence[str]) -> bool:
+    """Say whether a cell of a row holds what binary labels hold."""
+    return any(_shortest(cell.strip()) in YES | NO | MARKS for cell in row)
 
 
 def is_plain(truth: Iterable[str]) -> bool:

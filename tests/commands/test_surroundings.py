@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from asterism.cache import UnwritableError, cache_folder, writable_cache
+from asterism.cli import main
 from asterism.evaluation.evaluate import evaluate
 from asterism.terminal import in_words
 from tests.helpers.runs import small
@@ -79,3 +80,33 @@ def test_a_folder_that_is_not_ours_has_its_remedy() -> None:
     assert in_words(PermissionError(13, "Permission denied", "run/.lock")) == (
         "run/.lock: Permission denied; results go to another folder by --out"
     )
+
+
+@pytest.mark.parametrize(("command", "package"), [("studio", "gradio"), ("serve", "uvicorn")])
+def test_a_missing_extra_is_named(
+    command: str, package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # As where it is not installed.
+    monkeypatch.delitem(sys.modules, "asterism.serving.server", raising=False)
+    assert main([command, "runs/faces"]) == 1
+    said = capsys.readouterr().err
+    assert package in said and f'pip install "asterism[{command}]"' in said and "Traceback" not in said
+
+
+def test_a_file_that_may_not_be_read_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "labels.csv").write_text("file,Red")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    said = in_words(PermissionError(13, "Permission denied", str(tmp_path / "labels.csv")))
+    assert said == f"{tmp_path / 'labels.csv'}: Permission denied; give yourself the right to read it"
+
+
+def test_a_studio_without_gradio_says_what_to_install(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asterism.commands.studio.find_spec", lambda name: None)
+        assert main(["studio", str(run)]) == 1
+    said = capsys.readouterr().err
+    assert 'pip install "asterism[studio]"' in said and "bug" not in said
+    for words in ("--max-upload nan", "--max-upload -1", "--port 70000"):
+        with pytest.raises(SystemExit):
+            main(["studio", str(run), *words.split()])
+        assert "expected" in capsys.readouterr().err

@@ -28,6 +28,12 @@ def test_a_bar_names_any_folder_and_begins_without_an_invented_total(
     assert "x[/b] {y}" in capsys.readouterr().err
 
 
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """The label cat of the data set faces is no drawing of a cat."""
+    make_console().print("faces:cat: 12", markup=False)
+    assert capsys.readouterr().out == "faces:cat: 12\n"
+
+
 def test_scores_are_printed_of_any_label_and_extractor() -> None:
     measure = {"better": "higher", "unit": "share", "meaning": "the classifier finds it", "order": []}
     values = {"pictures": 3, "values": {"reached": 0.5}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -174,13 +175,29 @@ def test_columns_may_be_called_numbers_and_notes_beside_folders_are_no_tables(tm
     ("yes", "no"),
     [
         *[("yes", "no"), ("Y", "N"), ("T", "f"), ("TRUE", "FALSE"), ("+1", "-1"), ("1.00", "0.00"), ("1,0", "0,0")],
-        *[("On", "Off"), ("present", "absent"), ("pos", "neg"), ("+", "-")],
+        *[("On", "Off"), ("present", "absent"), ("pos", "neg"), ("+", "-"), ("Ja", "nein"), ("vrai", "FAUX")],
     ],
 )
 def test_words_of_truth_are_binary(tmp_path: Path, yes: str, no: str) -> None:
     text = f'file\tRed\na.png\t"{yes}"\nb.png\t"{no}"\nc.png\t\n'
     assert labelled(text, tmp_path / "found") == {"Red": [1, 0, None]}
     assert labelled(text.replace("Red", "Big"), tmp_path / "named", labels="Big") == {"Big": [1, 0, None]}
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8-sig", False), ("utf-16", False), ("cp1252", True)])
+def test_a_table_as_a_spreadsheet_saves_it_is_read(tmp_path: Path, encoding: str, said: bool) -> None:
+    table(tmp_path, "", rows=3)
+    (tmp_path / "manifest.csv").unlink()
+    (tmp_path / "Mappe1.csv").write_bytes("Datei;Lächeln\r\na.png;ja\r\nb.png;nein\r\nc.png;\r\n".encode(encoding))
+    found = read(tmp_path)
+    assert [g.labels for g in found.groups] == [("Lächeln",)] and found.labels[found.known].tolist() == [True, False]
+    assert any("was read as Windows-1252" in note for note in found.notes) == said
+
+
+def test_a_spreadsheet_beside_pictures_is_named(tmp_path: Path) -> None:
+    (table(tmp_path, "") / "manifest.csv").rename(tmp_path / "labels.xlsx")
+    with pytest.raises(DataError, match="labels.xlsx is not read as a table: expected a .csv"):
+        read(tmp_path)
 
 
 def test_a_mark_or_nothing_is_binary_and_said(tmp_path: Path) -> None:
@@ -489,3 +506,34 @@ def test_archives_that_cannot_be_unpacked_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         read(tmp_path / "a.zip")
     assert not (tmp_path / "outside.png").exists() and not (tmp_path.parent / "outside.png").exists()
+
+
+@pytest.mark.parametrize("packing", ["zip-deflated", "zip-lzma", "zip-bz2", "tar-gz", "tar-bz2", "tar-xz"])
+def test_archives_damaged_in_any_way_of_packing_are_named(tmp_path: Path, packing: str) -> None:
+    """The first picture is damaged in the middle, so that what unpacks it meets nonsense, or a sum that is wrong."""
+    (tmp_path / "a.png").write_bytes(os.urandom(3000).hex().encode())
+    kind, _, how = packing.partition("-")
+    path = tmp_path / f"pets.{kind}"
+    if kind == "zip":
+        method = {"deflated": zipfile.ZIP_DEFLATED, "lzma": zipfile.ZIP_LZMA, "bz2": zipfile.ZIP_BZIP2}[how]
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.write(tmp_path / "a.png", "cat/a.png")
+    else:
+        with tarfile.open(path, f"w:{how}") as taped:  # type: ignore[call-overload]
+            taped.add(tmp_path / "a.png", "cat/a.png")
+    whole = path.read_bytes()
+    for at in range(400, len(whole) - 200, 400):
+        path.write_bytes(whole[:at] + bytes(byte ^ 255 for byte in whole[at : at + 40]) + whole[at + 40 :])
+        with pytest.raises(DataError, match=r"pets\.(zip|tar) (cannot be unpacked|is neither a folder|holds )"):
+            read(path)
+
+
+def test_archives_without_files_or_with_a_hidden_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "none.zip", "w"):
+        pass
+    with pytest.raises(DataError, match=r"none\.zip is empty: expected pictures"):
+        read(tmp_path / "none.zip")
+    folders(tmp_path / "in", "cat", "dog")
+    path = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "in"))
+    found = read(path.rename(tmp_path / ".pets.zip"))
+    assert (found.name, found.groups[0].labels) == ("pets", ("cat", "dog"))

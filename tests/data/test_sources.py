@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.dataset import collect, open_data
 from asterism.data.exclusive import exclusive_sets
-from asterism.data.listing import DataError, split_of
+from asterism.data.listing import DataError, list_pictures, split_of
 from asterism.labels import LabelGroup
 
 
@@ -146,6 +148,29 @@ def test_a_link_to_a_folder_above_is_not_followed_for_ever(tmp_path: Path) -> No
     folders(tmp_path, "cat", "dog")
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
     assert len(read(tmp_path).files) == 6
+
+
+def test_links_that_lead_to_one_another_are_followed_once(tmp_path: Path) -> None:
+    """A folder linked from elsewhere is looked into, but not again from within."""
+    folders(tmp_path, "cat", "dog")
+    (tmp_path / "cat" / "more").symlink_to(tmp_path / "dog")
+    (tmp_path / "dog" / "more").symlink_to(tmp_path / "cat")
+    listed = list_pictures(tmp_path).pictures
+    assert {name.rpartition("/")[0] for name in listed} == {"cat", "cat/more", "dog", "dog/more"} and len(listed) == 12
+
+
+def test_a_folder_that_may_not_be_read_is_no_domain_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders(tmp_path, "cat", "dog", "owl", "lost+found")
+    scan = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if os.fspath(path).endswith(("owl", "lost+found")):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="owl"):
+        read(tmp_path)
 
 
 # -- splits ------------------------------------------------------------------------------------------------------------

@@ -142,6 +142,20 @@ def test_the_estimate_knows_both_ways(shapes_dir, monkeypatch):
     assert estimate(settings, open_data(settings.data)).fits.startswith("it does not fit")
 
 
+def test_the_estimate_is_of_all_phases(shapes_dir, monkeypatch):
+    """Coarse steps are as many as the run has of them; the memory is that of the phase that keeps most."""
+    costs = {"coarse": (1.0, Kept(3 * MB, MB)), "meet": (2.0, Kept(MB, MB)), "whole": (4.0, Kept(9 * MB, 5 * MB))}
+    monkeypatch.setattr("asterism.doctor.estimate.measure", lambda recipe, *_: costs[recipe.phase])
+    told = {}
+    for steps in (500, 1000):
+        settings = {"recipe.coarse": 600, "recipe.width": 8, "data.size": 64, "train.steps": steps, "train.batch_size": 2}
+        resolved = Settings.resolve("aster", [str(shapes_dir)], None, settings)
+        told[steps] = estimate(resolved, open_data(resolved.data))
+    assert told[500].seconds == 1000
+    assert told[1000].seconds == pytest.approx(1 * 600 + 2 * 200 + 4 * 200)
+    assert told[1000].memory - told[500].memory == 6 * MB
+
+
 def test_nothing_is_compiled_to_estimate_or_to_find_what_fits(shapes_dir, tmp_path, monkeypatch):
     """Compiling takes minutes for each size of a batch."""
     compiled = []

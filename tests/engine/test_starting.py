@@ -11,8 +11,12 @@ import pytest
 
 from asterism import train
 from asterism.config import ConfigError
+from asterism.data.dataset import open_data
 from asterism.engine.listener import Silent
+from asterism.evaluation import judge
 from asterism.lock import LockedError, locked
+from asterism.machine import Machine
+from asterism.recipes.settings import Settings
 from tests.helpers.runs import small, state
 
 
@@ -29,6 +33,34 @@ def test_a_folder_is_one_process_at_a_time_and_a_dead_one_holds_nothing(tmp_path
     assert not dead.stderr and (tmp_path / "run" / ".lock").exists()
     with locked(tmp_path / "run"):
         pass
+
+
+def test_a_lock_ends_well_whose_file_cannot_be_removed_while_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "used by another process", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for _ in range(2):  # What is left keeps nobody out.
+        with locked(tmp_path / "run"):
+            pass
+
+
+def test_a_judge_is_trained_by_one_process_at_a_time(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two evaluations of one run would write the checkpoints of its classifier together."""
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    settings = Settings.resolve("stargan", [str(discs)], overrides=small())
+    datasets, machine = open_data(settings.data), Machine.choose("cpu")
+
+    def second(settings: Settings, folder: Path, *_: object, **named: object) -> None:
+        with pytest.raises(LockedError, match="wait until it ends, or stop it"):
+            locked(folder, remedy="or stop it").__enter__()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge, "start", second)
+    with pytest.raises(KeyboardInterrupt):
+        judge.trained_judge(tmp_path / "run", settings, datasets.space, datasets.splits["train"], machine, {})
 
 
 def test_a_second_training_is_refused_while_the_first_lives(discs: Path, tmp_path: Path) -> None:

@@ -50,7 +50,12 @@ def test_how_many_or_which_but_not_both(tmp_path: Path) -> None:
 
 def test_seeds_in_words() -> None:
     assert read_seeds("7") == [7] and read_seeds("1,5, 9") == [1, 5, 9] and read_seeds("0..3,8") == [0, 1, 2, 3, 8]
-    for words, said in (("a", "such as 7, 1,5,9 or 0..31"), ("1..", "expected whole numbers"), ("5..2", "smaller end first")):
+    for words, said in (
+        ("a", "such as 7, 1,5,9 or 0..31"),
+        ("1..", "expected whole numbers"),
+        ("5..2", "smaller end first"),
+        ("0..99999999999", "at most"),
+    ):
         with pytest.raises(ConfigError, match=said):
             read_seeds(words)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from asterism.data.pictures import SRGB, PictureError, probe, read
+from asterism.data.pictures import SRGB, PictureError, encode, probe, read
 from asterism.inference.folder import FolderError, translate_folder
 from asterism.inference.inputs import find_pictures, result_path
 from tests.helpers.negative import inverted, negative
@@ -114,6 +114,28 @@ def test_results_are_tagged_and_keep_opacity_and_exif(tmp_path: Path) -> None:
         kept = Image.Exif()
         kept.load(result.info["exif"])
         assert kept[0x010F] == "A maker" and 0x0112 not in kept, "the pixels are upright already"
+
+
+def test_damaged_exif_is_left_out_and_the_picture_is_translated(tmp_path: Path) -> None:
+    """Cameras and programs write tags that Pillow reads and cannot write again, such as a unit in 4 bytes in place of 2."""
+    exif = Image.Exif()
+    exif[0x0128], exif[0x0112] = 2, 1
+    source = put(tmp_path / "a.jpg", mode="RGB", exif=exif)
+    content, order = source.read_bytes(), "big" if b"Exif\0\0MM" in source.read_bytes() else "little"
+    at = content.index((0x0128).to_bytes(2, order) + (3).to_bytes(2, order)) + 2
+    for kind in (1, 2, 4, 7, 9):
+        source.write_bytes(content[:at] + kind.to_bytes(2, order) + content[at + 2 :])
+        summary = translate_folder(negative(), [source], ["Male"], tmp_path / f"out{kind}")
+        assert len(summary.written) == 1 and negative().translate(Image.open(source), "Male").mode == "RGB"
+
+
+def test_what_a_format_cannot_hold_is_said_in_words() -> None:
+    for suffix, info, said in (
+        (".webp", {}, "17000x1"),
+        (".jpg", {"exif": b"Exif\0\0" + bytes(70_000)}, "EXIF data is too long"),
+    ):
+        with pytest.raises(PictureError, match=f"{suffix} does not hold .*{said}"):
+            encode(np.zeros((1, 17_000, 3), np.uint8), suffix, info=info)
 
 
 def test_pictures_in_srgb_and_with_broken_profiles_are_read_as_they_are(tmp_path: Path) -> None:

@@ -161,3 +161,18 @@ def test_frames_of_an_animation_are_all_translated_or_the_first_is_and_that_is_t
             made.seek(index)
             found = np.asarray(made.convert("RGB")).astype(int)
             assert np.abs(found - inverted(np.full((16, 16, 3), value, np.uint8))).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_a_damaged_animation_is_left_out_by_name(tmp_path: Path, suffix: str) -> None:
+    """It is no result that could not be written, and keeps none of the others from being made."""
+    frames = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)) for seed in range(4)]
+    for name in ("bad", "good"):
+        frames[0].save(tmp_path / f"{name}.{suffix}", save_all=True, append_images=frames[1:], lossless=True)
+    content = (tmp_path / f"bad.{suffix}").read_bytes()
+    (tmp_path / f"bad.{suffix}").write_bytes(
+        content[: len(content) * 2 // 3] if suffix == "gif" else content[:-900] + b"\xff" * 900
+    )
+    summary = translate_folder(negative(), [tmp_path], ["Male"], tmp_path / "out", frames="all")
+    assert [path.name for path, _ in summary.skipped] == [f"bad.{suffix}"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"good__Male.{suffix}"]

@@ -19,7 +19,7 @@ from asterism.inference.folder import FolderError, translate_folder
 from asterism.inference.grid import draw_grid
 from asterism.inference.interpolation import interpolate_files
 from asterism.inference.png_rows import png_rows
-from asterism.inference.sequence import write_sequence
+from asterism.inference.sequence import SLOWEST, check_kind, write_sequence
 from asterism.recipes.model import save_model
 from tests.helpers.masks import build
 from tests.helpers.negative import negative
@@ -282,3 +282,16 @@ def test_masks_come_from_a_folder_of_the_same_names(album: Path, tmp_path: Path,
 def test_a_model_without_skips_takes_no_masks(model: asterism.Translator, album: Path, tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="takes no masks"):
         translate_folder(model, [album], ["red"], tmp_path / "out", masks=[album])
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e-5, 1e6, float("nan"), float("inf")])
+def test_films_have_frames_per_second_that_they_can_hold(fps: float) -> None:
+    with pytest.raises(ConfigError, match="frames per second are .*; expected 0.002 to 1,000"):
+        check_kind("gif", fps)
+
+
+def test_the_slowest_gif_is_written(tmp_path: Path) -> None:
+    frames = [np.full((4, 4, 3), value, np.uint8) for value in (0, 200)]
+    write_sequence(tmp_path / "a.gif", iter(frames), PictureFormat(3, 4, 4), "gif", side=None, fps=SLOWEST, first=frames[0])
+    with Image.open(tmp_path / "a.gif") as made:
+        assert made.info["duration"] == 500_000

@@ -215,3 +215,9 @@ def test_domains_come_from_any_choice_in_a_table(kind: str, table_dir: Path, tmp
             assert grid.width == (1 + len(domains)) * (32 + 2 * MARGIN)
     made = {domain: model.translate(picture, domain, style=1).tobytes() for domain in domains}
     assert len(set(made.values())) == 3
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf")])
+def test_a_strength_is_a_number(strength: float) -> None:
+    with pytest.raises(ConfigError, match="strength is (nan|inf); expected a number"):
+        Target((), None, strength)

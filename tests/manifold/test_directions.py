@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_project_directions_sums_and_ways_on_the_command_line(tmp_path: Path, ca
     ]
     assert main([*words, "--out", str(made), "--way", str(tmp_path / "way.gif"), "--steps", "3"]) == 0
     assert "spherical" in capsys.readouterr().out
-    assert sorted(p.name for p in made.iterdir()) == ["0.5*you.png", "me_-_you_+_seed1.png"]
+    assert sorted(p.name for p in made.iterdir()) == ["0.5_you.png", "me_-_you_+_seed1.png"]
     with Image.open(tmp_path / "way.gif") as film:
         assert film.n_frames == 4  # type: ignore[attr-defined]
     assert main(["generate", str(run), "--code", "yu", "--out", str(made), "--device", "cpu"]) == 1
@@ -195,3 +196,18 @@ def test_directions_of_the_runs_own_labelled_pictures(
     assert "of 9 pictures have it" in said and "of the variance of 9 codes" in said
     assert main(["directions", str(run), "--device", "cpu"]) == 1
     assert "no direction was found: give a classifier" in capsys.readouterr().err
+
+
+def test_numbers_that_mean_nothing_are_refused(tmp_path: Path) -> None:
+    model, far = asterism.load(save_dcgan(tmp_path), device="cpu"), 2**70
+    picture = np.zeros((16, 16, 3), np.uint8)
+    for call, said in (
+        (lambda: model.generate(code="seed9999999999999999999"), "a seed is 9999999999999999999; expected at most"),
+        (lambda: model.project(picture, seed=far, steps=0), "a seed is"),
+        (lambda: model.project(picture, feature_weight=math.nan), "the weight of features is nan"),
+        (lambda: model.edit("seed1", warp=[(1, 1, 2, 2)], seed=far), "a seed is"),
+        (lambda: model.edit("seed1", warp=[(1, 1, 2, 2)], stay=math.nan), "a weight of 0; given"),
+        (lambda: from_samples(model, None, count=-1, components=1), "the number of samples is -1"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            call()

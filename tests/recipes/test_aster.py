@@ -91,6 +91,14 @@ def test_a_step_changes_whole_units_and_tells_the_generator_only_of_labels_it_kn
         assert abs(float(changed[1000:, unit[0]].float().mean()) - expected) < 0.03
 
 
+def test_any_alternative_is_asked_for_where_none_holds():
+    batch = faces(3000)
+    batch.labels[:, :3] = 0
+    made = prepared(tiny(same=0.0), batch)
+    asked = (made.c_trg[made.take[:, 0] > 0][:, :3] > 0).float()
+    assert (asked.sum(1) == 1).all() and (asked.mean(0) - 1 / 3).abs().max() < 0.03
+
+
 def test_judges_count_labels_that_hold_of_alternatives_and_both_values_of_others():
     recipe = tiny(kept_weight=0.25)
     made = prepared(recipe, faces(64))

@@ -74,6 +74,20 @@ def compare(network: torch.nn.Module, golden: dict[str, Tensor], after: str, gra
     assert len(parameters) > 5
 
 
+def test_residual_networks_start_as_the_official_codes() -> None:
+    """Uniform, of variance 4 / (fan-in + fan-out) for 3 x 3 kernels behind a ReLU and 2 / (fan-in + fan-out) for all others."""
+    recipe = WGANGP(Config(conv_dim=8, critic_conv_dim=8), SPACE, PictureFormat(3, 64, 64))
+    layers = [(name, layer) for name, layer in recipe.named_modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))]
+    assert len(layers) == 2 * (4 * 3 + 2)
+    for name, layer in layers:
+        outputs, inputs, *kernel = layer.weight.shape
+        fans = (inputs + outputs) * (kernel[0] ** 2 if kernel else 1)
+        behind = kernel == [3, 3] and name != "critic.first"
+        widest = (3 * (4 if behind else 2) / fans) ** 0.5
+        assert 0.95 * widest < float(layer.weight.detach().abs().max()) <= widest, name
+        assert layer.bias is None or not layer.bias.any(), name
+
+
 def test_the_residual_critic_looks_at_each_picture_alone() -> None:
     """Section 4: batch norm would make the penalty wrong, since a picture's score would depend on the others'."""
     for size in (16, 64):

@@ -46,6 +46,20 @@ def test_wrong_labels_are_wrong_and_those_of_generated_pictures_are_of_real_ones
     alike = whole.extend(labels=whole.labels[:1].expand(12, -1))
     drawn = recipe.prepare(alike, step_generator(0, 0, 0))
     assert (drawn["y_wrong"] != drawn["y"]).any(1).all(), "turned round where all are alike"
+    recipe = tiny("icgan", SPACES["joint"], **SMALL)
+    whole, _ = whole_batch(recipe, 1, count=12)
+    alike = whole.extend(labels=whole.labels[:1].expand(12, -1))
+    drawn = recipe.prepare(alike, step_generator(0, 0, 1))
+    assert (drawn["y_wrong"] != drawn["y"]).any(1).all(), "a label of their own dataset"
+
+
+def test_labels_that_say_less_are_not_wrong() -> None:
+    recipe = tiny("icgan", SPACES["table"], **SMALL)
+    whole, _ = whole_batch(recipe, count=32)
+    known = (torch.rand(32, 3, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    known[:, 2] = 1
+    drawn = recipe.prepare(whole.extend(labels=whole.labels * known, known=known), step_generator(0, 0, 0))
+    assert (drawn["y_wrong"] * drawn["y"] < 0).any(1).all()
 
 
 def test_what_is_told_of_labels() -> None:

@@ -148,7 +148,19 @@ def test_rates_of_the_levels() -> None:
     recipe = tiny("lapgan", SPACES["folders"], generator_lr=(0.1, 0.2), discriminator_lr=(0.3,), optimiser="adam")
     assert [recipe.optimizers()[f"generator_{level}"].lr for level in range(3)] == [0.1, 0.2, 0.2]
     assert [recipe.optimizers()[f"discriminator_{level}"].lr for level in range(3)] == [0.3] * 3
-    assert tiny("lapgan", SPACES["folders"]).optimizers()["generator_0"].momentum == 0.5
+
+
+def test_momentum_is_dampened_as_torchs() -> None:
+    """Its step is v = m v + (1 - m) g, so that a lasting gradient is taken with the rate itself: 0.02."""
+    sgd = tiny("lapgan", SPACES["folders"]).optimizers()["generator_0"]
+    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    ours, v, w = torch.optim.SGD([weight], sgd.lr, sgd.momentum), 0.0, 0.0
+    for k in range(30):
+        weight.grad = torch.full_like(weight, 1.0 + k % 3)
+        ours.step()
+        v = 0.5 * v + 0.5 * (1.0 + k % 3)
+        w -= 0.02 * v
+        assert float(weight.detach()) == pytest.approx(w, rel=1e-12)
 
 
 def test_strided_networks_train_at_any_side_of_the_pyramid() -> None:

@@ -86,6 +86,8 @@ def test_the_orthogonal_regulariser_is_the_formula():
                 product = kernel[:, :, i, j].T @ kernel[:, :, i, j]
                 total += float((product - product.diag().diag()).square().sum().detach())
     assert float(generator.orthogonality().detach()) == pytest.approx(total)
+    with torch.autocast("cpu", torch.bfloat16):  # Which rounds products to three digits.
+        assert float(generator.float().orthogonality().detach()) == pytest.approx(total, rel=1e-5)
 
 
 def test_the_class_head_learns_without_telling_the_trunk():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from asterism.engine.step import step_generator
 from asterism.networks.sizes import SizeError
 from asterism.networks.stgan import Discriminator, Generator, check_size
 from asterism.objectives.penalties import gradient_penalty, input_gradient
 from asterism.recipes.render import whole_target
-from tests.helpers.recipes import SPACES, batch_of, tiny
+from tests.helpers.recipes import SPACES, batch_of, tiny, whole_batch
 
 
 def test_the_published_networks_have_the_published_numbers_of_parameters():
@@ -46,6 +47,17 @@ def test_what_is_told_in_use_is_what_is_told_in_training(key):
                 none = recipe.translate(batch.x, recipe.condition(target, batch.labels, 0.0))
                 own = torch.zeros_like(batch.v) if recipe is stgan else batch.c_src
                 torch.testing.assert_close(none, recipe.generator(batch.x, own), rtol=0, atol=1e-6)
+
+
+def test_a_label_that_is_unknown_on_either_side_has_no_difference_and_no_class_term():
+    recipe = tiny("stgan", SPACES["table"])
+    whole, _ = whole_batch(recipe, count=64)
+    known = whole.known.clone()
+    known[torch.rand(known.shape, generator=torch.Generator().manual_seed(0)) < 0.5] = 0
+    made = recipe.prepare(whole.extend(labels=whole.labels * known, known=known), step_generator(0, 0, 0))
+    told = made["known_trg"] > 0
+    assert told.any() and (known[told] == 1).all() and (made["v"][~told] == 0).all()
+    assert torch.equal(made["v"][told], (made["labels_trg"] - whole.labels)[told])
 
 
 def test_the_published_penalty_is_the_same_number_with_another_gradient():

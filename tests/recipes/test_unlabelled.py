@@ -144,6 +144,7 @@ def test_noise_is_noise_and_a_function_of_its_seed() -> None:
     added = noisy(x, seeds, 0.15)
     assert abs(float(added.std()) - 0.15) < 0.002 and abs(float(added.mean())) < 0.002 and added.abs().max() < 0.15 * 6
     assert torch.equal(noisy(x[:1], seeds[3:4], 0.15)[0], added[3]) and torch.equal(noisy(x, None, 0.15), x)
+    assert torch.equal(noisy(x.bfloat16(), seeds, 0.15), added)  # What a generator makes in bfloat16.
 
 
 def test_dropout_clears_half_and_keeps_the_mean() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -14,20 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from asterism.cli import main
 from asterism.config import DataConfig, build
 from asterism.data.dataset import open_data
 from asterism.data.listing import DataError
 from asterism.data.loader import Loader
+from asterism.data.pictures import read
 from asterism.doctor.examine import examine
+from asterism.inference.inputs import find_pictures
 from asterism.packing import pack
 from asterism.packing.shards import write_shards
 from asterism.shards import opened
 from asterism.training import train
 from tests.helpers.packs import TINY
 from tests.helpers.runs import assert_same_state, command, small, state
-from tests.helpers.shards import samples, write_tar
+from tests.helpers.shards import picture, samples, write_tar
 
 
 def config(*sources: object, **options: object) -> DataConfig:
@@ -133,6 +137,19 @@ def test_broken_shards_are_named_once_and_the_rest_is_read(tmp_path):
     assert held.space.names == ("cat", "dog")
     with pytest.raises(DataError, match="there are no such shards"):
         open_data(config(tmp_path / "dogs-{0..3}.tar"))
+
+
+def test_names_of_members_stay_below_their_shard(tmp_path):
+    """`tar -cf x.tar .` writes ./cat/1.png; an absolute name, or one with .., must not lead to a file of this machine."""
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(picture(99))
+    names = ["./cat/1", "dog//2", str(outside.with_suffix("")), f"../../{tmp_path.name}/3"]
+    members = [(name + end, content) for i, name in enumerate(names) for end, content in ((".png", picture(i)), (".cls", b"0"))]
+    found = find_pictures([write_tar(tmp_path / "in" / "some.tar", members)])
+    assert [name for _, name in found] == sorted(["cat/1", "dog/2", str(outside.with_suffix(""))[1:], f"{tmp_path.name}/3"])
+    wanted = {name.strip("./").replace("//", "/"): picture(i) for i, name in enumerate(names)}
+    for path, name in found:
+        assert np.array_equal(read(path), np.array(Image.open(io.BytesIO(wanted[name]))))
 
 
 def test_a_changed_shard_is_indexed_anew_and_a_copied_one_is_not(tmp_path, monkeypatch):

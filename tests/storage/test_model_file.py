@@ -16,6 +16,7 @@ from asterism.labels import LabelGroup, LabelSpace
 from asterism.recipes.model import load_model, save_model
 from asterism.recipes.stargan import Config, StarGAN
 from asterism.storage.model_file import ModelError, find_model
+from asterism.terminal import in_words
 from tests.helpers.model_files import rewrite
 
 SPACE = LabelSpace(
@@ -95,8 +96,9 @@ def test_a_full_disk_leaves_the_older_file_and_nothing_else(saved: Path, monkeyp
     before = saved.read_bytes()
     monkeypatch.setattr(os, "fsync", full)
     recipe = make()
-    with pytest.raises(ModelError, match="No space left.*free .* MB"):
+    with pytest.raises(OSError, match="No space left") as told:
         save_model(saved, recipe, "stargan", recipe.state_dict(), info={"step": 8})
+    assert str(in_words(told.value)).startswith(f"{saved}: No space left on device; free some space")
     assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from asterism.data.pictures import PictureFormat, write
 from asterism.engine import checkpoint
@@ -18,7 +19,7 @@ from asterism.errors import AsterismError
 from asterism.inference.png_rows import png_rows
 from asterism.inference.sequence import write_sequence
 from asterism.report import write_report
-from asterism.storage.model_file import write_file
+from asterism.storage.model_file import write_tensors
 from asterism.storage.whole import write_json, write_whole, writing
 from tests.helpers.reporting import make_run
 
@@ -27,7 +28,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "log.jsonl": lambda path: Log(path.parent, 10),
     "report.html": lambda path: write_report([path.parent]),
     "a.png": lambda path: write(path, np.zeros((4, 4, 3), np.uint8)),
-    "model.safetensors": lambda path: write_file(path, b"new model"),
+    "model.safetensors": lambda path: write_tensors(path, {"a": torch.zeros(4)}, {}),
     "step_00000001.pt": lambda path: checkpoint.write(path, {"step": 1}),
     "way.gif": lambda path: sequence(path, "gif"),
     "way.png": lambda path: sequence(path, "strip"),

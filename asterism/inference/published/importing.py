@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +18,8 @@ from asterism.labels import LabelSpace
 from asterism.recipes import recipe_class
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
-from asterism.storage.model_file import FILE_NAME, ModelError, write_file
+from asterism.storage.model_file import FILE_NAME, ModelError
+from asterism.storage.whole import write_json
 
 
 def import_published(
@@ -84,7 +84,7 @@ def import_published(
     licence = licence or found.licence or "not stated"
     info = {"step": step, "created_from": [path.name for path in paths], "licence": licence}
     save_model(out / FILE_NAME, recipe, name, weights, info=info)
-    write_file(out / "config.json", (json.dumps(settings.to_json(), indent=2) + "\n").encode())
+    write_json(out / "config.json", settings.to_json())
     return out / FILE_NAME
 
 

@@ -32,7 +32,8 @@ from asterism.inference.published import (
     wgan,
 )
 from asterism.recipes.model import Model
-from asterism.storage.model_file import ModelError, write_file
+from asterism.storage.model_file import ModelError
+from asterism.storage.whole import write_whole
 
 LAYOUTS: dict[str, ModuleType] = {
     "stargan": stargan,
@@ -83,7 +84,8 @@ def export_published(model: Model, out: str | os.PathLike[str], *, overwrite: bo
         overwrite: replace files that are there.
 
     Raises:
-        ModelError: a recipe without published layout, or a file that is there already or cannot be written.
+        ModelError: a recipe without published layout, or a file that is there already.
+        OSError: a file that cannot be written.
     """
     files = {Path(out) / name: weights for name, weights in layout(model.name).write(model).items()}
     there = [str(path) for path in files if path.exists()]
@@ -92,5 +94,5 @@ def export_published(model: Model, out: str | os.PathLike[str], *, overwrite: bo
     for path, weights in files.items():
         content = io.BytesIO()
         torch.save(weights, content)
-        write_file(path, content.getvalue())
+        write_whole(path, content.getvalue(), sync=True)
     return list(files)
