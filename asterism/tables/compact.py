@@ -298,7 +298,7 @@ def kinds_in(items: Iterable[T]) -> Iterable[T]:
     return items.distinct() if isinstance(items, Coded) else items
 
 
-def different(items: Sequence[str]) -> int:
+def different(items: Iterable[str]) -> int:
     """Return how many different strings come; of two with one hash of 64 bits, which is rare, one counts."""
     return len(items.counts()) if isinstance(items, Coded) else len(np.unique(hashes_of(items)))
 
