@@ -7,6 +7,8 @@ from itertools import islice
 
 import numpy as np
 
+from asterism.tables.compact import different_rows
+
 MAX_COVERS = 1000
 """Sets that are looked at; tables made of interchangeable columns have exponentially many."""
 
@@ -22,7 +24,7 @@ def exclusive_sets(values: np.ndarray) -> list[tuple[int, ...]]:
     Returns:
         Column indices of each set, ascending.
     """
-    patterns = np.unique(values, axis=0)
+    patterns = different_rows(values)
     if len(patterns) < 2 or not patterns.any(axis=1).all():  # Some row has none, so no set covers it.
         return []
     covers = {tuple(sorted(cover)) for cover in islice(_covers(patterns), MAX_COVERS)}

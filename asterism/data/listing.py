@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from asterism.errors import DataError as DataError
 from asterism.sound.recordings import is_recording
-from asterism.tables.compact import Coded, Words, hashes_of
+from asterism.tables.compact import Coded, Words, different
 from asterism.tables.names import is_picture
 from asterism.wording import some as some
 
@@ -53,8 +51,8 @@ def told_apart(files: Sequence[str], notes: list[str]) -> Sequence[str]:
     A folder for each case holds pictures of equal names; the first folders in which paths differ are the cases.
     """
     folders, stems = Coded.of(file.rpartition("/")[0] for file in files), (PurePosixPath(file).stem for file in files)
-    if len(folders.distinct()) <= len(np.unique(hashes_of(stems))):
-        return Coded(("",), np.zeros(len(files), np.uint8))
+    if len(folders.kinds) <= different(stems):
+        return Coded([""] * len(folders.kinds), folders.codes)
     parts = [folder.split("/") for folder in folders.kinds]
     level = len(os.path.commonprefix(parts))
     notes.append("folders hold pictures of equal names: splits go by the folder, so that its pictures stay together")

@@ -209,7 +209,7 @@ def _jsonl(path: Path) -> Read:
 
 def _parquet(path: Path) -> Read:
     try:
-        from pyarrow import parquet
+        from pyarrow import default_memory_pool, parquet
     except ImportError:
         raise DataError(f"{path} is read by pyarrow, which is not installed: pip install 'asterism[parquet]'") from None
     with parquet.ParquetFile(path) as file:
@@ -223,7 +223,8 @@ def _parquet(path: Path) -> Read:
                     held = values.dictionary_encode(null_encoding="encode")
                     kinds = held.dictionary.to_pylist()
                     column.add_coded([_text(value) for value in kinds], held.indices.to_numpy())
-        return header, [column.cells() for column in columns]
+    default_memory_pool().release_unused()
+    return header, [column.cells() for column in columns]
 
 
 def _text(value: Any) -> str:

@@ -298,7 +298,7 @@ def kinds_in(items: Iterable[T]) -> Iterable[T]:
     return items.distinct() if isinstance(items, Coded) else items
 
 
-def different(items: Sequence[str]) -> int:
+def different(items: Iterable[str]) -> int:
     """Return how many different strings come; of two with one hash of 64 bits, which is rare, one counts."""
     return len(items.counts()) if isinstance(items, Coded) else len(np.unique(hashes_of(items)))
 
@@ -322,6 +322,17 @@ def hashes_of(words: Iterable[str]) -> Array:
     """Return the hash of each word in this process, int64 [M]."""
     parts = (np.fromiter(map(hash, some), np.int64, len(some)) for some in batched(words))
     return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def different_rows(values: Array) -> Array:
+    """Return the rows of bool [M, D] that differ, each once and in order: what numpy.unique returns, without sorting rows."""
+    kind = np.zeros(len(values), np.int64)
+    for number, column in enumerate(values.T, 1):
+        kind = 2 * kind + column
+        if number % 30 == 0:
+            kind = np.unique(kind, return_inverse=True)[1]
+    rows: Array = values[np.unique(kind, return_index=True)[1]]
+    return rows
 
 
 class Alike:

@@ -25,7 +25,7 @@ from asterism.doctor import examine
 from asterism.labels import LabelGroup
 from asterism.tables import compact, names
 from asterism.tables.cells import Table, open_table
-from asterism.tables.compact import Alike, Coded, Column, Paths, Words, with_several
+from asterism.tables.compact import Alike, Coded, Column, Paths, Words, different_rows, with_several
 from asterism.tables.names import match
 
 ODD = ["a.png", "", "é/ü.png", "\udcff\udcfe.jpg", "日本/写真.png", "a.png"]
@@ -99,6 +99,13 @@ def test_names_find_their_pictures_whatever_their_hashes(kinds: int, monkeypatch
     assert notes == ["pictures found by the last part of a name: 4 (7 is A/7.png, ...)"]
     assert match(PICTURES, Words.of(PICTURES), []).tolist() == list(range(len(PICTURES)))
     assert match([], PICTURES, []).tolist() == match(["", ""], [], [])[:0].tolist() == []
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (5, 0), (300, 4), (300, 31), (50, 95)])
+def test_different_rows_are_those_that_numpy_finds(rows: int, columns: int) -> None:
+    values = np.random.default_rng(0).random((rows, columns)) < 0.4
+    values[rows // 2 :] = values[: rows - rows // 2]
+    np.testing.assert_array_equal(different_rows(values), np.unique(values, axis=0))
 
 
 def test_rows_of_one_thing_are_found_and_an_empty_name_is_nothing_shared() -> None:
