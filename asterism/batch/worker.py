@@ -174,11 +174,11 @@ def batch_that_fits(translator: Translator, to: str, most: int, cores: int) -> i
     """
     picture, machine = translator.model.picture, translator.machine
     free = available(machine)
-    if free is None or picture.source or most < 2:
+    if free is None or most < 2:
         return most
     if machine.device.type != "cuda":
         free //= max(1, (os.cpu_count() or 1) // cores)
-    x = machine.take(torch.zeros(1, picture.channels, picture.height, picture.width))
+    x = machine.take(torch.zeros(1, picture.taken.channels, picture.height, picture.width))
     labels = x.new_zeros(1, translator.model.space.num_labels)
     with torch.no_grad(), machine.backend_flags(), machine.autocast():
         told, s = steps(translator, x, Target(translator.parse(to)), labels)[0]

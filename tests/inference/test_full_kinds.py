@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from asterism.batch import worker
 from asterism.data.label_maps import colours
 from asterism.data.pictures import PictureFormat, read
 from asterism.inference import tiling
@@ -136,6 +137,15 @@ def test_recipes_that_take_them_do_so_at_any_size(name: str, kind: str) -> None:
         torch.testing.assert_close(made, recipe.translate(x[None].double(), told, **style)[0].to(made.dtype))
         tiles = model.translate(x, "B", fit="full", tile=2 * recipe.picture.height)
         assert tiles.shape == made.shape and torch.isfinite(tiles).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_worker_takes_at_once_is_counted_for_them(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = painting(kind)
+    monkeypatch.setattr(worker, "available", lambda machine: 2**40)
+    assert worker.batch_that_fits(model, "B", 16, 1) == 16
+    monkeypatch.setattr(worker, "available", lambda machine: 2**10)
+    assert worker.batch_that_fits(model, "B", 16, 1) == 1
 
 
 def test_a_source_of_another_kind_has_no_style_to_keep() -> None:
