@@ -175,8 +175,9 @@ class PublishedRelGAN(Published):
             "interpolation": squares(d.degree(part), 0),
             "reconstruction": F.l1_loss(g(x_fake, -v), batch.x),
             "zero": F.l1_loss(x_zero, batch.x),
+            "orthogonal": off_diagonal(g),
         }
-        factors = {"interpolation": 10, "reconstruction": 10, "zero": 10}
+        factors = {"interpolation": 10, "reconstruction": 10, "zero": 10, "orthogonal": 0}  # Built, and never added.
         total = torch.stack([factors.get(name, 1) * loss for name, loss in losses.items()]).sum()
         self.descend(total, ("generator",))
         d.requires_grad_(True)
@@ -186,6 +187,16 @@ class PublishedRelGAN(Published):
         """Discriminator, then generator."""
         self.update_discriminator(batch)
         self.update_generator(batch)
+
+
+def off_diagonal(network: nn.Module) -> Tensor:
+    """How far from orthogonal the larger kernels are, position by position."""
+    found = torch.zeros(())
+    for kernel in (p for p in network.parameters() if p.ndim == 4 and p.shape[3] > 1):
+        w = kernel.flatten(2).permute(2, 0, 1)
+        square = (w.transpose(1, 2) @ w).square()
+        found = found.to(square) + square.sum() - square.diagonal(dim1=1, dim2=2).sum()
+    return found
 
 
 def squares(values: Tensor, wanted: float) -> Tensor:
@@ -256,7 +267,8 @@ class PublishedGANimation(Published):
 
     def update_penalty(self, batch: Batch) -> dict[str, float]:
         """A step of its own, on the same fakes."""
-        assert self.fake is not None, "the discriminator's update makes them"
+        if self.fake is None:
+            self.fake = self.generator(batch.x, batch.c_trg)[0].detach()
         between = batch.alpha * batch.x + (1 - batch.alpha) * self.fake
         penalty = slope_penalty(lambda x: self.discriminator(x)[0], between)
         self.descend(10 * penalty, ("discriminator",))
