@@ -31,6 +31,8 @@ SMALL = {
     "stargan_v2": Case("stargan_v2", 64, 2, {"capacity": 2**11, "max_width": 128}),
     "cyclegan": Case("cyclegan", 64, 2, {"conv_dim": 16, "num_blocks": 2, "discriminator_conv_dim": 16}),
     "pix2pix": Case("pix2pix", 64, 4, {"conv_dim": 16, "discriminator_conv_dim": 16}),
+    "relgan": Case("relgan", 64, 2, {"conv_dim": 16, "discriminator_widths": (16, 32, 64, 128)}),
+    "ganimation": Case("ganimation", 64, 4, {"conv_dim": 16, "discriminator_conv_dim": 16}),
 }
 """What agreement is checked on: the same code, narrower, so that it takes seconds."""
 
@@ -40,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=tuple(TITLES), help="measure this one case [the rows of the table]")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures [128]")
-    parser.add_argument("--batch", type=int, help="pictures per step [16, StarGAN v2: 2, CycleGAN: 1]")
+    parser.add_argument("--batch", type=int, help="pictures per step [16, StarGAN v2: 2, CycleGAN: 1, RelGAN: 4]")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute [auto]")
     parser.add_argument("--seconds", type=float, default=10, help="wall time per case, one round at least [10]")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
@@ -58,7 +60,7 @@ def main() -> None:
             results.append(row)
 
     if args.recipe:
-        batch = args.batch or {"stargan_v2": 2, "cyclegan": 1}.get(args.recipe, 16)
+        batch = args.batch or {"stargan_v2": 2, "cyclegan": 1, "relgan": 4}.get(args.recipe, 16)
         trained, sizes = [Case(args.recipe, args.size, batch)], [Case(args.recipe, args.size, batch)]
         translated = [Case(args.recipe, args.size, batch)] if args.recipe == "stargan" else []
     else:

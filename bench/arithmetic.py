@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.published_labels import PublishedGANimation, PublishedRelGAN
 from bench.published_networks import DecodingBlock, EncodingBlock
 from bench.published_pairs import PublishedCycleGAN, PublishedPix2Pix
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
@@ -78,6 +79,21 @@ def needed(published: Published, size: int) -> tuple[dict[str, float], float]:
         generator = 3 * g.total - g.first + 3 * g.total + 2 * d.total  # There, back, and through the frozen discriminator.
         updates = {"discriminator": critic, "generator": generator}
         return updates, published.critic_steps * critic + generator - g.total
+    if isinstance(published, PublishedGANimation):
+        codes = published.generator.main[0].weight.shape[1] - 3
+        g = forward(published.generator, x, torch.zeros(1, codes, device=device))
+        d = forward(published.discriminator, x)
+        updates = {"discriminator": g.total + 2 * (3 * d.total - d.first), "penalty": 4 * d.total}
+        updates |= {"generator": 3 * g.total - g.first + 3 * g.total + 2 * d.total}
+        critic = updates["discriminator"] + updates["penalty"]  # On the same fakes.
+        return updates, published.critic_steps * critic + updates["generator"] - g.total
+    if isinstance(published, PublishedRelGAN):
+        labels = published.generator.conv_in[0].weight.shape[1] - 3
+        g = forward(published.generator, x, torch.zeros(1, labels, device=device))
+        d = forward(published.discriminator, x)  # The heads, a few pixels each, left out.
+        updates = {"discriminator": 3 * g.total + 6 * (3 * d.total - d.first) + 2 * 4 * d.total}
+        updates |= {"generator": 3 * (3 * g.total - g.first) + 3 * g.total + d.total + 2 * 2 * d.total}
+        return updates, sum(updates.values()) - 3 * g.total
     if isinstance(published, PublishedCycleGAN):
         g, d = (forward(published.networks[name], x) for name in ("generator_a", "discriminator_a"))
         # Per direction: there and the identity, whose input needs no gradient, and back; through the frozen discriminator.

@@ -30,16 +30,21 @@ from asterism.recipes import recipe_class
 from asterism.recipes.base import Stream
 from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
+from bench.published_labels import PublishedGANimation, PublishedRelGAN
 from bench.published_pairs import PublishedCycleGAN, PublishedPix2Pix
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
 
 TITLES = {"stargan": "StarGAN", "stargan_v2": "StarGAN v2", "cyclegan": "CycleGAN", "pix2pix": "pix2pix"}
+TITLES |= {"relgan": "RelGAN", "ganimation": "GANimation"}
+FACES = LabelSpace([LabelGroup("faces", ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"), "binary")])
 TWO_DOMAINS = LabelSpace([LabelGroup("pairs", ("a", "b"), "one_of")])
 SPACES = {
-    "stargan": LabelSpace([LabelGroup("faces", ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"), "binary")]),
+    "stargan": FACES,
     "stargan_v2": LabelSpace([LabelGroup("animals", ("cat", "dog", "wild"), "one_of")]),
     "cyclegan": TWO_DOMAINS,
     "pix2pix": TWO_DOMAINS,
+    "relgan": FACES,
+    "ganimation": FACES,
 }
 
 
@@ -57,7 +62,7 @@ class Case:
     recipe: str
     size: int
     batch: int
-    widths: Mapping[str, int] = field(default_factory=dict)
+    widths: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Name it as in the table of results."""
@@ -131,8 +136,10 @@ class Ours:
 def published(case: Case, ours: Ours, device: torch.device) -> Published:
     """Build the published side from the weights that ours started with, in float32."""
     config: Any = ours.settings.recipe
-    if case.recipe == "stargan":
-        return PublishedStarGAN(
+    if case.recipe in ("stargan", "ganimation"):
+        made: type[PublishedStarGAN | PublishedGANimation]
+        made = PublishedStarGAN if case.recipe == "stargan" else PublishedGANimation
+        return made(
             ours.weights,
             size=case.size,
             labels=ours.recipe.space.num_labels,
@@ -141,6 +148,18 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
             critic_width=config.discriminator_conv_dim,
             layers=config.discriminator_layers,
             critic_steps=config.critic_steps,
+            lr=config.generator_lr,
+            device=device,
+        )
+    if case.recipe == "relgan":
+        return PublishedRelGAN(
+            ours.weights,
+            size=case.size,
+            labels=ours.recipe.space.num_labels,
+            width=config.conv_dim,
+            blocks=config.num_blocks,
+            widths=config.discriminator_widths,
+            degrees=config.interpolation_channels,
             lr=config.generator_lr,
             device=device,
         )

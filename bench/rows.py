@@ -14,8 +14,8 @@ from bench.clock import WARM_UP, Clock, alternate
 from bench.memory import measure_apart
 
 CYCLE = {"stargan": "training cycle", "stargan_v2": "training iteration"}
-CYCLE |= {"cyclegan": "training step", "pix2pix": "training step"}
-WHOLE = ("cyclegan", "pix2pix")
+CYCLE |= {"cyclegan": "training step", "pix2pix": "training step", "relgan": "training step", "ganimation": "training cycle"}
+WHOLE = ("cyclegan", "pix2pix", "ganimation")
 """Published steps whose updates begin with the same fakes, so that only the whole step compares."""
 
 

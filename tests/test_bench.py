@@ -28,6 +28,10 @@ TINY = {
         "cyclegan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 2}
     ),
     "pix2pix": Case("pix2pix", 32, 2, {"conv_dim": 4, "discriminator_conv_dim": 4, "discriminator_layers": 2}),
+    "relgan": Case("relgan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_widths": (4, 8, 16)}),
+    "ganimation": Case(  # Wide enough that the norm in its penalty, of small weights, is far above the root's epsilon.
+        "ganimation", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 48, "discriminator_layers": 2}
+    ),
 }
 
 
@@ -35,7 +39,7 @@ TINY = {
 def test_both_sides_compute_the_same(recipe):
     """To rounding, in float64; what is below that is the epsilon under the root of our penalty."""
     found = check(TINY[recipe], {"precision": "float64", "device": "cpu"})
-    assert len(found) == {"stargan_v2": 4}.get(recipe, 2)
+    assert len(found) == {"stargan_v2": 4, "ganimation": 3}.get(recipe, 2)
     assert max(differences.worst() for differences in found.values()) <= 1e-9
 
 
@@ -95,9 +99,10 @@ def test_rows_of_training(recipe):
     cpu = torch.device("cpu")
     machine = rows.Machine(cpu, TwoSeconds(cpu), {torch.float32: 1e11})
     made = rows.training(TINY[recipe], rows.Way(" here", {"precision": "float32"}), machine, 0)
-    assert len(made) == {"stargan": 3, "stargan_v2": 5}.get(recipe, 1), "of some, only the whole step compares"
+    assert len(made) == {"stargan": 3, "stargan_v2": 5, "relgan": 3}.get(recipe, 1), "of some, only the whole step compares"
     words = {"stargan": "StarGAN training cycle", "stargan_v2": "StarGAN v2 training iteration"}
     words |= {"cyclegan": "CycleGAN training step", "pix2pix": "pix2pix training step"}
+    words |= {"relgan": "RelGAN training step", "ganimation": "GANimation training cycle"}
     assert str(made[-1]).startswith(f"{words[recipe]} 32px batch 2 here: ")
     for row in made:
         assert row.detail["seconds"] == 2 and row.ratio == row.detail["published_seconds"] / 2

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import BatchNorm2d, Conv2d
 from asterism.networks.sizes import check_square
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.2
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -34,14 +35,14 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         widths = [width << depth for depth in reversed(range(_doublings(size)))]
-        convolutions: list[nn.ConvTranspose2d | nn.Conv2d] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False)]
+        convolutions: list[nn.ConvTranspose2d | nn.Conv2d] = [ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False)]
         for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
-            convolutions.append(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
+            convolutions.append(ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
         convolutions += [Conv2d(width, width, 3, 1, 1, bias=False) for _ in range(extra)]
         layers: list[nn.Module] = []
         for convolution in convolutions:
             layers += [convolution, *([BatchNorm2d(convolution.out_channels)] if norm else []), nn.ReLU()]
-        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
+        self.main = nn.Sequential(*layers, ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
         self.apply(initialize)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asterism.networks.layers import BatchNorm2d, Conv2d
 from asterism.networks.sizes import SizeError
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.2
 """Negative slope of the leaky ReLUs."""
@@ -35,7 +36,7 @@ class Generator(nn.Module):
             layers += [*_down(width * 8, bottleneck, 1, 0), *_up(bottleneck, width * 8, 1, 0)]
         for depth in (3, 2, 1):
             layers += _up(width << depth, width << depth - 1, 2, 1)
-        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Sigmoid())
+        self.main = nn.Sequential(*layers, ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return pictures [N, C, 64, 64] in (-1, 1) of pictures [N, C, 64, 64] in [-1, 1]; within, both are in [0, 1]."""
@@ -81,7 +82,7 @@ def _down(narrow: int, wide: int, stride: int, padding: int) -> list[nn.Module]:
 
 
 def _up(wide: int, narrow: int, stride: int, padding: int) -> list[nn.Module]:
-    return [nn.ConvTranspose2d(wide, narrow, 4, stride, padding, bias=False), BatchNorm2d(narrow), nn.ReLU()]
+    return [ConvTranspose2d(wide, narrow, 4, stride, padding, bias=False), BatchNorm2d(narrow), nn.ReLU()]
 
 
 def check_size(size: tuple[int, int]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asterism.networks.dcgan import initialize
 from asterism.networks.layers import BatchNorm2d, Conv2d
 from asterism.networks.sizes import check_square
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.2
 """Negative slope of the discriminator's leaky ReLUs."""
@@ -32,10 +33,10 @@ class Generator(nn.Module):
     def __init__(self, channels: int, size: int, latent_dim: int, told: int, width: int = 64) -> None:
         super().__init__()
         widths = [width << depth for depth in reversed(range(size.bit_length() - 3))]
-        layers = _normed(nn.ConvTranspose2d(latent_dim + told, widths[0], 4))
+        layers = _normed(ConvTranspose2d(latent_dim + told, widths[0], 4))
         for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
-            layers += _normed(nn.ConvTranspose2d(wide, narrow, 4, 2, 1))
-        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
+            layers += _normed(ConvTranspose2d(wide, narrow, 4, 2, 1))
+        self.main = nn.Sequential(*layers, ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
         self.apply(initialize)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asterism.networks.dcgan import initialize
 from asterism.networks.layers import BatchNorm2d, Conv2d
 from asterism.networks.sizes import SizeError, check_square
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.1
 """Negative slope of the leaky ReLUs."""
@@ -39,14 +40,14 @@ class Generator(nn.Module):
     def __init__(self, channels: int, size: int, inputs: int, widths: Sequence[int], *, full: bool = False) -> None:
         super().__init__()
         self.full = full
-        first = [nn.ConvTranspose2d(inputs, widths[0], 1 if full else 2, bias=False)]
+        first = [ConvTranspose2d(inputs, widths[0], 1 if full else 2, bias=False)]
         if full:
-            first.append(nn.ConvTranspose2d(widths[0], widths[1], size // 4, bias=False))
+            first.append(ConvTranspose2d(widths[0], widths[1], size // 4, bias=False))
         layers: list[nn.Module] = []
         for place, convolution in enumerate([*first, *_doublings(widths[len(first) - 1 :])]):
             normed = full or place < len(widths) - 2
             layers += [convolution, *([BatchNorm2d(convolution.out_channels)] if normed else []), nn.ReLU()]
-        last = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False)
+        last = ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False)
         self.main = nn.Sequential(*layers, last, nn.Sigmoid() if full else nn.Tanh())
         self.apply(initialize)
 
@@ -135,4 +136,4 @@ def check_size(size: tuple[int, int], *, full: bool) -> None:
 
 
 def _doublings(widths: Sequence[int]) -> list[nn.ConvTranspose2d]:
-    return [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False) for wide, narrow in zip(widths[:-1], widths[1:], strict=True)]
+    return [ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False) for wide, narrow in zip(widths[:-1], widths[1:], strict=True)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asterism.machine import at_least_float32
 from asterism.networks.layers import Conv2d, InstanceNorm2d
 from asterism.networks.sizes import SizeError
+from asterism.networks.transposed import ConvTranspose2d
 
 SLOPE = 0.2
 """Negative slope of the discriminators' leaky ReLUs."""
@@ -51,7 +52,7 @@ class Generator(nn.Module):
             layers += _block(Conv2d(width << depth, width << depth + 1, 3, 2, 1))  # [N, 2 W, H / 2, W / 2], ...
         layers += [ResidualBlock(width << halvings) for _ in range(blocks)]
         for depth in range(halvings, 0, -1):
-            layers += _block(nn.ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1))
+            layers += _block(ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1))
         layers += [nn.ReflectionPad2d(3), Conv2d(width, made, 7)]  # [N, made, H, W]
         self.model = nn.Sequential(*layers)
         initialize(self)
@@ -83,7 +84,7 @@ class Enhancer(nn.Module):
             wide, own = width >> stage - 1, width >> stage
             down = [nn.ReflectionPad2d(3), *_block(Conv2d(channels, own, 7)), *_block(Conv2d(own, wide, 3, 2, 1))]
             up: list[nn.Module] = [ResidualBlock(wide) for _ in range(blocks)]
-            up += _block(nn.ConvTranspose2d(wide, own, 3, 2, 1, output_padding=1))
+            up += _block(ConvTranspose2d(wide, own, 3, 2, 1, output_padding=1))
             if stage == stages:
                 up += [nn.ReflectionPad2d(3), Conv2d(own, made, 7)]
             self.add_module(f"model{stage}_1", nn.Sequential(*down))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asterism.machine import at_least_float32
 from asterism.networks.layers import BatchNorm2d, Conv2d
 from asterism.networks.sizes import SizeError
+from asterism.networks.transposed import ConvTranspose2d
 
 WIDEST = 1024
 """Channels double with every halving, up to these."""
@@ -91,10 +92,10 @@ class Generator(nn.Module):
         self.dec_layers = nn.ModuleList()
         entering = widths[-1] + code
         for place, leaving in enumerate(reversed(widths[1:])):  # From the innermost; what leaves meets level n - 2 - place.
-            doubling = nn.ConvTranspose2d(entering, leaving, 4, 2, 1, bias=False)
+            doubling = ConvTranspose2d(entering, leaving, 4, 2, 1, bias=False)
             self.dec_layers.append(Layer(doubling, norm(leaving), nn.ReLU()))
             entering = leaving + (place < skips) * widths[layers - 2 - place] + (place < injections) * code
-        self.dec_layers.append(Layer(nn.ConvTranspose2d(entering, channels, 4, 2, 1), nn.Tanh()))
+        self.dec_layers.append(Layer(ConvTranspose2d(entering, channels, 4, 2, 1), nn.Tanh()))
         self.stu = nn.ModuleList()
         state = widths[-1] + code
         for place in range(skips if units else 0):
@@ -167,7 +168,7 @@ class SelectiveTransferUnit(nn.Module):
 
     def __init__(self, channels: int, state: int) -> None:
         super().__init__()
-        self.upsample = nn.ConvTranspose2d(state, channels, 4, 2, 1)
+        self.upsample = ConvTranspose2d(state, channels, 4, 2, 1)
         self.reset_gate, self.update_gate, self.hidden = (Conv2d(2 * channels, channels, 3, 1, 1) for _ in range(3))
 
     def forward(self, f: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
