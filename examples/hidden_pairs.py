@@ -1,6 +1,6 @@
 """Make two folders without pairs of a set whose pairs are known, to measure what is learned without them.
 
-    python examples/hidden_pairs.py EMOJI fluent_3d fluent_flat OUT
+    python examples/hidden_pairs.py EMOJI fluent_flat fluent_highcontrast OUT
     asterism train cyclegan --preset small --data OUT --out runs/cyclegan
     asterism evaluate runs/cyclegan --protocol pairs
 

@@ -222,7 +222,7 @@ class Recipe(nn.Module):
             found = ", ".join(space.domain_names) or "none"
             raise ConfigError(
                 f"{type(self).__name__} translates between {wanted} domains of one dataset; these data have "
-                f"{len(space.domain_names)} in {space.num_datasets}: {found}"
+                f"{len(space.domain_names)} in {space.num_datasets}: {found}; give it the folders or rows of {wanted}"
             )
 
     @property
