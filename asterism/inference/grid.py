@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from asterism.inference.sheets import MARGIN, row, thumbnail
 from asterism.inference.source_labels import stated
 from asterism.inference.styles import Target
 from asterism.inference.translator import Translator
+
+FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf", "segoeui.ttf")
+"""Fonts of Linux, macOS and Windows with more letters than Pillow's own."""
 
 
 def draw_grid(
@@ -122,8 +127,18 @@ def _headings(
 def heading(text: str, side: int) -> Image.Image:
     """Write a heading over a column, in letters as large as fit."""
     size = max(10, side // 8)
-    while size > 6 and ImageFont.load_default(size=size).getlength(text) > side:
+    while size > 6 and lettered(text, size)[1].getlength(lettered(text, size)[0]) > side:
         size -= 1
-    cell = Image.new("RGB", (side, 2 * size), "white")
-    ImageDraw.Draw(cell).text((side // 2, size), text, fill="black", font=ImageFont.load_default(size=size), anchor="mm")
+    cell, (shown, font) = Image.new("RGB", (side, 2 * size), "white"), lettered(text, size)
+    ImageDraw.Draw(cell).text((side // 2, size), shown, fill="black", font=font, anchor="mm")
     return cell
+
+
+def lettered(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """Return a text and a font that has its letters; where the system has none, letters lose their accents."""
+    if not text.isascii():
+        for name in FONTS:
+            with suppress(OSError):
+                return text, ImageFont.truetype(name, size)
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return plain, ImageFont.load_default(size=size)  # Pillow's own has the letters of English alone.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from asterism.data.pictures import PictureFormat
 from asterism.data.sheets import GAP, grid
+from asterism.inference.grid import FONTS, heading
 from asterism.inference.sheets import MARGIN, row, thumbnail
 
 
@@ -41,3 +43,9 @@ def test_a_row_keeps_shapes_and_colours() -> None:
     assert centres == [[255, 0, 0], [40, 40, 40], [40, 40, 40]]
     assert (drawn[step // 2 - 12, step // 2] == 255).all(), "the wide picture is 15 high, not stretched"
     assert row(cells[:1], side).shape == (15 + 2 * MARGIN, step, 3), "as high as the highest"
+
+
+@pytest.mark.parametrize("fonts", [FONTS, ()])
+def test_letters_beyond_english_are_not_boxes(fonts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asterism.inference.grid.FONTS", fonts)
+    assert heading("ä", 64).tobytes() != heading("ö", 64).tobytes()
