@@ -77,3 +77,8 @@ def test_what_a_container_may_use(tmp_path: Path, files: dict[str, str], cores: 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert threads.quota(tmp_path) == cores
+
+
+def test_a_machine_that_hides_what_its_cores_do_has_them_free(tmp_path: Path) -> None:
+    """As some containers and Android do."""
+    assert threads._times(tmp_path / "stat") == {}

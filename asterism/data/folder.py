@@ -17,7 +17,7 @@ import numpy as np
 from asterism.config import DataConfig
 from asterism.data.collection import Collection
 from asterism.data.halves import HALVES
-from asterism.data.listing import DataError, Listing, list_pictures, list_recordings, some, split_of, told_apart
+from asterism.data.listing import DataError, Listing, as_text, list_pictures, list_recordings, some, split_of, told_apart
 from asterism.data.pairs import INSTANCES, by_names, in_order, name_of_pair
 from asterism.labels import LabelGroup
 from asterism.sound.recordings import is_recording
@@ -118,7 +118,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         name=listing.name,
         root=path,
         files=files,
-        groups=(LabelGroup(listing.name, tuple(domains), "one_of" if domains else "binary"),),
+        groups=(LabelGroup(listing.name, tuple(map(as_text, domains)), "one_of" if domains else "binary"),),
         labels=labels,
         known=np.repeat(labels.any(1, keepdims=True), len(domains), axis=1),
         split=[

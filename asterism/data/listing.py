@@ -79,7 +79,12 @@ def list_pictures(root: Path) -> Listing:
         folders[:] = [name for name in folders if not _is_hidden(name) and not _leads_back(folder, name)]
         for name in files:
             (pictures if is_picture(name) and not _is_hidden(name) else others).append(prefix + name)
-    return Listing(root, root.resolve().name, Words.of(sorted(pictures)), sorted(others))
+    return Listing(root, as_text(root.resolve().name), Words.of(sorted(pictures)), sorted(others))
+
+
+def as_text(name: str) -> str:
+    """Return the name of a folder as a label; bytes that are no text, as in Latin-1, are told by their codes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def list_recordings(root: Path) -> Listing | None:

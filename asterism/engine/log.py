@@ -39,13 +39,10 @@ class Log:
     def _append(self, line: dict[str, Any], curves: dict[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        for name, value in curves.items() if self.board is not None else ():
-            self.board.add_scalar(name, value, line["step"])
-
-    def close(self) -> None:
-        """Have TensorBoard write what it holds."""
         if self.board is not None:
-            self.board.close()
+            for name, value in curves.items():
+                self.board.add_scalar(name, value, line["step"])
+            self.board.flush()  # Else the last two minutes would be lost when the process ends.
 
 
 def _tensorboard(run: Path, step: int) -> Any:

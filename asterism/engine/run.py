@@ -110,7 +110,6 @@ def start(
     if prepared.state is not None:
         restore(trainer, prepared.state)
     if processes.first:
-        out.mkdir(parents=True, exist_ok=True)
         if prepared.state is None:  # A start that reached no checkpoint left pictures of its own.
             shutil.rmtree(out / "previews", ignore_errors=True)
         write_json(out / "config.json", settings.to_json() | {"origin": prepared.origin})

@@ -111,8 +111,6 @@ class Trainer(Steps):
             raise TrainingError(f"out of memory at step {self.step} ({error}). {self.remedy(drawn)}") from error
         finally:
             batches.close()
-            if self.log is not None:
-                self.log.close()
             self.listener.stop()
 
     def remedy(self, drawn: Drawn) -> str:

@@ -331,13 +331,11 @@ def _ahead(
 
 def _write(path: Path, y: Tensor, back: Callable[[Tensor], Tensor], picture: PictureFormat, kept: Future[Kept]) -> None:
     """Bring a translation back to its picture's size, encode and write it with what it keeps of its source."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_kept(path, to_array(back(y)[0], picture), kept.result())
 
 
 def _write_attention(path: Path, y: Tensor, back: Callable[[Tensor], Tensor]) -> None:
     """Bring an attention to its picture's size and write it as a grey picture of 8 bits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, (255 * attention_back(back)(y)[0, :1].clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy())
 
 
@@ -345,7 +343,6 @@ def _write_changes(
     path: Path, source: Picture, y: Tensor, back: Callable[[Tensor], Tensor], translator: Translator, fit: str, full: float
 ) -> None:
     """Compare with what the model saw, at the picture's size: what resampling alone blurs is no change."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     x, back_here = translator.fitted(source, fit, torch.device("cpu"))
     change = difference(back_here(x)[0], back(y)[0].cpu())
     drawn = figure(source.x.permute(1, 2, 0).numpy(), change, translator.model.picture, full)

@@ -135,7 +135,6 @@ def _write(
                     shape = (source.height, source.width, picture.channels)
                     write_tiff(partial, stored(), shape, STORED[picture.depth], like)
             else:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write_kept(path, np.concatenate(list(stored())), kept_of_file(origin))
             job.summary.written.append(path)
             if drawn is not None:

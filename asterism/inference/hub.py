@@ -51,7 +51,7 @@ def save_pretrained(
         files["config.json"] = (json.dumps(_without_places(dict(told.config)), indent=2) + "\n").encode()
     if told.scores:
         files["scores.json"] = (source.parent / "scores.json").read_bytes()
-    files["README.md"] = write_card(told, name or folder.resolve().name, picture, abilities).encode()
+    files["README.md"] = write_card(told, name or folder.resolve().name, picture, abilities).encode(errors="backslashreplace")
     for path, content in files.items():
         write_whole(folder / path, content, sync=True)
     return folder

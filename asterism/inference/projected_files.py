@@ -97,7 +97,6 @@ def project_files(
             for place, number in enumerate(opened):
                 name, (result,) = sources[number][1], results[number]
                 made = to_array(found.y[place], picture)
-                result.parent.mkdir(parents=True, exist_ok=True)
                 write(result, made, compression=FAST)
                 bands.append(row([thumbnail(to_array(found.x[place], picture), picture), thumbnail(made, picture)], side))
                 by_name[name], summary.errors[name], size = found.codes[place], found.errors[place], found.codes.shape[1]

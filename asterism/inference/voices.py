@@ -126,7 +126,6 @@ def translate_recordings(
             for place, target in missing:
                 samples = voices.spoken(voices.frames(frames, target, labels), recording.rate, len(recording.samples))
                 try:
-                    place.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(place, encode(samples, recording.rate))
                 except OSError as error:
                     raise unwritable(place, error) from error

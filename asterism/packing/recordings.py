@@ -159,4 +159,4 @@ def _write(folder: Path, part: _Part, headers: Sequence[Header | PictureError], 
         "values": [list(header.values or ()) for header in good],
         "sound": asdict(sound),
     }
-    (folder / DESCRIPTION).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(about), encoding="utf-8")

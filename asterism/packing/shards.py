@@ -200,7 +200,7 @@ def _write(target: Path, shard: Sequence[Sample], broken: list[str]) -> Iterator
                     yield
                     continue
                 _add(taped, sample.key + suffix, content)
-                _add(taped, f"{sample.key}.json", json.dumps(sample.cells, ensure_ascii=False).encode())
+                _add(taped, f"{sample.key}.json", json.dumps(sample.cells).encode())
                 yield
     status = target.stat()
     index_of(Place(target.absolute().as_posix(), status.st_size, str(status.st_mtime_ns)), probe)

@@ -46,8 +46,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     folders = list(dict.fromkeys(Path(run).resolve() for run in runs))
     page = render(_named_apart([read_run(folder) for folder in folders]))
     out = Path(out) if out else (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, page.encode())
+    write_whole(out, page.encode(errors="backslashreplace"))  # A Latin-1 name of a folder is no text.
     return out
 
 

@@ -76,7 +76,6 @@ class Shards:
         if not (folder / "shards.json").is_file():
             writable_cache("shards")
             _join(text, held, folder, probe)
-        _pointer(text).parent.mkdir(parents=True, exist_ok=True)
         write_whole(_pointer(text), folder.name.encode())
         notes = [some([Path(name).name for name in missing], "shards that are not there, left out")] if missing else []
         found = cls(text, folder, tuple(notes))

@@ -202,7 +202,7 @@ def _of_celeba(path: Path) -> str:
 
 
 def _jsonl(path: Path) -> Read:
-    held = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    held = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     header = list(dict.fromkeys(name for record in held for name in record))
     return header, columns_of(([_text(record.get(name)) for name in header] for record in held), len(header))
 

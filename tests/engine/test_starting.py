@@ -12,6 +12,7 @@ import pytest
 from asterism import train
 from asterism.config import ConfigError
 from asterism.data.dataset import open_data
+from asterism.engine import log
 from asterism.engine.listener import Silent
 from asterism.evaluation import judge
 from asterism.lock import LockedError, locked
@@ -45,6 +46,23 @@ def test_a_lock_ends_well_whose_file_cannot_be_removed_while_open(tmp_path: Path
     for _ in range(2):  # What is left keeps nobody out.
         with locked(tmp_path / "run"):
             pass
+
+
+def test_tensorboard_has_every_line_when_the_run_ends(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writer holds points back for two minutes, and loses them with the process."""
+    held, kept = list[int](), list[int]()
+
+    class Writer:
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            held.append(step)
+
+        def flush(self) -> None:
+            kept.extend(held)
+            held.clear()
+
+    monkeypatch.setattr(log, "_tensorboard", lambda run, step: Writer())
+    train("stargan", discs, tmp_path / "run", overrides=small(train__steps=2), listener=Silent(), evaluation=None)
+    assert 2 in kept and not held
 
 
 def test_a_judge_is_trained_by_one_process_at_a_time(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,19 @@ def test_names_of_members_stay_below_their_shard(tmp_path):
         assert np.array_equal(read(path), np.array(Image.open(io.BytesIO(wanted[name]))))
 
 
+def test_names_that_are_no_text_are_packed(tmp_path):
+    """Latin-1 bytes, as old archives unpack to: files are found again, and a label is told so that it can be typed."""
+    name = os.fsdecode(b"caf\xe9")
+    for domain in (name, "dog"):
+        (tmp_path / "in" / domain).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "in" / domain / f"{name}{number}.png").write_bytes(picture(number))
+    config = DataConfig(sources=(str(tmp_path / "in"),), size=(8, 8))
+    write_shards(config, tmp_path / "out", 20_000)
+    read_back = open_data(build(DataConfig, {"sources": (str(tmp_path / "out"),), "size": (8, 8)}))
+    assert sorted(read_back.space.names) == sorted(open_data(config).space.names) == [r"caf\udce9", "dog"]
+
+
 def test_a_changed_shard_is_indexed_anew_and_a_copied_one_is_not(tmp_path, monkeypatch):
     from asterism.shards import index
 
