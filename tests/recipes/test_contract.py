@@ -105,6 +105,16 @@ def test_terms_are_finite_float32_one_per_sample(pair):
                 assert torch.isfinite(value).all(), (table, key)
 
 
+def test_terms_are_finite_in_bfloat16(name):
+    """Which has three digits: 0.999 is 1, and 257 is 256."""
+    recipe = tiny(name, some_space(name))
+    with torch.autocast("cpu", torch.bfloat16):
+        made = tables(recipe, batch_of(recipe))
+    for table, terms in made.items():
+        for key, (_, value) in terms.items():
+            assert torch.isfinite(value).all(), (table, key)
+
+
 def test_an_update_changes_exactly_the_networks_it_names(pair):
     recipe = tiny(*pair)
     trainer = trainer_of(recipe)
