@@ -237,7 +237,7 @@ def test_a_partner_in_another_split_is_none(tmp_path: Path) -> None:
 
 
 def test_sets_without_pairs_say_what_would_be_pairs(shapes_dir: Path) -> None:
-    with pytest.raises(DataError, match="no training pictures that are pairs: give folders A and B"):
+    with pytest.raises(DataError, match="no training pictures that are pairs: give folders A and B .*or a column pair_id"):
         open_data(config(shapes_dir)).splits["train"][0].check_pairs()
 
 
