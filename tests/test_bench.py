@@ -143,6 +143,7 @@ def test_gpu_rows_say_what_they_need(monkeypatch):
 
 def test_goals_name_rows_that_are_measured():
     names = {str(c).format(what) for c in gpu.TRAINING for what in ("peak memory", rows.CYCLE[c.recipe])}
+    names |= {str(case).format(rows.CYCLE[case.recipe]) for case in gpu.TRAINED_ONLY}
     names.add(str(gpu.TRANSLATION).format("translation"))
     assert gpu.GOALS.keys() == names
     row = rows.Row("StarGAN training cycle 128px batch 16", 6.5, {"share_of_ceiling": 0.3})

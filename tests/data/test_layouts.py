@@ -402,7 +402,8 @@ def test_tables_of_splits_are_read_as_one(tmp_path: Path, suffix: str) -> None:
 
 def test_json_lines_hold_truths_lists_and_nothing(tmp_path: Path) -> None:
     rows = [{"file_name": "a.png", "Red": True, "tags": ["x1", "x2"]}, {"file_name": "b.png", "Red": False, "tags": ["x1"]}]
-    text = "\n".join(map(json.dumps, [*rows, {"file_name": "c.png", "Red": None}]))
+    last = {"file_name": "c.png", "Red": None, "said": "a line\u2028that another program would end"}
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in [*rows, last])
     found = read(table(tmp_path, text, "metadata.jsonl"), labels="Red,tags")
     assert [g.labels for g in found.groups] == [("Red",), ("x1", "x2")]
     assert found.labels.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0]] and not found.known[2].any()

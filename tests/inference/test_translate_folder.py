@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from asterism.data.pictures import read, write
 from asterism.inference import folder as folder_module
 from asterism.inference import translator as translator_module
 from asterism.inference.folder import FolderError, translate_folder
+from asterism.inference.images import Picture
 from asterism.labels import LabelError
 from tests.helpers.negative import FACES, MOODS, asked, inverted, negative
 
@@ -171,3 +173,28 @@ def test_fitting_and_encoding_happen_in_other_threads(album: Path, tmp_path: Pat
     translate_folder(negative(), [album], ["Male"], tmp_path / "out", batch_size=2)
     for name, threads in seen.items():
         assert threads and threading.main_thread().name not in threads, name
+
+
+@pytest.mark.parametrize("threads, batch_size, parts", [(2, 4, [1, 2, 2]), (3, 2, [1, 1, 1, 1, 1])])
+def test_threads_compute_parts_of_a_batch(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, batch_size: int, parts: list[int]
+) -> None:
+    """Each by itself, with no more pictures at once than were asked for; results keep their order, the process its threads."""
+    translator, before, seen = negative(), torch.get_num_threads(), list[tuple[int, int]]()
+    whole = translator.batches
+
+    def watched(pictures: Iterable[Picture], *rest: Any, **options: Any) -> Iterator[Any]:
+        rows = list(whole(pictures, *rest, **options))
+        seen.append((len(rows), torch.get_num_threads()))
+        yield from rows
+
+    monkeypatch.setattr(translator, "batches", watched)
+    torch.set_num_threads(threads)
+    try:
+        summary = translate_folder(translator, [album], ["Male"], tmp_path / "out", batch_size=batch_size)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert [path.name for path in summary.written] == [f"{stem}__Male.png" for stem in ("a", "grey", "b.c", "d", "e")]
+    np.testing.assert_array_equal(read(tmp_path / "out/sub/b.c__Male.png"), inverted(read(album / "sub/b.c.png")))
+    assert after == threads and sorted(seen) == [(part, 1) for part in parts]
