@@ -162,7 +162,7 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
         array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
         how = 3 if compression == FAST else -1  # zlib's Z_RLE: repeated bytes alone, for these smaller and sooner found.
-        options = {"quality": quality, "compress_level": compression, "compress_type": how} | (info or {})
+        options = {"quality": quality, "compress_level": compression, "compress_type": how, **(info or {})}
         try:
             to_pil(array).save(file, formats[suffix], **options)
         except (OSError, ValueError) as error:  # As of sides or EXIF beyond what the format holds.
