@@ -215,7 +215,7 @@ def test_the_gallery_states_budgets_and_what_is_missing(tmp_path, monkeypatch):
         gallery.main()
     page = (tmp_path / "gallery.md").read_text()
     assert (
-        page.index("## Aster") > page.index("## DCGAN")
+        page.index("## Aster") < page.index("## DCGAN")
         and page.count("32 x 32; 160 pictures seen in 20 steps; data: `faces`") == 2
     )
     missing = page.partition("## Still missing")[2]

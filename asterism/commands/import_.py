@@ -53,6 +53,6 @@ def run(args: argparse.Namespace) -> int:
     for remark in remarks(model):
         print(remark)
     print(f"licence of the weights: {model.info['licence']}")
-    measure = f"asterism evaluate {shlex.quote(args.out)} --data DATA"
+    measure = f"asterism evaluate {shlex.quote(str(args.out))} --data DATA"
     print("\n  ".join([str(path), *uses(model, args.out), measure]))
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ Array = np.ndarray[Any, Any]
 
 STORED: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 """Bits of a stored value -> its type."""
+
+HEADERS = Lock()  # NumPy reads them by Python's parser, in which threads meet (a SystemError of Python 3.11, rarely).
 
 
 def open_array(path: str | os.PathLike[str], file: io.BytesIO | None, header: bool = False) -> tuple[Array, bool] | None:
@@ -32,7 +35,9 @@ def open_array(path: str | os.PathLike[str], file: io.BytesIO | None, header: bo
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
-        return as_picture(np.load(file or path, mmap_mode=None if file else "r", allow_pickle=False)), False
+        with HEADERS:
+            array = np.load(file or path, mmap_mode=None if file else "r", allow_pickle=False)
+        return as_picture(array), False
     if suffix in (".tif", ".tiff") and not pillow_holds(file or path):
         pixels, alpha = read_tiff(io.BytesIO(file.getvalue()) if file else path, header)
         return as_picture(pixels), alpha
@@ -50,10 +55,7 @@ def as_picture(array: Array) -> Array:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape:
-        raise ValueError(
-            f"it holds {array.dtype} {list(array.shape)}; expected uint8 or uint16 [H, W] or [H, W, C], or floats [F, T] or "
-            "[C, F, T]"
-        )
+        raise ValueError(f"it holds {array.dtype} {list(array.shape)}; expected integers [H, W(, C)], or floats [(C,) F, T]")
     if array.shape[0] <= 16 < array.shape[2] and array.shape[0] < array.shape[1]:
         raise ValueError(f"it holds {list(array.shape)}, which looks like [C, H, W]; save it as [H, W, C]")
     return array

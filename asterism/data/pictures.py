@@ -38,8 +38,8 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 Info = Mapping[str, bytes] | None
 """What a file holds beside pixels: `exif` and `icc_profile`."""
 
-FAST = 1
-"""Compression level for PNGs on request: the default of 6 takes over twice as long for files a fiftieth smaller."""
+FAST, RLE = 1, 3
+"""Level and kind of compression for PNGs on request: level 6 takes twice as long for files a fiftieth smaller."""
 
 # How each Pillow mode is read; transparency that a palette or a chunk holds adds an A. Other modes are 32 bits or floats.
 _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
@@ -161,10 +161,9 @@ def encode(array: np.ndarray, suffix: str, quality: int = 95, compression: int =
     if formats[suffix] == "JPEG" and array.shape[2] in (2, 4):
         array = convert(array, array.shape[2] - 1, alpha=True)
     if formats[suffix]:
-        how = 3 if compression == FAST else -1  # zlib's Z_RLE: repeated bytes alone, for these smaller and sooner found.
-        options = {"quality": quality, "compress_level": compression, "compress_type": how, **(info or {})}
+        options = {"compress_level": compression, "compress_type": RLE if compression == FAST else -1, **(info or {})}
         try:
-            to_pil(array).save(file, formats[suffix], **options)
+            to_pil(array).save(file, formats[suffix], quality=quality, **options)
         except (OSError, ValueError) as error:  # As of sides or EXIF beyond what the format holds.
             raise PictureError(f"{suffix} does not hold {'x'.join(map(str, array.shape[1::-1]))}: {error}") from error
     elif suffix == ".npy":

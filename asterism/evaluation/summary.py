@@ -134,8 +134,8 @@ def _uncertain(bench: MeasureContext, results: Sequence[Result]) -> Iterator[str
             yield f"{r.task.title}: no {', '.join(missing)} of {r.counts[0]} outputs and {r.counts[1]} real pictures"
         elif r.compared and min(r.counts) <= bench.extractor.dims:
             yield (
-                f"fid needs far more pictures than features ({min(r.counts):,} and {bench.extractor.dims} here), else it is "
-                "too high: compare it at equal numbers of pictures only, or take kid, which is not"
+                f"fid is too high where pictures ({min(r.counts):,}) are not far more than features ({bench.extractor.dims}): "
+                "compare at equal numbers, or take kid"
             )
 
 
