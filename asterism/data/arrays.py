@@ -55,7 +55,7 @@ def as_picture(array: Array) -> Array:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape:
-        raise ValueError(f"it holds {array.dtype} {list(array.shape)}; expected uint8 or uint16 [H, W(, C)], floats [(C,) F, T]")
+        raise ValueError(f"it holds {array.dtype} {[*array.shape]}; expected uint8 or uint16 [H, W(, C)], floats [(C,) F, T]")
     if array.shape[0] <= 16 < array.shape[2] and array.shape[0] < array.shape[1]:
         raise ValueError(f"it holds {list(array.shape)}, which looks like [C, H, W]; save it as [H, W, C]")
     return array
