@@ -137,7 +137,6 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
     """Build the published side from the weights that ours started with, in float32."""
     config: Any = ours.settings.recipe
     if case.recipe in ("stargan", "ganimation"):
-        made: type[PublishedStarGAN | PublishedGANimation]
         made = PublishedStarGAN if case.recipe == "stargan" else PublishedGANimation
         return made(
             ours.weights,

@@ -11,14 +11,15 @@ Shapes: as in `asterism.recipes.relgan` and `asterism.recipes.ganimation`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism.data.batch import Batch
-from bench.published_networks import StarGANDiscriminator, StarGANGenerator
-from bench.published_step import Published, label_cross_entropy
+from bench.published_networks import StarGANGenerator
+from bench.published_step import Published, PublishedStarGAN, label_cross_entropy
 
 # -- RelGAN ------------------------------------------------------------------------------------------------------------
 
@@ -217,10 +218,10 @@ def slope_penalty(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class AttentiveGenerator(nn.Module):
     """StarGAN's generator without its last layers, a head for colours and one for the attention."""
 
-    def __init__(self, codes: int, width: int, blocks: int) -> None:
+    def __init__(self, channels: int, codes: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.main = StarGANGenerator(3, codes, width, blocks).main[:-2]
-        self.img_reg = nn.Sequential(nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
+        self.main = StarGANGenerator(channels, codes, width, blocks).main[:-2]
+        self.img_reg = nn.Sequential(nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh())
         self.attetion_reg = nn.Sequential(nn.Conv2d(width, 1, 7, 1, 3, bias=False), nn.Sigmoid())
 
     def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,32 +231,16 @@ class AttentiveGenerator(nn.Module):
         return attention * x + (1 - attention) * colours, attention
 
 
-class PublishedGANimation(Published):
+class PublishedGANimation(PublishedStarGAN):
     """GANimation's three steps over one dataset; the generator's at every fifth iteration."""
 
-    def __init__(
-        self,
-        weights: Mapping[str, Tensor] | None,
-        *,
-        size: int,
-        labels: int,
-        width: int,
-        blocks: int,
-        critic_width: int,
-        layers: int,
-        critic_steps: int = 5,
-        lr: float = 1e-4,
-        device: torch.device,
-    ) -> None:
-        self.generator = AttentiveGenerator(labels, width, blocks)
-        self.discriminator = StarGANDiscriminator(3, labels, size, critic_width, layers)
-        self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+    draws = AttentiveGenerator
+
+    def __init__(self, weights: Mapping[str, Tensor] | None, **shape: Any) -> None:
+        super().__init__(weights, **shape)
         self.updates = {"discriminator": self.update_discriminator, "penalty": self.update_penalty}
         self.updates |= {"generator": self.update_generator}
-        self.critic_steps = critic_steps
         self.fake: Tensor | None = None
-        self.to(device)
-        self.start(weights, dict.fromkeys(self.networks, lr), betas=(0.5, 0.999))
 
     def update_discriminator(self, batch: Batch) -> dict[str, float]:
         """Critic of real and fake, the numbers of real pictures."""

@@ -73,6 +73,8 @@ class Published:
 class PublishedStarGAN(Published):
     """StarGAN's two updates over one dataset of binary labels; the generator's at every fifth iteration."""
 
+    draws: type[nn.Module] = StarGANGenerator
+
     def __init__(
         self,
         weights: Mapping[str, Tensor] | None,
@@ -87,7 +89,7 @@ class PublishedStarGAN(Published):
         lr: float = 1e-4,
         device: torch.device,
     ) -> None:
-        self.generator = StarGANGenerator(3, labels, width, blocks)
+        self.generator = self.draws(3, labels, width, blocks)
         self.discriminator = StarGANDiscriminator(3, labels, size, critic_width, layers)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.updates = {"discriminator": self.update_discriminator, "generator": self.update_generator}
