@@ -70,8 +70,8 @@ class DataConfig:
     unlabelled: Literal["leave", "keep"] = option(
         "leave", "Pictures without a label: of a table those without a row, of folders those in a folder named unlabelled."
     )
-    pairs: Literal["AtoB", "BtoA"] | None = option(
-        None, "Pictures are pairs: of equal names in two folders, or side by side in one file; which domain comes first."
+    pairs: Literal["AtoB", "BtoA", "names"] | None = option(
+        None, "Pictures are pairs, of equal names or side by side, and which domain comes first; names: in two folders or more."
     )
     classes: int | None = option(
         None,

@@ -127,7 +127,7 @@ class PictureSet:
         if not pairs:
             raise DataError(
                 f"{self.name} has no training pictures that are pairs: give folders A and B with files of equal names (1.png "
-                "in both, not 1_A.png and 1_B.png), --data.pairs AtoB for other folders or halves of files, or a column pair_id"
+                "in both), or a column pair_id; --data.pairs AtoB is for other folders or halves, names for more than two"
             )
         if self.unequal:
             raise DataError(

@@ -79,7 +79,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
     domains = in_order(domains) or domains
     instances = {(split, name_of_pair(name)): name for name, (split, _) in beside.items()}
     flat = not named and len(placed) == len(pictures)
-    if flat and config.pairs:
+    if halves := flat and config.pairs not in (None, "names"):
         domains = ["A", "B"]
         sides = tuple(zip(HALVES, domains, strict=True))
         placed = {name + half: (split, domain) for name, (split, _) in placed.items() for half, domain in sides}
@@ -103,7 +103,7 @@ def read_folder(path: Path, config: DataConfig, packed: Listing | None = None) -
         for name in domains
         if name.lower() in UNLABELLED
     ]
-    if flat and config.pairs:
+    if halves:
         notes.append("every picture is two side by side: A is its left half, B its right half")
     said = sorted({split for split, _ in placed.values() if split})
     if domains and said and not all(re.match(f"{_SPLIT}/", file) for file, (_, domain) in placed.items() if domain):

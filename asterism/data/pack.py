@@ -58,7 +58,7 @@ class Pack:
     depth: int
     files: tuple[str, ...]
     broken: dict[str, str]
-    pairs: Literal["AtoB", "BtoA"] | None = None
+    pairs: Literal["AtoB", "BtoA", "names"] | None = None
     kinds: PictureFormat | None = None
     widths: tuple[int, ...] = ()
     values: tuple[tuple[float, float], ...] = ()

@@ -102,11 +102,11 @@ def directed(collection: Collection, pairs: str | None) -> Collection:
     first, *others = collection.groups
     domains = () if others or first.kind != "one_of" else first.labels
     rows = groups(collection.identity, collection.labels) if domains else []
-    if pairs and (len(domains) != 2 or not rows):
+    if pairs and ((pairs != "names" and len(domains) != 2) or not rows):
         found = f"pairs of {some(domains, 'domains')}" if rows else "no pictures that are said to be pairs"
         raise DataError(
-            f"--data.pairs {pairs}: {collection.root} holds {found}; expected two domains in which files have equal names, "
-            "files that hold two pictures side by side, or a table with two columns of pictures or a column pair_id"
+            f"--data.pairs {pairs}: {collection.root} holds {found}; expected two domains in which files have equal names (of "
+            "more, say names), files that hold two pictures side by side, a table with columns of pictures, or a column pair_id"
         )
     if not rows:
         return collection

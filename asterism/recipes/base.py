@@ -178,7 +178,7 @@ class Recipe(nn.Module):
         unlabelled: it learns from pictures without labels beside labelled ones (`data.unlabelled`).
         coupled: True: samples of a batch meet each other (batch norm, batch statistics), so a batch cannot be split into
             micro-batches.
-        num_domains: the only number of domains that it takes; none: any.
+        num_domains: the numbers of domains that it takes, all of one dataset; empty: any, of any number of datasets.
         two_kinds: True: it takes sources of another kind than it makes, such as label maps: pictures x are of `picture.taken`,
             those of its streams, which are `partner`s then, of `picture`.
 
@@ -203,7 +203,7 @@ class Recipe(nn.Module):
     labelled: ClassVar[bool] = True
     unlabelled: ClassVar[bool] = False
     coupled: bool = False
-    num_domains: ClassVar[int | None] = None
+    num_domains: ClassVar[range] = range(0)
     two_kinds: ClassVar[bool] = False
     calls_out: bool = False
     updates: tuple[Update, ...]
@@ -218,11 +218,11 @@ class Recipe(nn.Module):
         self.picture = picture
         self.phase = self.phases[-1].name
         wanted = self.num_domains
-        if wanted is not None and (space.num_datasets > 1 or len(space.domain_names) != wanted):
+        if wanted and (space.num_datasets > 1 or len(space.domain_names) not in wanted):
             found = ", ".join(space.domain_names) or "none"
             raise ConfigError(
-                f"{type(self).__name__} translates between {wanted} domains of one dataset; these data have "
-                f"{len(space.domain_names)} in {space.num_datasets}: {found}; give it the folders or rows of {wanted}"
+                f"{type(self).__name__} takes {wanted[0]}{' or more' * (len(wanted) > 1)} domains of one dataset; these data "
+                f"have {len(space.domain_names)} in {space.num_datasets}: {found}; give it the folders or rows of {wanted[0]}"
             )
 
     @property

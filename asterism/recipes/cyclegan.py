@@ -64,7 +64,7 @@ class CycleGAN(Recipe):
     config_type = Config
     averaged = ("generator_a", "generator_b")
     streams = (Stream("other", of="other_domain"),)
-    num_domains = 2
+    num_domains = range(2, 3)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "horse2zebra": {"recipe": {"identity_weight": 0}, "data": _DATA, "train": _TRAIN},
         "monet2photo": {"data": _DATA, "train": _TRAIN},

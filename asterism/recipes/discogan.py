@@ -67,7 +67,7 @@ class DiscoGAN(Recipe):
     config_type = Config
     averaged = ("generator_a", "generator_b")
     streams = (Stream("other", of="other_domain"),)
-    num_domains = 2
+    num_domains = range(2, 3)
     advised_batch = 16
     coupled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

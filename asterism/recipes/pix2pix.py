@@ -5,6 +5,9 @@ One generator, from one domain to the other, learned from pairs; a discriminator
 Shapes: x, x_src, x_trg and translations [N, C, H, W] in [-1, 1]; y int64 [N] domain, 0 or 1; s [N, S] what dropout multiplies
 the S activations behind it with, 0 or 2.
 
+**More than two domains**, or both directions (`any`), are not the paper's: a sample is then a source, y the domain of its
+partner, and both networks see K channels more beside it, 1 for the wanted domain and 0 for the others, as StarGAN's are told.
+
 **Noise.** The paper's only noise is dropout, which stays on in use. Here it is the recipe's style: a style is the dropout masks
 themselves, of which `draw_style` makes some from a latent of as many numbers, so that `--style SEED` names a sample; their
 expectation is 1 everywhere, which is `mean_style`, and the same as no dropout. So without a seed a model has one answer, and
@@ -37,14 +40,16 @@ from asterism.networks.label_maps import planes
 from asterism.networks.pix2pix import Discriminator, Generator, check_size, halvings_of
 from asterism.objectives.adversarial import least_squares, logistic_fake, logistic_real
 from asterism.objectives.distances import l1
-from asterism.recipes.base import Abilities, Adam, Recipe, Stream, Terms, Update
+from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Stream, Terms, Update
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """pix2pix's choices; the defaults are those of the published code."""
 
-    direction: Literal["AtoB", "BtoA"] = option("AtoB", "From the first domain of the data to the second, or back.")
+    direction: Literal["AtoB", "BtoA", "any"] = option(
+        "AtoB", "From the first domain of the data to the second, back, or from any to any, as of more than two always."
+    )
     conv_dim: int = option(64, "Channels after the generator's first convolution.", low=1)
     num_downs: int = option(0, "Halvings of the generator; 0: as many as the size allows, 8 for 256 pixels.", low=0)
     dropout: bool = option(True, "Noise in the generator: dropout of the levels beyond the fifth.")
@@ -69,7 +74,7 @@ class Pix2Pix(Recipe):
     averaged = ("generator",)
     streams = (Stream("pair", of="partner", aligned=True),)
     protocol = "pairs"
-    num_domains = 2
+    num_domains = range(2, 2**15)
     two_kinds = True
     coupled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -93,14 +98,18 @@ class Pix2Pix(Recipe):
         super().__init__(config, space, picture)
         size = (picture.height, picture.width)
         check_size(size, config.num_downs, config.discriminator_layers)
-        if picture.source and config.direction == "BtoA":
+        count, direction = len(space.domain_names), config.direction
+        if picture.source and direction != "AtoB":
             raise ConfigError(
-                "recipe.direction BtoA: the pictures of the two domains are of different kinds, and those of the first are the "
-                "sources; leave it out, and turn the domains round with --data.pairs BtoA"
+                f"recipe.direction {direction}: the pictures of the two domains are of different kinds, and those of the first "
+                "are the sources; leave it out, and turn the domains round with --data.pairs BtoA"
             )
+        if count > 2 and direction == "BtoA":
+            raise ConfigError(f"recipe.direction BtoA: of {count} domains any is translated to any; leave it out")
         halvings = config.num_downs or halvings_of(size)
         self.classes = picture.taken.classes
-        channels = (picture.taken.planes, picture.channels)
+        self.choices = count if count > 2 or direction == "any" else 0
+        channels = (picture.taken.planes + self.choices, picture.channels)
         self.generator = Generator(*channels, size, halvings, config.conv_dim, config.dropout, config.running_statistics)
         self.discriminator = Discriminator(sum(channels), config.discriminator_conv_dim, config.discriminator_layers)
         self.target = 1 if config.direction == "AtoB" else 0
@@ -110,7 +119,7 @@ class Pix2Pix(Recipe):
             told="domain",
             latent=noise,
             style=noise,
-            targets=(space.domain_names[self.target],),
+            targets=() if self.choices else (space.domain_names[self.target],),
         )
         self.updates = (
             Update("discriminator", trains=("discriminator",)),
@@ -122,19 +131,28 @@ class Pix2Pix(Recipe):
         return dict.fromkeys(self.networks, Adam(self.config.lr))
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Note which domain each sample's own picture is of, and draw the dropout masks."""
-        y, noise = self.space.domain(batch.labels), self.generator.noise
-        return {"y": y, "s": self.draw_style(torch.randn(len(batch), noise, generator=rng), y)}
+        """Note of which domain each sample's own picture is, or which one is wanted, and draw the dropout masks."""
+        y, noise = self.space.domain(batch.labels_pair if self.choices else batch.labels), self.generator.noise
+        return {"y": y, "s": self.draw_style(torch.randn(len(y), noise, generator=rng), y)}
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return x_src and x_trg [N, C, H, W]: each sample's own picture and its partner, in the direction of translation.
 
-        A label map is one channel for each class here, and one for the edges of instances.
+        A label map is one channel for each class here, and one for the edges of instances; where there are several targets,
+        channels that tell the one behind.
         """
-        if self.picture.source:  # Samples are sources then.
-            return planes(batch.x, self.classes), batch.x_pair
+        if self.picture.source or self.choices:  # Samples are sources then.
+            return self.taken(batch.x, batch.y), batch.x_pair
         own = (batch.y != self.target)[:, None, None, None]
         return torch.where(own, batch.x, batch.x_pair), torch.where(own, batch.x_pair, batch.x)
+
+    def taken(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return what the generator takes, [N, C', H, W], of sources x that are to become pictures of the domains y."""
+        x = planes(x, self.classes)
+        if not self.choices:
+            return x
+        wanted = (y[:, None] == torch.arange(self.choices, device=y.device)).to(x.dtype)
+        return torch.cat([x, wanted[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
 
     def share(self, batch: Batch) -> dict[str, Tensor]:
         """The translations: the discriminator's update and the generator's both begin with them."""
@@ -168,8 +186,16 @@ class Pix2Pix(Recipe):
         return (logistic_real if wanted else logistic_fake)(logits).mean(1)
 
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
-        """Return G(x) with these dropout masks, without dropout where there are none; there is one target to be told."""
-        return self.generator(planes(x, self.classes), s)
+        """Return G(x) with these dropout masks, or without dropout; the domains are read where there are several targets."""
+        return self.generator(self.taken(x, told), s)
+
+    def label_slots(self) -> list[Slot]:
+        """The channels beside the source, behind its own, by which both networks are told the wanted domain."""
+        if not self.choices:
+            return []
+        start, trunk = self.picture.taken.planes, "model" if self.discriminator.layers else "net"
+        weights = ("generator.model.model.0.weight", f"discriminator.{trunk}.0.weight")
+        return [Slot(weight, owner, 1, start + i) for weight in weights for i, owner in enumerate(self.space.domain_names)]
 
     def draw_style(self, z: Tensor, told: Tensor) -> Tensor:
         """Return dropout masks, 0 or 2 at equal chances: what is kept counts twice, so that the expectation stays."""

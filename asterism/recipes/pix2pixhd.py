@@ -90,7 +90,7 @@ class Pix2PixHD(Recipe):
 
     config_type = Config
     streams = (Stream("pair", of="partner", aligned=True),)
-    num_domains = 2
+    num_domains = range(2, 3)
     two_kinds = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {"data": _DATA, "train": _TRAIN},

@@ -33,7 +33,7 @@ class PixelClassifier(Recipe):
     config_type = Config
     averaged = ("classifier",)
     streams = (Stream("pair", of="partner", aligned=True),)
-    num_domains = 2
+    num_domains = range(2, 3)
     two_kinds = True
 
     def __init__(self, config: Config, space: LabelSpace, picture: PictureFormat) -> None:

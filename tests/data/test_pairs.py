@@ -162,8 +162,21 @@ def test_any_two_domains_of_one_identity_are_a_pair(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("\n".join(["file,domain,pair_id", *rows, "x0.png,x,"][:-1]))
     found = read(tmp_path)
     assert [len(rows) for rows in groups(found.identity, found.labels)] == [3, 2, 3]
-    with pytest.raises(DataError, match=r"pairs of domains: 3 \(x, y, z\); expected two domains"):
+    with pytest.raises(DataError, match=r"pairs of domains: 3 \(x, y, z\); expected two domains.*of more, say names"):
         read(tmp_path, pairs="AtoB")
+    assert read(tmp_path, pairs="names").identity == found.identity
+
+
+def test_names_take_equal_names_in_any_number_of_folders_for_pairs_and_no_halves(tmp_path: Path) -> None:
+    for number in range(3):
+        for domain in "xyz"[: 3 - number % 2]:
+            put(halves(number)[0], tmp_path / domain / f"{number}.png")
+    assert read(tmp_path).identity is None
+    found = read(tmp_path, pairs="names")
+    assert sorted(found.identity) == sorted("000112" + "22") and found.groups[0].labels == ("x", "y", "z")
+    put(halves(0)[0], tmp_path / "flat" / "0.png")
+    with pytest.raises(DataError, match="no pictures that are said to be pairs"):
+        read(tmp_path / "flat", pairs="names")
 
 
 def test_cyclegans_folders_of_other_names_are_two_unpaired_domains(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def tiny(name: str, space: LabelSpace, channels: int = 3, source: PictureFormat 
 def takes(name: str, space: LabelSpace) -> bool:
     """Say whether a recipe can be built over a label space; one of a fixed number of domains takes no other."""
     wanted = recipe_class(name).num_domains
-    return wanted is None or (space.num_datasets == 1 and len(space.domain_names) == wanted)
+    return not wanted or (space.num_datasets == 1 and len(space.domain_names) in wanted)
 
 
 def some_space(name: str, *preferred: str) -> LabelSpace:

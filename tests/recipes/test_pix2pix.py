@@ -128,9 +128,9 @@ def test_adversarial_terms_are_those_of_the_choice():
 
 
 def test_what_it_cannot_take_is_refused_with_what_it_can():
-    three = LabelSpace([LabelGroup("pictures", ("A", "B", "C"), "one_of")])
-    with pytest.raises(ConfigError, match="Pix2Pix translates between 2 domains of one dataset"):
-        Pix2Pix(Config(), three, PictureFormat(3, 64, 64))
+    one = LabelSpace([LabelGroup("pictures", ("A",), "binary")])
+    with pytest.raises(ConfigError, match="Pix2Pix takes 2 or more domains of one dataset"):
+        Pix2Pix(Config(), one, PictureFormat(3, 64, 64))
     with pytest.raises(SizeError, match=r"multiples of 128 \(recipe.num_downs 7\); the nearest is 128x256"):
         Pix2Pix(Config(num_downs=7), SPACE, PictureFormat(3, 96, 256))
     wide = Pix2Pix(Config(**TINY), SPACE, PictureFormat(1, 96, 64)).eval()  # Both sides can be halved five times.

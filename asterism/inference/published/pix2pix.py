@@ -68,6 +68,9 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
 
 def write(model: Model) -> dict[str, dict[str, Tensor]]:
     """Return the published files of a model: file name -> state dict, keys in the published order."""
+    if model.recipe.choices:
+        count = len(model.space.domain_names)
+        raise ModelError(f"pix2pix's published networks are not told a target, and this model was trained for {count} domains")
     step = int(model.info.get("step", 0))
     return {
         f"{step}_net_{letter}.pth": {
