@@ -53,9 +53,9 @@ class Index:
         url: the file that holds them: the shard, or what it was unpacked to.
         names: of the pictures, unique.
         offset, length: int64 [M], where the bytes of each lie.
-        header: int32 [M], which of `facts` is its header's.
+        header: whole numbers [M], which of `facts` is its header's.
         facts: see `Facts`.
-        columns: by name, the words, and which each picture has, int32 [M].
+        columns: by name, the words, and which each picture has, whole numbers [M].
         notes: sentences on what is wrong with the shard.
     """
 
@@ -125,13 +125,19 @@ def _kept(place: Place) -> Index | None:
                 breaks = np.flatnonzero(letters == ord("\n"))
                 ends = np.concatenate([[0], breaks - np.arange(len(breaks)), [len(letters) - len(breaks)]])
                 names = Words(letters[letters != ord("\n")], ends)
-                columns = {name: (words, arrays[f"codes{i}"]) for i, (name, words) in enumerate(told["words"].items())}
-                offset, length, header = (arrays[name] for name in ("offset", "length", "header"))
+                held = [(name, words, arrays[f"codes{i}"]) for i, (name, words) in enumerate(told["words"].items())]
+                columns = {name: (words, _small(codes, words)) for name, words, codes in held}
+                offset, length, header = arrays["offset"], arrays["length"], _small(arrays["header"], told["facts"])
                 facts = list(map(frozen, told["facts"]))
                 return Index(url, names if len(offset) else [], offset, length, header, facts, columns, told["notes"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, DataError):
             continue
     return None
+
+
+def _small(codes: Array, kinds: Sequence[Any]) -> Array:
+    """Return codes in as few bytes as they need."""
+    return codes.astype(np.min_scalar_type(max(1, len(kinds) - 1)))
 
 
 def _in_cache(place: Place) -> Path:

@@ -188,7 +188,7 @@ def _join(source: str, held: Sequence[Place], folder: Path, probe: Probe) -> Non
     with ThreadPoolExecutor(INDEXERS) as pool:
         indexes = list(pool.map(lambda place: index_of(place, probe), held))
     told, arrays = join([place.url for place in held], indexes)
-    if not len(arrays["ends"]):
+    if not any(len(index.offset) for index in indexes):
         wrong = " ".join(["", *told["notes"]])
         raise DataError(f"{source} holds no pictures; expected samples such as 0001.jpg with 0001.cls{wrong}")
     if folder.is_dir():
@@ -196,7 +196,7 @@ def _join(source: str, held: Sequence[Place], folder: Path, probe: Probe) -> Non
     try:
         with writing(folder) as partial:
             partial.mkdir()
-            for name, array in arrays.items():
+            for name, array in arrays:
                 np.save(partial / f"{name}.npy", array)
             (partial / "shards.json").write_text(json.dumps({"format": FORMAT, "source": source, **told}), encoding="utf-8")
     except OSError:
