@@ -31,6 +31,7 @@ SMALL = {
     "stargan_v2": Case("stargan_v2", 64, 2, {"capacity": 2**11, "max_width": 128}),
     "cyclegan": Case("cyclegan", 64, 2, {"conv_dim": 16, "num_blocks": 2, "discriminator_conv_dim": 16}),
     "pix2pix": Case("pix2pix", 64, 4, {"conv_dim": 16, "discriminator_conv_dim": 16}),
+    "pix2pixhd": Case("pix2pixhd", 32, 2, {"conv_dim": 16, "num_downs": 2, "num_blocks": 2, "discriminator_conv_dim": 16}),
     "relgan": Case("relgan", 64, 2, {"conv_dim": 16, "discriminator_widths": (16, 32, 64, 128)}),
     "ganimation": Case("ganimation", 64, 4, {"conv_dim": 16, "discriminator_conv_dim": 16}),
 }
@@ -41,8 +42,8 @@ def main() -> None:
     """Read the options, measure, print a line per row."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=tuple(TITLES), help="measure this one case [the rows of the table]")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures [128]")
-    parser.add_argument("--batch", type=int, help="pictures per step [16, StarGAN v2: 2, CycleGAN: 1, RelGAN: 4]")
+    parser.add_argument("--size", type=int, default=128, help="height of the pictures, of pix2pixHD half of their width [128]")
+    parser.add_argument("--batch", type=int, help="pictures per step [16, StarGAN v2: 2, CycleGAN, pix2pixHD: 1, RelGAN: 4]")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute [auto]")
     parser.add_argument("--seconds", type=float, default=10, help="wall time per case, one round at least [10]")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
@@ -60,7 +61,7 @@ def main() -> None:
             results.append(row)
 
     if args.recipe:
-        batch = args.batch or {"stargan_v2": 2, "cyclegan": 1, "relgan": 4}.get(args.recipe, 16)
+        batch = args.batch or {"stargan_v2": 2, "cyclegan": 1, "pix2pixhd": 1, "relgan": 4}.get(args.recipe, 16)
         trained, sizes = [Case(args.recipe, args.size, batch)], [Case(args.recipe, args.size, batch)]
         translated = [Case(args.recipe, args.size, batch)] if args.recipe == "stargan" else []
     else:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.published_labels import PublishedGANimation, PublishedRelGAN
 from bench.published_networks import DecodingBlock, EncodingBlock
 from bench.published_pairs import PublishedCycleGAN, PublishedPix2Pix
+from bench.published_pix2pixhd import PublishedPix2PixHD
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
 
 FOLDED_3X3 = 16 / 9 / 4
@@ -63,14 +64,14 @@ def forward(network: nn.Module, *inputs: Tensor) -> Forward:
     return Forward(sum(f for _, f in counted), counted[0][1], sum(f for m, f in counted if m in inside))
 
 
-def needed(published: Published, size: int) -> tuple[dict[str, float], float]:
-    """Return the FLOPs that each update (made alone) and the whole iteration need, per picture.
+def needed(published: Published, size: int, width: int | None = None) -> tuple[dict[str, float], float]:
+    """Return the FLOPs that each update (made alone) and the whole iteration need, per picture of this height, and width.
 
     The iteration is less than the sum of its updates, since StarGAN's last fakes serve both networks, and StarGAN v2's
     encoder and latent fakes serve several updates.
     """
     device = next(next(iter(published.networks.values())).parameters()).device
-    x = torch.zeros(1, 3, size, size, device=device)
+    x = torch.zeros(1, 3, size, width or size, device=device)
     if isinstance(published, PublishedStarGAN):
         codes = published.generator.main[0].weight.shape[1] - 3
         g = forward(published.generator, x, torch.zeros(1, codes, device=device))
@@ -105,6 +106,11 @@ def needed(published: Published, size: int) -> tuple[dict[str, float], float]:
         d = forward(published.discriminator, torch.cat([x, x], 1))
         updates = {"discriminator": 2 * (3 * d.total - d.first), "generator": 3 * g.total - g.first + 2 * d.total}
         return updates, sum(updates.values())
+    if isinstance(published, PublishedPix2PixHD):
+        g = forward(published.generator, x)
+        d = forward(published.discriminator, torch.cat([x, x], 1))
+        updates = {"generator": 3 * g.total - g.first + d.total + 2 * d.total, "discriminator": 2 * (3 * d.total - d.first)}
+        return updates, sum(updates.values()) - 2 * d.total  # Both pairs go through D once; it steps behind G.
     assert isinstance(published, PublishedStarGANv2)
     y = torch.zeros(1, dtype=torch.long, device=device)
     style = published.generator.decode[0].norm1.fc.in_features

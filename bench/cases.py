@@ -32,10 +32,11 @@ from asterism.recipes.model import save_model
 from asterism.recipes.settings import Settings
 from bench.published_labels import PublishedGANimation, PublishedRelGAN
 from bench.published_pairs import PublishedCycleGAN, PublishedPix2Pix
+from bench.published_pix2pixhd import PublishedPix2PixHD
 from bench.published_step import Published, PublishedStarGAN, PublishedStarGANv2
 
 TITLES = {"stargan": "StarGAN", "stargan_v2": "StarGAN v2", "cyclegan": "CycleGAN", "pix2pix": "pix2pix"}
-TITLES |= {"relgan": "RelGAN", "ganimation": "GANimation"}
+TITLES |= {"pix2pixhd": "pix2pixHD", "relgan": "RelGAN", "ganimation": "GANimation"}
 FACES = LabelSpace([LabelGroup("faces", ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"), "binary")])
 TWO_DOMAINS = LabelSpace([LabelGroup("pairs", ("a", "b"), "one_of")])
 SPACES = {
@@ -43,6 +44,7 @@ SPACES = {
     "stargan_v2": LabelSpace([LabelGroup("animals", ("cat", "dog", "wild"), "one_of")]),
     "cyclegan": TWO_DOMAINS,
     "pix2pix": TWO_DOMAINS,
+    "pix2pixhd": TWO_DOMAINS,
     "relgan": FACES,
     "ganimation": FACES,
 }
@@ -54,7 +56,7 @@ class Case:
 
     Args:
         recipe: a key of TITLES.
-        size: side of the pictures, in pixels.
+        size: height of the pictures in pixels, which are square, but pix2pixHD's are twice as wide.
         batch: pictures per step.
         widths: recipe settings that differ from the published ones, to make a case smaller.
     """
@@ -66,7 +68,13 @@ class Case:
 
     def __str__(self) -> str:
         """Name it as in the table of results."""
-        return f"{TITLES[self.recipe]} {{}} {self.size}px batch {self.batch}"
+        height, width = self.sides
+        return f"{TITLES[self.recipe]} {{}} {height}{f'x{width}' if width > height else ''}px batch {self.batch}"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return self.size, 2 * self.size if self.recipe == "pix2pixhd" else self.size
 
 
 class Ours:
@@ -81,11 +89,11 @@ class Ours:
     def __init__(self, case: Case, options: Mapping[str, str], processes: Processes | None = None) -> None:
         overrides: dict[str, Any] = {f"train.{key}": value for key, value in options.items()}
         overrides |= {f"recipe.{key}": value for key, value in case.widths.items()}
-        overrides |= {"data.size": case.size, "train.batch_size": case.batch}
+        overrides |= {"data.size": case.sides, "train.batch_size": case.batch}
         self.case = case
         self.settings = Settings.resolve(case.recipe, (), "published", overrides)
         torch.manual_seed(0)
-        picture = PictureFormat(3, case.size, case.size)
+        picture = PictureFormat(3, *case.sides)
         self.recipe = recipe_class(case.recipe)(self.settings.recipe, SPACES[case.recipe], picture)
         self.weights = {name: tensor.clone() for name, tensor in self.recipe.state_dict().items()}
         self.machine = Machine.choose(self.settings.train.device, self.settings.train.precision)
@@ -167,8 +175,20 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
         shape |= {"layers": config.discriminator_layers}
         if case.recipe == "cyclegan":
             return PublishedCycleGAN(ours.weights, **shape, blocks=config.num_blocks, lr=config.lr, device=device)
-        halvings = halvings_of((case.size, case.size))
+        halvings = halvings_of(case.sides)
         return PublishedPix2Pix(ours.weights, **shape, halvings=halvings, lr=config.lr, device=device)
+    if case.recipe == "pix2pixhd":
+        return PublishedPix2PixHD(
+            ours.weights,
+            width=config.conv_dim,
+            halvings=config.num_downs,
+            blocks=config.num_blocks,
+            critic_width=config.discriminator_conv_dim,
+            layers=config.discriminator_layers,
+            scales=config.scales,
+            lr=config.lr,
+            device=device,
+        )
     return PublishedStarGANv2(
         ours.weights,
         size=case.size,
@@ -202,8 +222,8 @@ def drawn(case: Case, streams: Sequence[Stream], seed: int) -> tuple[Batch, dict
     pictures = {}
     for name in names:
         coarse = torch.rand(n, 3, 8, 8, generator=rng)
-        smooth = torch.nn.functional.interpolate(coarse, (case.size, case.size), mode="bicubic")
-        grain = torch.rand(n, 3, case.size, case.size, generator=rng) - 0.5
+        smooth = torch.nn.functional.interpolate(coarse, case.sides, mode="bicubic")
+        grain = torch.rand(n, 3, *case.sides, generator=rng) - 0.5
         pictures[name] = (smooth * 255 + grain * 40).clamp(0, 255).to(torch.uint8)
     return whole, pictures
 

@@ -14,8 +14,8 @@ from bench.clock import WARM_UP, Clock, alternate
 from bench.memory import measure_apart
 
 CYCLE = {"stargan": "training cycle", "stargan_v2": "training iteration"}
-CYCLE |= {"cyclegan": "training step", "pix2pix": "training step", "relgan": "training step", "ganimation": "training cycle"}
-WHOLE = ("cyclegan", "pix2pix", "ganimation")
+CYCLE |= dict.fromkeys(("cyclegan", "pix2pix", "pix2pixhd", "relgan"), "training step") | {"ganimation": "training cycle"}
+WHOLE = ("cyclegan", "pix2pix", "pix2pixhd", "ganimation")
 """Published steps whose updates begin with the same fakes, so that only the whole step compares."""
 
 
@@ -106,7 +106,7 @@ def training(case: Case, way: Way, machine: Machine, seconds: float) -> list[Row
         taken["published iteration"] = sum(parts.values())
     for network in theirs.networks.values():
         network.to("meta")  # Where counting costs nothing.
-    flops_by_update, flops = arithmetic.needed(theirs, case.size)
+    flops_by_update, flops = arithmetic.needed(theirs, *case.sides)
     rows = []
     for name, needed in [*(flops_by_update.items() if case.recipe not in WHOLE else ()), ("iteration", flops)]:
         rate = needed * case.batch / taken[name]

@@ -28,6 +28,12 @@ TINY = {
         "cyclegan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 2}
     ),
     "pix2pix": Case("pix2pix", 32, 2, {"conv_dim": 4, "discriminator_conv_dim": 4, "discriminator_layers": 2}),
+    "pix2pixhd": Case(
+        "pix2pixhd",
+        16,
+        2,
+        {"conv_dim": 4, "num_downs": 2, "num_blocks": 1, "discriminator_conv_dim": 4, "discriminator_layers": 2},
+    ),
     "relgan": Case("relgan", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_widths": (4, 8, 16)}),
     "ganimation": Case(  # Wide enough that the norm in its penalty, of small weights, is far above the root's epsilon.
         "ganimation", 32, 2, {"conv_dim": 4, "num_blocks": 1, "discriminator_conv_dim": 48, "discriminator_layers": 2}
@@ -102,8 +108,9 @@ def test_rows_of_training(recipe):
     assert len(made) == {"stargan": 3, "stargan_v2": 5, "relgan": 3}.get(recipe, 1), "of some, only the whole step compares"
     words = {"stargan": "StarGAN training cycle", "stargan_v2": "StarGAN v2 training iteration"}
     words |= {"cyclegan": "CycleGAN training step", "pix2pix": "pix2pix training step"}
+    words |= {"pix2pixhd": "pix2pixHD training step"}
     words |= {"relgan": "RelGAN training step", "ganimation": "GANimation training cycle"}
-    assert str(made[-1]).startswith(f"{words[recipe]} 32px batch 2 here: ")
+    assert str(made[-1]).startswith(f"{words[recipe]} {'16x32' if recipe == 'pix2pixhd' else 32}px batch 2 here: ")
     for row in made:
         assert row.detail["seconds"] == 2 and row.ratio == row.detail["published_seconds"] / 2
         assert row.detail["share_of_ceiling"] == pytest.approx(row.detail["needed_flops"] / 2 / 1e11)
