@@ -13,8 +13,9 @@ themselves, of which `draw_style` makes some from a latent of as many numbers, s
 expectation is 1 everywhere, which is `mean_style`, and the same as no dropout. So without a seed a model has one answer, and
 truncation lies in between. No picture has masks to read. In training `prepare` draws them.
 
-**Norms.** In use each picture is normalised by its own statistics, as the paper does (Section 3.3: a batch of one, "instance
-normalization"); `running_statistics` takes those of training, which the published code has as an option and which blurs.
+**Norms.** The paper trains with batches of one and in use normalises each picture by its own statistics (Section 3.3, "instance
+normalization"), which is the same then; its presets do so. Batches of several have statistics of several pictures, so without a
+preset norms in use take the statistics of training (`running_statistics`): by its own, a picture's mean colour is lost.
 
 What differs from the published code, beyond the engine's doing: a sample is a picture of either domain and comes with its
 partner, so that an epoch is every pair twice; the learning rate falls in every step; the discriminator's running statistics,
@@ -45,7 +46,7 @@ from asterism.recipes.base import Abilities, Adam, Recipe, Slot, Stream, Terms, 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """pix2pix's choices; the defaults are those of the published code."""
+    """pix2pix's choices; the defaults are those of the published code, but for the statistics in use."""
 
     direction: Literal["AtoB", "BtoA", "any"] = option(
         "AtoB", "From the first domain of the data to the second, back, or from any to any, as of more than two always."
@@ -53,7 +54,10 @@ class Config:
     conv_dim: int = option(64, "Channels after the generator's first convolution.", low=1)
     num_downs: int = option(0, "Halvings of the generator; 0: as many as the size allows, 8 for 256 pixels.", low=0)
     dropout: bool = option(True, "Noise in the generator: dropout of the levels beyond the fifth.")
-    running_statistics: bool = option(False, "In use, normalise by statistics of training, not by the picture's own.")
+    running_statistics: bool = option(
+        True,
+        "In use, normalise by the statistics of training; no: by the picture's own, for a model trained by batches of one.",
+    )
     discriminator_conv_dim: int = option(64, "Channels after the discriminator's first convolution.", low=1)
     discriminator_layers: int = option(
         3, "Halvings of the discriminator: a logit sees 70 pixels a side with 3, 286 with 5, 16 with 1, one with 0.", low=0
@@ -64,6 +68,7 @@ class Config:
 
 
 _DATA = {"size": 256, "zoom": 0.8}
+_ALONE = {"running_statistics": False}
 _TRAIN = {"epochs": 100, "decay_epochs": 50, "batch_size": 1}  # Every pair comes twice: 100 + 100 of the published code's.
 
 
@@ -78,8 +83,8 @@ class Pix2Pix(Recipe):
     two_kinds = True
     coupled = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "facades": {"recipe": {"direction": "BtoA"}, "data": _DATA, "train": _TRAIN},
-        "published": {"data": _DATA, "train": _TRAIN | {"ema_kimg": 0}},
+        "facades": {"recipe": _ALONE | {"direction": "BtoA"}, "data": _DATA, "train": _TRAIN},
+        "published": {"recipe": _ALONE, "data": _DATA, "train": _TRAIN | {"ema_kimg": 0}},
         "small": {  # A laptop's CPU: narrower, and rates that get there in fewer steps.
             "recipe": {"conv_dim": 24, "discriminator_conv_dim": 24, "discriminator_layers": 2, "lr": 5e-4},
             "data": {"size": 64},

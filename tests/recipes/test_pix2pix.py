@@ -24,7 +24,7 @@ from asterism.evaluation.pictures import Pictures
 from asterism.evaluation.protocols import protocol as named
 from asterism.labels import LabelError, LabelGroup, LabelSpace
 from asterism.machine import Machine
-from asterism.networks.pix2pix import Discriminator, Generator
+from asterism.networks.pix2pix import Discriminator, Generator, PictureNorm2d
 from asterism.networks.sizes import SizeError
 from asterism.recipes.pix2pix import Config, Pix2Pix
 from asterism.storage.model_file import ModelError
@@ -96,6 +96,16 @@ def test_a_style_is_the_dropout_masks():
         recipe.translate(x, told, s=s[:1])
     mask = s[:1, : 4 * 8 * 64].reshape(1, 32, 8, 8)
     assert torch.equal(seen["out"][:, 32:], seen["norm"] * mask)
+
+
+def test_norms_take_the_statistics_of_training_unless_batches_are_of_one():
+    """A picture's mean colour is lost where each is normalised by its own; the published presets, of batches of one, do so."""
+    x = torch.rand(1, 3, 64, 64)
+    for settings, lost in (({}, False), (Pix2Pix.presets["published"]["recipe"], True)):
+        norm = next(m for m in tiny(**settings).eval().modules() if isinstance(m, PictureNorm2d))
+        shown = [norm(mean + x[:, :1].expand(-1, norm.num_features, -1, -1)) for mean in (0.0, 1.0)]
+        assert torch.allclose(*shown, atol=1e-5) == lost
+    assert Pix2Pix.presets["facades"]["train"]["batch_size"] == Pix2Pix.presets["published"]["train"]["batch_size"] == 1
 
 
 def test_training_draws_masks_by_seed_and_step_and_dropout_can_be_left_out():

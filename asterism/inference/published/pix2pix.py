@@ -55,7 +55,7 @@ def read(files: Sequence[Path], space: LabelSpace | None, size: tuple[int, int] 
     halvings = 1
     while f"{INNER}{'.model.3' * (halvings - 1)}.model.1.weight" in weights:
         halvings += 1
-    config: dict[str, int] = {"conv_dim": first.shape[0], "num_downs": halvings}
+    config: dict[str, int | bool] = {"conv_dim": first.shape[0], "num_downs": halvings, "running_statistics": False}
     size = size or (1 << halvings, 1 << halvings)
     if "discriminator" in networks:
         config |= _read_discriminator(networks["discriminator"][1])
