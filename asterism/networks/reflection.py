@@ -1,8 +1,7 @@
 """Convolutions whose padding reflects the picture, as one layer.
 
-As two layers, the padded copy of every map is kept for the backward pass, and in float32 the convolution, which pads nothing,
-is one that `networks/cpu/winograd.py` does not know. Here the map itself is kept, which a norm in front of it may compute
-again, and is padded again in the backward pass.
+As two layers, the padded copy of every map is kept for the backward pass. Here the map itself is kept, which a norm in front of
+it may compute again, and is padded again in the backward pass.
 
 Shapes: x [N, C, H, W], w [O, C, k, k], y and g [N, O, H, W]; r = k // 2 pixels are reflected at every side.
 """
@@ -15,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asterism.networks.cpu import handwritten, winograd
-from asterism.networks.cpu.convolution import FEW_OUTPUTS, cast
+from asterism.networks.cpu import handwritten
+from asterism.networks.cpu.convolution import FEW_OUTPUTS, cast, convolve, transpose, weight_gradient
 from asterism.networks.layers import Conv2d
 
 
@@ -39,11 +38,7 @@ class _Reflected(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, reach: int) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
         ctx.reach = reach
-        wide = _reflected(x, reach)
-        if not winograd.pays(x, weight, 1, reach):
-            return F.conv2d(wide, weight, bias)
-        y = winograd.outputs(wide, weight)
-        return y if bias is None else y.add_(bias[:, None, None])
+        return convolve(_reflected(x, reach), weight, bias)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -55,22 +50,9 @@ class _Reflected(torch.autograd.Function):
             found = iter(torch.autograd.grad(y, asked, g, create_graph=True))
             return *(next(found) if want else None for want in wanted), None
         wide = _reflected(x, reach)
-        if winograd.pays(x, weight, 1, reach):
-            of_wide = _full(g, weight) if wanted[0] else None
-            of_w = winograd.weight_gradient(wide, g) if wanted[1] else None
-            of_bias = g.sum((0, 2, 3)) if wanted[2] else None
-        else:
-            of_wide, of_w, of_bias = torch.ops.aten.convolution_backward(
-                g, wide, weight, [len(weight)], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted
-            )
-        return None if of_wide is None else _folded(of_wide, reach), of_w, of_bias, None
-
-
-def _full(g: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient [N, C, H + 2, W + 2] of a 3x3 convolution's padded input; whole tiles are made, and cut."""
-    height, width = (side + 2 for side in g.shape[2:])
-    wide = F.pad(g, (2, 2 - width % -winograd.TILE, 2, 2 - height % -winograd.TILE))
-    return winograd.outputs(wide, winograd.turned(weight))[:, :, :height, :width]
+        of_x = _folded(transpose(g, weight, wide.shape[2:]), reach) if wanted[0] else None
+        of_w = weight_gradient(wide, g, weight.shape[2:], 1, 0) if wanted[1] else None
+        return of_x, of_w, g.sum((0, 2, 3)) if wanted[2] else None, None
 
 
 def _reflected(x: Tensor, reach: int) -> Tensor:

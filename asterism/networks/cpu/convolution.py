@@ -84,9 +84,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
         return F.conv2d(x, weight, bias, stride, padding)
     if len(weight) <= FEW_OUTPUTS and weight.shape[2] >= 5 and stride == 1:
         return _by_rows(x, weight, bias, padding)
-    if winograd.pays(x, weight, stride, padding):
-        return winograd.convolve(x, weight, bias)
-    if not gradient_pays(x, weight, _output_size(x.shape[2:], weight, stride, padding), stride):
+    size = _output_size(x.shape[2:], weight, stride, padding)
+    if not gradient_pays(x, weight, size, stride) and not winograd.pays(x, weight.shape, stride, padding):
         return F.conv2d(x, weight, bias, stride, padding)
     x, weight, bias = cast(x, weight, bias)
     return _Convolution.apply(x, weight, bias, stride, padding)
@@ -94,9 +93,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
 
 def transpose(g: Tensor, weight: Tensor, size: tuple[int, ...], stride: int = 1, padding: int = 0) -> Tensor:
     """Return the transpose of `convolve`, applied to g: the gradient of x, whose height and width are `size`."""
-    if handwritten.applies(g) and winograd.pays(g, weight, stride, padding):
-        return winograd.convolve(g, winograd.turned(weight))
-    if handwritten.applies(g) and gradient_pays(g, weight, g.shape[2:], stride):
+    if handwritten.applies(g) and (gradient_pays(g, weight, g.shape[2:], stride) or _fewer(g, weight, stride, padding)):
         g, weight, _ = cast(g, weight, None)
         return _Transpose.apply(g, weight, stride, padding, tuple(size))
     return _library_transpose(g, weight, stride, padding, size)
@@ -107,6 +104,9 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.shape = stride, padding
+        if winograd.pays(x, weight.shape, stride, padding):
+            y = winograd.outputs(winograd.surrounded(x, padding), weight)
+            return y if bias is None else y.add_(bias[:, None, None])
         size = _output_size(x.shape[2:], weight, stride, padding)
         if not _product_pays(size, weight, stride):
             return F.conv2d(x, weight, bias, stride, padding)
@@ -118,7 +118,7 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
         for_x = _Transpose.apply(g, weight, *ctx.shape, tuple(x.shape[2:])) if of_x else None
-        for_weight = _weight_gradient(x, g, weight.shape[2:], *ctx.shape) if of_weight else None
+        for_weight = weight_gradient(x, g, weight.shape[2:], *ctx.shape) if of_weight else None
         return for_x, for_weight, g.sum((0, 2, 3)) if of_bias else None, None, None
 
 
@@ -127,6 +127,8 @@ class _Transpose(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(g, weight)
         ctx.shape = stride, padding
+        if _fewer(g, weight, stride, padding):
+            return winograd.transpose(g, weight, padding)
         if not _product_pays(g.shape[2:], weight, stride):
             return _library_transpose(g, weight, stride, padding, size)
         return _fold(_rows(g) @ _matrix(weight), g, weight, stride, padding, size)
@@ -136,7 +138,7 @@ class _Transpose(torch.autograd.Function):
         g, weight = ctx.saved_tensors
         of_g, of_weight, *_ = ctx.needs_input_grad
         for_g = _Convolution.apply(u, weight, None, *ctx.shape) if of_g else None
-        for_weight = _weight_gradient(u, g, weight.shape[2:], *ctx.shape) if of_weight else None
+        for_weight = weight_gradient(u, g, weight.shape[2:], *ctx.shape) if of_weight else None
         return for_g, for_weight, None, None, None
 
 
@@ -146,6 +148,11 @@ class _Transpose(torch.autograd.Function):
 def gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
     """Whether the gradient of the weights, at outputs of this size, is faster as a product; the others imply it."""
     return _small(size, stride) or (NARROW and x.dtype == torch.float32 and weight.shape[1] > FEW_OUTPUTS)
+
+
+def _fewer(g: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
+    """Whether the transpose is faster with fewer multiplications: tiles are those of g, whatever the padding."""
+    return padding <= 1 and winograd.pays(g, weight.shape, stride, 1)
 
 
 def _small(size: tuple[int, ...], stride: int) -> bool:
@@ -195,8 +202,10 @@ def _fold(columns: Tensor, g: Tensor, weight: Tensor, stride: int, padding: int,
     return inside.to(columns.dtype).contiguous().permute(0, 3, 1, 2)
 
 
-def _weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
+def weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, padding: int) -> Tensor:
     """Return the gradient of the weights, [O, C, k, l]."""
+    if winograd.pays(x, (g.shape[1], x.shape[1], *kernel), stride, padding):
+        return winograd.weight_gradient(winograd.surrounded(x, padding), g)
     if _small(g.shape[2:], stride):
         product = _rows(g).t() @ _patches(x, kernel, stride, padding)
     elif not NARROW or x.dtype != torch.float32:  # Asked for inside the derivative of a small one.

@@ -10,9 +10,8 @@ Shapes: x [N, C, H, W] and y, g [N, O, H, W], channels last, H and W multiples o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,13 +43,14 @@ def _matrices(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     return inputs, kernels, outputs
 
 
-def pays(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
-    """Say whether this convolution on a CPU can be made so, and is faster: enough channels and tiles, as measured."""
-    count, channels, *kernel = weight.shape
-    height, width = x.shape[2:]
+def pays(x: Tensor, shape: Sequence[int], stride: int, padding: int) -> bool:
+    """Say whether a convolution by a kernel of this shape on a CPU is faster so: enough channels and tiles, as measured."""
+    count, channels, *kernel = shape
+    height, width = (side - 2 + 2 * padding for side in x.shape[2:])
     return (
-        (*kernel, stride, padding) == (3, 3, 1, 1)
-        and x.dtype == weight.dtype == torch.float32
+        (*kernel, stride) == (3, 3, 1)
+        and padding <= 1
+        and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and height % TILE == width % TILE == 0
         and min(count, channels) >= 128
@@ -58,33 +58,18 @@ def pays(x: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
     )
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return conv2d(x, w, bias) with zero padding 1."""
-    return _Convolution.apply(x, weight, bias)
+def surrounded(x: Tensor, padding: int) -> Tensor:
+    """Return maps with zeros around them."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, *[padding] * 4)).permute(0, 3, 1, 2) if padding else x
 
 
-def turned(weight: Tensor) -> Tensor:
-    """Return the kernel [C, O, 3, 3] by which the transpose of a convolution by w is itself one."""
-    return weight.flip(2, 3).transpose(0, 1)
-
-
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        y = outputs(_surrounded(x), weight)
-        return y if bias is None else y.add_(bias[:, None, None])
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        of_x, of_weight, of_bias = ctx.needs_input_grad
-        of_w = weight_gradient(_surrounded(x), g) if of_weight else None
-        return convolve(g, turned(weight)) if of_x else None, of_w, g.sum((0, 2, 3)) if of_bias else None
-
-
-def _surrounded(x: Tensor) -> Tensor:
-    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)
+def transpose(g: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """Return the transpose of conv2d by w with this zero padding, applied to g; without, whole tiles are made, and cut."""
+    turned = weight.flip(2, 3).transpose(0, 1)
+    if padding:
+        return outputs(surrounded(g, 1), turned)
+    height, width = (side + 2 for side in g.shape[2:])
+    return outputs(F.pad(g, (2, 2 - width % -TILE, 2, 2 - height % -TILE)), turned)[:, :, :height, :width]
 
 
 def outputs(x: Tensor, weight: Tensor) -> Tensor:
