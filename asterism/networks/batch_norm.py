@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asterism.networks.sizes import SizeError
+
 _frozen = False
 
 
@@ -27,6 +29,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Map [N, C, H, W] to the same shape."""
         if not self.training:
             return super().forward(x)
+        if x.numel() == x.shape[1]:
+            raise SizeError("a batch of one picture has no batch statistics in these networks: give --train.batch_size 2 or more")
         mean, var = None, None
         if torch.is_grad_enabled() and self.weight.requires_grad:
             mean, var = self.running_mean, self.running_var

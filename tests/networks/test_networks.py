@@ -9,6 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from asterism.data.pictures import PictureFormat
 from asterism.engine.optimizers import Optimizers
+from asterism.networks.batch_norm import BatchNorm2d
 from asterism.networks.cpu import convolution, normalization, winograd
 from asterism.networks.cpu.convolution import convolve, transpose
 from asterism.networks.cpu.normalization import InstanceNorm2d, instance_norm, outputs_made_again
@@ -16,6 +17,7 @@ from asterism.networks.cpu.resampling import DoublingConv2d
 from asterism.networks.halving import HalvingConv2d
 from asterism.networks.reflection import ReflectedConv2d
 from asterism.networks.resnet import BasicBlock
+from asterism.networks.sizes import SizeError
 from asterism.networks.stargan import Discriminator, Generator
 from asterism.networks.stargan_v2 import of_domain
 from asterism.networks.transposed import ConvTranspose2d
@@ -377,3 +379,10 @@ def test_gradients_of_weights_by_products_equal_the_librarys(kernel, stride, pad
     assert y.grad_fn.name() == "_ConvolutionBackward"
     for mine, truth in zip(torch.autograd.grad(y, narrow, g.float()), torch.autograd.grad(exact, [x, w], g), strict=True):
         assert float((mine.double() - truth).norm() / truth.norm()) < 1e-5
+
+
+def test_one_value_has_no_batch_statistics_and_training_says_what_to_give():
+    norm = BatchNorm2d(3)
+    with pytest.raises(SizeError, match="give --train.batch_size 2 or more"):
+        norm(torch.rand(1, 3, 1, 1))
+    assert norm(torch.rand(2, 3, 1, 1)).shape == (2, 3, 1, 1) and norm.eval()(torch.rand(1, 3, 1, 1)).isfinite().all()
