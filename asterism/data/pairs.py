@@ -114,6 +114,7 @@ def directed(collection: Collection, pairs: str | None) -> Collection:
     alone = [file for row, file in enumerate(collection.files) if row not in paired]
     domains = domains[::-1] if pairs == "BtoA" else domains
     turn = "" if pairs else "; --data.pairs BtoA turns them round"
-    notes = [f"pairs: {len(rows):,}, from {domains[0]} to {domains[1]}{turn}"] if len(domains) == 2 else []
+    notes = [f"pairs: {len(rows):,} things, each in several of {len(domains)} domains"] if pairs else []
+    notes = [f"pairs: {len(rows):,}, from {domains[0]} to {domains[1]}{turn}"] if len(domains) == 2 else notes
     notes += [some(alone, "pictures without a partner, which recipes that learn from pairs refuse")] if alone else []
     return replace(ordered(collection, domains), notes=collection.notes + notes)

@@ -174,6 +174,7 @@ def test_names_take_equal_names_in_any_number_of_folders_for_pairs_and_no_halves
     assert read(tmp_path).identity is None
     found = read(tmp_path, pairs="names")
     assert sorted(found.identity) == sorted("000112" + "22") and found.groups[0].labels == ("x", "y", "z")
+    assert "pairs: 3 things, each in several of 3 domains" in found.notes
     put(halves(0)[0], tmp_path / "flat" / "0.png")
     with pytest.raises(DataError, match="no pictures that are said to be pairs"):
         read(tmp_path / "flat", pairs="names")
