@@ -6,11 +6,11 @@ that all runs on the same data are judged by the same network and their numbers 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,16 @@ from asterism.recipes.model import load_model
 from asterism.recipes.settings import Settings
 from asterism.signals import Stopped, on_signal
 from asterism.storage.model_file import FILE_NAME, ModelError
+from asterism.storage.run_files import read_log
 from asterism.storage.whole import write_whole
 
 EPOCHS, LEAST_STEPS, MOST_STEPS, BATCH = 5, 200, 4000, 32
+LONG = 4 * LEAST_STEPS
+"""From so many steps on, the least are tried first: where domains are told apart at a glance, all others change nothing."""
+
+SURE = 0.01
+"""Mean loss of the last steps of such a trial, most of whose pictures it sees for the first time, that makes it enough."""
+
 NEEDED = 0.85
 """Scores are void if the classifier's accuracy on real pictures (`accuracy`) is below this."""
 
@@ -110,13 +117,20 @@ def trained_judge(
     fast = Machine.choose(machine.device.type, "auto")  # Whatever precision its verdicts are then asked for in.
     again = "the same command goes on from there"
     kept = f"the judging classifier is not trained yet; what {folder} holds of it is kept: {again}"
+    brief = replace(judge, train=replace(judge.train, steps=LEAST_STEPS, decay_steps=LEAST_STEPS))
+    trials = [(brief, folder / "brief")] if name == "classifier" and judge.train.steps >= LONG else []
     with locked(folder, remedy="or stop it"), on_signal(kept):
-        trainer = start(judge, folder, None, fast, Processes(), listener=Display())
-        outcome = trainer.train()
-    if outcome.signal is not None:
-        where = f"at step {outcome.step:,} of {trainer.config.steps:,} in {folder}"
-        raise Stopped(outcome.signal, f"the judging classifier is kept {where}: {again}")
-    write_whole(shared, (folder / FILE_NAME).read_bytes(), sync=True)
+        for tried, where in [*trials, (judge, folder)]:
+            trainer = start(tried, where, None, fast, Processes(), listener=Display())
+            outcome = trainer.train()
+            if outcome.signal is not None:
+                at = f"at step {outcome.step:,} of {trainer.config.steps:,} in {where}"
+                raise Stopped(outcome.signal, f"the judging classifier is kept {at}: {again}")
+            loss = read_log(where / "log.jsonl")[-1]["terms"]["classifier/class"] if tried is brief else 0.0
+            if loss < SURE:
+                break
+            print(f"after {LEAST_STEPS} steps it is not sure enough (loss {loss:.3g}): it is trained anew, at full length")
+    write_whole(shared, (where / FILE_NAME).read_bytes(), sync=True)
     return JudgeClassifier(load_model(shared, machine.device).recipe, machine)
 
 
@@ -131,7 +145,7 @@ def classifier_settings(settings: Settings, pictures: int, overrides: dict[str, 
         chosen |= {"recipe.width": 16 if small else 32, "train.batch_size": BATCH // 4}
     judge = Settings.resolve(name, overrides=chosen | overrides)
     # The same for all recipes, whose presets crop and balance as they please: one classifier judges all runs on some data.
-    return dataclasses.replace(judge, data=dataclasses.replace(settings.data, zoom=1.0, balance=False))
+    return replace(judge, data=replace(settings.data, zoom=1.0, balance=False))
 
 
 FIRST = ("size", "crop", "flip", "zoom", "channels", "value_range", "balance")

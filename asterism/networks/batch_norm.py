@@ -30,7 +30,9 @@ class BatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         if x.numel() == x.shape[1]:
-            raise SizeError("a batch of one picture has no batch statistics in these networks: give --train.batch_size 2 or more")
+            raise SizeError(
+                "a batch of one picture has no batch statistics in these networks: give --train.batch_size 2 or more"
+            )
         mean, var = None, None
         if torch.is_grad_enabled() and self.weight.requires_grad:
             mean, var = self.running_mean, self.running_var
