@@ -100,7 +100,10 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
         if can.masks:
             given = found or tuple(x[:, :1].clone() for _ in can.masks)  # The caller's are of the picture's size.
             looks |= dict(zip(can.masks, given, strict=True))
-        graphs.append(graph("translator", _translate_to_style, "translation", can.side_multiple, image=x, **looks))
+        if not can.reads_style and not can.targets:  # The style is noise, which says nothing of the domain.
+            looks = inputs | looks
+        styled = _translate_to_both if inputs.keys() & looks.keys() else _translate_to_style
+        graphs.append(graph("translator", styled, "translation", can.side_multiple, image=x, **looks))
     elif can.translates:
         graphs.append(graph("translator", _translate, "translation", can.side_multiple, image=x, **inputs))
     if can.generates:
@@ -141,6 +144,10 @@ def _translate(recipe: Recipe, x: Tensor, told: Tensor | None = None) -> Tensor:
 
 def _translate_to_style(recipe: Recipe, x: Tensor, s: Tensor, *masks: Tensor) -> Tensor:
     return translate(recipe, x, s, s, masks)
+
+
+def _translate_to_both(recipe: Recipe, x: Tensor, told: Tensor, s: Tensor, *masks: Tensor) -> Tensor:
+    return translate(recipe, x, told, s, masks)
 
 
 def _generate(recipe: Recipe, z: Tensor, told: Tensor | None = None) -> Tensor:
