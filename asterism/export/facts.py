@@ -55,6 +55,7 @@ def facts_of(model: Model, graph: Graph, precision: str) -> dict[str, str]:
         "normalization": _normalization(picture.taken),
         **({"output_normalization": _normalization(picture)} if picture.source else {}),
         "side_multiple": graph.side_multiple,
+        "keeps": recipe.abilities.keeps,
         "licence": model.info.get("licence") or "not stated",
         "step": model.info.get("step"),
         "data": [held.get("name") for held in model.info.get("data") or []],

@@ -80,7 +80,7 @@ async function translate() {
   const dataset = at("dataset")?.value ?? model.facts.labels[0].dataset;
   const words = [...at("targets").querySelectorAll("select")].filter(({ id, value }) => id !== "dataset" && value).map(({ value }) => value);
   const wanted = Object.fromEntries(words.map((word) => [word.replace(/=(yes|no)$/, ""), !word.endsWith("=no")]));
-  const { fitted, back } = letterbox(fromImage(source, picture), picture.height, picture.width);
+  const { fitted, back } = letterbox(fromImage(source, picture), picture.height, picture.width, model.facts.keeps);
   const begun = performance.now();
   const y = await model.translate(fitted, dataset, wanted, latent);
   const taken = Math.round(performance.now() - begun);

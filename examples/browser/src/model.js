@@ -40,8 +40,11 @@ export class Model {
   /** Translate a picture of the model's size to labels { name: true or false } of one dataset, in a style for models with styles. */
   async translate(x, dataset, wanted, latent) {
     const inputs = { image: tensor(x.data, [1, x.channels, x.height, x.width]) };
-    if (this.facts.domains) inputs.style = await this.style(Object.keys(wanted).find((name) => wanted[name]), latent);
-    else inputs.code = await this.code(inputs.image, dataset, wanted);
+    const asked = this.graphs.translator.inputNames;
+    const domain = Object.keys(wanted).find((name) => wanted[name]);
+    if (asked.includes("style")) inputs.style = await this.style(domain, latent);
+    if (asked.includes("domain")) inputs.domain = this.domain(domain);
+    if (asked.includes("code")) inputs.code = await this.code(inputs.image, dataset, wanted);
     const { translation } = await this.graphs.translator.run(inputs);
     return { ...x, data: translation.data };
   }
@@ -71,8 +74,13 @@ export class Model {
       const mean = this.facts.mean_styles[number];
       return tensor(Float32Array.from(mean), [1, mean.length]);
     }
-    const which = new ort.Tensor("int64", BigInt64Array.of(BigInt(number)), [1]);
-    return (await this.graphs.mapping.run({ latent: tensor(latent, [1, latent.length]), domain: which })).style;
+    const given = { latent: tensor(latent, [1, latent.length]), domain: this.domain(domain) };
+    return (await this.graphs.mapping.run(given)).style;
+  }
+
+  /** Return a domain as the graphs take it: its place among the domains. */
+  domain(name) {
+    return new ort.Tensor("int64", BigInt64Array.of(BigInt(this.facts.domains.indexOf(name))), [1]);
   }
 
   /** Draw a latent: standard normal numbers; none for a model without styles. */

@@ -26,8 +26,9 @@ export function toImage({ data, channels, height, width }, { low, high, depth })
   return image;
 }
 
-/** Pad a picture by its edges to the shape of height x width and resize it; `back` brings a result to the picture's size. */
-export function letterbox(x, height, width) {
+/** Pad a picture by its edges to the shape of height x width and resize it; `back` brings a result to the picture's size.
+ *  With `keeps`, for models that keep their source, a larger picture keeps its own detail: what changed is enlarged and added. */
+export function letterbox(x, height, width, keeps = false) {
   const scale = Math.max(x.height / height, x.width / width);
   const tall = Math.max(x.height, Math.ceil(height * scale - 1e-6));
   const wide = Math.max(x.width, Math.ceil(width * scale - 1e-6));
@@ -35,8 +36,14 @@ export function letterbox(x, height, width) {
   const left = Math.floor((wide - x.width) / 2);
   const inside = (value, size) => Math.min(size - 1, Math.max(0, value));
   const padded = take(x, tall, wide, (row, column) => [inside(row - top, x.height), inside(column - left, x.width)]);
-  const back = (y) => take(resize(y, tall, wide), x.height, x.width, (row, column) => [row + top, column + left]);
-  return { fitted: resize(padded, height, width), back };
+  const fitted = resize(padded, height, width);
+  const enlarged = (y) => take(resize(y, tall, wide), x.height, x.width, (row, column) => [row + top, column + left]);
+  if (!keeps || scale <= 1) return { fitted, back: enlarged };
+  const added = (y) => {
+    const change = enlarged({ ...y, data: y.data.map((value, i) => value - fitted.data[i]) });
+    return { ...x, data: x.data.map((value, i) => Math.min(1, Math.max(-1, value + change.data[i]))) };
+  };
+  return { fitted, back: added };
 }
 
 /** Resize a picture: bilinear, with the filter widened where it shrinks. */
