@@ -78,7 +78,7 @@ SECTION = """## {name}
 *{where}, preset `{preset}`, {high} x {wide}; {seen:,} {kind} seen in {steps:,} steps; data: {data}.*
 """
 
-CREDIT = '*Drawings: "Adventurer" by Lisa Wischofsky, CC BY 4.0, drawn with DiceBear (MIT).*\n'
+CREDIT = '*Drawings: "Adventurer" by Lisa Wischofsky, CC BY 4.0, and "Open Peeps" by Pablo Stanley, CC0; by DiceBear (MIT).*\n'
 
 
 def main() -> None:
