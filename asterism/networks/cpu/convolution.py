@@ -93,7 +93,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
 
 def transpose(g: Tensor, weight: Tensor, size: tuple[int, ...], stride: int = 1, padding: int = 0) -> Tensor:
     """Return the transpose of `convolve`, applied to g: the gradient of x, whose height and width are `size`."""
-    if handwritten.applies(g) and (gradient_pays(g, weight, g.shape[2:], stride) or _fewer(g, weight, stride, padding)):
+    if handwritten.applies(g) and (
+        gradient_pays(g, weight, g.shape[2:], stride) or winograd.pays(g, weight.shape, stride, padding, True)
+    ):
         g, weight, _ = cast(g, weight, None)
         return _Transpose.apply(g, weight, stride, padding, tuple(size))
     return _library_transpose(g, weight, stride, padding, size)
@@ -127,7 +129,7 @@ class _Transpose(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, weight: Tensor, stride: int, padding: int, size: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(g, weight)
         ctx.shape = stride, padding
-        if _fewer(g, weight, stride, padding):
+        if winograd.pays(g, weight.shape, stride, padding, transposed=True):
             return winograd.transpose(g, weight, padding)
         if not _product_pays(g.shape[2:], weight, stride):
             return _library_transpose(g, weight, stride, padding, size)
@@ -148,11 +150,6 @@ class _Transpose(torch.autograd.Function):
 def gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
     """Whether the gradient of the weights, at outputs of this size, is faster as a product; the others imply it."""
     return _small(size, stride) or (NARROW and x.dtype == torch.float32 and weight.shape[1] > FEW_OUTPUTS)
-
-
-def _fewer(g: Tensor, weight: Tensor, stride: int, padding: int) -> bool:
-    """Whether the transpose is faster with fewer multiplications: tiles are those of g, whatever the padding."""
-    return padding <= 1 and winograd.pays(g, weight.shape, stride, 1)
 
 
 def _small(size: tuple[int, ...], stride: int) -> bool:

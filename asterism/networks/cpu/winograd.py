@@ -43,10 +43,10 @@ def _matrices(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     return inputs, kernels, outputs
 
 
-def pays(x: Tensor, shape: Sequence[int], stride: int, padding: int) -> bool:
-    """Say whether a convolution by a kernel of this shape on a CPU is faster so: enough channels and tiles, as measured."""
+def pays(x: Tensor, shape: Sequence[int], stride: int, padding: int, transposed: bool = False) -> bool:
+    """Say whether a convolution by a kernel of this shape, or its transpose, on a CPU is faster so, as measured."""
     count, channels, *kernel = shape
-    height, width = (side - 2 + 2 * padding for side in x.shape[2:])
+    height, width = (side if transposed else side - 2 + 2 * padding for side in x.shape[2:])
     return (
         (*kernel, stride) == (3, 3, 1)
         and padding <= 1
