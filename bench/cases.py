@@ -170,25 +170,15 @@ def published(case: Case, ours: Ours, device: torch.device) -> Published:
             lr=config.generator_lr,
             device=device,
         )
-    if case.recipe in ("cyclegan", "pix2pix"):
+    if case.recipe in ("cyclegan", "pix2pix", "pix2pixhd"):
         shape = {"width": config.conv_dim, "critic_width": config.discriminator_conv_dim}
-        shape |= {"layers": config.discriminator_layers}
+        shape |= {"layers": config.discriminator_layers, "lr": config.lr, "device": device}
         if case.recipe == "cyclegan":
-            return PublishedCycleGAN(ours.weights, **shape, blocks=config.num_blocks, lr=config.lr, device=device)
-        halvings = halvings_of(case.sides)
-        return PublishedPix2Pix(ours.weights, **shape, halvings=halvings, lr=config.lr, device=device)
-    if case.recipe == "pix2pixhd":
-        return PublishedPix2PixHD(
-            ours.weights,
-            width=config.conv_dim,
-            halvings=config.num_downs,
-            blocks=config.num_blocks,
-            critic_width=config.discriminator_conv_dim,
-            layers=config.discriminator_layers,
-            scales=config.scales,
-            lr=config.lr,
-            device=device,
-        )
+            return PublishedCycleGAN(ours.weights, **shape, blocks=config.num_blocks)
+        if case.recipe == "pix2pix":
+            return PublishedPix2Pix(ours.weights, **shape, halvings=halvings_of(case.sides))
+        shape |= {"halvings": config.num_downs, "blocks": config.num_blocks, "scales": config.scales}
+        return PublishedPix2PixHD(ours.weights, **shape)
     return PublishedStarGANv2(
         ours.weights,
         size=case.size,

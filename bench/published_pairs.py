@@ -44,16 +44,16 @@ class ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """Two halvings, residual blocks, two doublings, tanh."""
+    """Halvings, residual blocks, doublings, tanh."""
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, blocks: int, halvings: int = 2) -> None:
         super().__init__()
         layers = [nn.ReflectionPad2d(3), *with_instance_norm(nn.Conv2d(3, width, 7), nn.ReLU(True))]
-        for depth in range(2):
+        for depth in range(halvings):
             halving = nn.Conv2d(width << depth, width << depth + 1, 3, 2, 1)
             layers += with_instance_norm(halving, nn.ReLU(True))
-        layers += [ResnetBlock(4 * width) for _ in range(blocks)]
-        for depth in (2, 1):
+        layers += [ResnetBlock(width << halvings) for _ in range(blocks)]
+        for depth in range(halvings, 0, -1):
             doubling = nn.ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1)
             layers += with_instance_norm(doubling, nn.ReLU(True))
         self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())

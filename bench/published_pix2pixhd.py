@@ -16,27 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism.data.batch import Batch
-from bench.published_pairs import ResnetBlock, by_domain, distance, with_instance_norm
+from bench.published_pairs import ResnetGenerator, by_domain, distance
 from bench.published_step import Published
-
-
-class GlobalGenerator(nn.Module):
-    """Halvings, residual blocks, doublings, tanh."""
-
-    def __init__(self, width: int, halvings: int, blocks: int) -> None:
-        super().__init__()
-        layers = [nn.ReflectionPad2d(3), *with_instance_norm(nn.Conv2d(3, width, 7), nn.ReLU(True))]
-        for depth in range(halvings):
-            layers += with_instance_norm(nn.Conv2d(width << depth, width << depth + 1, 3, 2, 1), nn.ReLU(True))
-        layers += [ResnetBlock(width << halvings) for _ in range(blocks)]
-        for depth in range(halvings, 0, -1):
-            doubling = nn.ConvTranspose2d(width << depth, width << depth - 1, 3, 2, 1, output_padding=1)
-            layers += with_instance_norm(doubling, nn.ReLU(True))
-        self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pictures to pictures."""
-        return self.model(x)
 
 
 class MultiscaleDiscriminator(nn.Module):
@@ -84,7 +65,7 @@ class PublishedPix2PixHD(Published):
         lr: float = 2e-4,
         device: torch.device,
     ) -> None:
-        self.generator = GlobalGenerator(width, halvings, blocks)
+        self.generator = ResnetGenerator(width, blocks, halvings)
         self.discriminator = MultiscaleDiscriminator(critic_width, layers, scales)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.updates = {"generator": self.update_generator, "discriminator": self.update_discriminator}

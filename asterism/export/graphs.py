@@ -100,9 +100,9 @@ def graphs_of(model: Model, precision: str = "float32") -> list[Graph]:
         if can.masks:
             given = found or tuple(x[:, :1].clone() for _ in can.masks)  # The caller's are of the picture's size.
             looks |= dict(zip(can.masks, given, strict=True))
-        if not can.reads_style and not can.targets:  # The style is noise, which says nothing of the domain.
-            looks = inputs | looks
-        styled = _translate_to_both if inputs.keys() & looks.keys() else _translate_to_style
+        noise = not can.reads_style and not can.targets  # Such a style says nothing of the domain, which is told as well.
+        looks = inputs | looks if noise else looks
+        styled = _translate_to_both if noise else _translate_to_style
         graphs.append(graph("translator", styled, "translation", can.side_multiple, image=x, **looks))
     elif can.translates:
         graphs.append(graph("translator", _translate, "translation", can.side_multiple, image=x, **inputs))

@@ -219,9 +219,9 @@ class Recipe(nn.Module):
         self.phase = self.phases[-1].name
         wanted = self.num_domains
         if wanted and (space.num_datasets > 1 or len(space.domain_names) not in wanted):
-            found = ", ".join(space.domain_names) or "none"
+            found, least = ", ".join(space.domain_names) or "none", f"{wanted[0]}{' or more' * (len(wanted) > 1)}"
             raise ConfigError(
-                f"{type(self).__name__} takes {wanted[0]}{' or more' * (len(wanted) > 1)} domains of one dataset; these data "
+                f"{type(self).__name__} translates between {least} domains of one dataset; these data "
                 f"have {len(space.domain_names)} in {space.num_datasets}: {found}; give it the folders or rows of {wanted[0]}"
             )
 

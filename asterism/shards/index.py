@@ -27,7 +27,7 @@ from asterism.shards.labels import Cells, Codes, Column, cells_of_class, cells_o
 from asterism.shards.places import Place
 from asterism.shards.tables import pictures_of
 from asterism.storage.whole import write_whole, writing
-from asterism.tables.compact import Words
+from asterism.tables.compact import Coded, Words
 from asterism.tables.names import is_picture
 from asterism.wording import byte_size
 
@@ -126,18 +126,13 @@ def _kept(place: Place) -> Index | None:
                 ends = np.concatenate([[0], breaks - np.arange(len(breaks)), [len(letters) - len(breaks)]])
                 names = Words(letters[letters != ord("\n")], ends)
                 held = [(name, words, arrays[f"codes{i}"]) for i, (name, words) in enumerate(told["words"].items())]
-                columns = {name: (words, _small(codes, words)) for name, words, codes in held}
-                offset, length, header = arrays["offset"], arrays["length"], _small(arrays["header"], told["facts"])
+                columns = {name: (words, Coded(words, codes).codes) for name, words, codes in held}
+                offset, length, header = arrays["offset"], arrays["length"], Coded(told["facts"], arrays["header"]).codes
                 facts = list(map(frozen, told["facts"]))
                 return Index(url, names if len(offset) else [], offset, length, header, facts, columns, told["notes"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, DataError):
             continue
     return None
-
-
-def _small(codes: Array, kinds: Sequence[Any]) -> Array:
-    """Return codes in as few bytes as they need."""
-    return codes.astype(np.min_scalar_type(max(1, len(kinds) - 1)))
 
 
 def _in_cache(place: Place) -> Path:

@@ -59,7 +59,8 @@ def _arrays(
     """Yield the arrays by name, each in this order."""
 
     def of_all(parts: Iterable[Array]) -> Array:
-        return np.concatenate([*parts])[order] if len(order) else np.zeros(0, np.int64)
+        whole: Array = np.concatenate([*parts])[order]
+        return whole
 
     for name in ("offset", "length"):
         yield name, of_all(vars(index).pop(name) for index in indexes)

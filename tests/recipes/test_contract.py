@@ -89,7 +89,7 @@ def test_every_recipe_takes_a_label_space_and_says_which_it_refuses(name):
     assert [key for key in SPACES if takes(name, SPACES[key])]
     for key in SPACES:
         if not takes(name, SPACES[key]):
-            with pytest.raises(ConfigError, match="domains of one dataset; these data have"):
+            with pytest.raises(ConfigError, match="translates between"):
                 tiny(name, SPACES[key])
 
 

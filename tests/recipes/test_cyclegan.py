@@ -202,7 +202,9 @@ def test_it_learns_to_recolour(data: Path, tmp_path: Path) -> None:
 
 def test_what_it_cannot_take_is_refused_with_what_it_can():
     three = LabelSpace([LabelGroup("pictures", ("A", "B", "C"), "one_of")])
-    with pytest.raises(ConfigError, match="CycleGAN takes 2 domains of one dataset; these data have 3 in 1: A, B, C; give it"):
+    with pytest.raises(
+        ConfigError, match="CycleGAN translates between 2 domains of one dataset; these data have 3 in 1: A, B, C; give it"
+    ):
         CycleGAN(Config(), three, PictureFormat(3, 64, 64))
     with pytest.raises(SizeError, match=r"at least 24 \(recipe.discriminator_layers 3\); the nearest is 24x64"):
         CycleGAN(Config(), SPACE, PictureFormat(3, 16, 66))

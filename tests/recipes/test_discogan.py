@@ -101,7 +101,7 @@ def test_other_sizes_are_refused_in_words(side: int) -> None:
 
 def test_other_data_and_divided_batches_are_refused():
     three = LabelSpace([LabelGroup("pictures", ("A", "B", "C"), "one_of")])
-    with pytest.raises(ConfigError, match="DiscoGAN takes 2 domains of one dataset"):
+    with pytest.raises(ConfigError, match="DiscoGAN translates between 2 domains of one dataset"):
         DiscoGAN(Config(), three, PictureFormat(3, 64, 64))
     with pytest.raises(ConfigError, match="train.accumulate 2: DiscoGAN normalises over the samples of a batch"):
         trainer_of(tiny(), accumulate=2)

@@ -139,7 +139,7 @@ def test_adversarial_terms_are_those_of_the_choice():
 
 def test_what_it_cannot_take_is_refused_with_what_it_can():
     one = LabelSpace([LabelGroup("pictures", ("A",), "binary")])
-    with pytest.raises(ConfigError, match="Pix2Pix takes 2 or more domains of one dataset"):
+    with pytest.raises(ConfigError, match="Pix2Pix translates between 2 or more domains of one dataset"):
         Pix2Pix(Config(), one, PictureFormat(3, 64, 64))
     with pytest.raises(SizeError, match=r"multiples of 128 \(recipe.num_downs 7\); the nearest is 128x256"):
         Pix2Pix(Config(num_downs=7), SPACE, PictureFormat(3, 96, 256))

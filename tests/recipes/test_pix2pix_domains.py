@@ -89,7 +89,9 @@ def test_what_has_one_direction_is_refused_where_there_are_several(tmp_path: Pat
     with pytest.raises(ConfigError, match="direction any: the pictures of the two domains are of different kinds"):
         Pix2Pix(Config(**TINY, direction="any"), LabelSpace([LabelGroup("discs", NAMES[:2], "one_of")]), maps)
     two_sets = LabelSpace([LabelGroup("discs", NAMES, "one_of"), LabelGroup("pets", ("cat", "dog"), "one_of")])
-    with pytest.raises(ConfigError, match="Pix2Pix takes 2 or more domains of one dataset; these data have 5 in 2"):
+    with pytest.raises(
+        ConfigError, match="Pix2Pix translates between 2 or more domains of one dataset; these data have 5 in 2"
+    ):
         tiny(two_sets)
 
 
