@@ -204,7 +204,7 @@ def weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, 
     if winograd.pays(x, (g.shape[1], x.shape[1], *kernel), stride, padding):
         return winograd.weight_gradient(winograd.surrounded(x, padding), g)
     if _small(g.shape[2:], stride):
-        product = _rows(g).t() @ _patches(x, kernel, stride, padding)
+        product = _rows(g).t().contiguous() @ _patches(x, kernel, stride, padding)
     elif not NARROW or x.dtype != torch.float32:  # Asked for inside the derivative of a small one.
         return conv2d_weight(x, (g.shape[1], x.shape[1], *kernel), g, stride, padding)
     else:
@@ -225,16 +225,11 @@ def _library_transpose(g: Tensor, weight: Tensor, stride: int, padding: int, siz
 
 
 def _by_rows(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    """Convolve to few channels: the kernel's rows as channels of a 1 x l convolution, added up after shifts by a row each."""
+    """Convolve to few channels: the kernel's rows as channels of a 1 x l convolution, which a second one adds up by shifts."""
     outputs, channels, kernel, width = weight.shape
     rows = weight.permute(2, 0, 1, 3).reshape(kernel * outputs, channels, 1, width)
-    partial = F.pad(F.conv2d(x, rows, padding=(0, padding)), (0, 0, padding, padding))
-    height = partial.shape[2] - kernel + 1
-    parts = [partial[:, i * outputs : (i + 1) * outputs, i : i + height] for i in range(kernel)]
-    total = torch.stack([part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts]).sum(0)
-    total = total if bias is None else total + bias[:, None, None]
-    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    return total.to(partial.dtype, memory_format=layout)
+    shifts = torch.eye(kernel * outputs, dtype=weight.dtype).view(kernel, outputs, kernel, outputs).permute(3, 0, 1, 2)
+    return F.conv2d(F.conv2d(x, rows, padding=(0, padding)), shifts.reshape(outputs, -1, kernel, 1), bias, padding=(padding, 0))
 
 
 def _output_size(size: tuple[int, ...], weight: Tensor, stride: int, padding: int) -> tuple[int, ...]:
