@@ -65,19 +65,18 @@ def surrounded(x: Tensor, padding: int) -> Tensor:
 
 def transpose(g: Tensor, weight: Tensor, padding: int) -> Tensor:
     """Return the transpose of conv2d by w with this zero padding, applied to g; without, whole tiles are made, and cut."""
-    turned = weight.flip(2, 3).transpose(0, 1)
     if padding:
-        return outputs(surrounded(g, 1), turned)
+        return outputs(surrounded(g, 1), weight, True)
     height, width = (side + 2 for side in g.shape[2:])
-    return outputs(F.pad(g, (2, 2 - width % -TILE, 2, 2 - height % -TILE)), turned)[:, :, :height, :width]
+    return outputs(F.pad(g, (2, 2 - width % -TILE, 2, 2 - height % -TILE)), weight, True)[:, :, :height, :width]
 
 
-def outputs(x: Tensor, weight: Tensor) -> Tensor:
-    """Return conv2d(x, w) without padding, of x [N, C, H + 2, W + 2]."""
+def outputs(x: Tensor, weight: Tensor, turned: bool = False) -> Tensor:
+    """Return conv2d(x, w) without padding, of x [N, C, H + 2, W + 2]; or by the kernel turned: [C, O], and flipped."""
     inputs, kernels, outputs = _matrices(x.dtype)
-    count, channels = len(weight), weight.shape[1]
-    u = (kernels @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, count, channels).transpose(1, 2)
-    y = x.new_empty(len(x), x.shape[2] - 2, x.shape[3] - 2, count)
+    u = (kernels.flip(1 if turned else ()) @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, *weight.shape[:2])
+    u = u if turned else u.transpose(1, 2)
+    y = x.new_empty(len(x), x.shape[2] - 2, x.shape[3] - 2, u.shape[2])
     for tiles, part in _blocks(x.permute(0, 2, 3, 1), y):
         products = torch.bmm(_transformed(tiles, inputs), u)
         part.copy_(_by_tile(outputs, products.transpose(0, 1)).view(part.shape))
