@@ -96,7 +96,8 @@ def trained_judge(
         LockedError: another process trains it for this run.
         Stopped: a signal ended the training; it goes on from its checkpoint the next time.
     """
-    judge = classifier_settings(settings, sum(map(len, training)), overrides, name)
+    labelled = sum(int(pictures.known.any(1).sum()) for pictures in training)
+    judge = classifier_settings(settings, labelled, overrides, name)
     layout = [(g.kind, g.labels, g.exclusive) for g in space.groups]
     ranges = [(g.low, g.high) for g in space.groups if g.kind == "number"]
     matters = json.dumps([what_matters(judge), [*layout, *ranges]], sort_keys=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from tests.helpers.runs import BRIEF
 SMALL = {"recipe.width": 8, "recipe.lr": 3e-3, "train.steps": 60, "train.decay_steps": 60, "train.log_every": 10}
 
 
-def trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], float]:
+def trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **asked: str) -> tuple[list[int], float]:
     """Train the classifier of discs in three colours; return the last step of each training, and its accuracy."""
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(judge, "LEAST_STEPS", 40)
-    settings = Settings.resolve("stargan", [str(data)], overrides=BRIEF)
+    settings = Settings.resolve(
+        "stargan", [str(data)], overrides=BRIEF | {f"data.{key}": value for key, value in asked.items()}
+    )
     datasets, machine = open_data(settings.data), Machine.choose("cpu")
     train = datasets.splits["train"]
     found = judge.trained_judge(tmp_path / "run", settings, datasets.space, train, machine, SMALL)
@@ -52,3 +55,14 @@ def test_where_the_full_length_is_short_there_is_no_trial(
     shapes_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert trained(shapes_dir, tmp_path, monkeypatch)[0] == [60]
+
+
+def test_the_classifier_of_a_run_that_keeps_unlabelled_pictures_learns_from_the_labelled_ones(
+    shapes_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shapes_dir, data)
+    (data / "unlabelled").mkdir()
+    for source in sorted(next(folder for folder in data.iterdir() if any(folder.iterdir())).iterdir())[:4]:
+        shutil.copy(source, data / "unlabelled" / source.name)
+    assert trained(data, tmp_path, monkeypatch, unlabelled="keep")[1] == 1.0
