@@ -381,6 +381,20 @@ def test_gradients_of_weights_by_products_equal_the_librarys(kernel, stride, pad
         assert float((mine.double() - truth).norm() / truth.norm()) < 1e-5
 
 
+@pytest.mark.parametrize(("count", "taken"), [(2, True), (3, False)])
+def test_with_matrix_units_gradients_of_few_larger_maps_are_products_too(count, taken, monkeypatch):
+    monkeypatch.setattr(convolution, "AMX", True)
+    x, w = numbers(count, 8, 16, 16, layout=torch.channels_last).bfloat16(), numbers(8, 8, 3, 3, seed=1).bfloat16()
+    x, w = (t.detach().requires_grad_() for t in (x, w))
+    y = convolve(x, w, None, 1, 1)
+    assert (y.grad_fn.name() == "_ConvolutionBackward") is taken
+    wide = [t.detach().double().requires_grad_() for t in (x, w)]
+    g = numbers(*y.shape, seed=2).detach().bfloat16()
+    exact = torch.autograd.grad(F.conv2d(*wide, None, 1, 1), wide, g.double())
+    for mine, truth in zip(torch.autograd.grad(y, [x, w], g), exact, strict=True):
+        assert float((mine.double() - truth).norm() / truth.norm()) < 1e-2
+
+
 def test_one_value_has_no_batch_statistics_and_training_says_what_to_give():
     norm = BatchNorm2d(3)
     with pytest.raises(SizeError, match="give --train.batch_size 2 or more"):

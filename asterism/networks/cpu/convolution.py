@@ -30,6 +30,8 @@ FEW_OUTPUTS = 4
 NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2"
 """Without AVX-512, oneDNN makes float32 gradients of channels-last weights at a sixth to four fifths of a product's rate."""
 
+AMX = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # Matrix units, from which products gain most.
+
 BLOCK = 2**20  # Values of patches that are gathered at a time for such a gradient, so that they stay in the cache.
 
 
@@ -51,7 +53,7 @@ class Conv2d(nn.Conv2d):
         Autocast casts a weight once for all its uses, but only for the library's operations. The largest weights are those
         of the smallest maps, and casting them, and their gradients back, takes as long as the products themselves.
         """
-        return self.kept(x) if handwritten.applies(x) and _small(size, self.stride[0]) else self.weight
+        return self.kept(x) if handwritten.applies(x) and _small(x, size, self.stride[0]) else self.weight
 
     def kept(self, x: Tensor, make: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Return make(weight) in autocast's precision, made once for all uses between two changes of the weight.
@@ -149,12 +151,13 @@ class _Transpose(torch.autograd.Function):
 
 def gradient_pays(x: Tensor, weight: Tensor, size: tuple[int, ...], stride: int) -> bool:
     """Whether the gradient of the weights, at outputs of this size, is faster as a product; the others imply it."""
-    return _small(size, stride) or (NARROW and x.dtype == torch.float32 and weight.shape[1] > FEW_OUTPUTS)
+    return _small(x, size, stride) or (NARROW and x.dtype == torch.float32 and weight.shape[1] > FEW_OUTPUTS)
 
 
-def _small(size: tuple[int, ...], stride: int) -> bool:
-    """Whether maps are so small that this holds on any processor and in any precision."""
-    return size[0] * size[1] <= (16 if stride == 1 else 64)
+def _small(x: Tensor, size: tuple[int, ...], stride: int) -> bool:
+    """Whether maps are so small that this holds on any processor and in any precision; with matrix units, or so few."""
+    pixels = size[0] * size[1]
+    return pixels <= (16 if stride == 1 else 64) or (AMX and x.dtype == torch.bfloat16 and len(x) * pixels <= 512)
 
 
 def _product_pays(size: tuple[int, ...], weight: Tensor, stride: int) -> bool:
@@ -203,7 +206,7 @@ def weight_gradient(x: Tensor, g: Tensor, kernel: tuple[int, ...], stride: int, 
     """Return the gradient of the weights, [O, C, k, l]."""
     if winograd.pays(x, (g.shape[1], x.shape[1], *kernel), stride, padding):
         return winograd.weight_gradient(winograd.surrounded(x, padding), g)
-    if _small(g.shape[2:], stride):
+    if _small(g, g.shape[2:], stride):
         product = _rows(g).t().contiguous() @ _patches(x, kernel, stride, padding)
     elif not NARROW or x.dtype != torch.float32:  # Asked for inside the derivative of a small one.
         return conv2d_weight(x, (g.shape[1], x.shape[1], *kernel), g, stride, padding)
