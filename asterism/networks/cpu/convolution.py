@@ -30,7 +30,7 @@ FEW_OUTPUTS = 4
 NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2"
 """Without AVX-512, oneDNN makes float32 gradients of channels-last weights at a sixth to four fifths of a product's rate."""
 
-AMX = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # Matrix units, from which products gain most.
+AMX = getattr(torch.cpu, "get_capabilities", dict[str, bool])().get("amx_bf16", False)  # Matrix units.
 
 BLOCK = 2**20  # Values of patches that are gathered at a time for such a gradient, so that they stay in the cache.
 
