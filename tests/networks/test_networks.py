@@ -381,6 +381,18 @@ def test_gradients_of_weights_by_products_equal_the_librarys(kernel, stride, pad
         assert float((mine.double() - truth).norm() / truth.norm()) < 1e-5
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_instance_norm_of_one_picture_takes_a_gradient_in_another_layout(count):
+    """PyTorch 2.13 misreads that of a single picture; a convolution by a channels-last kernel hands such gradients on."""
+    x = numbers(count, 6, 4, 4)
+    g = numbers(count, 6, 4, 4, seed=1).detach()
+    y = normalization.instance_norm(x, None, None)
+    mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
+    (exact,) = torch.autograd.grad((x - mean) / (var + normalization.EPSILON).sqrt(), x, g)
+    (mine,) = torch.autograd.grad(y, x, g.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(mine, exact, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(("count", "taken"), [(2, True), (3, False)])
 def test_with_matrix_units_gradients_of_few_larger_maps_are_products_too(count, taken, monkeypatch):
     monkeypatch.setattr(convolution, "AMX", True)
