@@ -62,7 +62,7 @@ def _plain(x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float |
         y = F.instance_norm(x, weight=weight, bias=bias, eps=EPSILON)
     else:
         y = weight[:, :, None, None] * F.instance_norm(x, eps=EPSILON) + bias[:, :, None, None]
-    y = y.flatten().view(x.shape) if len(x) == 1 else y  # PyTorch misreads a single picture's channels-last gradient.
+    y = y.flatten().view(x.shape) if handwritten.applies(x) and len(x) == 1 else y  # Or PyTorch misreads g in another layout.
     return y if slope is None else F.relu(y) if slope == 0 else F.leaky_relu(y, slope)
 
 
