@@ -133,15 +133,15 @@ def prepare(
         CheckpointError: none of the run's checkpoints can be read.
     """
     kind, origin = recipe_class(settings.name), dict[str, Any]()
-    useless = settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled
-    if useless and settings.name not in JUDGES:
+    unread = settings.data.unlabelled == "keep" and kind.labelled and not kind.unlabelled
+    if unread and settings.name not in JUDGES:
         raise ConfigError(f"--data.unlabelled keep: {settings.name} learns nothing from pictures without labels: leave it out")
     # Only the first process needs the run's folder: another node may not have it, or not see yet what was written last.
     state = processes.told(checkpoint.newest(out / "checkpoints", listener.say) if processes.first else None)
     names = dict.fromkeys(group["dataset"] for group in state["labels"]) if state is not None else ()
     with listener.waiting("reading the headers of the pictures"):
         datasets = open_data(settings.data, kind.labelled, kind.two_kinds, tuple(names))
-    if useless:  # To a judge, which learns from the labelled ones of a run that keeps both.
+    if unread:  # By a judge, which learns from the labelled ones of a run that keeps both.
         datasets.splits["train"] = [s.take(s.known.any(1).nonzero()[:, 0].tolist()) for s in datasets.splits["train"]]
     recipe = build(settings, datasets)
     if masks is not None:

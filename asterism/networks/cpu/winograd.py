@@ -74,7 +74,7 @@ def transpose(g: Tensor, weight: Tensor, padding: int) -> Tensor:
 def outputs(x: Tensor, weight: Tensor, turned: bool = False) -> Tensor:
     """Return conv2d(x, w) without padding, of x [N, C, H + 2, W + 2]; or by the kernel turned: [C, O], and flipped."""
     inputs, kernels, outputs = _matrices(x.dtype)
-    u = (kernels.flip(1 if turned else ()) @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, *weight.shape[:2])
+    u = ((kernels.flip(1) if turned else kernels) @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, *weight.shape[:2])
     u = u if turned else u.transpose(1, 2)
     y = x.new_empty(len(x), x.shape[2] - 2, x.shape[3] - 2, u.shape[2])
     for tiles, part in _blocks(x.permute(0, 2, 3, 1), y):
