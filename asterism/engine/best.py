@@ -18,7 +18,7 @@ class Evaluation(Protocol):
     measured_by: str  # What its numbers depend on beside the recipe: those of others cannot be compared.
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
-        """Return numbers by name, for the weights that the recipe now has."""
+        """Return numbers by name, for the weights that the recipe now has; none where nothing can be measured."""
 
 
 @dataclass

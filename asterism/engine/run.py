@@ -222,8 +222,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     held = read_model(trainer.run / FILE_NAME).get("info", {})
     best, first = trainer.best.step, trainer.processes.first
     if first and (held.get("licence") != trainer.info["licence"] or (best is None and held["step"] != trainer.step)):
-        say = trainer.listener.say
-        kept = checkpoint.read(trainer.run / "checkpoints" / checkpoint.BEST, say) if best is not None else None
+        file = trainer.run / "checkpoints" / checkpoint.BEST
+        kept = checkpoint.read(file, trainer.listener.say) if best is not None else None
         if kept is None:
             trainer.best, trainer.saved_at = Best(), -1
         else:
@@ -243,8 +243,7 @@ def choose_previews(trainer: Trainer, datasets: Datasets, seed: int) -> Previews
         return Samples(trainer.run, trainer.recipe, seed)
     val, train = datasets.splits["val"], datasets.splits["train"]
     try:
-        sets = val if all(map(len, val)) else train
-        return Previews(trainer.run, sets, trainer.recipe, seed, more=train)
+        return Previews(trainer.run, val if all(map(len, val)) else train, trainer.recipe, seed, more=train)
     except DataError:
         trainer.listener.say("previews show training pictures, since no validation picture can be decoded")
         return Previews(trainer.run, train, trainer.recipe, seed, more=())

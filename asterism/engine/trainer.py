@@ -126,15 +126,14 @@ class Trainer(Steps):
         if self.step > self.logged_at and (last or self.step % self.config.log_every == 0):
             self.write_log()
         resumed = self.saved_at == self.step
-        if not resumed and self.evaluation_is_due():
+        if self.previews and not resumed and (self.step >= self.config.steps or self.step % self.config.preview_every == 0):
+            with self.in_use(), self.machine.autocast(), torch.no_grad():
+                self.previews.draw(self.recipe, self.step)
+        if not resumed and self.evaluation_is_due():  # After the preview, which someone may wait for.
             self.evaluate()
             last = last or self.exhausted
         if not resumed and (last or (self.step and self.step % self.config.checkpoint_every == 0)):
             self.save()
-        finished = self.exhausted or self.step >= self.config.steps
-        if self.previews and not resumed and (finished or self.step % self.config.preview_every == 0):
-            with self.in_use(), self.machine.autocast(), torch.no_grad():
-                self.previews.draw(self.recipe, self.step)
         self.processes.largest(0)  # The others wait for what the first did alone.
 
     @contextmanager
@@ -162,24 +161,26 @@ class Trainer(Steps):
             self.write_log()
         if self.evaluation is not None and self.log is not None:
             began = time.perf_counter()
+            self.listener.stop()  # The first measurement may train a classifier, which is watched in the same place.
             with self.in_use():
                 scores = self.evaluation.measure(self.recipe)
-            seconds = time.perf_counter() - began
-            self.log.write_scores(self.step, scores, seconds)
-            if self.best.step is not None and self.best.measured_by != self.evaluation.measured_by:
-                self.listener.say("earlier measurements were made otherwise, or by another classifier: the best is chosen anew")
-            better = self.best.take(self.step, scores, self.evaluation)
-            values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
-            verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"
-            self.listener.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
-            if better:
-                checkpoint.write(self.run / "checkpoints" / checkpoint.BEST, self.state_dict())
-                self.write_model(self.recipe.state_dict() | self.average.weights)
+            self.listener.start(self.step, self.config.steps)
+            if scores:
+                seconds = time.perf_counter() - began
+                self.log.write_scores(self.step, scores, seconds)
+                if self.best.step is not None and self.best.measured_by != self.evaluation.measured_by:
+                    self.listener.say("earlier numbers were measured otherwise, or by another network: the best is chosen anew")
+                better = self.best.take(self.step, scores, self.evaluation)
+                values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
+                verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"
+                self.listener.say(f"step {self.step}: {values}  ({verdict}; measured in {seconds:.1f} s)")
+                if better:
+                    checkpoint.write(self.run / "checkpoints" / checkpoint.BEST, self.state_dict())
+                    self.write_model(self.recipe.state_dict() | self.average.weights)
             self.started += time.perf_counter() - began
             self.exhausted = self.patience_is_over()
             if self.exhausted:
-                count = self.best.evaluations_since_best
-                self.listener.say(f"stopping early: no improvement in {count} measurements (train.patience)")
+                self.listener.say(f"stopping early: no measurement since step {self.best.step} was better (train.patience)")
         self.exhausted = self.processes.told(self.exhausted)
 
     def write_log(self) -> None:
@@ -253,8 +254,7 @@ class Trainer(Steps):
         self.optimizers.load_state_dict(state["optimizers"])
         self.pools.load(state.get("pools", {}), self.machine.device)
         self.recipe.enter(phase_at(self.recipe, self.step - 1).name)  # The next step may begin another one.
-        if "best" in state:  # Checkpoints of older versions have none.
-            self.best = Best.of_checkpoint(state["best"])
+        self.best = Best.of_checkpoint(state["best"])
 
     def ask_to_stop(self, number: int) -> None:
         """Note a signal: the loop saves and ends after this step."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from asterism.data.dataset import Datasets
 from asterism.data.listing import DataError
+from asterism.engine.trainer import TrainingError
 from asterism.evaluation.candidates import DivergedError, Generator
 from asterism.evaluation.evaluate import BATCH, EvaluationSetup
 from asterism.evaluation.judge import accuracy, trained_judge, verdict
@@ -19,41 +24,64 @@ from asterism.machine import Machine
 from asterism.recipes import recipe_class
 from asterism.recipes.base import Recipe
 from asterism.recipes.settings import Settings
+from asterism.signals import Stopped
 
 
 class QuickEvaluation:
     """Measures a recipe while it trains; what the engine asks for at intervals.
 
+    The first measurement begins with the training of the classifier that judges, unless there is one for these data: whoever
+    starts a run sees pictures before it.
+
     Args:
-        floor: the pictures and networks that it measures with.
+        set_up: makes the pictures and networks that it measures with; None if their classifier is too often wrong.
         machine: where.
         protocol: of the quick ones, that for the recipe.
+        say: tells a person.
 
     Attributes:
         criterion: the metric by which checkpoints are compared.
         better: `higher` or `lower`.
-        measured_by: the protocol, its version, and the hash of the classifier that judges.
+        measured_by: the protocol, its version, and the hash of the classifier that judges; empty before the first measurement.
     """
 
     criterion = CRITERION
     better = next(m.better for m, _ in PROTOCOL.measures if m.name == CRITERION)
+    measured_by = ""
 
-    def __init__(self, floor: EvaluationSetup, machine: Machine, protocol: Protocol = PROTOCOL) -> None:
-        self.floor, self.machine, self.protocol = floor, machine, protocol
-        self.measured_by = f"{protocol.name}/{protocol.version}/{floor.judge.digest if floor.judge else ''}"
+    def __init__(
+        self,
+        set_up: Callable[[], EvaluationSetup | None],
+        machine: Machine,
+        protocol: Protocol,
+        say: Callable[[str], None],
+    ) -> None:
+        self.set_up, self.machine, self.protocol, self.say = functools.cache(set_up), machine, protocol, say
 
     def measure(self, recipe: Recipe) -> dict[str, float | None]:
         """Return the quick protocol's means over all targets, for a recipe with the weights that it now has.
 
-        Weights that have diverged have none.
+        Weights that have diverged have none; there are no numbers at all where no classifier can tell.
         """
+        try:
+            floor = self.set_up()
+        except Stopped as stopped:  # The signal is for the run too, which saves what it has.
+            self.say(str(stopped))
+            signal.raise_signal(stopped.number)
+            return {}
+        except TrainingError as error:  # Its memory ran out, say, which is no reason to lose the run.
+            self.say(f"not measured: {error}")
+            return {}
+        if floor is None:
+            return {}
+        self.measured_by = f"{self.protocol.name}/{self.protocol.version}/{floor.judge.digest if floor.judge else ''}"
         parameters = self.protocol.parameters
         kind = "generated" if self.protocol.generates else "translated"
-        system = Generator(kind, recipe, self.machine, self.floor.sets, parameters.seed)
+        system = Generator(kind, recipe, self.machine, floor.sets, parameters.seed)
         try:
-            record = self.floor.measure(self.protocol, parameters, recipe, [system], kinds=())
+            record = floor.measure(self.protocol, parameters, recipe, [system], kinds=())
         except DivergedError:
-            self.floor.say("not measured: the outputs hold infinite or NaN values")
+            self.say("not measured: the outputs hold infinite or NaN values")
             return {m.name: None for m, _ in self.protocol.measures}
         values: dict[str, float | None] = over_all(record)[0]["values"]
         return values
@@ -62,10 +90,7 @@ class QuickEvaluation:
 def quick_evaluation(
     run: Path, settings: Settings, datasets: Datasets, machine: Machine, say: Callable[[str], None]
 ) -> QuickEvaluation | None:
-    """Return the evaluation of a run that is about to train; None, with the reason said, where there can be none.
-
-    The first run on some data trains the classifier that judges.
-    """
+    """Return the evaluation of a run that is about to train; None, with the reason said, where there can be none."""
     try:
         sets = [Pictures(held, datasets.picture, say) for held in datasets.splits["val"] if len(held)]
     except DataError as error:
@@ -80,19 +105,25 @@ def quick_evaluation(
             "the last checkpoint is kept (asterism evaluate --extractor takes another network)"
         )
         return None
-    judge = trained_judge(run, settings, datasets.space, datasets.splits["train"], machine, {})
-    floor = EvaluationSetup(datasets.space, sets, datasets.splits["train"], judge, machine, datasets.picture, None, BATCH, say)
-    said = verdict(accuracy(judge, floor.sets, datasets.space, BATCH), judge)
-    if said["void"]:
-        say(
-            f"the classifier is right on {said['accuracy']:.1%} of the labels of validation pictures, {said['needed']:.0%} are "
-            "needed: no measurement during training; the last checkpoint is kept"
-        )
-        return None
     protocol = GENERATION if named(recipe_class(settings.name).protocol).generates else PROTOCOL
     what = "generated pictures" if protocol.generates else "validation pictures of each dataset"
     say(
         f"every {settings.train.evaluate_every:,} steps {protocol.name} measures {protocol.parameters.pictures:,} {what}; the "
         f"checkpoint with the best {CRITERION} is kept (asterism evaluate measures it in full)"
     )
-    return QuickEvaluation(floor, machine, protocol)
+
+    def set_up() -> EvaluationSetup | None:
+        training = datasets.splits["train"]
+        with torch.random.fork_rng():  # The classifier's first weights are no business of the run's.
+            judge = trained_judge(run, settings, datasets.space, training, machine, {})
+        floor = EvaluationSetup(datasets.space, sets, training, judge, machine, datasets.picture, None, BATCH, say)
+        said = verdict(accuracy(judge, sets, datasets.space, BATCH), judge)
+        if not said["void"]:
+            return floor
+        say(
+            f"the classifier is right on {said['accuracy']:.1%} of the labels of validation pictures, {said['needed']:.0%} are "
+            "needed: no measurement during training; the last checkpoint is kept"
+        )
+        return None
+
+    return QuickEvaluation(set_up, machine, protocol, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 import torch
 
 from asterism.engine.best import Best
+from asterism.engine.trainer import TrainingError
 from asterism.evaluation.training import quick_evaluation
 from asterism.recipes.base import Recipe
 from asterism.recipes.model import load_model
 from asterism.recipes.stargan import StarGAN
+from asterism.signals import Stopped
 from asterism.storage.run_files import read_log
 from asterism.training import train
 from tests.helpers.runs import assert_same_state, small, state
@@ -156,11 +159,34 @@ def test_the_quick_protocol_runs_while_training(
     )
     model = load_model(tmp_path / "run" / "model.safetensors")
     assert model.info["scores"]["fid"] == min(line["scores"]["fid"] for line in scored)
-    assert capsys.readouterr().out.count("training the judging classifier") == 1
+    said = capsys.readouterr().out
+    assert said.count("training the judging classifier") == 1
+    assert said.index("starting, 4 steps") < said.index("training the judging classifier"), "nobody waits for it at the start"
     train("stargan", table_dir, tmp_path / "again", overrides=own)
     assert "training the judging classifier" not in capsys.readouterr().out
     again = [line["scores"] for line in read_log(tmp_path / "again" / "log.jsonl") if "scores" in line]
     assert again == [line["scores"] for line in scored], "the same run, the same numbers"
+
+
+def test_a_signal_or_an_error_while_the_classifier_trains_loses_nothing(
+    table_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = settings(train__steps=4, train__evaluate_every=2, train__device="cpu")
+
+    def raising(error: BaseException) -> None:
+        def trained_judge(*context: Any) -> None:
+            raise error
+
+        monkeypatch.setattr("asterism.evaluation.training.trained_judge", trained_judge)
+
+    raising(Stopped(signal.SIGTERM, "the judging classifier is kept"))
+    outcome = train("stargan", table_dir, tmp_path / "run", overrides=own)
+    assert outcome.signal == signal.SIGTERM and state(tmp_path / "run")["step"] == outcome.step == 3
+    assert "the judging classifier is kept" in capsys.readouterr().out
+    raising(TrainingError("out of memory at step 0"))
+    assert train("stargan", table_dir, tmp_path / "run", overrides=own).step == 4
+    assert "not measured: out of memory" in capsys.readouterr().out
+    assert load_model(tmp_path / "run" / "model.safetensors").info["step"] == 4
 
 
 def test_a_step_that_cannot_be_measured_does_not_end_training(
