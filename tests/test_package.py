@@ -49,7 +49,8 @@ home = pathlib.Path(asterism.__file__).parent
 assert home == pathlib.Path({str(tmp_path / "site" / "asterism")!r}), home
 assert asterism.__version__ == {version!r} == importlib.metadata.version("asterism")
 assets = ("py.typed", "assets/report.css", "assets/report.js", "report/templates/page.html.j2")
-for name in (*assets, "sample/avatars/manifest.csv", "sample/avatars/LICENSE.md"):
+sample = ("avatars/manifest.csv", "avatars/LICENSE.md", "demo.safetensors", "drawings/red.jpg")
+for name in (*assets, *map("sample/".__add__, sample)):
     assert (home / name).is_file(), name
 import asterism.cli, asterism.labels, asterism.config, asterism.report
 print(len(list((home / "sample/avatars/images").iterdir())))

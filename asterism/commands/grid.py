@@ -12,7 +12,7 @@ ABOUT = "draw sources x targets, or sources x styles, as one PNG"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
+    parser.add_argument("run", metavar="RUN", help="run, model file, hub name, or demo: the bundled model")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="sources, one row each: pictures or folders")
     parser.add_argument(
         "--to",

@@ -11,7 +11,7 @@ ABOUT = "describe a run or model file: labels, pictures, data, scores, licence"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
+    parser.add_argument("run", metavar="RUN", help="run, model file, hub name, or demo: the bundled model")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,9 @@ ABOUT = "use models on a page in the browser"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="runs, model files or hub names")
+    parser.add_argument(
+        "runs", nargs="*", default=["demo"], metavar="RUN", help="runs, model files or hub names [demo: the bundled model]"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on [127.0.0.1: this machine only]")
     parser.add_argument("--port", type=int, help="port [the first free one from 7860]")
     parser.add_argument(

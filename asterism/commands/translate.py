@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asterism.commands.flags import add_engine, add_machine, check_engine
+
+if TYPE_CHECKING:
+    from asterism.inference.target_words import Edit
+    from asterism.inference.translator import Translator
 
 ABOUT = "translate pictures, recordings or folders"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("run", metavar="RUN", help="run, model file or hub name")
+    parser.add_argument("run", metavar="RUN", help="run, model file, hub name, or demo: the bundled model")
     parser.add_argument(
         "images",
         nargs="+",
@@ -55,9 +59,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PICTURE",
-        help="recipes with styles: take the style of PICTURE; with --table: take its labels; repeatable",
+        help="recipes with styles: take the style of PICTURE; others, without --to: take its labels; repeatable",
     )
-    parser.add_argument("--table", type=Path, metavar="CSV", help="instead of --to: says the labels of each --like PICTURE")
+    parser.add_argument(
+        "--table", type=Path, metavar="CSV", help="says the labels of each --like PICTURE [the model reads them]"
+    )
     parser.add_argument("--truncation", type=float, default=1.0, metavar="PSI", help="1: the style; 0: the domain's mean style")
     parser.add_argument("--strength", type=float, default=1.0, help="1: the style, or the whole change; 0: the source's own")
     parser.add_argument("--from", dest="source", metavar="DOMAIN", help="with --strength: domain that the source is read as")
@@ -99,7 +105,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translate pictures."""
-    from asterism.inference import told_by_table
     from asterism.inference.folder import translate_folder
     from asterism.inference.regions import region_of
     from asterism.inference.translator import load
@@ -108,8 +113,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.count is not None and (args.style is None or args.count < 1):
         args.parser.error("--count requires --style SEED and must be at least 1")
-    if bool(args.to) == bool(args.table) or (args.table and not args.like):
-        args.parser.error("give a target, --to TARGET, or a picture whose labels a table knows, --like PICTURE --table CSV")
+    if not args.to and not args.like or (args.table and (args.to or not args.like)):
+        args.parser.error(
+            "give a target, --to TARGET, or a picture to be like, --like PICTURE, whose labels --table CSV may know"
+        )
     check_engine(args, "max_errors")
     options = {
         "labels": args.labels,
@@ -119,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         "overwrite": args.overwrite,
         "skip_existing": args.skip_existing,
         "styles": [] if args.style is None else list(range(args.style, args.style + (args.count or 1))),
-        "like": [] if args.table else [Path(reference) for reference in args.like],
+        "like": [Path(reference) for reference in args.like if args.to],
         "truncation": args.truncation,
         "strength": args.strength,
         "source": args.source,
@@ -133,8 +140,8 @@ def run(args: argparse.Namespace) -> int:
         "regions": [region_of(text) for text in args.region],
     }
     if args.engine == "ray":
-        if args.table or args.vocoder:
-            args.parser.error("--engine ray takes neither --table nor --vocoder")
+        if not args.to or args.vocoder:
+            args.parser.error("--engine ray needs --to TARGET, and takes no --vocoder")
         return _on_ray(args, options)
     translator = load(args.run, device=args.device, precision=args.precision)
     args.images, args.out = [Path(image) for image in args.images], Path(args.out)
@@ -155,10 +162,19 @@ def run(args: argparse.Namespace) -> int:
         Voices(translator)  # Says that the model takes none.
     if args.vocoder:
         args.parser.error("--vocoder is for recordings and models of voices")
-    told = [told_by_table.like(translator, args.table, Path(picture)) for picture in args.like] if args.table else args.to
+    told = args.to or [_like(translator, Path(picture), args.table) for picture in args.like]
     summary = translate_folder(translator, args.images, told, args.out, progress=True, **options)
     print(summary)
     return 0 if summary.written or summary.kept else 1
+
+
+def _like(translator: Translator, picture: Path, table: Path | None) -> tuple[Edit, ...]:
+    """Return the target of what a table, or else the model, says of a picture."""
+    from asterism.inference import told_by_picture, told_by_table
+
+    if table is not None:
+        return told_by_table.like(translator, table, picture)
+    return told_by_picture.like(translator, picture, f"like-{picture.stem}")
 
 
 def _on_ray(args: argparse.Namespace, options: dict[str, Any]) -> int:

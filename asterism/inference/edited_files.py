@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.data.pictures import FAST, write
 from asterism.inference.editing import Edited
+from asterism.inference.fast_png import write_result
 from asterism.inference.folder import Summary, check_results, suffix_for
 from asterism.inference.images import to_array
 from asterism.inference.png_rows import png_rows
@@ -62,7 +62,7 @@ def write_edit(
     out.mkdir(parents=True, exist_ok=True)
     arrays = [_array(edited, k) for k in range(len(names))]
     for file, array in zip(files, arrays, strict=True):
-        write(file, array, compression=FAST)
+        write_result(file, array)
     side = max(picture.height, picture.width)
     with png_rows(sheet, COLUMNS * (side + 2 * MARGIN)) as append:
         for first in range(0, len(arrays), COLUMNS):
@@ -74,7 +74,7 @@ def write_edit(
         write_sequence(film, iter([*frames, *frames[-2:0:-1]]), picture, "gif", side=None, fps=steps, first=frames[0])
     if whole is not None:
         made = edited.transfer(number, photo, begin, fit)
-        write(whole, _stored(made), compression=FAST)
+        write_result(whole, _stored(made))
     return Summary([*files, *extra])
 
 

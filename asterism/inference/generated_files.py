@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import FAST, write
 from asterism.inference.codes import Chosen, chosen_codes, in_words, traversed, written
 from asterism.inference.decoding import moved
+from asterism.inference.fast_png import write_result
 from asterism.inference.folder import FolderError, Summary, check_results, suffix_for
 from asterism.inference.generator import chosen_seeds, decoded, latents, told_of
 from asterism.inference.images import to_array
@@ -125,7 +125,7 @@ def write_latents(
         for done, (number, place, y) in enumerate(_made(model, z, variants, batch_size, by_latent), 1):
             array = to_array(y, picture)
             if files:
-                write(files[number][place], array, compression=FAST)
+                write_result(files[number][place], array)
                 summary.written.append(files[number][place])
             if sheet is not None:
                 cells.append(thumbnail(array, picture))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from asterism.data.pictures import FAST, SRGB, to_depth, to_pil, write
+from asterism.data.pictures import SRGB, to_depth, to_pil
+from asterism.inference.fast_png import write_result
 from asterism.shards import sample_of
 
 TAGGED = (".png", ".webp", ".jpg", ".jpeg")
@@ -96,4 +97,4 @@ def write_kept(path: Path, array: np.ndarray[Any, Any], kept: Kept) -> None:
     if suffix in (".tif", ".tiff") or (suffix in (".png", ".webp") and array.dtype == np.uint8):
         array = kept.with_alpha(array)
     info = {name: kept.info[name] for name in HOLDS if suffix in TAGGED and name in kept.info}
-    write(path, array, compression=FAST, info=info)
+    write_result(path, array, info)

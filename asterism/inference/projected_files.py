@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.data.pictures import FAST, PictureError, write
+from asterism.data.pictures import PictureError
 from asterism.inference.decoding import beside_model, decodes, saved_codes
+from asterism.inference.fast_png import write_result
 from asterism.inference.folder import FolderError, Summary, check_results, find_pictures, suffix_for
 from asterism.inference.images import open_file, to_array
 from asterism.inference.on_manifold import OnManifold
@@ -97,7 +98,7 @@ def project_files(
             for place, number in enumerate(opened):
                 name, (result,) = sources[number][1], results[number]
                 made = to_array(found.y[place], picture)
-                write(result, made, compression=FAST)
+                write_result(result, made)
                 bands.append(row([thumbnail(to_array(found.x[place], picture), picture), thumbnail(made, picture)], side))
                 by_name[name], summary.errors[name], size = found.codes[place], found.errors[place], found.codes.shape[1]
                 summary.far += [name] if found.far[place] else []

@@ -21,7 +21,7 @@ from torch import Tensor
 from asterism.config import ConfigError
 from asterism.data.batch import Batch
 from asterism.data.values import clipped
-from asterism.inference import source_labels
+from asterism.inference import source_labels, told_by_picture
 from asterism.inference.apply import passes, told_of
 from asterism.inference.generator import check_batch_size
 from asterism.inference.images import Picture, attention_back, fit_in, fit_masks, open_all, open_image, split
@@ -102,7 +102,7 @@ class Translator(OnManifold):
     def translate(
         self,
         images: Any,
-        to: str | Mapping[str, Any],
+        to: str | Mapping[str, Any] | None = None,
         *,
         like: Any = None,
         style: int | StyleSource | None = None,
@@ -124,7 +124,7 @@ class Translator(OnManifold):
                 [-1, 1], [C, H, W] or [N, C, H, W]), or a list of these, of any sizes.
             to: the target, in words (`Blond_Hair`, `Blond_Hair,Eyeglasses=no`) or as {"Blond_Hair": True}. Labels that it
                 does not name keep the value of the source. Over several datasets it is several passes, in its order.
-            like: reference picture whose style is taken, for recipes with styles.
+            like: reference picture whose style is taken, for recipes with styles; of others, without `to`, its labels are.
             style: seed of a style for all the pictures, or what `style` and `between` made; without either, the mean style.
             truncation: draws the style towards the domain's mean: 1 leaves it, 0 is the mean.
             strength: 1 is the wanted style, 0 the picture's own, which gives the model's reconstruction. For recipes that are
@@ -154,16 +154,15 @@ class Translator(OnManifold):
             ModelError: a recipe that does not translate, or a style for one without styles.
         """
         self.model.require("translates")
+        edits, like = (told_by_picture.like(self, like), None) if to is None else (self.parse(to), like)
         rest = {"like": like, "truncation": truncation, "strength": strength, "source": source}
         if isinstance(style, StyleSource):
             self.check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
-                raise ConfigError(
-                    "give like, truncation, strength and source to model.style(...), not together with its result"
-                )
-            target = Target(self.parse(to), style)
+                raise ConfigError("give like, truncation, strength and source to model.style(...), not beside its result")
+            target = Target(edits, style)
         else:
-            target = Target(self.parse(to), self.style(seed=style, fit=fit, **rest), strength)
+            target = Target(edits, self.style(seed=style, fit=fit, **rest), strength)
             if self.recipe.abilities.by_strength and target.beyond:
                 warnings.warn(target.beyond, stacklevel=2)
         singles, join = split(images)
@@ -336,8 +335,8 @@ class Translator(OnManifold):
         if not self.recipe.abilities.style:
             strength = "" if self.recipe.abilities.by_strength else ", strength"
             raise ModelError(
-                f"recipe {self.model.name} has no styles: style, like, truncation{strength} and source "
-                "have no effect, and there is nothing to interpolate"
+                f"recipe {self.model.name} has no styles: style, truncation{strength} and source have no effect, there is "
+                "nothing to interpolate, and like goes without a target: that picture's labels are taken"
             )
 
     def stream(

@@ -13,7 +13,8 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from asterism.data.pictures import FAST, PictureFormat, encode
+from asterism.data.pictures import PictureFormat
+from asterism.inference.fast_png import encode_result
 from asterism.inference.sheets import to_shown
 from asterism.serving.hosted import Hosted
 from asterism.serving.limits import Refused
@@ -133,7 +134,7 @@ def writer(
     def write(array: np.ndarray) -> tuple[bytes | str, tuple[int, ...]]:
         kept = array.dtype == np.uint8 or suffix == ".tif" or array.shape[2] == 1 and suffix == ".png"
         array = array if kept else to_shown(array, picture)
-        content = encode(array, suffix, wanted.quality, compression=FAST)
+        content = encode_result(array, suffix, wanted.quality)
         return base64.b64encode(content).decode("ascii") if as_json else content, array.shape
 
     return kind, write

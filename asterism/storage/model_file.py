@@ -32,7 +32,8 @@ from asterism.storage.whole import write_whole
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.safetensors)")
+DEMO = Path(__file__).parents[1] / "sample" / "demo.safetensors"  # Bundled; `demo` means it, where nothing else has that name.
 
 
 class ModelError(AsterismError, ValueError):
@@ -83,8 +84,8 @@ def find_model(path_or_name: str | os.PathLike[str]) -> Path:
     """Return the model file that a user means.
 
     Args:
-        path_or_name: a model file; a run folder; else, if there is not even a folder `owner` here, a hub name `owner/name`,
-            whose `model.safetensors` is downloaded once.
+        path_or_name: a model file; a run folder; else `demo`, the bundled model, or, if there is not even a folder `owner`
+            here, a hub name `owner/name`, whose `model.safetensors` is downloaded once.
 
     Raises:
         ModelError: there is none; says what was looked for.
@@ -100,12 +101,11 @@ def find_model(path_or_name: str | os.PathLike[str]) -> Path:
         if path.suffix != ".safetensors":
             raise ModelError(f"{path} is no model file (.safetensors); published checkpoints come in through `asterism import`")
         return path
-    hub_name = HUB_NAME.fullmatch(str(path_or_name)) and path.suffix != ".safetensors"
-    if hub_name and not path.parent.is_dir():  # runs/faec, with a folder runs at hand, is a slip and no hub name.
+    if str(path_or_name) == DEMO.stem:
+        return DEMO
+    if HUB_NAME.fullmatch(str(path_or_name)) and not path.parent.is_dir():  # Where runs is a folder, runs/faec is a slip.
         return _download(str(path_or_name))
-    raise ModelError(
-        f"there is no model {str(path_or_name)!r}: give a run folder, a .safetensors file or a hub name owner/name"
-    )
+    raise ModelError(f"there is no model {str(path_or_name)!r}: give a run folder, a .safetensors file, owner/name or demo")
 
 
 def _download(name: str) -> Path:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from asterism.config import ConfigError
-from asterism.data.pictures import FAST, write
 from asterism.inference.editing import Edited, Warp, edit_pictures
+from asterism.inference.fast_png import write_result
 from asterism.inference.reading import own_projector, read_by
 from asterism.inference.sheets import thumbnail
 from asterism.manifold.spaces import Ball, along
@@ -134,5 +134,5 @@ def photograph(model: StudioModel, desk: Desk) -> Path:
     with model.lock:
         made = np.asarray(held.transfer(0, desk.photo, desk.start))
     file = new_file(f"{Path(desk.photo).stem}__edited.png")
-    write(file, made[:, :, None] if made.ndim == 2 else made, compression=FAST)
+    write_result(file, made[:, :, None] if made.ndim == 2 else made)
     return file

@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 
 from asterism.data.label_maps import as_made
-from asterism.data.pictures import FAST, PictureError, PictureFormat, encode, to_float
+from asterism.data.pictures import PictureError, PictureFormat, to_float
 from asterism.inference.apply import predict_labels
 from asterism.inference.difference import difference
+from asterism.inference.fast_png import encode_result
 from asterism.inference.images import fit_in, open_file, open_image
 from asterism.inference.sheets import thumbnail, to_shown
 from asterism.inference.styles import StyleSource
@@ -97,7 +98,7 @@ class StudioModel:
         """Write a result to a file that holds all of it."""
         suffix = ".tif" if self.picture.channels > 4 or (self.picture.depth == 16 and self.picture.channels > 1) else ".png"
         file = new_file(f"{name}__{self._said(target)}{suffix}")
-        file.write_bytes(encode(result, suffix, compression=FAST))
+        file.write_bytes(encode_result(result, suffix))
         return file
 
     def kept(self, samples: np.ndarray, rate: int, name: str, target: str) -> Path:
@@ -144,9 +145,9 @@ class StudioModel:
 
     def _coded(self, result: np.ndarray, suffix: str) -> bytes:
         try:
-            return encode(result, suffix, compression=FAST)
+            return encode_result(result, suffix)
         except PictureError:  # Such files do not hold it.
-            return encode(to_shown(result, self.picture), suffix, compression=FAST)
+            return encode_result(to_shown(result, self.picture), suffix)
 
     def _said(self, target: str | Mapping[str, float]) -> str:
         return "+".join(edit.name for edit in self.translator.parse(target))

@@ -15,6 +15,7 @@ from asterism.inference.card import write_card
 from asterism.inference.difference import FULL_COLOUR, heat_map
 from asterism.inference.sheets import thumbnail
 from asterism.sound.recordings import LEAST_RATE
+from asterism.storage.model_file import DEMO
 from asterism.studio.controls import Controls, Given, make_controls, picture_field, words
 from asterism.studio.edit_tabs import edit_tab, generate_tab
 from asterism.studio.layout import each, gallery, refusals
@@ -65,6 +66,9 @@ def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             source = picture_field(label="Picture", height=300, elem_id="source")
+            if any(model.translator.path == DEMO for model in models):
+                drawings = [[str(file)] for file in sorted(DEMO.with_name("drawings").glob("*.jpg"))]
+                gr.Examples(drawings, source, label="Drawings for the bundled model")
             for model in each(models, chosen):
                 controls, own = make_controls(model), gr.State({})
                 with gr.Row():

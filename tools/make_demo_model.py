@@ -1,0 +1,43 @@
+"""Make the bundled model `asterism/sample/demo.safetensors` from a run of Aster.
+
+    asterism train aster --preset small --data avatars_adventurer --out runs/bundled SETTINGS
+    python tools/make_demo_model.py runs/bundled asterism/sample/demo.safetensors
+
+docs/aster.md has the SETTINGS and what came of them. The networks that use needs are kept, the generator and the discriminator
+with its class head, both in float16: half the bytes. A generated picture differs by less than half a step of 8 bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from asterism.storage.model_file import find_model, read_tensors, write_tensors
+
+KEPT = ("generator", "discriminator")
+LICENCE = 'MIT; trained on "Adventurer" by Lisa Wischofsky, CC BY 4.0, drawn with DiceBear (MIT)'
+
+
+def make(run: Path, out: Path) -> int:
+    """Write the bundled model and return its bytes."""
+    weights, facts = read_tensors(find_model(run))
+    tensors = {key: tensor.to(torch.float16) for key, tensor in weights.items() if key.partition(".")[0] in KEPT}
+    facts.pop("format")
+    facts |= {"config": facts["config"] | {"coarse": 0}, "networks": list(KEPT)}  # Coarse steps have another discriminator.
+    write_tensors(out, tensors, facts | {"info": facts["info"] | {"licence": LICENCE, "phase": "whole"}})
+    return out.stat().st_size
+
+
+def main() -> None:
+    """Make the model and print what it weighs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run of aster")
+    parser.add_argument("out", type=Path, help="the file to write")
+    args = parser.parse_args()
+    print(f"{args.out}: {make(args.run, args.out) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
