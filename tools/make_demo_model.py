@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from asterism.evaluation.checkpoints import chosen
 from asterism.storage.model_file import find_model, read_tensors, write_tensors
 
 KEPT = ("generator", "discriminator")
@@ -21,12 +22,14 @@ LICENCE = 'MIT; trained on "Adventurer" by Lisa Wischofsky, CC BY 4.0, drawn wit
 
 
 def make(run: Path, out: Path) -> int:
-    """Write the bundled model and return its bytes."""
-    weights, facts = read_tensors(find_model(run))
-    tensors = {key: tensor.to(torch.float16) for key, tensor in weights.items() if key.partition(".")[0] in KEPT}
+    """Write the bundled model, of the run's last checkpoint, and return its bytes."""
+    ((_, step, recipe),) = chosen(run, "last", torch.device("cpu"))[1]
+    _, facts = read_tensors(find_model(run))
+    tensors = {key: t.to(torch.float16) for key, t in recipe.state_dict().items() if key.partition(".")[0] in KEPT}
+    config = facts["config"] | {"coarse": 0}  # Coarse steps have a discriminator of their own.
+    info = {key: facts["info"][key] for key in ("data", "preset", "version")} | {"step": step, "licence": LICENCE}
     facts.pop("format")
-    facts |= {"config": facts["config"] | {"coarse": 0}, "networks": list(KEPT)}  # Coarse steps have another discriminator.
-    write_tensors(out, tensors, facts | {"info": facts["info"] | {"licence": LICENCE, "phase": "whole"}})
+    write_tensors(out, tensors, {**facts, "config": config, "networks": list(KEPT), "info": info})
     return out.stat().st_size
 
 

@@ -169,7 +169,7 @@ class Trainer(Steps):
                 seconds = time.perf_counter() - began
                 self.log.write_scores(self.step, scores, seconds)
                 if self.best.step is not None and self.best.measured_by != self.evaluation.measured_by:
-                    self.listener.say("earlier numbers were measured otherwise, or by another network: the best is chosen anew")
+                    self.listener.say("earlier numbers are of another phase or measured otherwise: the best is chosen anew")
                 better = self.best.take(self.step, scores, self.evaluation)
                 values = "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if value is not None)
                 verdict = f"the best by {self.best.criterion}" if better else f"the best is step {self.best.step}"

@@ -42,7 +42,8 @@ class QuickEvaluation:
     Attributes:
         criterion: the metric by which checkpoints are compared.
         better: `higher` or `lower`.
-        measured_by: the protocol, its version, and the hash of the classifier that judges; empty before the first measurement.
+        measured_by: the protocol, its version, the hash of the classifier that judges, and the phase of the training, since a
+            later one supersedes the models of those before it; empty before the first measurement.
     """
 
     criterion = CRITERION
@@ -74,7 +75,8 @@ class QuickEvaluation:
             return {}
         if floor is None:
             return {}
-        self.measured_by = f"{self.protocol.name}/{self.protocol.version}/{floor.judge.digest if floor.judge else ''}"
+        by = floor.judge.digest if floor.judge else ""
+        self.measured_by = "/".join((self.protocol.name, str(self.protocol.version), by, recipe.phase))
         parameters = self.protocol.parameters
         kind = "generated" if self.protocol.generates else "translated"
         system = Generator(kind, recipe, self.machine, floor.sets, parameters.seed)

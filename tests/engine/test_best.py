@@ -20,7 +20,7 @@ from asterism.recipes.stargan import StarGAN
 from asterism.signals import Stopped
 from asterism.storage.run_files import read_log
 from asterism.training import train
-from tests.helpers.runs import assert_same_state, small, state
+from tests.helpers.runs import BRIEF, assert_same_state, small, state
 
 
 class Scripted:
@@ -166,6 +166,19 @@ def test_the_quick_protocol_runs_while_training(
     assert "training the judging classifier" not in capsys.readouterr().out
     again = [line["scores"] for line in read_log(tmp_path / "again" / "log.jsonl") if "scores" in line]
     assert again == [line["scores"] for line in scored], "the same run, the same numbers"
+
+
+def test_models_of_an_earlier_phase_are_no_candidates(
+    table_dir: Path, tmp_path: Path, small_judge: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """IcGAN's GAN translates nothing before its encoders are trained, however low the FID."""
+    numbers = iter([1.0, 5.0, 4.0])
+    monkeypatch.setattr("asterism.evaluation.training.over_all", lambda record: [{"values": {"fid": next(numbers)}}])
+    own = BRIEF | {"train.steps": 6, "train.evaluate_every": 2, "train.device": "cpu", "recipe.gan_steps": 2}
+    train("icgan", table_dir, tmp_path / "run", preset="small", overrides=own)
+    info = load_model(tmp_path / "run" / "model.safetensors").info
+    assert (info["step"], info["scores"]["fid"]) == (6, 4.0)
+    assert capsys.readouterr().out.count("the best is chosen anew") == 1
 
 
 def test_a_signal_or_an_error_while_the_classifier_trains_loses_nothing(
