@@ -42,7 +42,18 @@ class Controls:
     @property
     def components(self) -> set[Any]:
         """All of them."""
-        return {component for component, _ in [*self.sets, *self.switches, *self.numbers]} | set(self.looks.values())
+        return set(self.asking) | set(self.looks.values())
+
+    @property
+    def asking(self) -> list[Any]:
+        """Those that ask for labels, in the order of `as_read`."""
+        return [component for component, _ in [*self.sets, *self.switches, *self.numbers]]
+
+    def as_read(self, labels: Mapping[str, float]) -> list[Any]:
+        """Return what `asking` stand at to ask for the labels of a picture."""
+        held: list[Any] = [next((label for label in of if labels.get(label)), None) for _, of in self.sets]
+        held += [[label for label in of if labels.get(label)] for _, of in self.switches]
+        return held + [labels.get(label) for _, label in self.numbers]
 
     def target(self, given: Given, own: Mapping[str, float]) -> dict[str, float]:
         """Return the target that is chosen.

@@ -71,6 +71,10 @@ def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
                 gr.Examples(drawings, source, label="Drawings for the bundled model")
             for model in each(models, chosen):
                 controls, own = make_controls(model), gr.State({})
+                if model.reads_labels and not model.styled:
+                    with gr.Accordion("Like another picture", open=False):
+                        like = picture_field(label="Its labels are asked for", height=160, elem_id="alike")
+                    like.change(_asking_like(controls), like, controls.asking, show_progress="hidden")
                 with gr.Row():
                     go = gr.Button("Translate", variant="primary", min_width=120)
                     every = gr.Button("Every target", min_width=120)
@@ -81,6 +85,16 @@ def _translate_tab(models: Sequence[StudioModel], chosen: gr.Dropdown) -> None:
             strip = gallery("Every target", "strip")
     for controls, own, go, every in panels:
         _connect(controls, own, source, chosen, go, every, [result, note, download], strip)
+
+
+def _asking_like(controls: Controls) -> Any:
+    """Return what sets the controls of labels to those that the model reads in a picture."""
+
+    @refusals()
+    def ask(path: str | None) -> list[Any]:
+        return controls.as_read(controls.model.labels_of(path)) if path else [gr.skip()] * len(controls.asking)
+
+    return ask
 
 
 def _connect(

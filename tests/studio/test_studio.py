@@ -102,6 +102,15 @@ def test_numbers_have_sliders() -> None:
     assert [said for _, said in _targets(made.model)] == ["Glasses", "Glasses=no", "AU06=1", "AU06=0", "AU12=1", "AU12=0"]
 
 
+def test_the_labels_of_another_picture_can_be_asked_for() -> None:
+    made = controls("faces:binary:Black_Hair,Blond_Hair,Glasses,Young;faces:number:AU06")
+    other = {"Black_Hair": False, "Blond_Hair": True, "Glasses": True, "Young": False, "AU06": 0.5}
+    values = dict(zip(made.asking, made.as_read(other), strict=True))
+    assert list(values.values()) == ["Blond_Hair", ["Glasses"], 0.5]
+    own = {"Black_Hair": True, "Blond_Hair": False, "Glasses": True, "Young": True, "AU06": 0.5}
+    assert made.target(given(made) | values, own) == {"Blond_Hair": True, "Young": False}
+
+
 def test_only_domains_are_offered_where_styles_belong_to_them() -> None:
     made = controls("faces:binary:Glasses,Black_Hair,Blond_Hair", "stargan_v2")
     assert [labels for _, labels in made.sets] == [["Black_Hair", "Blond_Hair"]] and not made.switches
