@@ -40,7 +40,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", precision: str = "a
     """Load a trained model.
 
     Args:
-        path: a run folder, a model file, or a hub name `owner/name`.
+        path: a run folder, a model file, a hub name `owner/name`, or `demo`, the bundled model of drawn faces.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: `float32` is exact; `bfloat16` is faster and off by up to about 0.01; `auto` takes bfloat16 where the
             hardware multiplies it; `float64` is slow and for comparing two ways of computing.
