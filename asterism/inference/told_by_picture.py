@@ -30,6 +30,12 @@ def like(placed: PlacedModel, image: Any, name: str = "like") -> tuple[Edit, ...
         raise LabelError(f"give a target, to, or a picture to be like; the model knows {', '.join(placed.labels)}")
     if model.recipe.abilities.style:
         raise ModelError(f"{model.name} takes the style of a reference for a domain: say which, such as {placed.labels[0]}")
-    x, _ = fit_in(open_image(image, model.picture), model.picture, "letterbox", placed.machine.device)
-    read = model.space.named(predict_labels(placed, x)[0])
+    read = labels_in(placed, image)
     return tuple(replace(edit, name=name) for edit in placed.parse({label: read[label] for label in placed.labels}))
+
+
+def labels_in(placed: PlacedModel, image: Any) -> dict[str, float]:
+    """Return what the class head reads in a picture: label -> True, False or a number; arguments and errors as for `like`."""
+    picture = placed.model.picture
+    x, _ = fit_in(open_image(image, picture), picture, "letterbox", placed.machine.device)
+    return placed.model.space.named(predict_labels(placed, x)[0])

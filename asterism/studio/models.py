@@ -18,12 +18,12 @@ from PIL import Image
 
 from asterism.data.label_maps import as_made
 from asterism.data.pictures import PictureError, PictureFormat, to_float
-from asterism.inference.apply import predict_labels
 from asterism.inference.difference import difference
 from asterism.inference.fast_png import encode_result
-from asterism.inference.images import fit_in, open_file, open_image
+from asterism.inference.images import open_file, open_image
 from asterism.inference.sheets import thumbnail, to_shown
 from asterism.inference.styles import StyleSource
+from asterism.inference.told_by_picture import labels_in
 from asterism.inference.translator import Translator, load
 from asterism.inference.voices import Voices
 from asterism.runs.folder import Run, read_run
@@ -74,10 +74,9 @@ class StudioModel:
 
     def labels_of(self, path: str) -> dict[str, float]:
         """Return what the model reads in a picture file: label -> True, False or a number."""
-        x, _ = fit_in(open_image(self.open(path), self.picture), self.picture, "letterbox", torch.device("cpu"))
+        picture = self.open(path)
         with self.lock:
-            (labels,) = predict_labels(self.translator, x)
-        return self.translator.model.space.named(labels)
+            return labels_in(self.translator, picture)
 
     def translate(self, sources: Sequence[np.ndarray], target: str | Mapping[str, float], **how: Any) -> list[np.ndarray]:
         """Translate pictures, stored values [H, W, C]; `how` is as for `Translator.translate`."""

@@ -106,8 +106,7 @@ def _connect(
     @refusals()
     def read(name: str, path: str | None) -> Any:
         labels = model.labels_of(path) if path and name == model.name else {}
-        held: list[Any] = [[label for label in of if labels.get(label)] for _, of in controls.switches]
-        held += [labels.get(label) for _, label in controls.numbers]
+        held = controls.as_read(labels)[len(controls.sets) :]  # Choices stay at what is asked for.
         return [labels, *(gr.update(value=of) if labels else gr.skip() for of in held)] if held else labels
 
     @refusals()
@@ -139,7 +138,7 @@ def _connect(
         return made
 
     if model.reads_labels:
-        shown = [component for component, _ in [*controls.switches, *controls.numbers]]
+        shown = controls.asking[len(controls.sets) :]
         gr.on([source.change, chosen.change], read, [chosen, source], [own, *shown], show_progress="hidden")
     inputs = {source, own, *controls.components}
     sliders = [looks[name].release for name in ("strength", "truncation", "weight") if name in looks]

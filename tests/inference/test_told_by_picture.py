@@ -10,8 +10,7 @@ from PIL import Image
 
 import asterism
 from asterism.cli import main
-from asterism.inference.apply import predict_labels
-from asterism.inference.images import fit_in, open_image
+from asterism.inference.told_by_picture import labels_in
 from asterism.inference.translator import Translator
 from asterism.labels import LabelError
 from asterism.storage.model_file import DEMO, ModelError
@@ -27,8 +26,7 @@ def model() -> Translator:
 
 def test_a_picture_gets_the_labels_of_another(model: Translator, tmp_path: Path) -> None:
     reference, source = DRAWINGS / "brown_eyeglasses_smiling.jpg", DRAWINGS / "red.jpg"
-    x, _ = fit_in(open_image(reference, model.model.picture), model.model.picture, "letterbox", model.machine.device)
-    read = model.model.space.named(predict_labels(model, x)[0])
+    read = labels_in(model, reference)
     assert read["Brown_Hair"] and read["Eyeglasses"] and not read["Mustache"]
     like = np.asarray(model.translate(source, like=reference))
     np.testing.assert_array_equal(like, np.asarray(model.translate(source, to=read)))
