@@ -159,7 +159,7 @@ class Translator(OnManifold):
         if isinstance(style, StyleSource):
             self.check_styled()
             if like is not None or (truncation, strength, source) != (1.0, 1.0, None):
-                raise ConfigError("give like, truncation, strength and source to model.style(...), not beside its result")
+                raise ConfigError("give like, truncation, strength or source to model.style(...), not together with its result")
             target = Target(edits, style)
         else:
             target = Target(edits, self.style(seed=style, fit=fit, **rest), strength)

@@ -93,7 +93,7 @@ def test_what_no_style_is_refused(model: asterism.Translator) -> None:
         model.between(1, 2, 1.5)
     with pytest.raises(ConfigError, match="batch size is 0; expected at least 1"):
         list(model.interpolate(REFERENCE, "red", [1, 2], batch_size=0))
-    with pytest.raises(ConfigError, match="not beside its result"):
+    with pytest.raises(ConfigError, match="not together with its result"):
         model.translate(X, "red", style=model.between(1, 2, 0.5), strength=0.5)
     with pytest.raises(ModelError, match="no styles"):
         negative().between(1, 2, 0.5)
