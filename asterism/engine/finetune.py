@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import torch
 
@@ -28,7 +29,7 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
         raise ModelError(f"--init has recipe {model.name}; this run trains {name}")
     given, own = model.recipe.state_dict(), recipe.state_dict()
     slots = recipe.label_slots() if recipe.space != model.space else []
-    moved = _pairs(model.recipe.label_slots(), slots)
+    moved = _pairs(model.recipe.label_slots(), slots, recipe.networks.keys() & model.recipe.networks.keys())
     held = {slot.parameter for slot in slots}  # They belong to labels as a whole, or have an axis of them.
     for key, tensor in own.items():
         network = key.split(".")[0]
@@ -60,11 +61,11 @@ def adopt(recipe: Recipe, model: Model, name: str) -> list[str]:
     return notes
 
 
-def _pairs(old: list[Slot], new: list[Slot]) -> list[tuple[Slot, Slot]]:
-    """Pair the slots of the owners that both have, in their common order."""
+def _pairs(old: list[Slot], new: list[Slot], networks: Collection[str]) -> list[tuple[Slot, Slot]]:
+    """Pair the slots of the owners that both have, in their common order, within the networks that both have."""
     theirs, ours = defaultdict[str, list[Slot]](list), defaultdict[str, list[Slot]](list)
     for found, slots in ((theirs, old), (ours, new)):
-        for slot in slots:
+        for slot in (slot for slot in slots if slot.parameter.partition(".")[0] in networks):
             found[slot.owner].append(slot)
     return [pair for owner in ours if owner in theirs for pair in zip(theirs[owner], ours[owner], strict=True)]
 

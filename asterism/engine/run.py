@@ -152,6 +152,8 @@ def prepare(
                 f"the pictures, labels or splits differ from those that {out} was trained on: give the same --data, or start "
                 f"another run with --init {out}"
             )
+        if state["networks"].keys() != recipe.state_dict().keys():
+            raise ConfigError(f"{out} was begun by a version with other networks: start another run with --init {out}")
         recipe.load_state_dict(state["networks"])
         origin = processes.told((read_json(out / "config.json") or {}).get("origin", {}))
     elif init is not None:

@@ -29,7 +29,10 @@ FAINT = 0.1
 class Generator(nn.Module):
     """Edit a picture as a signed code says.
 
-    Nothing works at full resolution: pictures enter and leave as blocks of 2 x 2 pixels.
+    Nothing works at full resolution: pictures enter and leave as blocks of 2 x 2 pixels. The picture of half the side enters
+    and leaves one level deeper, as such blocks too, and the two changes are added (as arXiv:1912.04958 adds pictures). The
+    level between counts for nothing at first, so that a generator that has learned on pictures of half the side goes on from
+    there, with everything at the same place in its maps.
 
     Args:
         channels: C.
@@ -44,41 +47,54 @@ class Generator(nn.Module):
         widths = [width * min(1 << depth, 4) for depth in range(halvings + 1)]
         self.dead_zone = dead_zone
         self.code = nn.Sequential(nn.Linear(code, told), nn.LeakyReLU(SLOPE), nn.Linear(told, told), nn.LeakyReLU(SLOPE))
-        self.first = _encoder(4 * channels, width, 3)
+        self.first, self.first_half = (_encoder(4 * channels, outputs, 3) for outputs in widths[:2])
         self.down = nn.ModuleList(_encoder(below, above, 4) for below, above in zip(widths, widths[1:], strict=False))
+        self.detail = nn.Parameter(torch.zeros(widths[1], 1, 1))  # How much of the whole picture is added to its half.
         self.refine = nn.ModuleList(_encoder(own, own, 3) for own in widths[1:-1])  # Of the maps that are carried over.
         self.core = nn.ModuleList(_Block(widths[-1], told) for _ in range(2))
         self.up = nn.ModuleList(
             _Decoder(above, below, told) for above, below in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.last = Conv2d(width, 4 * (channels + 1), 3, 1, 1)
+        self.last, self.last_half = (Conv2d(inputs, 4 * (channels + 1), 3, 1, 1) for inputs in widths[:2])
         with torch.no_grad():
-            self.last.weight.mul_(FAINT)
-            self.last.bias.zero_()  # type: ignore[union-attr]
-            for tensor in (self.last.weight, self.last.bias):  # The four pixels of a block begin alike (arXiv:1707.02937).
-                tensor.copy_(tensor[::4].repeat_interleave(4, 0))  # type: ignore[union-attr, index]
+            for layer, scale in ((self.last, 0.0), (self.last_half, FAINT)):
+                layer.weight.mul_(scale)
+                layer.bias.zero_()  # type: ignore[union-attr]
+                layer.weight.copy_(
+                    layer.weight[::4].repeat_interleave(4, 0)
+                )  # A block's pixels begin alike (arXiv:1707.02937).
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Return pictures [N, C, H, W], raw, from pictures [N, C, H, W] in [-1, 1] and codes [N, n]."""
-        b, m = self.change(x, c)
+    def forward(self, x: Tensor, c: Tensor, half: bool = False) -> Tensor:
+        """Return pictures [N, C, H, W], raw, from pictures [N, C, H, W] in [-1, 1] and codes [N, n].
+
+        Args:
+            half: x are pictures of half the side, which the level for whole ones has no part in.
+        """
+        b, m = self.change(x, c, half)
         x = at_least_float32(x)
         return x + F.softshrink(b - m * x, self.dead_zone)
 
-    def change(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def change(self, x: Tensor, c: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
         """Return the new colours b [N, C, H, W], multiplied by their opacity, and the opacity m [N, 1, H, W]; both raw."""
         s = self.code(c)  # [N, told]
-        h = self.first(_blocks(x))  # [N, w, H / 2, W / 2]
-        carried = [h]
-        for depth, down in enumerate(self.down):
-            h = down(h)  # [N, w 2**depth, H / 2**(depth + 2), ...]
-            if depth < len(self.refine):
-                h = h + self.refine[depth](h)
-                carried.append(h)
+        h = self.first_half(_blocks(x if half else F.avg_pool2d(x, 2)))  # [N, 2 w, H / 4, W / 4] of whole pictures
+        carried = []
+        if not half:
+            carried.append(self.first(_blocks(x)))  # [N, w, H / 2, W / 2]
+            h = h + self.detail.to(h.dtype) * self.down[0](carried[0])
+        for refine, down in zip(self.refine, self.down[1:], strict=True):
+            h = h + refine(h)
+            carried.append(h)
+            h = down(h)  # [N, w 2**depth, H / 2**(depth + 1), ...], at most 4 w
         for block in self.core:
             h = block(h, s)
-        for up in self.up:
+        for up in self.up[:-1]:
             h = up(h, carried.pop(), s)
-        made = at_least_float32(F.pixel_shuffle(self.last(h), 2))  # [N, C + 1, H, W]
+        made = at_least_float32(F.pixel_shuffle(self.last_half(h), 2))  # [N, C + 1, H / 2, W / 2]
+        if not half:
+            h = self.up[-1](h, carried.pop(), s)
+            whole = at_least_float32(F.pixel_shuffle(self.last(h), 2))  # [N, C + 1, H, W]
+            made = whole + F.interpolate(made, scale_factor=2, mode="bilinear")
         return made[:, :-1], made[:, -1:]
 
 

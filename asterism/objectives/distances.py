@@ -10,11 +10,7 @@ from asterism.machine import at_least_float32
 def l1(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference over all elements of a sample: mean|x - y|. StarGAN (arXiv:1711.09020), Eq. (4).
 
-    Args:
-        x, y: [N, ...] of one shape.
-
-    Returns:
-        [N], at least float32, >= 0; at most 2 for pictures in [-1, 1].
+    x and y are [N, ...] of one shape; the result [N] is at least float32, >= 0, and at most 2 for pictures in [-1, 1].
     """
     return (at_least_float32(x) - at_least_float32(y)).abs().flatten(1).mean(1)
 

@@ -20,14 +20,11 @@ EPSILON = 1e-12
 
 
 def input_gradient(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the gradient of the summed score with respect to x, as a differentiable function of the weights.
+    """Return the gradient [N, C, H, W] of the summed score with respect to x, as a differentiable function of the weights.
 
     Args:
         score: from pictures [N, C, H, W] to scores of any shape; a sample's scores depend on that sample alone.
         x: [N, C, H, W].
-
-    Returns:
-        [N, C, H, W].
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():

@@ -102,7 +102,7 @@ class Aster(Recipe):
         )
         self.phases = (Phase("whole"),)
         half = (size[0] // 2, size[1] // 2)
-        coarse = config.coarse if all(side >= SMALLEST and side % self.step == 0 for side in half) else 0
+        coarse = config.coarse if min(half) >= SMALLEST else 0
         if coarse:
             self.coarse_discriminator = Discriminator(picture.channels, space.num_labels, half, config.width)
             self.phases = (Phase("coarse", coarse), Phase("meet", coarse + MEET), *self.phases)
@@ -110,7 +110,7 @@ class Aster(Recipe):
             self.phases = (*self.phases[:-1], Phase("mixed", config.alone), Phase("whole"))
         self.enter("whole")
         self.updates = (
-            Update("coarse_discriminator", trains=("coarse_discriminator",), during=("coarse",), terms="discriminator"),
+            Update("coarse_discriminator", trains=("coarse_discriminator",)),
             Update("discriminator", trains=("discriminator",), during=("meet", "mixed", "whole")),
             Update("generator", trains=("generator",), shares=True, during=("coarse", "mixed", "whole")),
         )[0 if coarse else 1 :]
@@ -192,24 +192,47 @@ class Aster(Recipe):
         return {"x": F.avg_pool2d(batch.x, 2)} if self.phase == "coarse" else {}
 
     @property
-    def judging(self) -> Discriminator:
-        """The discriminator of the present phase."""
-        return self.coarse_discriminator if self.phase == "coarse" else self.discriminator
+    def judges(self) -> list[Discriminator]:
+        """The discriminators that the generator hears, the one for use first: that of half the side stays to the end.
+
+        A new discriminator soon knows the edits of coarse steps, which are blurred, from real pictures. If the generator heard
+        it alone, it would unlearn them.
+        """
+        coarse = [self.coarse_discriminator] if "coarse_discriminator" in self.networks else []
+        return coarse if self.phase == "coarse" else [self.discriminator, *coarse]
+
+    def _seen(self, judge: Discriminator, x: Tensor) -> Tensor:
+        """Return pictures of the present phase as a discriminator takes them."""
+        return x if self.phase == "coarse" or judge is self.discriminator else F.avg_pool2d(x, 2)
+
+    def _used(self, x: Tensor) -> Verdict:
+        """Return what the discriminator that is best trained so far says of whole pictures."""
+        return self.judges[0](F.avg_pool2d(x, 2) if self.phase == "coarse" else x)
 
     def share(self, batch: Batch) -> dict[str, Tensor]:
         """The edits, which both updates begin with."""
-        return {"x_fake": batch.x_fake if "x_fake" in batch else self.generator(batch.x, batch.c_trg)}
+        half = self.phase == "coarse"
+        return {"x_fake": batch.x_fake if "x_fake" in batch else self.generator(batch.x, batch.c_trg, half)}
 
     def discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """What the discriminator of whole pictures learns."""
+        return self._judged(self.discriminator, batch)
+
+    def coarse_discriminator_terms(self, batch: Batch, progress: Tensor) -> Terms:
+        """What the discriminator of half the side learns."""
+        return self._judged(self.coarse_discriminator, batch)
+
+    def _judged(self, judge: Discriminator, batch: Batch) -> Terms:
         """Real pictures with their labels against edits with theirs, and each edit against its own source, small patches."""
         config = self.config
         with torch.no_grad():
-            x_fake = self.share(batch)["x_fake"].detach().to(batch.x.dtype)
-        both = self.judging(torch.cat([batch.x, x_fake]))
+            x_fake = self._seen(judge, self.share(batch)["x_fake"].detach().to(batch.x.dtype))
+        x = self._seen(judge, batch.x)
+        both = judge(torch.cat([x, x_fake]))
         real, fake = (Verdict(*(part.chunk(2)[i] for part in both)) for i in range(2))
         at_fake = batch.at_fake
         weights = torch.where(at_fake[:, :, 0], batch.weights_fake, batch.weights_real)
-        gradient = self.judging.score_gradient(torch.where(at_fake, x_fake, batch.x), weights)
+        gradient = judge.score_gradient(torch.where(at_fake, x_fake, x), weights)
         return {
             "real": (config.judge_weight, (logistic_real(real.judge) * batch.weights_real).sum((1, 2))),
             "fake": (config.judge_weight, (logistic_fake(fake.judge) * batch.weights_fake).sum((1, 2))),
@@ -226,13 +249,16 @@ class Aster(Recipe):
         """Be taken for real with the labels that were asked for, and change little; nothing where nothing was asked."""
         config = self.config
         x_fake = self.share(batch)["x_fake"]
-        said = self.judging(x_fake.to(batch.x.dtype))
+        verdicts = [judge(self._seen(judge, x_fake.to(batch.x.dtype))) for judge in self.judges]
+        judge = [(logistic_real(said.judge) * batch.weights_taken).sum((1, 2)) for said in verdicts]
+        local = [(logistic_real(said.local).mean(-1) * batch.weights_taken).sum((1, 2)) for said in verdicts]
+        patch = [logistic_real(said.patch).mean(1) for said in verdicts]
         change = l1(x_fake, batch.x)
         changed = batch.take.amax(1)
         return {
-            "judge": (config.judge_weight, (logistic_real(said.judge) * batch.weights_taken).sum((1, 2))),
-            "local": (config.local_weight, (logistic_real(said.local).mean(-1) * batch.weights_taken).sum((1, 2))),
-            "patch": (config.patch_weight, logistic_real(said.patch).mean(1)),
+            "judge": (config.judge_weight, torch.stack(judge).mean(0)),
+            "local": (config.local_weight, torch.stack(local).mean(0)),
+            "patch": (config.patch_weight, torch.stack(patch).mean(0)),
             "keep": (config.keep_weight, change * changed),
             "same": (config.same_weight, change * (1 - changed)),
         }
@@ -240,10 +266,7 @@ class Aster(Recipe):
     def translate(self, x: Tensor, told: Tensor, *, s: Tensor | None = None, masks: tuple[Tensor, ...] = ()) -> Tensor:
         """Return x and the change that G makes of it, scaled by the strength: at 1, G(x, c)."""
         c, strength = told[:, :-1], told[:, -1, None, None, None]
-        if self.phase != "coarse":
-            return x + strength * (self.generator(x, c) - x)
-        small = F.interpolate(x, [max(self.step, side // (2 * self.step) * self.step) for side in x.shape[2:]], mode="area")
-        return x + strength * F.interpolate(self.generator(small, c) - small, x.shape[2:], mode="bilinear")
+        return x + strength * (self.generator(x, c) - x)
 
     def attend(self, x: Tensor, told: Tensor) -> Tensor:
         """Return the opacity of the layer of colour, scaled by the strength."""
@@ -251,12 +274,21 @@ class Aster(Recipe):
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the discriminator's class logits [N, L]; x has the training size."""
-        return self.judging(F.avg_pool2d(x, 2) if self.phase == "coarse" else x).classes
+        return self._used(x).classes
 
     def realness(self, x: Tensor) -> Tensor:
         """Return scores [N]: of small patches, and of each label's judge that finds the picture more real, mean over labels."""
-        said = self.judging(F.avg_pool2d(x, 2) if self.phase == "coarse" else x)
+        said = self._used(x)
         return said.patch.mean(1) + said.judge.amax(1).mean(1)
+
+    def completed(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return a file's weights; those of version 0.2.0 have no way in and out for half the side: it gives nothing."""
+        network = "generator."
+        if network + "detail" in weights or network + "first.0.weight" not in weights:
+            return weights
+        own = self.generator.state_dict()
+        lacking = {network + key: torch.zeros_like(own[key]) for key in own if key.startswith(("first_half.", "last_half."))}
+        return {**lacking, network + "detail": torch.ones_like(self.generator.detail), **weights}
 
     def label_slots(self) -> list[Slot]:
         """The code's first layer reads the labels; the heads write two logits, and one, of each."""

@@ -285,6 +285,10 @@ class Recipe(nn.Module):
         """Return what a person should know of the means that the log shows, by `<update>/<term>`; mostly nothing."""
         return ""
 
+    def completed(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the weights of a model file, with those that files of earlier versions lack."""
+        return weights
+
     def label_slots(self) -> list[Slot]:
         """Return which slices of parameters belong to labels; parameters without slots do not depend on them.
 

@@ -133,7 +133,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         space, picture = LabelSpace.from_json(facts["labels"]), PictureFormat.from_json(facts["picture"])
         with torch.random.fork_rng(devices=[]):
             recipe = recipe_type(config, space, picture)
-        _fill(recipe, weights, facts["networks"])
+        _fill(recipe, recipe.completed(weights), facts["networks"])
         info = dict(facts["info"])
         recipe.enter(info.get("phase", recipe.phases[-1].name))
     except (KeyError, TypeError, ValueError) as error:
