@@ -76,9 +76,9 @@ class Aster(Recipe):
             "train": {"steps": 150000, "decay_steps": 75000, "ema_kimg": 10},
         },
         "small": {  # Half an hour of a laptop's CPU.
-            "recipe": {"width": 48, "coarse": 6000, "alone": 8200, "keep_weight": 2.0},
+            "recipe": {"width": 48, "coarse": 4000, "alone": 6000, "keep_weight": 2.0},
             "data": {"size": 64},
-            "train": {"steps": 9600, "decay_steps": 2600, "ema_kimg": 2, "checkpoint_every": 1000, "preview_every": 1000},
+            "train": {"steps": 7200, "decay_steps": 2000, "ema_kimg": 2, "checkpoint_every": 1000, "preview_every": 1000},
         },
     }
 

@@ -111,6 +111,12 @@ def test_resume_refuses_other_settings_and_other_data(shapes_dir, table_dir, tmp
         train("stargan", shapes_dir, out, overrides=small(train__batch_size=2))
     with pytest.raises(ConfigError, match="differ from those that"):
         train("stargan", table_dir, out, overrides=small(train__steps=6))
+    kept = out / "checkpoints" / "step_00000004.pt"
+    held = checkpoint.read(kept, print)
+    held["networks"].popitem()  # As a version would write it whose networks had a layer less.
+    checkpoint.write(kept, held)
+    with pytest.raises(ConfigError, match="begun by a version with other networks: start another run with --init"):
+        train("stargan", shapes_dir, out, overrides=small(train__steps=6))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("do not touch")
     with pytest.raises(ConfigError, match="is not a run"):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from asterism.data.batch import Batch
 from asterism.data.pictures import PictureFormat
+from asterism.engine.finetune import adopt
 from asterism.engine.step import phase_at
 from asterism.inference.translator import Translator
 from asterism.labels import LabelGroup, LabelSpace
@@ -222,6 +223,21 @@ def test_a_model_of_version_0_2_0_makes_the_same_pictures():
     only = {key: value for key, value in before.items() if not key.startswith("generator.")}
     assert recipe.completed(only) is only, "a file without the generator"
     assert recipe.completed(recipe.state_dict()).keys() == recipe.state_dict().keys()
+
+
+def test_weights_of_a_run_without_coarse_steps_start_one_with_them_over_other_labels():
+    names = ("Smiling", *HAIR, "Hat")
+    other = LabelSpace([LabelGroup("others", names, "binary", exclusive=(HAIR,))])
+    old = Aster(Config(width=4), SPACE, PictureFormat(3, 64, 64))
+    new = Aster(Config(width=4, coarse=5), other, PictureFormat(3, 64, 64))
+    fresh = {key: value.clone() for key, value in new.state_dict().items()}
+    for source, target in ((old, new), (new, old)):
+        adopt(target, Model(source, "aster", source.space, source.picture, source.config, {}), "aster")
+        column = [recipe.generator.code[0].weight[:, recipe.space.index("Smiling")] for recipe in (source, target)]
+        assert torch.equal(*column)
+        if target is new:
+            kept = [key for key in fresh if key.startswith("coarse_discriminator.")]
+            assert kept and all(torch.equal(new.state_dict()[key], fresh[key]) for key in kept)
 
 
 def test_one_label_changes_at_a_time_in_the_last_part():
