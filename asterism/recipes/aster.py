@@ -44,7 +44,7 @@ class Config:
     """Aster's choices."""
 
     width: int = option(64, "Channels of both networks' first convolution.", low=1)
-    coarse: int = option(0, "First steps, on half the side, at a quarter of the cost, where the networks take that.", low=0)
+    coarse: int = option(0, "First steps, on half the side, at half of the cost, where the networks take that.", low=0)
     alone: int = option(0, "Step from which, after coarse ones, one label or set changes at a time; 0: never.", low=0)
     same: float = option(0.15, "Share of the samples that are to stay as they are.", low=0)
     more: float = option(0.4, "Chance of each further label, or set of alternatives, to be changed beside the first.", low=0)
