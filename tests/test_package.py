@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tests.helpers.tools import tool
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "asterism" / "sample" / "avatars"
@@ -148,15 +149,12 @@ def test_sample_holds_the_true_picture_of_every_edit() -> None:
 
 def test_sample_is_made_by_the_tool(tmp_path: Path) -> None:
     """The tool, run on the sample itself, keeps its rows and its size."""
-    spec = importlib.util.spec_from_file_location("make_sample", ROOT / "tools" / "make_sample.py")
-    assert spec and spec.loader
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    make = tool("make_sample")
     with open(SAMPLE / "manifest.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tool.choose(rows, train=1200, val=40, identities=12) == rows
-    assert len(tool.choose(rows, train=10, val=2, identities=3)) == 10 + 2 + 3 * 40
+    assert make.choose(rows, train=1200, val=40, identities=12) == rows
+    assert len(make.choose(rows, train=10, val=2, identities=3)) == 10 + 2 + 3 * 40
     with pytest.raises(ValueError, match="the full set holds 1200"):
-        tool.choose(rows, train=1201, val=40, identities=12)
-    assert tool.shrink(SAMPLE / rows[0]["file"], tmp_path / "small.jpg", 32, 80) == (tmp_path / "small.jpg").stat().st_size
+        make.choose(rows, train=1201, val=40, identities=12)
+    assert make.shrink(SAMPLE / rows[0]["file"], tmp_path / "small.jpg", 32, 80) == (tmp_path / "small.jpg").stat().st_size
     assert Image.open(tmp_path / "small.jpg").size == (32, 32)

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-TOOL = Path(__file__).parents[1] / "tools" / "make_textured.py"
+from tests.helpers.tools import tool
+
 SIDE, BACK, SKIN = 64, (219, 233, 246), (160, 90, 60)
-
-
-@pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location("make_textured", TOOL)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def drawing(smiles: bool) -> Image.Image:
@@ -36,7 +26,7 @@ def drawing(smiles: bool) -> Image.Image:
 
 
 @pytest.mark.parametrize("photographs", [False, True])
-def test_a_drawing_gets_textures_and_its_edit_the_same(tool, tmp_path, monkeypatch, photographs) -> None:
+def test_a_drawing_gets_textures_and_its_edit_the_same(tmp_path, monkeypatch, photographs) -> None:
     source, out, textures = tmp_path / "flat", tmp_path / "out", tmp_path / "textures"
     source.mkdir(), textures.mkdir()
     rows = [(f"{i}{'ab'[j]}.png", "test", str(i), "1" if j else "-1", "dbe9f6") for i in range(2) for j in range(2)]
@@ -48,7 +38,7 @@ def test_a_drawing_gets_textures_and_its_edit_the_same(tool, tmp_path, monkeypat
     Image.fromarray(noise).save(textures / "a.png")
     given = ["--textures", str(textures)] if photographs else []
     monkeypatch.setattr(sys, "argv", ["make_textured", str(source), str(out), *given])
-    tool.main()
+    tool("make_textured").main()
     with (out / "manifest.csv").open(newline="") as file:
         assert [tuple(row.values()) for row in csv.DictReader(file)] == rows
     made = {name: np.asarray(Image.open(out / name), np.float32) for name, *_ in rows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,16 +9,12 @@ from pathlib import Path
 import pytest
 import soundfile
 
-TOOL = Path(__file__).parents[1] / "tools" / "make_voices.py"
+from tests.helpers.tools import tool as made_by
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("make_voices", TOOL)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return made_by("make_voices")
 
 
 def test_training_sentences_are_of_one_voice_and_held_out_ones_of_all(tool) -> None:

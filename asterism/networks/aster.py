@@ -23,7 +23,7 @@ TOP = 4
 """Pixels of the shorter side of the judge's last map."""
 
 FAINT = 0.1
-"""Scale of the last convolution's first weights: training starts from pictures that are nearly left alone."""
+"""Scale of the first weights of the way out for half the side: training starts from pictures that are nearly left alone."""
 
 
 class Generator(nn.Module):
@@ -56,13 +56,11 @@ class Generator(nn.Module):
             _Decoder(above, below, told) for above, below in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.last, self.last_half = (Conv2d(inputs, 4 * (channels + 1), 3, 1, 1) for inputs in widths[:2])
-        with torch.no_grad():
-            for layer, scale in ((self.last, 0.0), (self.last_half, FAINT)):
-                layer.weight.mul_(scale)
-                layer.bias.zero_()  # type: ignore[union-attr]
-                layer.weight.copy_(
-                    layer.weight[::4].repeat_interleave(4, 0)
-                )  # A block's pixels begin alike (arXiv:1707.02937).
+        for layer in (self.last, self.last_half):
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.last.weight)
+        with torch.no_grad():  # The four pixels of a block begin alike (arXiv:1707.02937).
+            self.last_half.weight.copy_(FAINT * self.last_half.weight[::4].repeat_interleave(4, 0))
 
     def forward(self, x: Tensor, c: Tensor, half: bool = False) -> Tensor:
         """Return pictures [N, C, H, W], raw, from pictures [N, C, H, W] in [-1, 1] and codes [N, n].

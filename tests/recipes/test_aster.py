@@ -162,16 +162,13 @@ def test_coarse_steps_see_half_the_side_and_have_a_discriminator_of_their_own():
         seen = prepared(recipe, faces(4)).to("cpu", torch.float64).extend(x=x)
         seen = seen.extend(**recipe.observe(seen))
         assert seen.x.shape[2:] == ((32, 32) if step < 5 else (64, 64))
-        for judge, side, table in (
-            (recipe.coarse_discriminator, 32, recipe.coarse_discriminator_terms),
-            (recipe.discriminator, 64, recipe.discriminator_terms),
-        ):
-            if f"{'coarse_' if side == 32 else ''}discriminator" not in happens[step]:
-                continue
-            weight, penalty = table(seen, torch.zeros(()))["penalty"]
-            assert weight == (0.2 if side == 32 else 0.8)
-            grown = torch.autograd.grad(penalty.sum(), list(judge.trunk.parameters()), allow_unused=True)
-            assert any(g is not None and g.abs().sum() > 0 for g in grown)
+        for name, expected in (("coarse_discriminator", 0.2), ("discriminator", 0.8)):
+            if name in happens[step]:
+                weight, penalty = getattr(recipe, f"{name}_terms")(seen, torch.zeros(()))["penalty"]
+                assert weight == expected
+                trunk = list(getattr(recipe, name).trunk.parameters())
+                grown = torch.autograd.grad(penalty.sum(), trunk, allow_unused=True)
+                assert any(g is not None and g.abs().sum() > 0 for g in grown)
     coarse, both = ["coarse_discriminator"], ["coarse_discriminator", "discriminator"]
     assert list(happens.values()) == [[*coarse, "generator"]] * 2 + [both] * 2 + [[*both, "generator"]]
     # To the end the generator hears both, each on pictures of its side.
