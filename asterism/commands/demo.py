@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "train.checkpoint_every": 200,
     "train.preview_every": 200,
 }
-"""The small preset, shorter, most of it on pictures of half the side: ten minutes on two CPU cores with bfloat16."""
+"""The small preset, shorter, most of it on pictures of half the side."""
 
 CLASSIFIER = {"recipe.width": 16, "train.epochs": 6, "train.decay_epochs": 6}
 
